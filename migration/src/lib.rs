@@ -1,0 +1,32 @@
+//! Schema steps, in order. One file a step; a step that has landed is never edited, and imports no entity, so that it
+//! means the same years later. A step must tolerate the previous release still running: expand, move, contract.
+//!
+//! To add one: `mYYYYMMDD_NNNNNN_what.rs`, then a line in [`Migrator::migrations`].
+//!
+//! Every table of a tenant has `PRIMARY KEY (organization_id, id)`, and its references are composite, so that a row
+//! can't point into another organization on either database.
+
+use sea_orm_migration::prelude::*;
+
+mod columns;
+mod m20261123_000001_people;
+mod m20261123_000002_organizations;
+mod m20261123_000003_work;
+mod m20261123_000004_ledger;
+
+pub use sea_orm_migration::MigratorTrait;
+
+/// All schema steps of the server.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261123_000001_people::Migration),
+            Box::new(m20261123_000002_organizations::Migration),
+            Box::new(m20261123_000003_work::Migration),
+            Box::new(m20261123_000004_ledger::Migration),
+        ]
+    }
+}

@@ -1,0 +1,166 @@
+use async_graphql::{InputObject, MaybeUndefined};
+
+use crate::{
+    auth::password,
+    db::filter::fold,
+    entity::user,
+    error::{Problem, ProblemCode, Problems, Result},
+    graphql::scalars::Url,
+    id::SessionId,
+};
+
+#[derive(InputObject, Clone)]
+pub struct SessionCreateInput {
+    pub email: String,
+    #[graphql(secret)]
+    pub password: String,
+}
+
+#[derive(InputObject, Clone)]
+pub struct SessionRefreshInput {
+    #[graphql(secret)]
+    pub refresh_token: String,
+}
+
+/// Without an id: this session; `everywhere` ends all of them.
+#[derive(InputObject, Clone)]
+pub struct SessionRevokeInput {
+    pub id: Option<SessionId>,
+    #[graphql(default)]
+    pub everywhere: bool,
+}
+
+#[derive(InputObject, Clone)]
+pub struct UserRegisterInput {
+    pub email: String,
+    pub username: String,
+    #[graphql(secret)]
+    pub password: String,
+    pub full_name: Option<String>,
+    pub time_zone: Option<String>,
+    #[graphql(secret)]
+    pub invitation_token: Option<String>,
+}
+
+impl UserRegisterInput {
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        check_email(&mut problems, &["input", "email"], &self.email);
+        check_username(&mut problems, &["input", "username"], &self.username);
+        check_password(&mut problems, &["input", "password"], &self.password);
+        if let Some(name) = &self.full_name {
+            problems.length(&["input", "fullName"], name, 1, 100);
+        }
+        if let Some(zone) = &self.time_zone {
+            check_time_zone(&mut problems, &["input", "timeZone"], zone);
+        }
+        problems.finish()
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct UserPatch {
+    pub username: MaybeUndefined<String>,
+    pub full_name: MaybeUndefined<String>,
+    pub avatar_url: MaybeUndefined<Url>,
+    pub time_zone: MaybeUndefined<String>,
+}
+
+impl UserPatch {
+    /// Writes what the patch says into the row.
+    pub fn apply(self, row: &mut user::Model) {
+        let Self { username, full_name, avatar_url, time_zone } = self;
+        if let MaybeUndefined::Value(username) = username {
+            row.username_key = fold(&username);
+            row.username = username.trim().to_owned();
+        }
+        full_name.map_value(|name| name.trim().to_owned()).update_to(&mut row.full_name);
+        avatar_url.map_value(|url| url.0).update_to(&mut row.avatar_url);
+        if let MaybeUndefined::Value(zone) = time_zone {
+            row.time_zone = zone;
+        }
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct UserUpdateInput {
+    pub if_version: Option<i32>,
+    pub patch: UserPatch,
+}
+
+impl UserUpdateInput {
+    pub fn validate(&self) -> Result<()> {
+        let UserPatch { username, full_name, avatar_url, time_zone } = &self.patch;
+        let mut problems = Problems::default();
+        required(&mut problems, &["input", "patch", "username"], username);
+        required(&mut problems, &["input", "patch", "timeZone"], time_zone);
+        if let MaybeUndefined::Value(username) = username {
+            check_username(&mut problems, &["input", "patch", "username"], username);
+        }
+        if let MaybeUndefined::Value(name) = full_name {
+            problems.length(&["input", "patch", "fullName"], name, 1, 100);
+        }
+        if let MaybeUndefined::Value(url) = avatar_url {
+            check_url(&mut problems, &["input", "patch", "avatarUrl"], &url.0);
+        }
+        if let MaybeUndefined::Value(zone) = time_zone {
+            check_time_zone(&mut problems, &["input", "patch", "timeZone"], zone);
+        }
+        problems.finish()
+    }
+}
+
+/// A field that can't be cleared.
+pub fn required<T>(problems: &mut Problems, path: &[&str], value: &MaybeUndefined<T>) {
+    if value.is_null() {
+        problems.push(ProblemCode::Required, path, "Can't be cleared.");
+    }
+}
+
+pub fn check_email(problems: &mut Problems, path: &[&str], email: &str) {
+    let email = email.trim();
+    let parts = email.split_once('@');
+    let valid = parts.is_some_and(|(name, host)| {
+        !name.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.') && !host.contains('@')
+    });
+    if !valid || email.len() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        problems.push(ProblemCode::Invalid, path, "Not an e-mail address.");
+    }
+}
+
+fn check_username(problems: &mut Problems, path: &[&str], username: &str) {
+    problems.length(path, username, 2, 32);
+    if !username.trim().chars().all(|c| c.is_alphanumeric() || "._-".contains(c)) {
+        problems.push(ProblemCode::Invalid, path, "Letters, digits, dots, hyphens and underscores only.");
+    }
+}
+
+fn check_password(problems: &mut Problems, path: &[&str], password: &str) {
+    let length = password.chars().count();
+    if length < *password::LENGTH.start() {
+        problems.add(
+            Problem::new(ProblemCode::TooShort, path, format!("At least {} characters.", password::LENGTH.start()))
+                .details(serde_json::json!({ "minimum": password::LENGTH.start() })),
+        );
+    } else if length > *password::LENGTH.end() {
+        problems.add(
+            Problem::new(ProblemCode::TooLong, path, format!("At most {} characters.", password::LENGTH.end()))
+                .details(serde_json::json!({ "limit": password::LENGTH.end() })),
+        );
+    }
+}
+
+pub fn check_time_zone(problems: &mut Problems, path: &[&str], zone: &str) {
+    if zone.parse::<chrono_tz::Tz>().is_err() {
+        problems.push(ProblemCode::Invalid, path, "Not a time zone of the IANA database, such as Europe/Berlin.");
+    }
+}
+
+pub fn check_url(problems: &mut Problems, path: &[&str], url: &str) {
+    let absolute = url.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if !absolute || url.len() > 2048 {
+        problems.push(ProblemCode::Invalid, path, "Not an absolute http(s) URL of at most 2,048 characters.");
+    }
+}

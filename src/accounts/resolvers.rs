@@ -1,0 +1,98 @@
+use async_graphql::{Context, Object};
+
+use super::{
+    input::{SessionCreateInput, SessionRefreshInput, SessionRevokeInput, UserRegisterInput, UserUpdateInput},
+    service::{self, Tokens},
+    types::{SessionPayload, Signed, User, UserPayload, Viewer},
+};
+use crate::{
+    auth::{
+        policy::{Access, access},
+        session::Caller,
+    },
+    db::Committed,
+    error::{Refusal, Result},
+    graphql::{
+        context::ContextExt,
+        payload::{DeletePayload, write},
+    },
+};
+
+#[derive(Default)]
+pub struct AccountQuery;
+
+#[Object]
+impl AccountQuery {
+    /// Who is calling, in which organization, with which permissions.
+    #[graphql(directive = access::apply(Access::User))]
+    async fn viewer(&self, ctx: &Context<'_>) -> Result<Viewer> {
+        Viewer::of(&ctx.request().caller).ok_or_else(|| Refusal::unauthenticated().into())
+    }
+}
+
+#[derive(Default)]
+pub struct AccountMutation;
+
+#[Object]
+impl AccountMutation {
+    /// Signs in. Refused for a while after five wrong passwords.
+    #[graphql(directive = access::apply(Access::Public))]
+    async fn session_create(&self, ctx: &Context<'_>, input: SessionCreateInput) -> Result<Option<SessionPayload>> {
+        let request = ctx.request();
+        let attempt = async || {
+            let signed = service::sign_in(&request.state, &request.origin, &input.email, &input.password).await?;
+            with_caller(ctx, signed).await
+        };
+        write(ctx, attempt, |signed| signed).await
+    }
+
+    /// Trades a refresh token for a new pair. A token that comes a second time ends its session.
+    #[graphql(directive = access::apply(Access::Public))]
+    async fn session_refresh(&self, ctx: &Context<'_>, input: SessionRefreshInput) -> Result<Option<SessionPayload>> {
+        let request = ctx.request();
+        let attempt = async || {
+            let signed = service::refresh(&request.state, &request.origin, &input.refresh_token).await?;
+            with_caller(ctx, signed).await
+        };
+        write(ctx, attempt, |signed| signed).await
+    }
+
+    #[graphql(directive = access::apply(Access::User))]
+    async fn session_revoke(&self, ctx: &Context<'_>, input: SessionRevokeInput) -> Result<Option<DeletePayload>> {
+        let (request, person) = (ctx.request(), ctx.person()?);
+        write(ctx, || service::revoke(&request.state, &request.origin, person, &input), |id| id.any()).await
+    }
+
+    /// Registers a person; with an invitation token, also joins that organization.
+    #[graphql(directive = access::apply(Access::Public))]
+    async fn user_register(&self, ctx: &Context<'_>, input: UserRegisterInput) -> Result<Option<SessionPayload>> {
+        let request = ctx.request();
+        let attempt = async || {
+            let signed = service::register(&request.state, &request.origin, &input).await?;
+            with_caller(ctx, signed).await
+        };
+        write(ctx, attempt, |signed| signed).await
+    }
+
+    /// The caller's profile; written as MEMBER_UPDATED into every organization they belong to.
+    #[graphql(directive = access::apply(Access::User))]
+    async fn user_update(&self, ctx: &Context<'_>, input: UserUpdateInput) -> Result<Option<UserPayload>> {
+        let (request, person) = (ctx.request(), ctx.person()?);
+        let current = request.caller.scope.as_ref().map(|scope| scope.organization_id());
+        let attempt = || service::update(&request.state, &request.origin, person, current, &input);
+        write(ctx, attempt, User).await
+    }
+}
+
+/// The new session's caller, as a request with its token would be.
+async fn with_caller(ctx: &Context<'_>, signed: Committed<Tokens>) -> Result<Committed<Signed>> {
+    let request = ctx.request();
+    let tokens = signed.value;
+    let identified = request.state.db.identify(tokens.session_id, tokens.user_id, None).await?;
+    let scope = identified
+        .as_ref()
+        .filter(|identified| identified.memberships.len() == 1)
+        .and_then(|identified| identified.scope(&request.state.db, 0, request.origin.clone()));
+    let caller = Caller { identified, scope, organization_refused: false };
+    Ok(Committed { value: Signed { tokens, caller }, cursor: signed.cursor })
+}

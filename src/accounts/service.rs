@@ -1,0 +1,326 @@
+//! Accounts and sessions. Answers and timings are the same for a known and an unknown account.
+
+use std::sync::Arc;
+
+use chrono::Duration;
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+
+use crate::{
+    auth::{
+        actor::{ActorRef, Origin, Person},
+        secret::{hash_token, new_token},
+    },
+    clock::Instant,
+    db::{AccountTx, Committed, filter::fold},
+    entity::{enums::SecurityEventKind, refresh_token, security_event, session, sign_in_failure, user},
+    error::{Code, Error, Problem, ProblemCode, Refusal, Rejected, Result},
+    id::{OrganizationId, SessionId, UserId},
+    ledger::{EventType, Fields, LedgerCursor, NewEvent, changes},
+    members,
+    state::State,
+};
+
+use super::input::{SessionRevokeInput, UserRegisterInput, UserUpdateInput};
+
+/// What a client keeps: an access token for minutes, a refresh token for the session.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    pub access_token: String,
+    pub refresh_token: String,
+    pub expires_at: Instant,
+    pub session_id: SessionId,
+    pub user_id: UserId,
+}
+
+/// Starts a session. Throttled by account and address: a failed try is counted before the password is looked at, so
+/// that trying in parallel is no way around.
+pub async fn sign_in(state: &State, origin: &Origin, email: &str, password: &str) -> Result<Committed<Tokens>> {
+    let key = fold(email);
+    let attempt = count_attempt(state, origin, &key).await?;
+    let found = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(key.as_str())).await?.pop();
+    let stored = found.as_ref().map(|user| user.password_hash.as_str());
+    let matches = state.passwords.verify(password, stored).await?;
+    let Some(user) = found.filter(|_| matches) else {
+        if let Some(user) = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(key)).await?.pop() {
+            let tx = AccountTx::begin(&state.db, origin).await?;
+            log(&tx, state, origin, user.id, SecurityEventKind::SignInFailed).await?;
+            tx.commit(ActorRef::SYSTEM, ()).await?;
+        }
+        return Err(Problem::new(ProblemCode::BadCredentials, &["input"], "Wrong e-mail or password.").into());
+    };
+    let rehashed = if state.passwords.is_outdated(&user.password_hash) {
+        Some(state.passwords.hash(password).await?)
+    } else {
+        None
+    };
+    let tx = AccountTx::begin(&state.db, origin).await?;
+    if let Some(attempt) = attempt {
+        tx.delete_where::<sign_in_failure::Entity>(sign_in_failure::Column::Id.eq(attempt)).await?;
+    }
+    if let Some(hash) = rehashed {
+        tx.update(user::ActiveModel { id: Set(user.id), password_hash: Set(hash), ..Default::default() }).await?;
+    }
+    let tokens = start_session(&tx, state, origin, user.id).await?;
+    log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
+    tx.commit(ActorRef::user(user.id), ()).await?;
+    Ok(Committed { value: tokens, cursor: None })
+}
+
+/// Counts a try against account and address, and refuses one too many. A success takes its try back.
+async fn count_attempt(state: &State, origin: &Origin, account_key: &str) -> Result<Option<Uuid>> {
+    use sign_in_failure::{ActiveModel, Column, Entity};
+    let limits = &state.config.auth;
+    if limits.sign_ins_per_address == 0 {
+        return Ok(None);
+    }
+    let now = state.clock().now();
+    let ip = origin.ip.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
+    let id = state.clock().new_uuid();
+    let tx = AccountTx::begin(&state.db, origin).await?;
+    tx.delete_where::<Entity>(Column::Ip.eq(ip.as_str()).and(Column::CreatedAt.lte(now - Duration::hours(1)))).await?;
+    tx.insert(ActiveModel {
+        id: Set(id),
+        account_key: Set(account_key.to_owned()),
+        ip: Set(ip.clone()),
+        created_at: Set(now),
+    })
+    .await?;
+    tx.commit(ActorRef::SYSTEM, ()).await?;
+    // Counted after the commit: of two tries at once, at least one sees both.
+    let tries = state.db.find_global::<Entity>(Column::Ip.eq(ip)).await?;
+    let recent = now - Duration::minutes(15);
+    let of_account = tries.iter().filter(|t| t.account_key == account_key && t.created_at > recent).count() as u64;
+    if of_account > limits.sign_ins_per_account || tries.len() as u64 > limits.sign_ins_per_address {
+        let tx = AccountTx::begin(&state.db, origin).await?;
+        tx.delete_where::<Entity>(Column::Id.eq(id)).await?;
+        tx.commit(ActorRef::SYSTEM, ()).await?;
+        return Err(Refusal::new(Code::RateLimited, "Too many failed sign-ins; try again later.")
+            .details(serde_json::json!({ "retryAfterSeconds": 900 }))
+            .into());
+    }
+    Ok(Some(id))
+}
+
+async fn start_session(tx: &AccountTx, state: &State, origin: &Origin, user_id: UserId) -> Result<Tokens> {
+    let now = state.clock().now();
+    let span = |ttl| Duration::from_std(ttl).map_err(Error::internal);
+    let session_id: SessionId = state.clock().new_id();
+    tx.insert(session::ActiveModel {
+        id: Set(session_id),
+        user_id: Set(user_id),
+        user_agent: Set(origin.user_agent.as_deref().map(|agent| agent.chars().take(200).collect())),
+        ip: Set(origin.ip.map(|ip| ip.to_string())),
+        created_at: Set(now),
+        last_seen_at: Set(now),
+        expires_at: Set(now + span(state.config.auth.session_idle)?),
+        absolute_expires_at: Set(now + span(state.config.auth.session_absolute)?),
+        revoked_at: Set(None),
+    })
+    .await?;
+    issue(tx, state, user_id, session_id).await
+}
+
+/// A fresh pair of tokens for a session.
+async fn issue(tx: &AccountTx, state: &State, user_id: UserId, session_id: SessionId) -> Result<Tokens> {
+    let refresh_token = new_token()?;
+    tx.insert(refresh_token::ActiveModel {
+        hash: Set(hash_token(&refresh_token)),
+        session_id: Set(session_id),
+        issued_at: Set(state.clock().now()),
+        used_at: Set(None),
+    })
+    .await?;
+    let (access_token, expires_at) = state.keys.sign(user_id, session_id, state.config.auth.access_ttl)?;
+    Ok(Tokens { access_token, refresh_token, expires_at, session_id, user_id })
+}
+
+/// Trades a refresh token for a new pair. One that was already traded, outside a short overlap, has been stolen or
+/// replayed: its whole session ends.
+pub async fn refresh(state: &State, origin: &Origin, token: &str) -> Result<Committed<Tokens>> {
+    let refused = || {
+        Problem::new(
+            ProblemCode::BadCredentials,
+            &["input", "refreshToken"],
+            "The refresh token is not valid any more; sign in again.",
+        )
+    };
+    let now = state.clock().now();
+    let tx = AccountTx::begin(&state.db, origin).await?;
+    let token = tx.find::<refresh_token::Entity>(refresh_token::Column::Hash.eq(hash_token(token))).await?.pop();
+    let token = token.ok_or_else(refused)?;
+    let session = tx.find::<session::Entity>(session::Column::Id.eq(token.session_id)).await?.pop();
+    let session = session.filter(|s| s.revoked_at.is_none() && s.expires_at > now).ok_or_else(refused)?;
+    let overlap = Duration::from_std(state.config.auth.refresh_overlap).map_err(Error::internal)?;
+    match token.used_at {
+        Some(used_at) if now - used_at > overlap => {
+            end_sessions(&tx, session::Column::Id.eq(session.id), now).await?;
+            log(&tx, state, origin, session.user_id, SecurityEventKind::RefreshReused).await?;
+            tx.commit(ActorRef::SYSTEM, ()).await?;
+            tracing::warn!(session = %session.id, "a refresh token came twice; its session was ended");
+            return Err(refused().into());
+        }
+        Some(_) => {}
+        None => {
+            let used =
+                refresh_token::ActiveModel { hash: Set(token.hash), used_at: Set(Some(now)), ..Default::default() };
+            tx.update(used).await?;
+        }
+    }
+    let idle = Duration::from_std(state.config.auth.session_idle).map_err(Error::internal)?;
+    tx.update(session::ActiveModel {
+        id: Set(session.id),
+        last_seen_at: Set(now),
+        expires_at: Set(Ord::min(session.absolute_expires_at, now + idle)),
+        ..Default::default()
+    })
+    .await?;
+    let tokens = issue(&tx, state, session.user_id, session.id).await?;
+    tx.commit(ActorRef::user(session.user_id), ()).await?;
+    Ok(Committed { value: tokens, cursor: None })
+}
+
+/// Ends a session of the caller's, or all of them. Of a session that is not theirs nothing is said.
+pub async fn revoke(
+    state: &State,
+    origin: &Origin,
+    person: &Person,
+    input: &SessionRevokeInput,
+) -> Result<Committed<SessionId>> {
+    let id = input.id.unwrap_or(person.session_id);
+    let mine = session::Column::UserId.eq(person.user.id);
+    let tx = AccountTx::begin(&state.db, origin).await?;
+    if !input.everywhere && tx.find::<session::Entity>(mine.clone().and(session::Column::Id.eq(id))).await?.is_empty() {
+        return Err(Problem::not_found(&["input", "id"], "session").into());
+    }
+    let which = if input.everywhere { mine } else { mine.and(session::Column::Id.eq(id)) };
+    end_sessions(&tx, which, state.clock().now()).await?;
+    let kind = if input.everywhere { SecurityEventKind::SessionsRevoked } else { SecurityEventKind::SignedOut };
+    log(&tx, state, origin, person.user.id, kind).await?;
+    tx.commit(ActorRef::user(person.user.id), ()).await?;
+    Ok(Committed { value: id, cursor: None })
+}
+
+async fn end_sessions(tx: &AccountTx, which: sea_orm::sea_query::SimpleExpr, now: Instant) -> Result<()> {
+    let live = which.and(session::Column::RevokedAt.is_null());
+    tx.update_where::<session::Entity>(live, vec![(session::Column::RevokedAt, Expr::value(now))]).await?;
+    Ok(())
+}
+
+async fn log(tx: &AccountTx, state: &State, origin: &Origin, user_id: UserId, kind: SecurityEventKind) -> Result<()> {
+    tx.insert(security_event::ActiveModel {
+        id: Set(state.clock().new_id()),
+        user_id: Set(user_id),
+        kind: Set(kind),
+        ip: Set(origin.ip.map(|ip| ip.to_string())),
+        user_agent: Set(origin.user_agent.as_deref().map(|agent| agent.chars().take(200).collect())),
+        created_at: Set(state.clock().now()),
+    })
+    .await?;
+    Ok(())
+}
+
+/// Registers a person and signs them in; with an invitation's token, they also join its organization, in one
+/// transaction.
+pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput) -> Result<Committed<Tokens>> {
+    input.validate()?;
+    // Says TAKEN, so it is throttled by address like a failed sign-in.
+    let attempt = count_attempt(state, origin, "").await?;
+    let password_hash = state.passwords.hash(&input.password).await?;
+    let now = state.clock().now();
+    let UserRegisterInput { email, username, password: _, full_name, time_zone, invitation_token } = input.clone();
+    let tx = AccountTx::begin(&state.db, origin).await?;
+    for (column, key, field) in
+        [(user::Column::EmailKey, fold(&email), "email"), (user::Column::UsernameKey, fold(&username), "username")]
+    {
+        if !tx.find::<user::Entity>(column.eq(key)).await?.is_empty() {
+            return Err(Problem::new(ProblemCode::Taken, &["input", field], "Already in use.").into());
+        }
+    }
+    let user = tx
+        .insert(user::ActiveModel {
+            id: Set(state.clock().new_id()),
+            email_key: Set(fold(&email)),
+            email: Set(email.trim().to_owned()),
+            username_key: Set(fold(&username)),
+            username: Set(username.trim().to_owned()),
+            full_name: Set(full_name.map(|name| name.trim().to_owned())),
+            avatar_url: Set(None),
+            time_zone: Set(time_zone.unwrap_or_else(|| "UTC".to_owned())),
+            password_hash: Set(password_hash),
+            email_verified_at: Set(None),
+            created_at: Set(now),
+            updated_at: Set(now),
+            version: Set(1),
+        })
+        .await?;
+    let tokens = start_session(&tx, state, origin, user.id).await?;
+    log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
+    if let Some(attempt) = attempt {
+        tx.delete_where::<sign_in_failure::Entity>(sign_in_failure::Column::Id.eq(attempt)).await?;
+    }
+    match invitation_token {
+        None => {
+            tx.commit(ActorRef::user(user.id), ()).await?;
+            Ok(Committed { value: tokens, cursor: None })
+        }
+        Some(token) => {
+            let path = ["input", "invitationToken"];
+            let joined = members::service::redeem(tx, &user, &hash_token(&token), &path).await?;
+            Ok(joined.map(|_| tokens))
+        }
+    }
+}
+
+/// The fields of a person that events show; the address is not among them.
+fn fields(user: &user::Model) -> Fields {
+    vec![
+        ("username", user.username.as_str().into()),
+        ("fullName", user.full_name.as_deref().into()),
+        ("avatarUrl", user.avatar_url.as_deref().into()),
+        ("timeZone", user.time_zone.as_str().into()),
+    ]
+}
+
+/// Updates the caller's profile, and says so in the ledger of every organization they belong to.
+pub async fn update(
+    state: &State,
+    origin: &Origin,
+    person: &Person,
+    current: Option<OrganizationId>,
+    input: &UserUpdateInput,
+) -> Result<Committed<Arc<user::Model>>, Rejected<Arc<user::Model>>> {
+    input.validate()?;
+    let memberships = state.db.memberships_of(person.user.id).await?;
+    let mut tx = AccountTx::begin(&state.db, origin).await?;
+    let before = tx.find::<user::Entity>(user::Column::Id.eq(person.user.id)).await?.pop();
+    let before = before.ok_or_else(Refusal::unauthenticated)?;
+    if input.if_version.is_some_and(|version| version != before.version) {
+        let version = before.version;
+        return Err(Rejected::conflict(Arc::new(before), version));
+    }
+    let mut after = before.clone();
+    input.patch.clone().apply(&mut after);
+    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
+    if changed.is_empty() {
+        return Ok(Committed { value: Arc::new(before), cursor: None });
+    }
+    if after.username_key != before.username_key
+        && !tx.find::<user::Entity>(user::Column::UsernameKey.eq(after.username_key.as_str())).await?.is_empty()
+    {
+        let path = ["input", "patch", "username"];
+        return Err(Problem::new(ProblemCode::Taken, &path, "Already in use.").into());
+    }
+    after.version += 1;
+    after.updated_at = state.clock().now();
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    for (membership, organization) in memberships {
+        let event = NewEvent::new(EventType::MemberUpdated, membership.id.any(), changed.clone());
+        tx.record_in(organization.id, event);
+    }
+    let (after, sequences) = tx.commit(ActorRef::user(person.user.id), after).await?;
+    let cursor = current.and_then(|organization_id| {
+        let sequence = *sequences.get(&organization_id)?;
+        Some(LedgerCursor { organization_id, sequence })
+    });
+    Ok(Committed { value: Arc::new(after), cursor })
+}

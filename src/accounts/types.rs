@@ -1,0 +1,293 @@
+use std::sync::Arc;
+
+use async_graphql::{ComplexObject, Context, Interface, Object, SimpleObject};
+
+use crate::{
+    auth::{actor::ActorRef, policy::Permission, session::Caller},
+    entity::{enums::Role, invitation, ledger_head, organization, user},
+    error::Result,
+    graphql::{
+        context::ContextExt,
+        error::UserError,
+        guard,
+        payload::{Common, Outcome, payload},
+        scalars::{Cursor, DateTime, Url},
+    },
+    id::{AnyId, InvitationId, OrganizationId, UserId},
+    ledger::LedgerCursor,
+    members::types::Membership,
+    organizations::types::Organization,
+};
+
+/// A person.
+#[derive(Clone, Debug)]
+pub struct User(pub Arc<user::Model>);
+
+impl User {
+    /// Whether the person is the caller.
+    fn is_viewer(&self, ctx: &Context<'_>) -> bool {
+        ctx.person().is_ok_and(|person| person.user.id == self.0.id)
+    }
+}
+
+#[Object]
+impl User {
+    pub async fn id(&self) -> UserId {
+        self.0.id
+    }
+
+    /// The full name, or else the username.
+    pub async fn display_name(&self) -> &str {
+        self.0.full_name.as_deref().unwrap_or(&self.0.username)
+    }
+
+    async fn username(&self) -> &str {
+        &self.0.username
+    }
+
+    async fn full_name(&self) -> Option<&str> {
+        self.0.full_name.as_deref()
+    }
+
+    pub async fn avatar_url(&self) -> Option<Url> {
+        self.0.avatar_url.clone().map(Url)
+    }
+
+    /// Visible to fellow members holding MEMBER_READ.
+    async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
+        if self.is_viewer(ctx) {
+            return Ok(Some(&self.0.email));
+        }
+        let Ok(scope) = ctx.scope() else { return Ok(None) };
+        let visible = scope.allows(Permission::MemberRead)
+            && ctx.loaders()?.membership_of_user.load_one(self.0.id).await?.is_some();
+        Ok(visible.then_some(&*self.0.email))
+    }
+
+    /// Visible to the person alone.
+    async fn email_verified_at(&self, ctx: &Context<'_>) -> Option<DateTime> {
+        self.0.email_verified_at.filter(|_| self.is_viewer(ctx)).map(DateTime)
+    }
+
+    async fn time_zone(&self) -> &str {
+        &self.0.time_zone
+    }
+
+    /// In the current organization; null once removed.
+    async fn membership(&self, ctx: &Context<'_>) -> Result<Option<Membership>> {
+        guard::check_type::<Membership>(ctx)?;
+        Ok(ctx.loaders()?.membership_of_user.load_one(self.0.id).await?.map(Membership))
+    }
+
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+}
+
+/// The server itself, or someone whose account is gone.
+#[derive(Clone, Debug)]
+pub struct SystemActor(pub ActorRef);
+
+#[Object]
+impl SystemActor {
+    pub async fn id(&self) -> AnyId {
+        self.0.any_id()
+    }
+
+    pub async fn display_name(&self) -> &str {
+        if self.0 == ActorRef::SYSTEM { "System" } else { "Deleted user" }
+    }
+
+    pub async fn avatar_url(&self) -> Option<Url> {
+        None
+    }
+}
+
+/// Whoever did something: a person, an API key, an inbound hook, or the server.
+#[derive(Interface, Clone, Debug)]
+#[graphql(
+    field(name = "id", ty = "async_graphql::ID"),
+    field(name = "display_name", ty = "&str"),
+    field(name = "avatar_url", ty = "Option<Url>")
+)]
+pub enum Actor {
+    User(User),
+    SystemActor(SystemActor),
+}
+
+impl Actor {
+    /// Whoever a row names.
+    pub async fn load(ctx: &Context<'_>, actor: ActorRef) -> Result<Self> {
+        let user = match actor.user_id() {
+            Some(id) => ctx.loaders()?.users.load_one(id).await?,
+            None => None,
+        };
+        Ok(user.map_or(Self::SystemActor(SystemActor(actor)), |user| Self::User(User(user))))
+    }
+}
+
+/// The caller's own view: who they are, and in which organization.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    user: Arc<user::Model>,
+    caller: Caller,
+}
+
+impl Viewer {
+    /// `None` for nobody.
+    pub fn of(caller: &Caller) -> Option<Self> {
+        let user = caller.identified.as_ref()?.person.user.clone();
+        Some(Self { user, caller: caller.clone() })
+    }
+}
+
+#[Object]
+impl Viewer {
+    async fn actor(&self) -> Actor {
+        Actor::User(User(self.user.clone()))
+    }
+
+    /// Null when the caller is an API key.
+    async fn user(&self) -> Option<User> {
+        Some(User(self.user.clone()))
+    }
+
+    /// Null in a request without an organization.
+    async fn organization(&self) -> Option<Organization> {
+        self.caller.scope.as_ref().map(|scope| Organization(scope.organization().clone()))
+    }
+
+    async fn role(&self) -> Option<Role> {
+        self.caller.scope.as_ref()?.role()
+    }
+
+    /// Effective here: the role's, cut down by the API key's scopes.
+    async fn permissions(&self) -> Vec<Permission> {
+        self.caller.scope.iter().flat_map(|scope| scope.permissions().iter()).collect()
+    }
+
+    /// Every organization this person may choose.
+    async fn memberships(&self, ctx: &Context<'_>) -> Result<Vec<ViewerMembership>> {
+        let current = self.caller.scope.as_ref().map(|scope| scope.organization_id());
+        let memberships = ctx.state().db.memberships_of(self.user.id).await?;
+        Ok(memberships
+            .into_iter()
+            .map(|(membership, organization)| ViewerMembership {
+                organization_id: organization.id,
+                organization_name: organization.name,
+                organization_slug: organization.slug,
+                role: membership.role,
+                is_current: current == Some(organization.id),
+            })
+            .collect())
+    }
+
+    /// Open invitations to the caller's verified address.
+    async fn invitations(&self, ctx: &Context<'_>) -> Result<Vec<ViewerInvitation>> {
+        if self.user.email_verified_at.is_none() {
+            return Ok(Vec::new());
+        }
+        let state = ctx.state();
+        let invitations = state.db.invitations_to(&self.user.email_key, state.clock().now()).await?;
+        Ok(invitations
+            .into_iter()
+            .map(|(invitation, organization)| ViewerInvitation::new(&invitation, organization))
+            .collect())
+    }
+
+    /// Position now; subscribe or sync from here. Null in a request without an organization.
+    async fn cursor(&self) -> Result<Option<Cursor>> {
+        let Some(scope) = &self.caller.scope else { return Ok(None) };
+        let head = scope.find::<ledger_head::Entity>().one().await?;
+        let sequence = head.map_or(0, |head| head.sequence);
+        Ok(Some(Cursor(LedgerCursor { organization_id: scope.organization_id(), sequence }.encode())))
+    }
+}
+
+/// Enough of another organization to offer it in a switcher.
+#[derive(SimpleObject)]
+pub struct ViewerMembership {
+    organization_id: OrganizationId,
+    organization_name: String,
+    organization_slug: String,
+    role: Role,
+    is_current: bool,
+}
+
+/// What an invited person may see of an organization they have not joined.
+#[derive(SimpleObject)]
+pub struct ViewerInvitation {
+    id: InvitationId,
+    organization_name: String,
+    role: Role,
+    expires_at: DateTime,
+}
+
+impl ViewerInvitation {
+    fn new(invitation: &invitation::Model, organization: organization::Model) -> Self {
+        Self {
+            id: invitation.id,
+            organization_name: organization.name,
+            role: invitation.role,
+            expires_at: invitation.expires_at.into(),
+        }
+    }
+}
+
+payload! {
+    UserPayload { user: User }
+}
+
+/// A session's tokens; `viewer` is the person they belong to.
+#[derive(SimpleObject, Default)]
+#[graphql(complex)]
+pub struct SessionPayload {
+    /// Send it as `Authorization: Bearer …`.
+    pub access_token: Option<String>,
+    /// Trade it for a new pair before or after the access token ends; it works once.
+    pub refresh_token: Option<String>,
+    /// When the access token ends.
+    pub expires_at: Option<DateTime>,
+    pub viewer: Option<Viewer>,
+    #[graphql(skip)]
+    pub common: Common,
+}
+
+#[ComplexObject]
+impl SessionPayload {
+    /// Empty when it succeeded.
+    pub async fn user_errors(&self) -> &[UserError] {
+        &self.common.user_errors
+    }
+
+    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
+    pub async fn cursor(&self) -> Option<Cursor> {
+        self.common.cursor.clone()
+    }
+}
+
+/// Tokens with the caller they stand for.
+pub struct Signed {
+    pub tokens: super::service::Tokens,
+    pub caller: Caller,
+}
+
+impl Outcome for SessionPayload {
+    type Object = Signed;
+
+    fn new(signed: Option<Signed>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
+        let common = Common { user_errors, cursor };
+        let Some(Signed { tokens, caller }) = signed else { return Self { common, ..Self::default() } };
+        Self {
+            access_token: Some(tokens.access_token),
+            refresh_token: Some(tokens.refresh_token),
+            expires_at: Some(tokens.expires_at.into()),
+            viewer: Viewer::of(&caller),
+            common,
+        }
+    }
+}

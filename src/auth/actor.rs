@@ -1,0 +1,61 @@
+//! Who is asking, and from where.
+
+use std::{net::IpAddr, sync::Arc};
+
+use uuid::Uuid;
+
+use crate::{
+    entity::{enums::ActorKind, user},
+    id::{AnyId, Id, SessionId, UserId, kind},
+};
+
+/// Whoever did something, as rows name them: `(…_kind, …_id)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActorRef {
+    pub kind: ActorKind,
+    pub id: Uuid,
+}
+
+impl ActorRef {
+    /// The server acting by itself.
+    pub const SYSTEM: Self = Self { kind: ActorKind::System, id: Uuid::nil() };
+
+    pub fn user(id: UserId) -> Self {
+        Self { kind: ActorKind::User, id: id.uuid() }
+    }
+
+    /// The person, when it is one.
+    pub fn user_id(self) -> Option<UserId> {
+        (self.kind == ActorKind::User).then(|| UserId::from_uuid(self.id))
+    }
+
+    /// The id that the API shows.
+    pub fn any_id(self) -> AnyId {
+        match self.kind {
+            ActorKind::System => Id::<kind::System>::from_uuid(self.id).any(),
+            ActorKind::User => UserId::from_uuid(self.id).any(),
+        }
+    }
+}
+
+/// A signed-in person.
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub user: Arc<user::Model>,
+    pub session_id: SessionId,
+}
+
+/// Where a request came from; recorded with every event it causes.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub request_id: Arc<str>,
+    pub ip: Option<IpAddr>,
+    pub user_agent: Option<Arc<str>>,
+}
+
+impl Origin {
+    /// Of a command run on the server itself.
+    pub fn command(name: &str) -> Self {
+        Self { request_id: name.into(), ip: None, user_agent: None }
+    }
+}

@@ -1,0 +1,156 @@
+//! Who may do what: THE table. Code asks `scope.require(Permission::…)`; who holds it is answered only here.
+//!
+//! A guarded field names its permission once, as a directive: `#[graphql(directive = requires::apply(Permission::…))]`.
+//! The SDL prints it, and `graphql::guard` enforces what the schema says, so the two can't drift.
+
+use std::collections::BTreeMap;
+
+use async_graphql::{Enum, TypeDirective};
+
+use crate::entity::enums::Role;
+
+/// A right. The same names are API-key scopes.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Permission {
+    ItemRead,
+    ItemWrite,
+    ItemDelete,
+    ItemPurge,
+    CommentWrite,
+    CommentModerate,
+    TagManage,
+    TeamManage,
+    MemberRead,
+    MemberManage,
+    AnalyticsRead,
+    AuditRead,
+    UsageRead,
+    ExportCreate,
+    ApiKeyManage,
+    WebhookManage,
+    BillingManage,
+    OrganizationManage,
+    OrganizationDelete,
+}
+
+use Permission::*;
+
+/// The table: each permission, and the least role that holds it. Higher roles hold what lower ones do.
+const TABLE: &[(Permission, Role)] = &[
+    (ItemRead, Role::Viewer),
+    (ItemWrite, Role::Member),
+    (ItemDelete, Role::Member),
+    (ItemPurge, Role::Admin),
+    (CommentWrite, Role::Member),
+    (CommentModerate, Role::Admin),
+    (TagManage, Role::Admin),
+    (TeamManage, Role::Admin),
+    (MemberRead, Role::Viewer),
+    (MemberManage, Role::Admin),
+    (AnalyticsRead, Role::Viewer),
+    (AuditRead, Role::Admin),
+    (UsageRead, Role::Admin),
+    (ExportCreate, Role::Member),
+    (ApiKeyManage, Role::Admin),
+    (WebhookManage, Role::Admin),
+    (BillingManage, Role::Owner),
+    (OrganizationManage, Role::Admin),
+    (OrganizationDelete, Role::Owner),
+];
+
+impl Permission {
+    /// The permission as the SDL names it, `ITEM_READ`.
+    pub fn name(self) -> String {
+        async_graphql::resolver_utils::enum_value(self).to_string()
+    }
+
+    /// Every permission, in the table's order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|(permission, _)| *permission)
+    }
+
+    /// The permission that the SDL calls `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|permission| permission.name() == name)
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// Effective rights: a role's, or fewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permissions(u32);
+
+impl Permissions {
+    /// All that the table gives a role.
+    pub fn of(role: Role) -> Self {
+        Self(TABLE.iter().filter(|(_, least)| role >= *least).fold(0, |bits, (p, _)| bits | p.bit()))
+    }
+
+    pub const fn contains(self, permission: Permission) -> bool {
+        self.0 & permission.bit() != 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Permission> {
+        Permission::all().filter(move |permission| self.contains(*permission))
+    }
+}
+
+/// Who may select a field, where no single permission decides.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, also without credentials.
+    Public,
+    /// Any authenticated caller, with or without an organization. What concerns a person's own account refuses API keys.
+    User,
+    /// Any caller within an organization, of any role or scope.
+    Member,
+}
+
+/// The permission a caller needs to select this field; the same names are API-key scopes. On an object: needed on every
+/// way to it, `node` then gives null.
+#[TypeDirective(location = "FieldDefinition", location = "Object")]
+pub fn requires(permission: Permission) {}
+
+/// Who may select this field, where no single permission decides.
+#[TypeDirective(location = "FieldDefinition")]
+pub fn access(level: Access) {}
+
+/// The table as `docs/POLICY.md` shows it, with the guarded fields that the schema declares.
+pub fn markdown(fields: &BTreeMap<String, Vec<String>>) -> String {
+    use std::fmt::Write;
+    let roles = [Role::Owner, Role::Admin, Role::Member, Role::Viewer];
+    let mut page = String::from(
+        "# Who may do what\n\nGenerated from `src/auth/policy.rs` and the schema; a test fails when it drifts and names the command\n\
+         that refreshes it. A role holds what the roles to its right hold.\n\n\
+         | permission | OWNER | ADMIN | MEMBER | VIEWER | needed for |\n|---|---|---|---|---|---|\n",
+    );
+    for permission in Permission::all() {
+        let name = permission.name();
+        let held = roles.map(|role| if Permissions::of(role).contains(permission) { "✓" } else { "" });
+        let needed = fields.get(&name).map(|fields| fields.join(", ")).unwrap_or_default();
+        let _ = writeln!(page, "| {name} | {} | {needed} |", held.join(" | "));
+    }
+    for level in [Access::Public, Access::User, Access::Member] {
+        let name = async_graphql::resolver_utils::enum_value(level).to_string();
+        let needed = fields.get(&name).map(|fields| fields.join(", ")).unwrap_or_default();
+        let _ = write!(page, "\n**{name}**: {needed}\n");
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_nested() {
+        let held = [Role::Viewer, Role::Member, Role::Admin, Role::Owner].map(|role| Permissions::of(role).0);
+        for pair in held.windows(2) {
+            assert_eq!(pair[0] & pair[1], pair[0], "a higher role lost a right of a lower one");
+        }
+        assert_eq!(Permissions::of(Role::Owner).iter().count(), TABLE.len(), "an owner holds every permission");
+    }
+}

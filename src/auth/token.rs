@@ -1,0 +1,230 @@
+//! Access tokens: short-lived JWTs, signed by one key of a ring, verified by any. They say who, never what they may do:
+//! roles come from the database with each request.
+//!
+//! HS256 alone is compiled in (`jsonwebtoken` lets us bring the one algorithm), so there is no algorithm to confuse.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Once, RwLock},
+};
+
+use chrono::Duration;
+use hmac::{Hmac, KeyInit, Mac};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
+    errors::ErrorKind,
+};
+use sea_orm::{ActiveValue::Set, prelude::*};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use signature::{Signer, Verifier};
+
+use super::{
+    actor::Origin,
+    secret::{self, ServerSecret},
+};
+use crate::{
+    clock::{Clock, Instant},
+    db::{AccountTx, Db},
+    entity::signing_key,
+    error::{Error, Result},
+    id::{SessionId, UserId},
+};
+
+const ISSUER: &str = "todo-platform";
+const AUDIENCE: &str = "todo-platform-api";
+/// The `typ` of RFC 9068: a token of another use is none.
+const TYPE: &str = "at+jwt";
+/// How far clocks of instances may differ.
+const LEEWAY: Duration = Duration::seconds(30);
+const PURPOSE: &str = "signing-key";
+
+/// What a token says. All of it is required; times are seconds since the epoch.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Claims {
+    pub sub: UserId,
+    pub sid: SessionId,
+    pub iss: String,
+    pub aud: String,
+    pub exp: i64,
+    pub nbf: i64,
+    pub jti: String,
+}
+
+/// Signs with the newest key, accepts all that are not retired. Kept in the database, encrypted, and read again when
+/// a token names a key this instance hasn't seen, so that rotating needs no restart.
+#[derive(Clone)]
+pub struct KeyRing {
+    keys: Arc<RwLock<Keys>>,
+    db: Db,
+    secret: ServerSecret,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Keys {
+    by_id: HashMap<String, (EncodingKey, DecodingKey)>,
+    signing: String,
+    read_at: Option<Instant>,
+}
+
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyRing(…)")
+    }
+}
+
+impl KeyRing {
+    /// Reads the ring; makes its first key where there is none.
+    pub async fn load(db: &Db, secret: &ServerSecret) -> Result<Self> {
+        install_hs256();
+        let ring = Self { keys: Arc::default(), db: db.clone(), secret: secret.clone(), clock: db.clock().clone() };
+        ring.read().await?;
+        if ring.is_empty() {
+            ring.add_key().await?;
+        }
+        Ok(ring)
+    }
+
+    /// A new key, which signs from now on.
+    pub async fn add_key(&self) -> Result<String> {
+        let id = self.clock.new_uuid().simple().to_string();
+        let sealed = self.secret.seal(PURPOSE, &id, &secret::random::<32>()?)?;
+        let tx = AccountTx::begin(&self.db, &Origin::command("signing-key")).await?;
+        tx.insert(signing_key::ActiveModel {
+            id: Set(id.clone()),
+            secret: Set(sealed),
+            created_at: Set(self.clock.now()),
+            retired_at: Set(None),
+        })
+        .await?;
+        tx.commit(super::actor::ActorRef::SYSTEM, ()).await?;
+        self.read().await?;
+        Ok(id)
+    }
+
+    async fn read(&self) -> Result<()> {
+        let rows = self.db.find_global::<signing_key::Entity>(signing_key::Column::RetiredAt.is_null()).await?;
+        let mut keys = Keys { read_at: Some(self.clock.now()), ..Keys::default() };
+        for row in &rows {
+            let key = self.secret.open(PURPOSE, &row.id, &row.secret)?;
+            keys.by_id.insert(row.id.clone(), (EncodingKey::from_secret(&key), DecodingKey::from_secret(&key)));
+        }
+        if let Some(newest) = rows.iter().max_by_key(|row| (row.created_at, row.id.clone())) {
+            keys.signing.clone_from(&newest.id);
+        }
+        *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.locked(|keys| keys.by_id.is_empty())
+    }
+
+    fn locked<T>(&self, f: impl FnOnce(&Keys) -> T) -> T {
+        f(&self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// A token for a session, and when it ends.
+    pub fn sign(&self, user_id: UserId, session_id: SessionId, ttl: std::time::Duration) -> Result<(String, Instant)> {
+        let now = self.clock.now();
+        let expires_at = now + Duration::from_std(ttl).map_err(Error::internal)?;
+        let claims = Claims {
+            sub: user_id,
+            sid: session_id,
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            exp: expires_at.timestamp(),
+            nbf: now.timestamp(),
+            jti: self.clock.new_uuid().simple().to_string(),
+        };
+        let token = self.locked(|keys| {
+            let mut header = Header::new(Algorithm::HS256);
+            header.typ = Some(TYPE.to_owned());
+            header.kid = Some(keys.signing.clone());
+            let (key, _) = keys.by_id.get(&keys.signing).ok_or_else(|| Error::internal("the key ring is empty"))?;
+            jsonwebtoken::encode(&header, &claims, key).map_err(Error::internal)
+        })?;
+        Ok((token, expires_at))
+    }
+
+    /// The claims of a valid token; `None` for everything else, on purpose without a reason.
+    pub async fn verify(&self, token: &str) -> Result<Option<Claims>> {
+        let Ok(header) = jsonwebtoken::decode_header(token) else {
+            return Ok(None);
+        };
+        let (Some(kid), Some(TYPE)) = (header.kid, header.typ.as_deref()) else {
+            return Ok(None);
+        };
+        if !self.locked(|keys| keys.by_id.contains_key(&kid)) {
+            // At most once a second, so that invented key ids don't become a load on the database.
+            let fresh = self.locked(|keys| keys.read_at.is_some_and(|at| self.clock.now() - at < Duration::seconds(1)));
+            if fresh {
+                return Ok(None);
+            }
+            self.read().await?;
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        // Times are compared below, against the injected clock.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        let claims = self.locked(|keys| {
+            let (_, key) = keys.by_id.get(&kid)?;
+            jsonwebtoken::decode::<Claims>(token, key, &validation).ok().map(|token| token.claims)
+        });
+        let now = self.clock.now().timestamp();
+        let leeway = LEEWAY.num_seconds();
+        Ok(claims.filter(|claims| now < claims.exp.saturating_add(leeway) && now >= claims.nbf.saturating_sub(leeway)))
+    }
+}
+
+struct Hs256(Hmac<Sha256>);
+
+impl Signer<Vec<u8>> for Hs256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(self.0.clone().chain_update(message).finalize().into_bytes().to_vec())
+    }
+}
+
+impl Verifier<Vec<u8>> for Hs256 {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        self.0.clone().chain_update(message).verify_slice(signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtSigner for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl JwtVerifier for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+fn hs256(algorithm: Algorithm, key: &[u8]) -> jsonwebtoken::errors::Result<Box<Hs256>> {
+    if algorithm != Algorithm::HS256 {
+        return Err(ErrorKind::InvalidAlgorithm.into());
+    }
+    Hmac::new_from_slice(key).map(|mac| Box::new(Hs256(mac))).map_err(|_| ErrorKind::InvalidKeyFormat.into())
+}
+
+static HS256_ONLY: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| Ok(hs256(*algorithm, key.as_bytes())?),
+    verifier_factory: |algorithm, key| Ok(hs256(*algorithm, key.try_get_as_bytes()?)?),
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+fn install_hs256() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Fails only where another provider is there already, and no other is compiled in.
+        let _ = HS256_ONLY.install_default();
+    });
+}

@@ -1,0 +1,35 @@
+//! Lists of comments.
+
+use async_graphql::Context;
+use uuid::Uuid;
+
+use super::types::Comment;
+use crate::{
+    db::{
+        filter::everything,
+        page::{Key, PageArgs, PageStart},
+    },
+    entity::comment,
+    error::Result,
+    graphql::{
+        connection::{Connection, wants_total},
+        context::ContextExt,
+        guard,
+        loaders::ChildPage,
+    },
+};
+
+/// Comments of an item, or replies to one, oldest first; `column` names the parent.
+pub async fn children(
+    ctx: &Context<'_>,
+    column: comment::Column,
+    parent: Uuid,
+    args: &PageArgs,
+) -> Result<Connection<Comment>> {
+    guard::check_type::<Comment>(ctx)?;
+    let start = PageStart::read(args, format!("comments {column:?}"), ctx.state().clock())?;
+    let keys = vec![Key::asc(comment::Column::CreatedAt)];
+    let plan = start.plan(everything(), keys, comment::Column::Id, wants_total(ctx))?;
+    let page = ctx.loaders()?.comment_pages.load_one(ChildPage::new(parent, column, plan)).await?;
+    Ok(Connection::new(page.unwrap_or_default(), Comment))
+}

@@ -1,0 +1,147 @@
+//! Comments. Authors edit their own; COMMENT_MODERATE edits any. An item keeps count of its comments.
+
+use sea_orm::{
+    ActiveModelTrait as _,
+    ActiveValue::Set,
+    ExprTrait as _, IntoActiveModel,
+    prelude::{ColumnTrait, Expr},
+};
+
+use super::input::{CommentCreateInput, CommentUpdateInput};
+use crate::{
+    auth::{actor::ActorRef, policy::Permission},
+    db::{Committed, OrgScope, WriteTx},
+    entity::{comment, item},
+    error::{Problem, ProblemCode, Rejected, Result},
+    id::{CommentId, ItemId},
+    ledger::{EventType, Fields, NewEvent, changes},
+};
+
+/// The fields that events show.
+fn fields(row: &comment::Model) -> Fields {
+    vec![("body", row.body.as_str().into())]
+}
+
+/// Whether the caller may edit or delete a comment.
+pub fn may_edit(scope: &OrgScope, row: &comment::Model) -> bool {
+    let own = ActorRef { kind: row.author_kind, id: row.author_id } == scope.actor();
+    (own && scope.allows(Permission::CommentWrite)) || scope.allows(Permission::CommentModerate)
+}
+
+fn check_edit(scope: &OrgScope, row: &comment::Model) -> Result<()> {
+    if may_edit(scope, row) {
+        return Ok(());
+    }
+    let message = "Only its author edits a comment, or who holds COMMENT_MODERATE.";
+    Err(Problem::new(ProblemCode::Forbidden, &["input", "id"], message)
+        .details(serde_json::json!({ "requiredPermission": Permission::CommentModerate.name() }))
+        .into())
+}
+
+pub async fn create(scope: &OrgScope, input: &CommentCreateInput) -> Result<Committed<comment::Model>> {
+    input.validate()?;
+    let mut tx = scope.write(Permission::CommentWrite).await?;
+    if let Some(id) = input.id
+        && let Some(present) = tx.find::<comment::Entity>().filter(comment::Column::Id.eq(id)).one().await?
+    {
+        let same = (present.item_id, present.parent_id, present.body.as_str())
+            == (input.item_id, input.parent_id, input.body.0.as_str());
+        if same {
+            return tx.commit(present).await;
+        }
+        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    }
+    let item: item::Model = tx.locked::<item::Entity>(input.item_id, &["input", "itemId"]).await?;
+    if item.deleted_at.is_some() {
+        let message = "The item is in the trash; restore it first.";
+        return Err(Problem::new(ProblemCode::InvalidState, &["input", "itemId"], message).into());
+    }
+    if let Some(parent) = input.parent_id {
+        let path = ["input", "parentId"];
+        let parent = tx.find::<comment::Entity>().filter(comment::Column::Id.eq(parent)).one().await?;
+        let parent =
+            parent.filter(|parent| parent.item_id == item.id).ok_or_else(|| Problem::not_found(&path, "comment"))?;
+        if parent.parent_id.is_some() {
+            let message = "Threads have one level: answer the comment at the top.";
+            return Err(Problem::new(ProblemCode::InvalidState, &path, message).into());
+        }
+    }
+    let row = tx
+        .insert(comment::ActiveModel {
+            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
+            item_id: Set(item.id),
+            parent_id: Set(input.parent_id),
+            body: Set(input.body.0.clone()),
+            author_kind: Set(scope.actor().kind),
+            author_id: Set(scope.actor().id),
+            created_at: Set(scope.clock().now()),
+            edited_at: Set(None),
+            version: Set(1),
+            ..Default::default()
+        })
+        .await?;
+    count(&tx, item.id, 1).await?;
+    let created = changes(None, Some(&fields(&row)));
+    tx.record(NewEvent::new(EventType::CommentCreated, row.id.any(), created).of_item(item.id, item.team_id));
+    tx.commit(row).await
+}
+
+/// Keeps the item's count of comments.
+async fn count(tx: &WriteTx, item_id: ItemId, by: i32) -> Result<()> {
+    let raised = Expr::col(item::Column::CommentCount).add(by);
+    tx.update_where::<item::Entity>(item::Column::Id.eq(item_id), vec![(item::Column::CommentCount, raised)]).await?;
+    Ok(())
+}
+
+pub async fn update(
+    scope: &OrgScope,
+    input: &CommentUpdateInput,
+) -> Result<Committed<comment::Model>, Rejected<comment::Model>> {
+    input.patch.validate()?;
+    let mut tx = scope.write(Permission::CommentWrite).await?;
+    let before: comment::Model = tx.locked::<comment::Entity>(input.id, &["input", "id"]).await?;
+    check_edit(scope, &before)?;
+    if input.if_version.is_some_and(|version| version != before.version) {
+        let version = before.version;
+        return Err(Rejected::conflict(before, version));
+    }
+    let mut after = before.clone();
+    if let Some(body) = input.patch.body() {
+        after.body = body.to_owned();
+    }
+    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
+    if changed.is_empty() {
+        return Ok(tx.commit(before).await?);
+    }
+    after.version += 1;
+    after.edited_at = Some(scope.clock().now());
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    let team_id = team_of(&tx, after.item_id).await?;
+    let event = NewEvent::new(EventType::CommentUpdated, after.id.any(), changed);
+    tx.record(event.of_item(after.item_id, team_id));
+    Ok(tx.commit(after).await?)
+}
+
+async fn team_of(tx: &WriteTx, item_id: ItemId) -> Result<Option<crate::id::TeamId>> {
+    let item = tx.find::<item::Entity>().filter(item::Column::Id.eq(item_id)).one().await?;
+    Ok(item.and_then(|item| item.team_id))
+}
+
+/// Deletes a comment with its replies. Deleting it again is harmless.
+pub async fn delete(scope: &OrgScope, id: CommentId) -> Result<Committed<CommentId>> {
+    let mut tx = scope.write(Permission::CommentWrite).await?;
+    let found = tx.locked_or_gone::<comment::Entity>(id, &["input", "id"], EventType::CommentDeleted).await?;
+    let Some(row) = found else { return tx.commit(id).await };
+    check_edit(scope, &row)?;
+    let replies = tx.find::<comment::Entity>().filter(comment::Column::ParentId.eq(id)).all().await?;
+    let team_id = team_of(&tx, row.item_id).await?;
+    let gone = i32::try_from(replies.len() + 1).unwrap_or(i32::MAX);
+    count(&tx, row.item_id, -gone).await?;
+    tx.delete_where::<comment::Entity>(comment::Column::ParentId.eq(id)).await?;
+    tx.delete_where::<comment::Entity>(comment::Column::Id.eq(id)).await?;
+    for comment in replies.iter().chain([&row]) {
+        let event = NewEvent::new(EventType::CommentDeleted, comment.id.any(), changes(Some(&fields(comment)), None));
+        tx.record(event.of_item(comment.item_id, team_id));
+    }
+    tx.commit(id).await
+}

@@ -1,0 +1,62 @@
+//! Sessions and sign-in.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, parse};
+
+const MINUTE: u64 = 60;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Life of an access token, 15 minutes at most.
+    #[serde(with = "humantime_serde")]
+    pub access_ttl: Duration,
+    /// A session ends when it was not refreshed for so long.
+    #[serde(with = "humantime_serde")]
+    pub session_idle: Duration,
+    /// A session ends after this in any case.
+    #[serde(with = "humantime_serde")]
+    pub session_absolute: Duration,
+    /// How long a refresh token may come a second time: two tabs, or a lost answer.
+    #[serde(with = "humantime_serde")]
+    pub refresh_overlap: Duration,
+    /// Failed sign-ins an hour from one address; 0 turns the throttle off.
+    #[serde(deserialize_with = "parse::number")]
+    pub sign_ins_per_address: u64,
+    /// Failed sign-ins in 15 minutes for one account from one address.
+    #[serde(deserialize_with = "parse::number")]
+    pub sign_ins_per_account: u64,
+    /// How long an invitation may be accepted.
+    #[serde(with = "humantime_serde")]
+    pub invitation_ttl: Duration,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            access_ttl: Duration::from_secs(15 * MINUTE),
+            session_idle: Duration::from_secs(30 * DAY),
+            session_absolute: Duration::from_secs(90 * DAY),
+            refresh_overlap: Duration::from_secs(10),
+            sign_ins_per_address: 50,
+            sign_ins_per_account: 5,
+            invitation_ttl: Duration::from_secs(7 * DAY),
+        }
+    }
+}
+
+impl AuthConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if !(1..=15 * MINUTE).contains(&self.access_ttl.as_secs()) {
+            return Err(ConfigError::new("TODO_AUTH_ACCESS_TTL", "between 1s and 15m"));
+        }
+        if self.session_idle > self.session_absolute {
+            return Err(ConfigError::new("TODO_AUTH_SESSION_IDLE", "not longer than TODO_AUTH_SESSION_ABSOLUTE"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! Where the data is.
+
+use std::{path::Path, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, parse};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    #[serde(deserialize_with = "parse::number")]
+    max_connections: u32,
+    #[serde(with = "humantime_serde")]
+    connect_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    acquire_timeout: Duration,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self { max_connections: 20, connect_timeout: Duration::from_secs(5), acquire_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// The database and its pool.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// `postgres://…` or `sqlite://path`.
+    pub url: String,
+    /// Connections at most, of this instance (on SQLite: readers; there is one writer).
+    pub max_connections: u32,
+    pub connect_timeout: Duration,
+    /// How long a request waits for a free connection.
+    pub acquire_timeout: Duration,
+}
+
+impl Raw {
+    pub(super) fn check(self, url: Option<String>, data_dir: &Path) -> Result<DatabaseConfig, ConfigError> {
+        if self.max_connections == 0 {
+            return Err(ConfigError::new("TODO_DATABASE_MAX_CONNECTIONS", "at least 1"));
+        }
+        let url = url.unwrap_or_else(|| format!("sqlite://{}", data_dir.join("todo.sqlite").display()));
+        if !["postgres://", "postgresql://", "sqlite://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(ConfigError::new("DATABASE_URL", "expected postgres://… or sqlite://…"));
+        }
+        Ok(DatabaseConfig {
+            url,
+            max_connections: self.max_connections,
+            connect_timeout: self.connect_timeout,
+            acquire_timeout: self.acquire_timeout,
+        })
+    }
+}

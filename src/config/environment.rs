@@ -1,0 +1,92 @@
+//! The environment as a source of settings: plain names as they are, `TODO_SECTION_NAME` as `section.name`.
+
+use figment::{
+    Error, Metadata, Profile, Provider,
+    error::Kind,
+    value::{Dict, Map, Value},
+};
+
+const PREFIX: &str = "TODO_";
+const SOURCE: &str = "environment";
+
+pub struct Environment {
+    values: Vec<(Vec<String>, String)>,
+}
+
+impl Environment {
+    pub fn new(plain: &[&str], environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let values = environment
+            .into_iter()
+            .filter_map(|(name, value)| {
+                if let Some(rest) = name.strip_prefix(PREFIX) {
+                    // The first `_` ends the section; the rest is one name.
+                    let path = rest.to_lowercase();
+                    Some((path.splitn(2, '_').map(str::to_owned).collect(), value))
+                } else {
+                    plain.contains(&name.as_str()).then(|| (vec![name.to_lowercase()], value))
+                }
+            })
+            // `PORT=` in a compose file means: not set.
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        Self { values }
+    }
+}
+
+impl Provider for Environment {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(SOURCE)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        let mut root = Dict::new();
+        for (path, value) in &self.values {
+            match path.as_slice() {
+                [name] => {
+                    root.insert(name.clone(), Value::from(value.as_str()));
+                }
+                [section, name] => {
+                    let section = root.entry(section.clone()).or_insert_with(|| Value::from(Dict::new()));
+                    if let Value::Dict(_, fields) = section {
+                        fields.insert(name.clone(), Value::from(value.as_str()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Map::from([(Profile::Default, root)]))
+    }
+}
+
+/// What is wrong, by the name that an operator wrote.
+pub fn explain(error: Error) -> String {
+    let lines: Vec<String> = error.into_iter().map(|error| explain_one(&error)).collect();
+    lines.join("; ")
+}
+
+fn explain_one(error: &Error) -> String {
+    let mut path = error.path.clone();
+    let what = match &error.kind {
+        Kind::UnknownField(name, known) => {
+            if path.last() != Some(name) {
+                path.push(name.clone());
+            }
+            format!("unknown; known here: {}", known.join(", "))
+        }
+        other => other.to_string(),
+    };
+    let from_environment = error.metadata.as_ref().is_some_and(|source| source.name == SOURCE);
+    let name = match (from_environment, path.as_slice()) {
+        (true, [plain]) if super::PLAIN.contains(&plain.to_uppercase().as_str()) => plain.to_uppercase(),
+        (true, path) => format!("{PREFIX}{}", path.join("_").to_uppercase()),
+        (false, path) => path.join("."),
+    };
+    match &error.metadata {
+        Some(metadata) if !from_environment => match &metadata.source {
+            Some(source) => format!("{name} (in {source}): {what}"),
+            None => format!("{name}: {what}"),
+        },
+        _ if name.is_empty() => what,
+        _ => format!("{name}: {what}"),
+    }
+}

@@ -1,0 +1,221 @@
+//! Settings: defaults, then `todo-platform.toml` (or `--config FILE`), then the environment. An unknown key or a bad
+//! value stops the start with a message that names it. `docs/CONFIGURATION.md` lists them all.
+//!
+//! To add one: a field with its default in the concern's file, a row in the docs. A plain name also goes into [`PLAIN`].
+
+mod auth;
+mod database;
+mod environment;
+mod limits;
+mod parse;
+mod server;
+
+use std::path::{Path, PathBuf};
+
+use figment::{
+    Figment,
+    providers::{Format, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+pub use self::{auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, server::ServerConfig};
+use crate::{auth::secret, entity::enums::PlanTier};
+
+/// Names used as they are, without `TODO_`: those that operators know from elsewhere.
+const PLAIN: &[&str] =
+    &["HOST", "PORT", "DATA_DIR", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "CORS_ORIGINS", "PUBLIC_URL", "LOG_LEVEL"];
+
+/// Where settings are read when no `--config` names a file; it may be absent.
+pub const DEFAULT_FILE: &str = "todo-platform.toml";
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    host: String,
+    #[serde(deserialize_with = "parse::number")]
+    port: u16,
+    data_dir: PathBuf,
+    database_url: Option<String>,
+    redis_url: Option<String>,
+    secret_key: Option<String>,
+    #[serde(deserialize_with = "parse::list")]
+    cors_origins: Vec<String>,
+    public_url: Option<String>,
+    log_level: String,
+    mode: Option<Mode>,
+    database: database::Raw,
+    server: server::Raw,
+    auth: AuthConfig,
+    limits: LimitsConfig,
+    plans: PlansConfig,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 8000,
+            data_dir: "data".into(),
+            database_url: None,
+            redis_url: None,
+            secret_key: None,
+            cors_origins: Vec::new(),
+            public_url: None,
+            log_level: "info".to_owned(),
+            mode: None,
+            database: database::Raw::default(),
+            server: server::Raw::default(),
+            auth: AuthConfig::default(),
+            limits: LimitsConfig::default(),
+            plans: PlansConfig::default(),
+        }
+    }
+}
+
+/// `embedded`: SQLite in the data folder, a generated secret, the playground on. `production`: nothing is made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Embedded,
+    Production,
+}
+
+/// Plans of organizations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlansConfig {
+    /// Plan of new organizations.
+    pub default: PlanTier,
+}
+
+impl Default for PlansConfig {
+    fn default() -> Self {
+        Self { default: PlanTier::Enterprise }
+    }
+}
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub mode: Mode,
+    pub data_dir: PathBuf,
+    /// A directive of `tracing`'s filter: `info`, `debug`, `todo_platform=debug,info`.
+    pub log_level: String,
+    /// `None` in embedded mode: the secret is then generated and kept in the data folder.
+    pub secret_key: Option<String>,
+    pub server: ServerConfig,
+    pub database: DatabaseConfig,
+    pub auth: AuthConfig,
+    pub limits: LimitsConfig,
+    pub plans: PlansConfig,
+}
+
+/// A setting that can't be used, by its name.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration: {0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    fn new(name: &str, what: impl std::fmt::Display) -> Self {
+        Self(format!("{name}: {what}"))
+    }
+}
+
+impl Config {
+    /// Reads file and environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::from_parts(file, std::env::vars())
+    }
+
+    /// [`Config::load`] with an environment of the caller's; for tests.
+    pub fn from_parts(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        if let Some(file) = file
+            && !file.is_file()
+        {
+            return Err(ConfigError::new("--config", format!("no file {}", file.display())));
+        }
+        let raw: Raw = Figment::from(Serialized::defaults(Raw::default()))
+            .merge(Toml::file_exact(file.unwrap_or(Path::new(DEFAULT_FILE))))
+            .merge(environment::Environment::new(PLAIN, environment))
+            .extract()
+            .map_err(|error| ConfigError(environment::explain(error)))?;
+        raw.check()
+    }
+
+    /// The secret: the configured one; in embedded mode one made at the first start and kept in the data folder.
+    pub fn secret(&self) -> Result<secret::ServerSecret, ConfigError> {
+        if let Some(key) = &self.secret_key {
+            return Ok(secret::ServerSecret::new(key.as_bytes()));
+        }
+        let path = self.data_dir.join("secret_key");
+        let failed = |cause: &dyn std::fmt::Display| {
+            ConfigError::new("DATA_DIR", format!("{} can't be read or written: {cause}", path.display()))
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(key) if key.trim().len() >= MINIMUM_SECRET => Ok(secret::ServerSecret::new(key.trim())),
+            Ok(_) => Err(failed(&"it is too short; restore it, or remove it to sign everybody out")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let key = secret::new_token().map_err(|error| failed(&error.describe()))?;
+                std::fs::create_dir_all(&self.data_dir).map_err(|error| failed(&error))?;
+                write_private(&path, &key).map_err(|error| failed(&error))?;
+                Ok(secret::ServerSecret::new(key))
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+}
+
+/// Bytes of `SECRET_KEY` at least.
+const MINIMUM_SECRET: usize = 32;
+
+/// Writes a file that only its owner may read.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+impl Raw {
+    fn check(self) -> Result<Config, ConfigError> {
+        let on_postgres = self.database_url.as_deref().is_some_and(|url| url.starts_with("postgres"));
+        let mode = self.mode.unwrap_or(if on_postgres { Mode::Production } else { Mode::Embedded });
+        match &self.secret_key {
+            None if mode == Mode::Production => {
+                return Err(ConfigError::new(
+                    "SECRET_KEY",
+                    "required in production mode (at least 32 bytes, the same on every instance)",
+                ));
+            }
+            Some(key) if key.len() < MINIMUM_SECRET => {
+                return Err(ConfigError::new("SECRET_KEY", "too short: at least 32 bytes"));
+            }
+            _ => {}
+        }
+        if let Some(url) = &self.redis_url
+            && !(url.starts_with("redis://") || url.starts_with("rediss://"))
+        {
+            return Err(ConfigError::new("REDIS_URL", "expected redis://… or rediss://…"));
+        }
+        if tracing_subscriber::EnvFilter::try_new(&self.log_level).is_err() {
+            return Err(ConfigError::new("LOG_LEVEL", format!("`{}` is no log level", self.log_level)));
+        }
+        self.auth.check()?;
+        Ok(Config {
+            mode,
+            server: self.server.check(self.host, self.port, self.public_url, self.cors_origins, mode)?,
+            database: self.database.check(self.database_url, &self.data_dir)?,
+            data_dir: self.data_dir,
+            log_level: self.log_level,
+            secret_key: self.secret_key,
+            auth: self.auth,
+            limits: self.limits,
+            plans: self.plans,
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! How the server listens and who may reach it.
+
+use std::{net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Mode, parse};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    #[serde(deserialize_with = "parse::list")]
+    trusted_proxies: Vec<IpNet>,
+    #[serde(deserialize_with = "parse::optional")]
+    playground: Option<Switch>,
+    #[serde(deserialize_with = "parse::number")]
+    batch_limit: usize,
+    #[serde(with = "humantime_serde")]
+    drain: Duration,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self { trusted_proxies: Vec::new(), playground: None, batch_limit: 1, drain: Duration::from_secs(20) }
+    }
+}
+
+/// `true`/`false`, `on`/`off`.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Switch(bool);
+
+impl std::str::FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "true" | "on" | "1" => Ok(Self(true)),
+            "false" | "off" | "0" => Ok(Self(false)),
+            _ => Err("expected on or off"),
+        }
+    }
+}
+
+/// How the server listens and who may reach it.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub host: IpAddr,
+    /// 0: a free one, printed at the start.
+    pub port: u16,
+    /// How clients reach this server, without a trailing `/`; unset: by the address it listens on.
+    pub public_url: Option<String>,
+    /// Origins that browsers may call from, exactly.
+    pub cors_origins: Vec<String>,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<IpNet>,
+    pub playground: bool,
+    /// Operations in one HTTP request at most; 1 turns batches off.
+    pub batch_limit: usize,
+    /// How long requests under way may go on after SIGTERM.
+    pub drain: Duration,
+}
+
+impl Raw {
+    pub(super) fn check(
+        self,
+        host: String,
+        port: u16,
+        public_url: Option<String>,
+        cors_origins: Vec<String>,
+        mode: Mode,
+    ) -> Result<ServerConfig, ConfigError> {
+        let host = match host.as_str() {
+            "localhost" => "127.0.0.1",
+            other => other,
+        };
+        let host = host.parse().map_err(|_| ConfigError::new("HOST", format!("`{host}` is no IP address")))?;
+        if let Some(url) = &public_url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            return Err(ConfigError::new("PUBLIC_URL", "expected http://… or https://…"));
+        }
+        for origin in &cors_origins {
+            let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            if !rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('/')) {
+                return Err(ConfigError::new(
+                    "CORS_ORIGINS",
+                    format!("`{origin}` is no origin: write scheme, host and port, as in https://app.example.com"),
+                ));
+            }
+        }
+        if self.batch_limit == 0 {
+            return Err(ConfigError::new("TODO_SERVER_BATCH_LIMIT", "at least 1"));
+        }
+        Ok(ServerConfig {
+            host,
+            port,
+            public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
+            cors_origins,
+            trusted_proxies: self.trusted_proxies,
+            playground: self.playground.map_or(mode == Mode::Embedded, |switch| switch.0),
+            batch_limit: self.batch_limit,
+            drain: self.drain,
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! Pools: one for PostgreSQL; for SQLite one writer and several readers, since it has one writer at a time anyway.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, Select,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+
+use crate::{clock::Clock, config::DatabaseConfig, entity::Global};
+
+/// Called with each statement's SQL; tests count and read them.
+pub type Observer = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The database, with the server's clock. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+    clock: Clock,
+}
+
+/// Why the database can't be used. Shown to the operator at the start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the database {url} can't be reached: {cause}")]
+    Unreachable { url: String, cause: DbErr },
+    #[error("the data folder {path} can't be written: {cause}")]
+    DataDir { path: String, cause: std::io::Error },
+    #[error("DATABASE_URL {url}: expected postgres://… or sqlite://…")]
+    UnknownKind { url: String },
+}
+
+impl Db {
+    /// Opens the pools; makes SQLite's folder. The schema is left as it is.
+    pub async fn connect(
+        config: &DatabaseConfig,
+        clock: Clock,
+        observer: Option<Observer>,
+    ) -> Result<Self, ConnectError> {
+        let url = config.url.as_str();
+        let (mut reader, mut writer) = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let pool = open(postgres_options(config), url).await?;
+            (pool.clone(), pool)
+        } else if let Some(path) = url.strip_prefix("sqlite://") {
+            make_folder_of(path)?;
+            let writer = open(sqlite_options(config, false), url).await?;
+            let reader = open(sqlite_options(config, true), url).await?;
+            (reader, writer)
+        } else {
+            return Err(ConnectError::UnknownKind { url: redact(url) });
+        };
+        if let Some(observer) = observer {
+            let for_writer = observer.clone();
+            reader.set_metric_callback(move |info| observer(&info.statement.sql));
+            writer.set_metric_callback(move |info| for_writer(&info.statement.sql));
+        }
+        Ok(Self { reader, writer, clock })
+    }
+
+    pub(super) fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    pub(super) fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub fn backend(&self) -> DatabaseBackend {
+        self.reader.get_database_backend()
+    }
+
+    /// A query over a table that no organization owns.
+    pub(super) fn find<E: Global>(&self) -> Select<E> {
+        #[allow(clippy::disallowed_methods, reason = "the one door to tables without a tenant")]
+        E::find()
+    }
+
+    /// Brings the schema up to date.
+    pub async fn migrate(&self) -> Result<(), DbErr> {
+        Migrator::up(&self.writer, None).await
+    }
+
+    /// Names of the schema steps that this database lacks.
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
+        let pending = Migrator::get_pending_migrations(&self.writer).await?;
+        Ok(pending.iter().map(|step| step.name().to_owned()).collect())
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.reader.ping().await
+    }
+
+    /// Waits for connections in use, then closes.
+    pub async fn close(self) {
+        for pool in [self.reader, self.writer] {
+            if let Err(error) = pool.close().await {
+                tracing::warn!(%error, "closing the database");
+            }
+        }
+    }
+}
+
+async fn open(options: ConnectOptions, url: &str) -> Result<DatabaseConnection, ConnectError> {
+    Database::connect(options).await.map_err(|cause| ConnectError::Unreachable { url: redact(url), cause })
+}
+
+fn common(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(config.url.as_str());
+    options
+        .max_connections(connections)
+        .connect_timeout(config.connect_timeout)
+        .acquire_timeout(config.acquire_timeout)
+        .test_before_acquire(false)
+        .sqlx_logging(false);
+    options
+}
+
+fn postgres_options(config: &DatabaseConfig) -> ConnectOptions {
+    let mut options = common(config, config.max_connections);
+    options.idle_timeout(Duration::from_secs(600));
+    options
+}
+
+fn sqlite_options(config: &DatabaseConfig, read_only: bool) -> ConnectOptions {
+    let mut options = common(config, if read_only { config.max_connections } else { 1 });
+    options.map_sqlx_sqlite_opts(move |sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5))
+            .foreign_keys(true)
+            .pragma("query_only", if read_only { "1" } else { "0" })
+            .pragma("temp_store", "memory")
+            .statement_cache_capacity(200)
+    });
+    options
+}
+
+fn make_folder_of(path: &str) -> Result<(), ConnectError> {
+    let file = path.split('?').next().unwrap_or(path);
+    let Some(folder) = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder).map_err(|cause| ConnectError::DataDir { path: folder.display().to_string(), cause })
+}
+
+/// The URL without its password.
+fn redact(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, rest)), Some((_, host))) if rest.contains('@') => {
+            let user = rest.split([':', '@']).next().unwrap_or_default();
+            format!("{scheme}://{user}:…@{host}")
+        }
+        _ => url.to_owned(),
+    }
+}

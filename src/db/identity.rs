@@ -1,0 +1,212 @@
+//! From a verified access token to a caller and, where the request has one, an organization: one statement.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    EntityTrait, FromQueryResult, Iterable, JoinType, QueryFilter, QueryOrder, QueryResult, QuerySelect, Select,
+    prelude::*,
+    sea_query::{Condition, IntoCondition, IntoIden},
+};
+
+use super::{Db, OrgScope, fail};
+use crate::{
+    auth::actor::{Origin, Person},
+    clock::Instant,
+    entity::{Global, enums::MembershipStatus, invitation, membership, organization, session, user},
+    error::Result,
+    id::{OrganizationId, SessionId, UserId},
+};
+
+/// How a request named its organization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrganizationChoice {
+    Id(OrganizationId),
+    Slug(String),
+}
+
+impl OrganizationChoice {
+    /// A slug, or an id (`org_…`).
+    pub fn parse(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Slug(text.to_lowercase()), Self::Id)
+    }
+}
+
+/// A live session, the person behind it, and what they may choose from.
+#[derive(Clone, Debug)]
+pub struct Identified {
+    pub person: Person,
+    pub session: session::Model,
+    /// Active memberships: the one asked for, else the first few.
+    pub memberships: Vec<(membership::Model, organization::Model)>,
+}
+
+impl Identified {
+    /// The scope of a membership that was just read.
+    pub fn scope(&self, db: &Db, index: usize, origin: Origin) -> Option<OrgScope> {
+        let (membership, organization) = self.memberships.get(index)?;
+        Some(OrgScope::of_member(db.clone(), organization.clone(), membership.clone(), origin))
+    }
+}
+
+/// How many memberships an error lists as choices.
+pub const CHOICES: u64 = 50;
+
+impl Db {
+    /// The caller behind a session, unless it ended. Without a choice, the first [`CHOICES`] active memberships.
+    pub async fn identify(
+        &self,
+        session_id: SessionId,
+        user_id: UserId,
+        choice: Option<&OrganizationChoice>,
+    ) -> Result<Option<Identified>> {
+        let chosen = match choice {
+            Some(OrganizationChoice::Id(id)) => organization::Column::Id.eq(*id).into_condition(),
+            Some(OrganizationChoice::Slug(slug)) => organization::Column::Slug.eq(slug.as_str()).into_condition(),
+            None => Condition::all(),
+        };
+        let select = self
+            .find::<session::Entity>()
+            .select_only()
+            .join(
+                JoinType::InnerJoin,
+                session::Entity::belongs_to(user::Entity).from(session::Column::UserId).to(user::Column::Id).into(),
+            )
+            .join(
+                JoinType::LeftJoin,
+                // Both joins to the left, so that a session without a membership still gives a row.
+                user::Entity::belongs_to(membership::Entity)
+                    .from(user::Column::Id)
+                    .to(membership::Column::UserId)
+                    .on_condition(|_, _| membership::Column::Status.eq(MembershipStatus::Active).into_condition())
+                    .into(),
+            )
+            .join(
+                JoinType::LeftJoin,
+                membership::Entity::belongs_to(organization::Entity)
+                    .from(membership::Column::OrganizationId)
+                    .to(organization::Column::Id)
+                    .on_condition(move |_, _| chosen.clone())
+                    .into(),
+            )
+            .filter(session::Column::Id.eq(session_id))
+            .filter(session::Column::UserId.eq(user_id))
+            .filter(session::Column::RevokedAt.is_null())
+            .filter(session::Column::ExpiresAt.gt(self.clock().now()))
+            // Where one organization was asked for, its row comes first.
+            .order_by(organization::Column::Id.is_null(), sea_orm::Order::Asc)
+            .order_by_asc(organization::Column::Name)
+            .limit(if choice.is_some() { 1 } else { CHOICES });
+        let select = with_columns::<_, session::Entity>(select, "s_");
+        let select = with_columns::<_, user::Entity>(select, "u_");
+        let select = with_columns::<_, membership::Entity>(select, "m_");
+        let select = with_columns::<_, organization::Entity>(select, "o_");
+        let rows = select.into_model::<Row>().all(self.reader()).await.map_err(fail)?;
+
+        let mut person = None;
+        let mut memberships = Vec::new();
+        for row in rows {
+            person.get_or_insert((row.session, row.user));
+            if let (Some(membership), Some(organization)) = (row.membership, row.organization) {
+                memberships.push((membership, organization));
+            }
+        }
+        Ok(person.map(|(session, user)| Identified {
+            person: Person { user: Arc::new(user), session_id: session.id },
+            session,
+            memberships,
+        }))
+    }
+
+    /// Every organization a person actively belongs to, by name.
+    pub async fn memberships_of(&self, user_id: UserId) -> Result<Vec<(membership::Model, organization::Model)>> {
+        let select = self
+            .find::<organization::Entity>()
+            .select_only()
+            .join(
+                JoinType::InnerJoin,
+                organization::Entity::belongs_to(membership::Entity)
+                    .from(organization::Column::Id)
+                    .to(membership::Column::OrganizationId)
+                    .into(),
+            )
+            .filter(membership::Column::UserId.eq(user_id))
+            .filter(membership::Column::Status.eq(MembershipStatus::Active))
+            .order_by_asc(organization::Column::Name);
+        let select = with_columns::<_, membership::Entity>(select, "m_");
+        let select = with_columns::<_, organization::Entity>(select, "o_");
+        let rows = select.into_model::<Pair<membership::Model>>().all(self.reader()).await.map_err(fail)?;
+        Ok(rows.into_iter().map(|row| (row.0, row.1)).collect())
+    }
+
+    /// Open invitations to an address, with who invites.
+    pub async fn invitations_to(
+        &self,
+        email_key: &str,
+        now: Instant,
+    ) -> Result<Vec<(invitation::Model, organization::Model)>> {
+        let select = self
+            .find::<organization::Entity>()
+            .select_only()
+            .join(
+                JoinType::InnerJoin,
+                organization::Entity::belongs_to(invitation::Entity)
+                    .from(organization::Column::Id)
+                    .to(invitation::Column::OrganizationId)
+                    .into(),
+            )
+            .filter(invitation::Column::EmailKey.eq(email_key))
+            .filter(invitation::Column::ExpiresAt.gt(now))
+            .order_by_asc(organization::Column::Name);
+        let select = with_columns::<_, invitation::Entity>(select, "m_");
+        let select = with_columns::<_, organization::Entity>(select, "o_");
+        let rows = select.into_model::<Pair<invitation::Model>>().all(self.reader()).await.map_err(fail)?;
+        Ok(rows.into_iter().map(|row| (row.0, row.1)).collect())
+    }
+
+    /// The open invitation that a token or an id names, wherever it is: whoever holds it has no organization yet.
+    pub async fn find_invitation(&self, condition: impl IntoCondition) -> Result<Option<invitation::Model>> {
+        #[allow(clippy::disallowed_methods, reason = "an invited person is outside the organization")]
+        invitation::Entity::find().filter(condition.into_condition()).one(self.reader()).await.map_err(fail)
+    }
+
+    /// Rows of a table that no organization owns.
+    pub async fn find_global<E: Global>(&self, condition: impl IntoCondition) -> Result<Vec<E::Model>> {
+        self.find::<E>().filter(condition.into_condition()).all(self.reader()).await.map_err(fail)
+    }
+}
+
+struct Row {
+    session: session::Model,
+    user: user::Model,
+    membership: Option<membership::Model>,
+    organization: Option<organization::Model>,
+}
+
+impl FromQueryResult for Row {
+    fn from_query_result(row: &QueryResult, _: &str) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            session: session::Model::from_query_result(row, "s_")?,
+            user: user::Model::from_query_result(row, "u_")?,
+            membership: membership::Model::from_query_result_optional(row, "m_")?,
+            organization: organization::Model::from_query_result_optional(row, "o_")?,
+        })
+    }
+}
+
+/// A tenant's row with its organization.
+struct Pair<M>(M, organization::Model);
+
+impl<M: FromQueryResult> FromQueryResult for Pair<M> {
+    fn from_query_result(row: &QueryResult, _: &str) -> std::result::Result<Self, DbErr> {
+        Ok(Self(M::from_query_result(row, "m_")?, organization::Model::from_query_result(row, "o_")?))
+    }
+}
+
+/// Selects all columns of `E`, each under its name after `prefix`.
+pub(super) fn with_columns<S: EntityTrait, E: EntityTrait>(mut select: Select<S>, prefix: &str) -> Select<S> {
+    for column in E::Column::iter() {
+        let alias = format!("{prefix}{}", column.into_iden().to_string());
+        select = select.column_as(Expr::col((E::default(), column)), alias);
+    }
+    select
+}

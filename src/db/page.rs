@@ -1,0 +1,417 @@
+//! Keyset paging over an organization's rows: total orders, opaque cursors, never OFFSET.
+//!
+//! A cursor holds the values that the order compares, the id last, and a fingerprint of order and filter, so that using
+//! it with another list fails loudly. It also carries the instant at which relative times were resolved, so that a
+//! filter such as "of the last week" does not drift between pages.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::DateTime;
+use sea_orm::{
+    ColumnType, Condition, ConnectionTrait, FromQueryResult, Iterable, ModelTrait, Order, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, Value,
+    prelude::{ColumnTrait, Expr, Uuid},
+    sea_query::{Alias, Func, IntoIden, NullOrdering, Query, WindowStatement},
+};
+use serde_json::Value as Json;
+
+use super::{OrgScope, fail};
+use crate::{
+    clock::{Clock, Instant},
+    entity::Tenant,
+    error::{Code, Refusal, Result},
+};
+
+/// Nodes of a page when the caller doesn't say.
+pub const DEFAULT_PAGE: u64 = 20;
+/// Nodes of a page at most.
+pub const MAX_PAGE: u64 = 100;
+
+/// `first`, `after`, `last`, `before` as the caller gave them.
+#[derive(Clone, Debug, Default)]
+pub struct PageArgs {
+    pub first: Option<i32>,
+    pub after: Option<String>,
+    pub last: Option<i32>,
+    pub before: Option<String>,
+}
+
+impl PageArgs {
+    pub fn forward(first: Option<i32>, after: Option<String>) -> Self {
+        Self { first, after, ..Self::default() }
+    }
+
+    /// The rows this page can hold; also what it costs.
+    pub fn limit(&self) -> Result<u64> {
+        let asked = match (self.first, self.last) {
+            (Some(_), Some(_)) => {
+                return Err(Refusal::bad_request("Give `first` or `last`, not both.").into());
+            }
+            (Some(first), None) => first,
+            (None, Some(last)) => last,
+            (None, None) => return Ok(DEFAULT_PAGE),
+        };
+        match u64::try_from(asked) {
+            Ok(limit @ 0..=MAX_PAGE) => Ok(limit),
+            _ => Err(Refusal::bad_request(format!("A page has 0 to {MAX_PAGE} nodes.")).into()),
+        }
+    }
+
+    fn cursor(&self) -> Result<Option<&str>> {
+        match (&self.after, &self.before, self.last.is_some()) {
+            (Some(_), Some(_), _) => Err(Refusal::bad_request("Give `after` or `before`, not both.").into()),
+            (Some(_), None, true) => Err(Refusal::bad_request("`after` goes with `first`.").into()),
+            (None, Some(_), false) => Err(Refusal::bad_request("`before` goes with `last`.").into()),
+            (after, before, _) => Ok(after.as_deref().or(before.as_deref())),
+        }
+    }
+}
+
+/// One column of an order.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<C> {
+    pub column: C,
+    pub descending: bool,
+    /// Where rows without a value go; of no matter for columns that always have one.
+    pub nulls_first: bool,
+}
+
+impl<C> Key<C> {
+    pub fn asc(column: C) -> Self {
+        Self { column, descending: false, nulls_first: false }
+    }
+
+    pub fn desc(column: C) -> Self {
+        Self { column, descending: true, nulls_first: false }
+    }
+}
+
+/// The first half of a page: its cursor read, so that `now` is known before the filter is resolved.
+#[derive(Clone, Debug)]
+pub struct PageStart {
+    limit: u64,
+    backward: bool,
+    fingerprint: u64,
+    position: Option<Vec<Json>>,
+    /// Relative times of the filter are relative to this.
+    pub now: Instant,
+}
+
+impl PageStart {
+    /// `identity` is whatever decides the list's content and order: its name, filter, order, scope.
+    pub fn read(args: &PageArgs, identity: impl Hash, clock: &Clock) -> Result<Self> {
+        let mut hasher = DefaultHasher::new();
+        identity.hash(&mut hasher);
+        let fingerprint = hasher.finish();
+        let limit = args.limit()?;
+        let (position, now) = match args.cursor()? {
+            None => (None, clock.now()),
+            Some(text) => {
+                let cursor = decode(text).filter(|cursor| cursor.0 == fingerprint).ok_or_else(invalid_cursor)?;
+                let now = DateTime::from_timestamp_millis(cursor.1).ok_or_else(invalid_cursor)?;
+                (Some(cursor.2), now)
+            }
+        };
+        Ok(Self { limit, backward: args.last.is_some(), fingerprint, position, now })
+    }
+
+    /// The whole plan. `id` breaks ties in the direction of the last key.
+    pub fn plan<E: Tenant>(
+        self,
+        condition: Condition,
+        mut keys: Vec<Key<E::Column>>,
+        id: E::Column,
+        wants_total: bool,
+    ) -> Result<PagePlan<E>> {
+        let descending = keys.last().is_some_and(|key| key.descending);
+        keys.push(Key { column: id, descending, nulls_first: false });
+        let position = match self.position {
+            None => None,
+            Some(values) if values.len() == keys.len() => Some(
+                keys.iter()
+                    .zip(values)
+                    .map(|(key, value)| from_json(key.column, value).ok_or_else(invalid_cursor))
+                    .collect::<Result<Vec<_>, Refusal>>()?,
+            ),
+            Some(_) => return Err(invalid_cursor().into()),
+        };
+        Ok(PagePlan {
+            condition,
+            keys,
+            limit: self.limit,
+            backward: self.backward,
+            position,
+            fingerprint: self.fingerprint,
+            now: self.now,
+            wants_total,
+        })
+    }
+}
+
+fn invalid_cursor() -> Refusal {
+    Refusal::new(Code::InvalidCursor, "The cursor belongs to another list, order or filter.")
+}
+
+/// Everything a page's statement needs, except whose children it lists.
+#[derive(Clone, Debug)]
+pub struct PagePlan<E: Tenant> {
+    condition: Condition,
+    keys: Vec<Key<E::Column>>,
+    limit: u64,
+    backward: bool,
+    position: Option<Vec<Value>>,
+    fingerprint: u64,
+    now: Instant,
+    wants_total: bool,
+}
+
+/// Rows with their cursors.
+#[derive(Clone, Debug)]
+pub struct Page<M> {
+    pub rows: Vec<M>,
+    pub cursors: Vec<String>,
+    pub has_next: bool,
+    pub has_previous: bool,
+    /// Counted only when asked for.
+    pub total: Option<u64>,
+}
+
+impl<M> Default for Page<M> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), cursors: Vec::new(), has_next: false, has_previous: false, total: Some(0) }
+    }
+}
+
+impl<E: Tenant> PagePlan<E> {
+    /// Distinguishes plans that may share a statement from those that may not.
+    pub fn group(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.fingerprint, self.limit, self.backward, self.wants_total, format!("{:?}", self.position))
+            .hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// One page of the organization's rows: one statement, two with the total.
+    pub async fn fetch(&self, scope: &OrgScope) -> Result<Page<E::Model>> {
+        let (connection, _, select) = scope.find::<E>().filter(self.condition.clone()).into_parts();
+        let counted = async {
+            if !self.wants_total {
+                return Ok(None);
+            }
+            select.clone().count(connection).await.map(Some).map_err(fail)
+        };
+        let total = counted.await?;
+        let mut page = select.clone();
+        if let Some(position) = &self.position {
+            page = page.filter(self.after(position));
+        }
+        for (column, order, nulls) in self.order() {
+            page = match nulls {
+                Some(nulls) => page.order_by_with_nulls(column, order, nulls),
+                None => page.order_by(column, order),
+            };
+        }
+        let rows = page.limit(self.limit + 1).all(connection).await.map_err(fail)?;
+        Ok(self.page(rows, total))
+    }
+
+    /// A page of each parent's children, `parent` being the column that names the parent: one statement for all.
+    pub async fn fetch_children(
+        &self,
+        scope: &OrgScope,
+        parent: E::Column,
+        parents: &[Uuid],
+    ) -> Result<HashMap<Uuid, Page<E::Model>>> {
+        use sea_orm::ExprTrait as _;
+        let of_parents = parent.is_in(parents.iter().copied());
+        let (connection, _, select) = scope.find::<E>().filter(self.condition.clone()).filter(of_parents).into_parts();
+        let mut totals = HashMap::new();
+        if self.wants_total {
+            let counts: Vec<(Uuid, i64)> = select
+                .clone()
+                .select_only()
+                .column(parent)
+                .column_as(Expr::col((E::default(), parent)).count(), "n")
+                .group_by(parent)
+                .into_tuple()
+                .all(connection)
+                .await
+                .map_err(fail)?;
+            totals.extend(counts.into_iter().map(|(id, count)| (id, u64::try_from(count).unwrap_or(0))));
+        }
+        let mut select = select;
+        if let Some(position) = &self.position {
+            select = select.filter(self.after(position));
+        }
+        let mut window = WindowStatement::partition_by((E::default(), parent));
+        for (column, order, nulls) in self.order() {
+            match nulls {
+                Some(nulls) => window.order_by_with_nulls((E::default(), column), order, nulls),
+                None => window.order_by((E::default(), column), order),
+            };
+        }
+        let rank = Alias::new("place");
+        let mut ranked = select.into_query();
+        ranked.expr_window_as(Func::cust("ROW_NUMBER"), window, rank.clone());
+        let mut outer = Query::select();
+        for column in E::Column::iter() {
+            outer.column((Alias::new("ranked"), column.into_iden()));
+        }
+        outer
+            .from_subquery(ranked, Alias::new("ranked"))
+            .and_where(Expr::col(rank.clone()).lte(self.limit + 1))
+            .order_by(rank, Order::Asc);
+        let rows = connection.query_all(&outer).await.map_err(fail)?;
+        let mut children: HashMap<Uuid, Vec<E::Model>> = HashMap::new();
+        for row in rows {
+            let model = E::Model::from_query_result(&row, "").map_err(fail)?;
+            if let Value::Uuid(Some(id)) = model.get(parent) {
+                children.entry(id).or_default().push(model);
+            }
+        }
+        Ok(parents
+            .iter()
+            .map(|id| {
+                let total = self.wants_total.then(|| totals.get(id).copied().unwrap_or(0));
+                (*id, self.page(children.remove(id).unwrap_or_default(), total))
+            })
+            .collect())
+    }
+
+    /// The order in which the database must give the rows: reversed when paging backward.
+    fn order(&self) -> impl Iterator<Item = (E::Column, Order, Option<NullOrdering>)> + '_ {
+        self.keys.iter().map(|key| {
+            let order = if key.descending ^ self.backward { Order::Desc } else { Order::Asc };
+            let nulls = key.column.def().is_null().then(|| match key.nulls_first ^ self.backward {
+                true => NullOrdering::First,
+                false => NullOrdering::Last,
+            });
+            (key.column, order, nulls)
+        })
+    }
+
+    /// Rows after `position` in that order: for some key greater, all keys before it equal.
+    fn after(&self, position: &[Value]) -> Condition {
+        let mut any = Condition::any();
+        let mut equal = Condition::all();
+        for ((column, order, nulls), value) in self.order().zip(position) {
+            let is_null = is_null(value);
+            let greater = match (order, is_null) {
+                (Order::Desc, false) => Some(column.lt(value.clone()).into_condition_any()),
+                (_, false) => Some(column.gt(value.clone()).into_condition_any()),
+                (_, true) => None,
+            };
+            let beyond = match (greater, nulls) {
+                (Some(greater), Some(NullOrdering::Last)) => Some(greater.add(column.is_null())),
+                (Some(greater), _) => Some(greater),
+                (None, Some(NullOrdering::First)) => Some(Condition::any().add(column.is_not_null())),
+                (None, _) => None,
+            };
+            if let Some(beyond) = beyond {
+                any = any.add(equal.clone().add(beyond));
+            }
+            equal = equal.add(if is_null { column.is_null() } else { column.eq(value.clone()) });
+        }
+        // A bound on the first key alone, implied by the rest, lets the index start at the right place.
+        let mut condition = Condition::all().add(any);
+        if let (Some((column, order, None)), Some(value)) = (self.order().next(), position.first()) {
+            condition = condition.add(match order {
+                Order::Desc => column.lte(value.clone()),
+                _ => column.gte(value.clone()),
+            });
+        }
+        condition
+    }
+
+    fn page(&self, mut rows: Vec<E::Model>, total: Option<u64>) -> Page<E::Model> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        if self.backward {
+            rows.reverse();
+        }
+        let cursors = rows.iter().map(|row| self.cursor(row)).collect();
+        let beyond = self.position.is_some();
+        let (has_next, has_previous) = if self.backward { (beyond, more) } else { (more, beyond) };
+        Page { rows, cursors, has_next, has_previous, total }
+    }
+
+    fn cursor(&self, row: &E::Model) -> String {
+        let values: Vec<Json> = self.keys.iter().map(|key| to_json(row.get(key.column))).collect();
+        encode(&(self.fingerprint, self.now.timestamp_millis(), values))
+    }
+}
+
+trait IntoConditionAny {
+    fn into_condition_any(self) -> Condition;
+}
+
+impl IntoConditionAny for sea_orm::sea_query::SimpleExpr {
+    fn into_condition_any(self) -> Condition {
+        Condition::any().add(self)
+    }
+}
+
+/// Fingerprint, the instant of relative times, the values of the keys.
+type Cursor = (u64, i64, Vec<Json>);
+
+fn encode(cursor: &Cursor) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default())
+}
+
+fn decode(text: &str) -> Option<Cursor> {
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+fn is_null(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::SmallInt(None)
+            | Value::Int(None)
+            | Value::BigInt(None)
+            | Value::Double(None)
+            | Value::String(None)
+            | Value::Uuid(None)
+            | Value::ChronoDateTimeUtc(None)
+    )
+}
+
+fn to_json(value: Value) -> Json {
+    match value {
+        Value::SmallInt(Some(number)) => number.into(),
+        Value::Int(Some(number)) => number.into(),
+        Value::BigInt(Some(number)) => number.into(),
+        Value::Double(Some(number)) => number.into(),
+        Value::String(Some(text)) => text.as_str().into(),
+        Value::Uuid(Some(id)) => id.simple().to_string().into(),
+        Value::ChronoDateTimeUtc(Some(instant)) => instant.timestamp_millis().into(),
+        _ => Json::Null,
+    }
+}
+
+/// The value of a key, as its column's type; `None` for what such a column can't hold.
+fn from_json<C: ColumnTrait>(column: C, json: Json) -> Option<Value> {
+    let definition = column.def();
+    if json.is_null() && !definition.is_null() {
+        return None;
+    }
+    let absent = json.is_null();
+    Some(match definition.get_column_type() {
+        ColumnType::SmallInteger if absent => Value::SmallInt(None),
+        ColumnType::SmallInteger => Value::SmallInt(Some(i16::try_from(json.as_i64()?).ok()?)),
+        ColumnType::Integer => Value::Int(Some(i32::try_from(json.as_i64()?).ok()?)),
+        ColumnType::BigInteger => Value::BigInt(Some(json.as_i64()?)),
+        ColumnType::Double if absent => Value::Double(None),
+        ColumnType::Double => Value::Double(Some(json.as_f64()?)),
+        ColumnType::Uuid => Value::Uuid(Some(Uuid::parse_str(json.as_str()?).ok()?)),
+        ColumnType::TimestampWithTimeZone if absent => Value::ChronoDateTimeUtc(None),
+        ColumnType::TimestampWithTimeZone => {
+            Value::ChronoDateTimeUtc(Some(DateTime::from_timestamp_millis(json.as_i64()?)?))
+        }
+        _ => Value::String(Some(json.as_str()?.to_owned())),
+    })
+}

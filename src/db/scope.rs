@@ -1,0 +1,286 @@
+//! [`OrgScope`]: one organization with one caller's rights. Whoever holds a row of a tenant got it through here.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    Condition, ConnectionTrait, EntityTrait, FromQueryResult, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
+    QueryResult, QuerySelect, RelationDef, Select,
+    prelude::*,
+    sea_query::{IntoCondition, LockType},
+};
+
+use super::{Db, fail, write::WriteTx};
+use crate::{
+    auth::{
+        actor::{ActorRef, Origin},
+        policy::{Permission, Permissions},
+    },
+    clock::Clock,
+    entity::{Keyed, Tenant, enums::Role, membership, organization, user},
+    error::{Code, Error, Refusal, Result},
+    id::{Id, OrganizationId, UserId},
+};
+
+/// One organization, one caller, their rights in it. Made only from a verified membership, from the organization just
+/// founded, from a redeemed invitation, or for the server's own work in one organization. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct OrgScope(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    organization: organization::Model,
+    membership: Option<membership::Model>,
+    actor: ActorRef,
+    permissions: Permissions,
+    origin: Origin,
+}
+
+impl OrgScope {
+    /// From a membership just read; an inactive one is nobody's door.
+    pub(super) fn of_member(
+        db: Db,
+        organization: organization::Model,
+        membership: membership::Model,
+        origin: Origin,
+    ) -> Self {
+        let actor = ActorRef::user(membership.user_id);
+        let permissions = Permissions::of(membership.role);
+        Self(Arc::new(Inner { db, organization, membership: Some(membership), actor, permissions, origin }))
+    }
+
+    /// For a write that makes the membership itself: the rights of an owner who founds, of nobody who joins.
+    pub(super) fn of_newcomer(
+        db: Db,
+        organization: organization::Model,
+        user_id: UserId,
+        permissions: Permissions,
+        origin: Origin,
+    ) -> Self {
+        let actor = ActorRef::user(user_id);
+        Self(Arc::new(Inner { db, organization, membership: None, actor, permissions, origin }))
+    }
+
+    /// The server's own work in one organization: commands and jobs.
+    pub async fn of_system(db: &Db, organization_id: OrganizationId, origin: Origin) -> Result<Self> {
+        let organization = db
+            .find::<organization::Entity>()
+            .filter(organization::Column::Id.eq(organization_id))
+            .one(db.reader())
+            .await
+            .map_err(fail)?
+            .ok_or_else(|| Error::internal("no such organization"))?;
+        let permissions = Permissions::of(Role::Owner);
+        let actor = ActorRef::SYSTEM;
+        Ok(Self(Arc::new(Inner { db: db.clone(), organization, membership: None, actor, permissions, origin })))
+    }
+
+    pub fn organization(&self) -> &organization::Model {
+        &self.0.organization
+    }
+
+    pub fn organization_id(&self) -> OrganizationId {
+        self.0.organization.id
+    }
+
+    /// The caller's membership; none for the server itself and for newcomers.
+    pub fn membership(&self) -> Option<&membership::Model> {
+        self.0.membership.as_ref()
+    }
+
+    pub fn role(&self) -> Option<Role> {
+        self.membership().map(|membership| membership.role)
+    }
+
+    pub fn actor(&self) -> ActorRef {
+        self.0.actor
+    }
+
+    /// The caller, when it is a person.
+    pub fn user_id(&self) -> Option<UserId> {
+        self.0.actor.user_id()
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.0.origin
+    }
+
+    pub fn clock(&self) -> &Clock {
+        self.0.db.clock()
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub fn permissions(&self) -> Permissions {
+        self.0.permissions
+    }
+
+    pub fn allows(&self, permission: Permission) -> bool {
+        self.0.permissions.contains(permission)
+    }
+
+    /// FORBIDDEN, with the permission's name, unless the caller holds it.
+    pub fn require(&self, permission: Permission) -> Result<()> {
+        if self.allows(permission) {
+            return Ok(());
+        }
+        let name = permission.name();
+        Err(Refusal::new(Code::Forbidden, format!("This needs the permission {name}."))
+            .details(serde_json::json!({ "requiredPermission": name }))
+            .into())
+    }
+
+    /// Reads rows of this organization, outside a transaction.
+    pub fn find<E: Tenant>(&self) -> Scoped<'_, E, DatabaseConnection> {
+        Scoped::new(self.0.db.reader(), self.organization_id())
+    }
+
+    /// One row by its id.
+    pub async fn get<E: Keyed>(&self, id: Id<E::Kind>) -> Result<Option<E::Model>> {
+        self.find::<E>().filter(E::ID.eq(id)).one().await
+    }
+
+    /// Begins a write that needs `permission`.
+    pub async fn write(&self, permission: Permission) -> Result<WriteTx> {
+        self.require(permission)?;
+        WriteTx::begin(self.clone()).await
+    }
+
+    /// Begins a write that every member may make; the service checks what else it takes.
+    pub async fn write_as_member(&self) -> Result<WriteTx> {
+        WriteTx::begin(self.clone()).await
+    }
+}
+
+/// A query over one organization's rows: the organization is in it from the start, and nothing here can widen it.
+pub struct Scoped<'c, E: Tenant, C: ConnectionTrait> {
+    connection: &'c C,
+    organization_id: OrganizationId,
+    select: Select<E>,
+}
+
+impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
+    pub(super) fn new(connection: &'c C, organization_id: OrganizationId) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "the one door to tenant tables; the organization is added here")]
+        let select = E::find().filter(E::ORGANIZATION.eq(organization_id));
+        Self { connection, organization_id, select }
+    }
+
+    /// Narrows further (AND).
+    #[must_use]
+    pub fn filter(mut self, condition: impl IntoCondition) -> Self {
+        self.select = self.select.filter(Condition::all().add(condition.into_condition()));
+        self
+    }
+
+    #[must_use]
+    pub fn order_by_asc(mut self, column: E::Column) -> Self {
+        self.select = self.select.order_by_asc(column);
+        self
+    }
+
+    #[must_use]
+    pub fn order_by_desc(mut self, column: E::Column) -> Self {
+        self.select = self.select.order_by_desc(column);
+        self
+    }
+
+    #[must_use]
+    pub fn limit(mut self, rows: u64) -> Self {
+        self.select = self.select.limit(rows);
+        self
+    }
+
+    /// Locks the rows until the transaction ends (PostgreSQL; SQLite has one writer anyway). Rows that merely refer to
+    /// them may still be inserted: a writer that holds the ledger's head does so, and must not wait for one that wants it.
+    #[must_use]
+    pub fn for_update(mut self) -> Self {
+        self.select = self.select.lock(LockType::NoKeyUpdate);
+        self
+    }
+
+    pub async fn one(self) -> Result<Option<E::Model>> {
+        self.select.one(self.connection).await.map_err(fail)
+    }
+
+    pub async fn all(self) -> Result<Vec<E::Model>> {
+        self.select.all(self.connection).await.map_err(fail)
+    }
+
+    pub async fn count(self) -> Result<u64>
+    where
+        Select<E>: for<'d> PaginatorTrait<'d, C>,
+    {
+        self.select.count(self.connection).await.map_err(fail)
+    }
+
+    /// One column of the rows.
+    pub async fn column<T: sea_orm::TryGetable + Send>(self, column: E::Column) -> Result<Vec<T>> {
+        self.select.select_only().column(column).into_tuple::<T>().all(self.connection).await.map_err(fail)
+    }
+
+    /// How many rows there are for each value of a column of ids.
+    pub async fn count_by(self, column: E::Column) -> Result<Vec<(Uuid, i64)>> {
+        self.select
+            .select_only()
+            .column(column)
+            .column_as(column.count(), "rows")
+            .group_by(column)
+            .into_tuple()
+            .all(self.connection)
+            .await
+            .map_err(fail)
+    }
+
+    /// Rows of the tenant's table `T` that links of this one lead to, each with the link's `from` column: one statement.
+    /// `on` names the linked row's id in this table; the organization is part of the join.
+    pub async fn linked<T: Keyed>(self, from: E::Column, on: E::Column) -> Result<Vec<(Uuid, T::Model)>> {
+        let relation = E::belongs_to(T::default()).from((E::ORGANIZATION, on)).to((T::ORGANIZATION, T::ID));
+        self.joined::<T>(from, relation.into()).await
+    }
+
+    /// People that links of this table lead to, each with the link's `from` column: one statement.
+    pub async fn linked_people(self, from: E::Column, on: E::Column) -> Result<Vec<(Uuid, user::Model)>> {
+        let relation = E::belongs_to(user::Entity).from(on).to(user::Column::Id);
+        self.joined::<user::Entity>(from, relation.into()).await
+    }
+
+    async fn joined<T: EntityTrait>(self, from: E::Column, relation: RelationDef) -> Result<Vec<(Uuid, T::Model)>> {
+        let select = self.select.select_only().join(JoinType::InnerJoin, relation).column_as(from, "link_from");
+        let select = super::identity::with_columns::<E, T>(select, "l_");
+        let rows = select.into_model::<Linked<T::Model>>().all(self.connection).await.map_err(fail)?;
+        Ok(rows.into_iter().map(|row| (row.0, row.1)).collect())
+    }
+
+    /// Two columns of the rows.
+    pub async fn columns<T, U>(self, first: E::Column, second: E::Column) -> Result<Vec<(T, U)>>
+    where
+        T: sea_orm::TryGetable + Send,
+        U: sea_orm::TryGetable + Send,
+    {
+        self.select
+            .select_only()
+            .column(first)
+            .column(second)
+            .into_tuple::<(T, U)>()
+            .all(self.connection)
+            .await
+            .map_err(fail)
+    }
+
+    /// For `db::page` and `db::filter`, which add keys and joins that keep the organization.
+    pub(super) fn into_parts(self) -> (&'c C, OrganizationId, Select<E>) {
+        (self.connection, self.organization_id, self.select)
+    }
+}
+
+/// A row that a link leads to, with where the link comes from.
+struct Linked<M>(Uuid, M);
+
+impl<M: FromQueryResult> FromQueryResult for Linked<M> {
+    fn from_query_result(row: &QueryResult, _: &str) -> std::result::Result<Self, DbErr> {
+        Ok(Self(row.try_get("", "link_from")?, M::from_query_result(row, "l_")?))
+    }
+}

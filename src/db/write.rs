@@ -1,0 +1,390 @@
+//! Writes: [`WriteTx`] within an organization, [`AccountTx`] about a person. Both end with `commit`, which writes the
+//! recorded events after everything else and only then commits; dropping one rolls everything back.
+
+use std::{collections::BTreeMap, future::Future};
+
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseTransaction, EntityTrait, ExprTrait as _,
+    IntoActiveModel, QueryFilter, TransactionTrait,
+    prelude::*,
+    sea_query::{IntoCondition, SimpleExpr},
+};
+
+use super::{Db, OrgScope, Scoped, fail};
+use crate::{
+    auth::{
+        actor::{ActorRef, Origin},
+        policy::Permissions,
+    },
+    entity::{Global, Keyed, Tenant, enums::Role, event, invitation, ledger_head, organization},
+    error::{Error, Problem, Result},
+    id::{Id, OrganizationId, UserId},
+    ledger::{EventType, LedgerCursor, NewEvent, PendingEvents},
+};
+
+/// What a write gave, and the ledger's position just after it.
+#[derive(Clone, Debug)]
+pub struct Committed<T> {
+    pub value: T,
+    pub cursor: Option<LedgerCursor>,
+}
+
+impl<T> Committed<T> {
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Committed<U> {
+        Committed { value: f(self.value), cursor: self.cursor }
+    }
+}
+
+/// Runs a whole write again when the database gave way to another one: three tries in all.
+pub async fn retrying<T, E, F>(mut attempt: impl FnMut() -> F) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: AsRef<Error>,
+{
+    for _ in 0..2 {
+        match attempt().await {
+            Err(error) if matches!(error.as_ref(), Error::Retry(_)) => {
+                tracing::debug!(error = %error.as_ref().describe(), "a write gave way; trying again");
+            }
+            done => return done,
+        }
+    }
+    attempt().await
+}
+
+impl AsRef<Error> for Error {
+    fn as_ref(&self) -> &Error {
+        self
+    }
+}
+
+/// A write within one organization. No network call may happen while one is open.
+pub struct WriteTx {
+    scope: OrgScope,
+    tx: DatabaseTransaction,
+    events: PendingEvents,
+}
+
+impl WriteTx {
+    pub(super) async fn begin(scope: OrgScope) -> Result<Self> {
+        let tx = scope.db().begin().await?;
+        Ok(Self { scope, tx, events: PendingEvents::default() })
+    }
+
+    pub fn scope(&self) -> &OrgScope {
+        &self.scope
+    }
+
+    pub fn organization_id(&self) -> OrganizationId {
+        self.scope.organization_id()
+    }
+
+    /// Reads within the transaction.
+    pub fn find<E: Tenant>(&self) -> Scoped<'_, E, DatabaseTransaction> {
+        Scoped::new(&self.tx, self.organization_id())
+    }
+
+    /// One row by its id, locked until the transaction ends; a NOT_FOUND problem at `path` without one.
+    pub async fn locked<E: Keyed>(&self, id: Id<E::Kind>, path: &[&str]) -> Result<E::Model> {
+        let row = self.find::<E>().filter(E::ID.eq(id)).for_update().one().await?;
+        row.ok_or_else(|| Problem::not_found(path, E::WHAT).into())
+    }
+
+    /// One row to be deleted, locked; `None` when the ledger says that it was deleted before: repeating is harmless.
+    pub async fn locked_or_gone<E: Keyed>(
+        &self,
+        id: Id<E::Kind>,
+        path: &[&str],
+        deleted: EventType,
+    ) -> Result<Option<E::Model>> {
+        if let Some(row) = self.find::<E>().filter(E::ID.eq(id)).for_update().one().await? {
+            return Ok(Some(row));
+        }
+        let gone = event::Column::SubjectId.eq(id.uuid()).and(event::Column::Type.eq(deleted));
+        match self.find::<event::Entity>().filter(gone).limit(1).one().await? {
+            Some(_) => Ok(None),
+            None => Err(Problem::not_found(path, E::WHAT).into()),
+        }
+    }
+
+    /// Reads a table that no organization owns, within the transaction.
+    pub async fn find_global<E: Global>(&self, condition: impl IntoCondition) -> Result<Vec<E::Model>> {
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        E::find().filter(condition.into_condition()).all(&self.tx).await.map_err(fail)
+    }
+
+    /// Inserts a row of this organization, whatever organization it names.
+    pub async fn insert<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
+        A::Entity: Tenant,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
+    {
+        row.set(<A::Entity as Tenant>::ORGANIZATION, self.organization_id().into());
+        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
+        row.insert(&self.tx).await.map_err(fail)
+    }
+
+    /// Inserts many rows of this organization, in as few statements as the databases allow.
+    pub async fn insert_many<A>(&self, mut rows: Vec<A>) -> Result<()>
+    where
+        A: ActiveModelTrait + Send + Sync + Clone + 'static,
+        A::Entity: Tenant,
+    {
+        for row in &mut rows {
+            row.set(<A::Entity as Tenant>::ORGANIZATION, self.organization_id().into());
+        }
+        // SQLite refuses a statement with more than 32,766 values; no table has more than 32 columns.
+        for chunk in rows.chunks(1000) {
+            #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
+            <A::Entity as EntityTrait>::insert_many(chunk.to_vec())
+                .exec_without_returning(&self.tx)
+                .await
+                .map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Updates one row of this organization: the columns that are set.
+    pub async fn update<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
+        A::Entity: Tenant,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
+    {
+        // The organization is part of every tenant's primary key, so this also keeps the update inside it.
+        row.set(<A::Entity as Tenant>::ORGANIZATION, self.organization_id().into());
+        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
+        row.update(&self.tx).await.map_err(fail)
+    }
+
+    /// Sets columns of all matching rows of this organization; says how many.
+    pub async fn update_where<E: Tenant>(
+        &self,
+        condition: impl IntoCondition,
+        columns: Vec<(E::Column, SimpleExpr)>,
+    ) -> Result<u64> {
+        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is added below")]
+        let mut update = E::update_many();
+        for (column, value) in columns {
+            update = update.col_expr(column, value);
+        }
+        let done = update
+            .filter(E::ORGANIZATION.eq(self.organization_id()))
+            .filter(Condition::all().add(condition.into_condition()))
+            .exec(&self.tx)
+            .await
+            .map_err(fail)?;
+        Ok(done.rows_affected)
+    }
+
+    /// Deletes all matching rows of this organization; says how many.
+    pub async fn delete_where<E: Tenant>(&self, condition: impl IntoCondition) -> Result<u64> {
+        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is added below")]
+        let done = E::delete_many()
+            .filter(E::ORGANIZATION.eq(self.organization_id()))
+            .filter(Condition::all().add(condition.into_condition()))
+            .exec(&self.tx)
+            .await
+            .map_err(fail)?;
+        Ok(done.rows_affected)
+    }
+
+    /// Updates the organization itself.
+    pub async fn update_organization(&self, mut row: organization::ActiveModel) -> Result<organization::Model> {
+        row.id = sea_orm::ActiveValue::Unchanged(self.organization_id());
+        #[allow(clippy::disallowed_methods, reason = "the one door; the id is set above")]
+        row.update(&self.tx).await.map_err(fail)
+    }
+
+    /// The organization as it stands, locked until the transaction ends.
+    pub async fn lock_organization(&self) -> Result<organization::Model> {
+        use sea_orm::QuerySelect;
+        #[allow(clippy::disallowed_methods, reason = "this scope's own organization")]
+        organization::Entity::find()
+            .filter(organization::Column::Id.eq(self.organization_id()))
+            .lock_exclusive()
+            .one(&self.tx)
+            .await
+            .map_err(fail)?
+            .ok_or_else(|| Error::Retry("the organization is gone".to_owned()))
+    }
+
+    /// Updates a row that no organization owns, as part of this write (a person's address proven by an invitation).
+    pub async fn update_global<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
+        A::Entity: Global,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
+    {
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        row.update(&self.tx).await.map_err(fail)
+    }
+
+    /// Adds an event to the organization's ledger; it gets its sequence at the commit.
+    pub fn record(&mut self, event: NewEvent) {
+        self.events.record(self.organization_id(), event);
+    }
+
+    /// Takes `numbers` item numbers and the sequences of the `events` this write will record, exactly. Holds the
+    /// organization's head from here on: call it right before the inserts.
+    pub async fn reserve(&mut self, numbers: i64, events: i64) -> Result<i64> {
+        let organization_id = self.organization_id();
+        self.events.reserve(&self.tx, organization_id, numbers, events).await
+    }
+
+    /// Writes the events, then commits.
+    pub async fn commit<T>(self, value: T) -> Result<Committed<T>> {
+        let Self { scope, tx, events } = self;
+        let organization_id = scope.organization_id();
+        let sequences = events.write(&tx, scope.clock(), scope.actor(), scope.origin()).await?;
+        let sequence = match sequences.get(&organization_id) {
+            Some(sequence) => *sequence,
+            None => head_sequence(&tx, organization_id).await?,
+        };
+        tx.commit().await.map_err(fail)?;
+        Ok(Committed { value, cursor: Some(LedgerCursor { organization_id, sequence }) })
+    }
+
+    /// Deletes the organization with everything in it, its ledger included, and commits.
+    pub async fn delete_organization(self) -> Result<()> {
+        #[allow(clippy::disallowed_methods, reason = "the one door; this scope's own organization")]
+        organization::Entity::delete_many()
+            .filter(organization::Column::Id.eq(self.organization_id()))
+            .exec(&self.tx)
+            .await
+            .map_err(fail)?;
+        self.tx.commit().await.map_err(fail)
+    }
+}
+
+/// The newest sequence of an organization's ledger, as a transaction sees it.
+async fn head_sequence(tx: &DatabaseTransaction, organization_id: OrganizationId) -> Result<i64> {
+    let head = Scoped::<ledger_head::Entity, _>::new(tx, organization_id).one().await?;
+    Ok(head.map_or(0, |head| head.sequence))
+}
+
+/// A write about a person: accounts, sessions, profiles. It may record events in the ledgers of several organizations.
+pub struct AccountTx {
+    db: Db,
+    tx: DatabaseTransaction,
+    origin: Origin,
+    events: PendingEvents,
+}
+
+impl AccountTx {
+    pub async fn begin(db: &Db, origin: &Origin) -> Result<Self> {
+        Ok(Self { db: db.clone(), tx: db.begin().await?, origin: origin.clone(), events: PendingEvents::default() })
+    }
+
+    /// Reads a table that no organization owns; locks what it finds until the end.
+    pub async fn find<E: Global>(&self, condition: impl IntoCondition) -> Result<Vec<E::Model>> {
+        use sea_orm::QuerySelect;
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        E::find().filter(condition.into_condition()).lock_exclusive().all(&self.tx).await.map_err(fail)
+    }
+
+    /// The open invitation that a token names, in whichever organization it is.
+    pub async fn find_invitation(&self, token_hash: &[u8]) -> Result<Option<invitation::Model>> {
+        #[allow(clippy::disallowed_methods, reason = "an invited person is outside the organization")]
+        invitation::Entity::find()
+            .filter(invitation::Column::TokenHash.eq(token_hash))
+            .one(&self.tx)
+            .await
+            .map_err(fail)
+    }
+
+    pub async fn insert<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
+        A::Entity: Global,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
+    {
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        row.insert(&self.tx).await.map_err(fail)
+    }
+
+    pub async fn update<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
+        A::Entity: Global,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
+    {
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        row.update(&self.tx).await.map_err(fail)
+    }
+
+    pub async fn update_where<E: Global>(
+        &self,
+        condition: impl IntoCondition,
+        columns: Vec<(E::Column, SimpleExpr)>,
+    ) -> Result<u64> {
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        let mut update = E::update_many();
+        for (column, value) in columns {
+            update = update.col_expr(column, value);
+        }
+        let done = update.filter(condition.into_condition()).exec(&self.tx).await.map_err(fail)?;
+        Ok(done.rows_affected)
+    }
+
+    pub async fn delete_where<E: Global>(&self, condition: impl IntoCondition) -> Result<u64> {
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        let done = E::delete_many().filter(condition.into_condition()).exec(&self.tx).await.map_err(fail)?;
+        Ok(done.rows_affected)
+    }
+
+    /// Adds an event to the ledger of one of the person's organizations.
+    pub fn record_in(&mut self, organization_id: OrganizationId, event: NewEvent) {
+        self.events.record(organization_id, event);
+    }
+
+    /// Founds an organization: its row and its ledger's head. The write goes on inside it, with an owner's rights.
+    pub async fn found(self, founder: UserId, row: organization::ActiveModel) -> Result<WriteTx> {
+        #[allow(clippy::disallowed_methods, reason = "an organization is founded outside any organization")]
+        let organization = row.insert(&self.tx).await.map_err(fail)?;
+        let head = ledger_head::ActiveModel {
+            organization_id: sea_orm::ActiveValue::Set(organization.id),
+            sequence: sea_orm::ActiveValue::Set(0),
+            next_number: sea_orm::ActiveValue::Set(1),
+        };
+        #[allow(clippy::disallowed_methods, reason = "its head comes with it")]
+        head.insert(&self.tx).await.map_err(fail)?;
+        Ok(self.enter(organization, founder, Permissions::of(Role::Owner)))
+    }
+
+    /// Goes on inside the organization that invited the person, without rights of its own: the invitation is the right.
+    pub async fn join(self, organization_id: OrganizationId, newcomer: UserId) -> Result<WriteTx> {
+        #[allow(clippy::disallowed_methods, reason = "the caller holds a redeemed invitation")]
+        let organization = organization::Entity::find()
+            .filter(organization::Column::Id.eq(organization_id))
+            .one(&self.tx)
+            .await
+            .map_err(fail)?
+            .ok_or_else(|| Error::Retry("the organization is gone".to_owned()))?;
+        Ok(self.enter(organization, newcomer, Permissions::default()))
+    }
+
+    fn enter(self, organization: organization::Model, user_id: UserId, permissions: Permissions) -> WriteTx {
+        let scope = OrgScope::of_newcomer(self.db, organization, user_id, permissions, self.origin);
+        WriteTx { scope, tx: self.tx, events: self.events }
+    }
+
+    /// Writes the events as `actor`, then commits; says each ledger's new position.
+    pub async fn commit<T>(self, actor: ActorRef, value: T) -> Result<(T, BTreeMap<OrganizationId, i64>)> {
+        let sequences = self.events.write(&self.tx, self.db.clock(), actor, &self.origin).await?;
+        self.tx.commit().await.map_err(fail)?;
+        Ok((value, sequences))
+    }
+}
+
+impl Db {
+    /// Begins a transaction that will write: `BEGIN IMMEDIATE` on SQLite, so that two writers wait instead of failing.
+    async fn begin(&self) -> Result<DatabaseTransaction> {
+        let options = sea_orm::TransactionOptions {
+            sqlite_transaction_mode: Some(sea_orm::SqliteTransactionMode::Immediate),
+            ..Default::default()
+        };
+        self.writer().begin_with_options(options).await.map_err(fail)
+    }
+}

@@ -1,0 +1,94 @@
+//! Enumerations that are both columns and GraphQL enums.
+
+use async_graphql::Enum;
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// What a member may do here; see `auth::policy`. In rising order of rights.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Role {
+    Viewer,
+    Member,
+    Admin,
+    Owner,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum MembershipStatus {
+    Active,
+    Suspended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PlanTier {
+    Free,
+    Starter,
+    Professional,
+    Enterprise,
+}
+
+/// Stored by its place, so that it sorts in declaration order.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
+#[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ItemStatus {
+    #[sea_orm(num_value = 0)]
+    Todo,
+    #[sea_orm(num_value = 1)]
+    InProgress,
+    #[sea_orm(num_value = 2)]
+    InReview,
+    #[sea_orm(num_value = 3)]
+    Done,
+    #[sea_orm(num_value = 4)]
+    Archived,
+}
+
+/// Stored by its place, so that it sorts in declaration order.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
+#[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Priority {
+    #[sea_orm(num_value = 0)]
+    Low,
+    #[sea_orm(num_value = 1)]
+    Medium,
+    #[sea_orm(num_value = 2)]
+    High,
+    #[sea_orm(num_value = 3)]
+    Urgent,
+}
+
+/// Who did something, beside an id: `(actor_kind, actor_id)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+pub enum ActorKind {
+    #[sea_orm(num_value = 0)]
+    System,
+    #[sea_orm(num_value = 1)]
+    User,
+}
+
+/// Entries of a person's own security log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SecurityEventKind {
+    SignedIn,
+    SignInFailed,
+    SignedOut,
+    /// A refresh token came twice; its session was ended.
+    RefreshReused,
+    SessionsRevoked,
+}

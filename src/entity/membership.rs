@@ -1,0 +1,28 @@
+use sea_orm::entity::prelude::*;
+
+use super::enums::{MembershipStatus, Role};
+use crate::{
+    clock::Instant,
+    id::{MembershipId, OrganizationId, UserId},
+};
+
+/// A person in an organization.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "membership")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: MembershipId,
+    pub user_id: UserId,
+    pub role: Role,
+    pub status: MembershipStatus,
+    pub joined_at: Instant,
+    pub last_active_at: Option<Instant>,
+    pub version: i32,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

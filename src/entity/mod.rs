@@ -1,0 +1,77 @@
+//! One file per table, flat, without logic. Which tables a tenant owns is said here, once.
+
+pub mod comment;
+pub mod enums;
+pub mod event;
+pub mod invitation;
+pub mod invitation_team;
+pub mod item;
+pub mod item_assignee;
+pub mod item_tag;
+pub mod ledger_head;
+pub mod membership;
+pub mod organization;
+pub mod refresh_token;
+pub mod security_event;
+pub mod session;
+pub mod sign_in_failure;
+pub mod signing_key;
+pub mod tag;
+pub mod team;
+pub mod team_member;
+pub mod user;
+
+use sea_orm::EntityTrait;
+
+use crate::id::{Id, Kind, kind};
+
+/// A table whose rows belong to one organization: reached through `OrgScope` and `WriteTx` alone.
+pub trait Tenant: EntityTrait<Model: Send + Sync> {
+    /// The column that names the organization.
+    const ORGANIZATION: Self::Column;
+}
+
+/// A table that no organization owns: reached through `Db` and `AccountTx`.
+pub trait Global: EntityTrait<Model: Send + Sync> {}
+
+macro_rules! tables {
+    (tenant: $($tenant:ident)*; global: $($global:ident)*) => {
+        $(impl Tenant for $tenant::Entity { const ORGANIZATION: $tenant::Column = $tenant::Column::OrganizationId; })*
+        $(impl Global for $global::Entity {})*
+    };
+}
+
+tables! {
+    tenant: comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member;
+    global: organization refresh_token security_event session sign_in_failure signing_key user
+}
+
+/// A tenant's table whose rows have an id of their own.
+pub trait Keyed: Tenant {
+    type Kind: Kind;
+    const ID: Self::Column;
+    /// What a caller is told is missing.
+    const WHAT: &'static str;
+    fn id(row: &Self::Model) -> Id<Self::Kind>;
+}
+
+macro_rules! keyed {
+    ($($table:ident $kind:ident $what:literal;)*) => {
+        $(impl Keyed for $table::Entity {
+            type Kind = kind::$kind;
+            const ID: $table::Column = $table::Column::Id;
+            const WHAT: &'static str = $what;
+            fn id(row: &$table::Model) -> Id<kind::$kind> { row.id }
+        })*
+    };
+}
+
+keyed! {
+    comment Comment "comment";
+    event Event "event";
+    invitation Invitation "invitation";
+    item Item "item";
+    membership Membership "member";
+    tag Tag "tag";
+    team Team "team";
+}

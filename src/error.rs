@@ -1,0 +1,300 @@
+//! Failures, as the services speak of them. `graphql::error` turns them into `userErrors` or top-level errors.
+//!
+//! Two families, as the API has them: a [`Problem`] is what the caller can act on and travels as data; a [`Refusal`]
+//! stops the field. Everything else is [`Error::Internal`]: logged where it is handled, never shown.
+
+use std::{borrow::Cow, fmt};
+
+use async_graphql::Enum;
+use serde_json::{Value as Json, json};
+
+/// What a service or the data layer may fail with. It has no `Display`: what clients see of it is decided in one place,
+/// and the log takes [`Error::describe`].
+#[derive(Clone, Debug)]
+pub enum Error {
+    /// One or more problems of the input, all found in one pass where possible.
+    Invalid(Vec<Problem>),
+    /// Stops the field at the top level.
+    Refused(Refusal),
+    /// The database gave way to another transaction; the write may be tried again as a whole.
+    Retry(String),
+    /// Unforeseen. The text is for the log alone.
+    Internal(String),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure the caller can act on: one entry of `userErrors`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    pub code: ProblemCode,
+    pub message: String,
+    /// Path into the arguments; empty when it concerns the whole input.
+    pub path: Vec<String>,
+    /// Machine-readable: the limit, the missing permission, the version found.
+    pub details: Option<Json>,
+}
+
+/// Codes of `userErrors`.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[graphql(name = "UserErrorCode")]
+pub enum ProblemCode {
+    Required,
+    Invalid,
+    TooShort,
+    TooLong,
+    OutOfRange,
+    TooMany,
+    /// Already used by another object.
+    Taken,
+    /// Absent or not visible.
+    NotFound,
+    Forbidden,
+    /// `ifVersion` or `expectedCount` did not match; the payload carries the present state.
+    Conflict,
+    /// Not possible in the object's present state.
+    InvalidState,
+    /// Would make an item its own ancestor or blocker.
+    Cycle,
+    /// A plan quota is used up.
+    QuotaExceeded,
+    /// The plan does not include this feature.
+    NotInPlan,
+    /// Would leave an organization without an owner.
+    LastOwner,
+    /// Wrong e-mail, password or code.
+    BadCredentials,
+    Expired,
+}
+
+impl ProblemCode {
+    /// The code as clients see it, `NOT_FOUND`.
+    pub fn name(self) -> String {
+        async_graphql::resolver_utils::enum_value(self).to_string()
+    }
+}
+
+impl Problem {
+    pub fn new(code: ProblemCode, path: &[&str], message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            path: path.iter().map(|segment| (*segment).to_owned()).collect(),
+            details: None,
+        }
+    }
+
+    #[must_use]
+    pub fn details(mut self, details: Json) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    /// Absent, of another tenant, or not visible: one message for all, so that they can't be told apart.
+    pub fn not_found(path: &[&str], what: &str) -> Self {
+        Self::new(ProblemCode::NotFound, path, format!("No such {what}."))
+    }
+
+    /// `ifVersion` was not the present version.
+    pub fn conflict(found: i32) -> Self {
+        Self::new(
+            ProblemCode::Conflict,
+            &["input", "ifVersion"],
+            "Changed by somebody else meanwhile; the payload carries the present state.",
+        )
+        .details(json!({ "version": found }))
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Invalid(vec![problem])
+    }
+}
+
+/// What stops a field: a top-level error with `extensions.code`.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub code: Code,
+    pub message: Cow<'static, str>,
+    /// Further `extensions`.
+    pub details: Option<Json>,
+}
+
+/// Top-level codes. Stable: clients branch on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    GraphqlParseFailed,
+    GraphqlValidationFailed,
+    BadRequest,
+    Unauthenticated,
+    Forbidden,
+    OrganizationRequired,
+    RateLimited,
+    QueryTooComplex,
+    QueryTooDeep,
+    PersistedQueryNotFound,
+    InvalidCursor,
+    PayloadTooLarge,
+    Timeout,
+    Unavailable,
+    Internal,
+}
+
+impl Code {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
+            Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
+            Self::BadRequest => "BAD_REQUEST",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::OrganizationRequired => "ORGANIZATION_REQUIRED",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::QueryTooComplex => "QUERY_TOO_COMPLEX",
+            Self::QueryTooDeep => "QUERY_TOO_DEEP",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
+            Self::InvalidCursor => "INVALID_CURSOR",
+            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::Timeout => "TIMEOUT",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Refusal {
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), details: None }
+    }
+
+    #[must_use]
+    pub fn details(mut self, details: Json) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::BadRequest, message)
+    }
+
+    pub fn unauthenticated() -> Self {
+        Self::new(Code::Unauthenticated, "Sign in first: send `Authorization: Bearer <access token>`.")
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Error {
+    /// A visible step: what happened is not the caller's doing and not to be shown.
+    pub fn internal(cause: impl fmt::Display) -> Self {
+        Self::Internal(cause.to_string())
+    }
+}
+
+impl Error {
+    /// For the log and for an operator's terminal; may hold what no client should see.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Invalid(problems) => {
+                let lines: Vec<String> =
+                    problems.iter().map(|problem| format!("{}: {}", problem.path.join("."), problem.message)).collect();
+                lines.join("; ")
+            }
+            Self::Refused(refusal) => format!("{}: {}", refusal.code, refusal.message),
+            Self::Retry(cause) | Self::Internal(cause) => cause.clone(),
+        }
+    }
+}
+
+/// Collects the problems of one input, so that a caller sees all of them at once.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub fn add(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
+    pub fn push(&mut self, code: ProblemCode, path: &[&str], message: impl Into<String>) {
+        self.add(Problem::new(code, path, message));
+    }
+
+    /// Length in characters of a trimmed text, within `min..=max`.
+    pub fn length(&mut self, path: &[&str], text: &str, min: usize, max: usize) {
+        let length = text.trim().chars().count();
+        if length == 0 && min > 0 {
+            self.push(ProblemCode::Required, path, "Must not be empty.");
+        } else if length < min {
+            self.add(
+                Problem::new(ProblemCode::TooShort, path, format!("At least {min} characters."))
+                    .details(json!({ "minimum": min })),
+            );
+        } else if length > max {
+            self.add(
+                Problem::new(ProblemCode::TooLong, path, format!("At most {max} characters."))
+                    .details(json!({ "limit": max })),
+            );
+        }
+        if text.chars().any(|c| c == '\0') {
+            self.push(ProblemCode::Invalid, path, "Must not contain the NUL character.");
+        }
+    }
+
+    /// At most `max` entries.
+    pub fn count(&mut self, path: &[&str], found: usize, max: usize) {
+        if found > max {
+            self.add(
+                Problem::new(ProblemCode::TooMany, path, format!("At most {max} entries."))
+                    .details(json!({ "limit": max })),
+            );
+        }
+    }
+
+    pub fn finish(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    }
+}
+
+/// Why a write did not happen, with the object's present state where that helps the caller merge (CONFLICT).
+#[derive(Debug)]
+pub struct Rejected<T> {
+    pub error: Error,
+    pub present: Option<T>,
+}
+
+impl<T> Rejected<T> {
+    /// `ifVersion` named another version than the present one.
+    pub fn conflict(present: T, version: i32) -> Self {
+        Self { error: Problem::conflict(version).into(), present: Some(present) }
+    }
+}
+
+impl<T, E: Into<Error>> From<E> for Rejected<T> {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), present: None }
+    }
+}
+
+impl<T> AsRef<Error> for Rejected<T> {
+    fn as_ref(&self) -> &Error {
+        &self.error
+    }
+}
+
+impl From<crate::id::IdError> for Error {
+    /// An id of another kind than asked for is a mistake of the request, not of its data.
+    fn from(error: crate::id::IdError) -> Self {
+        Refusal::bad_request(error.to_string()).into()
+    }
+}

@@ -1,0 +1,66 @@
+//! Lists of events, cut down to what the caller may see.
+
+use async_graphql::Context;
+use sea_orm::{ColumnTrait, Condition};
+
+use super::{input::EventFilter, types::Event};
+use crate::{
+    auth::policy::Permission,
+    db::{
+        OrgScope,
+        filter::everything,
+        page::{PageArgs, PagePlan, PageStart},
+    },
+    entity::event,
+    error::Result,
+    graphql::{
+        connection::{Connection, wants_total},
+        context::ContextExt,
+        filter::Filtering,
+        loaders::ChildPage,
+    },
+    id::ItemId,
+    ledger::EventType,
+};
+
+/// What the caller may see: AUDIT_READ everything, others the work.
+pub fn visible(scope: &OrgScope) -> Condition {
+    if scope.allows(Permission::AuditRead) {
+        return everything();
+    }
+    everything().add(event::Column::Type.is_not_in(EventType::AUDIT_ONLY.iter().copied()))
+}
+
+fn plan(
+    scope: &OrgScope,
+    filter: Option<&EventFilter>,
+    args: &PageArgs,
+    wants_total: bool,
+) -> Result<PagePlan<event::Entity>> {
+    let start = PageStart::read(args, format!("events {filter:?}"), scope.clock())?;
+    let mut condition = visible(scope);
+    if let Some(filter) = filter {
+        condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);
+    }
+    start.plan(condition, Vec::new(), event::Column::Sequence, wants_total)
+}
+
+/// The organization's ledger, oldest first.
+pub async fn events(ctx: &Context<'_>, filter: Option<&EventFilter>, args: &PageArgs) -> Result<Connection<Event>> {
+    let scope = ctx.scope()?;
+    let page = plan(scope, filter, args, wants_total(ctx))?.fetch(scope).await?;
+    Ok(Connection::new(page, Event))
+}
+
+/// The ledger entries of one item.
+pub async fn of_item(ctx: &Context<'_>, item_id: ItemId, args: &PageArgs) -> Result<Connection<Event>> {
+    let plan = plan(ctx.scope()?, None, args, wants_total(ctx))?;
+    let key = ChildPage::new(item_id.uuid(), event::Column::ItemId, plan);
+    let page = ctx.loaders()?.event_pages.load_one(key).await?;
+    Ok(Connection::new(page.unwrap_or_default(), Event))
+}
+
+/// [`visible`], of one event at hand.
+pub fn may_see(scope: &OrgScope, event: &Event) -> bool {
+    scope.allows(Permission::AuditRead) || !EventType::AUDIT_ONLY.contains(&event.0.r#type)
+}

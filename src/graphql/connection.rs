@@ -1,0 +1,113 @@
+//! Connections: the one shape of every unbounded list.
+
+use std::{borrow::Cow, sync::Arc};
+
+use async_graphql::{Context, Object, OutputType, SimpleObject, TypeName};
+
+use super::scalars::Cursor;
+use crate::{
+    db::page::{Page, PageArgs},
+    error::{Error, Result},
+};
+
+#[derive(SimpleObject, Clone, Debug)]
+pub struct PageInfo {
+    pub has_next_page: bool,
+    pub has_previous_page: bool,
+    pub start_cursor: Option<Cursor>,
+    pub end_cursor: Option<Cursor>,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Connection<T> {
+    nodes: Vec<Arc<T>>,
+    cursors: Vec<String>,
+    has_next: bool,
+    has_previous: bool,
+    total: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Edge<T> {
+    cursor: String,
+    node: Arc<T>,
+}
+
+impl<T> Connection<T> {
+    /// A page of rows, each wrapped.
+    pub fn new<M>(page: Page<M>, wrap: impl FnMut(M) -> T) -> Self {
+        Self {
+            nodes: page.rows.into_iter().map(wrap).map(Arc::new).collect(),
+            cursors: page.cursors,
+            has_next: page.has_next,
+            has_previous: page.has_previous,
+            total: page.total,
+        }
+    }
+
+    /// A list that is empty whoever asks.
+    pub fn empty() -> Self {
+        Self::new(Page::<T>::default(), |node| node)
+    }
+}
+
+impl<T: OutputType> TypeName for Connection<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", T::type_name()).into()
+    }
+}
+
+#[Object(name_type)]
+impl<T: OutputType> Connection<T> {
+    async fn nodes(&self) -> &[Arc<T>] {
+        &self.nodes
+    }
+
+    async fn edges(&self) -> Vec<Edge<T>> {
+        let edge = |(node, cursor): (&Arc<T>, &String)| Edge { cursor: cursor.clone(), node: node.clone() };
+        self.nodes.iter().zip(&self.cursors).map(edge).collect()
+    }
+
+    async fn page_info(&self) -> PageInfo {
+        PageInfo {
+            has_next_page: self.has_next,
+            has_previous_page: self.has_previous,
+            start_cursor: self.cursors.first().cloned().map(Cursor),
+            end_cursor: self.cursors.last().cloned().map(Cursor),
+        }
+    }
+
+    /// Exact; counted only when selected, and priced.
+    async fn total_count(&self) -> Result<i32> {
+        let total = self.total.ok_or_else(|| Error::internal("totalCount was selected but not counted"))?;
+        i32::try_from(total).map_err(Error::internal)
+    }
+}
+
+impl<T: OutputType> TypeName for Edge<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Edge", T::type_name()).into()
+    }
+}
+
+#[Object(name_type)]
+impl<T: OutputType> Edge<T> {
+    async fn cursor(&self) -> Cursor {
+        Cursor(self.cursor.clone())
+    }
+
+    async fn node(&self) -> &T {
+        &self.node
+    }
+}
+
+/// The four paging arguments of a field.
+pub fn page_args(first: Option<i32>, after: Option<Cursor>, last: Option<i32>, before: Option<Cursor>) -> PageArgs {
+    PageArgs { first, after: after.map(|cursor| cursor.0), last, before: before.map(|cursor| cursor.0) }
+}
+
+/// Whether the connection being resolved is asked for its `totalCount`.
+pub fn wants_total(ctx: &Context<'_>) -> bool {
+    ctx.look_ahead().field("totalCount").exists()
+}

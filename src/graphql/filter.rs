@@ -1,0 +1,251 @@
+//! Comparators that filters are made of, and the budget that a filter may spend. An empty comparator is refused: it says
+//! nothing, and is what is left when a client forgot a variable.
+
+use async_graphql::InputObject;
+use sea_orm::{ColumnTrait, Condition, IntoSimpleExpr, Value, sea_query::ExprTrait};
+
+use super::scalars::DateTimeOrDuration;
+use crate::{
+    clock::Instant,
+    db::{
+        OrgScope,
+        filter::{contains, everything, fold, nothing, present, starts_with},
+    },
+    error::{Error, Refusal, Result},
+    id::{AnyId, Id, Kind},
+};
+
+/// Nested filters below each other.
+const MAX_DEPTH: u32 = 5;
+/// Comparisons of one filter.
+const MAX_CONDITIONS: u32 = 50;
+
+/// What a filter is resolved against, and how much of it is left.
+pub struct Filtering<'s> {
+    pub scope: &'s OrgScope,
+    /// Relative times are relative to this.
+    pub now: Instant,
+    conditions: u32,
+}
+
+impl<'s> Filtering<'s> {
+    pub fn new(scope: &'s OrgScope, now: Instant) -> Self {
+        Self { scope, now, conditions: 0 }
+    }
+
+    /// Counts one comparison.
+    pub fn spend(&mut self) -> Result<()> {
+        self.conditions += 1;
+        if self.conditions > MAX_CONDITIONS {
+            return Err(bad(format!("A filter has at most {MAX_CONDITIONS} conditions.")));
+        }
+        Ok(())
+    }
+
+    /// `depth` of the nested filter about to be resolved; the outermost is 1.
+    pub fn descend(&self, depth: u32) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(bad(format!("A filter is at most {MAX_DEPTH} deep.")));
+        }
+        Ok(())
+    }
+}
+
+pub fn bad(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Refusal::bad_request(message).into()
+}
+
+fn empty(name: &str) -> Error {
+    bad(format!("An empty {name} compares nothing: leave it out, or say what to compare."))
+}
+
+/// All of the conditions that are there; an error when none is.
+fn all(name: &str, conditions: impl IntoIterator<Item = Option<Condition>>) -> Result<Condition> {
+    let found: Vec<Condition> = conditions.into_iter().flatten().collect();
+    if found.is_empty() {
+        return Err(empty(name));
+    }
+    Ok(found.into_iter().fold(everything(), Condition::add))
+}
+
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct IdFilter {
+    pub eq: Option<AnyId>,
+    pub neq: Option<AnyId>,
+    pub r#in: Option<Vec<AnyId>>,
+    pub not_in: Option<Vec<AnyId>>,
+}
+
+impl IdFilter {
+    /// The comparison with a column that holds ids of kind `K`.
+    pub fn condition<K: Kind>(&self, f: &mut Filtering<'_>, column: impl ColumnTrait) -> Result<Condition> {
+        f.spend()?;
+        let typed = |id: &AnyId| id.typed::<K>().map_err(|error| bad(format!("In a filter: {error}.")));
+        let many = |ids: &Vec<AnyId>| ids.iter().map(typed).collect::<Result<Vec<Id<K>>>>();
+        all(
+            "IdFilter",
+            [
+                self.eq.as_ref().map(typed).transpose()?.map(|id| present(column, column.eq(id))),
+                self.neq.as_ref().map(typed).transpose()?.map(|id| present(column, column.eq(id)).not()),
+                self.r#in.as_ref().map(many).transpose()?.map(|ids| is_in(column, ids)),
+                self.not_in.as_ref().map(many).transpose()?.map(|ids| is_in(column, ids).not()),
+            ],
+        )
+    }
+}
+
+/// Membership in a list; in none, never.
+fn is_in<V: Into<Value>>(column: impl ColumnTrait, values: Vec<V>) -> Condition {
+    if values.is_empty() { nothing() } else { present(column, column.is_in(values)) }
+}
+
+#[derive(InputObject, Clone, Debug)]
+pub struct StringFilter {
+    pub eq: Option<String>,
+    pub neq: Option<String>,
+    pub r#in: Option<Vec<String>>,
+    pub not_in: Option<Vec<String>>,
+    pub contains: Option<String>,
+    pub starts_with: Option<String>,
+    #[graphql(default = true)]
+    pub ignore_case: bool,
+}
+
+impl StringFilter {
+    /// The comparison with a text column, or with its folded form where case doesn't matter.
+    pub fn condition<C: ColumnTrait>(&self, f: &mut Filtering<'_>, exact: C, folded: C) -> Result<Condition> {
+        f.spend()?;
+        let column = if self.ignore_case { folded } else { exact };
+        let form = |text: &String| if self.ignore_case { fold_part(text) } else { text.clone() };
+        let many = |texts: &Vec<String>| texts.iter().map(form).collect::<Vec<_>>();
+        all(
+            "StringFilter",
+            [
+                self.eq.as_ref().map(|text| present(column, column.eq(form(text)))),
+                self.neq.as_ref().map(|text| present(column, column.eq(form(text))).not()),
+                self.r#in.as_ref().map(|texts| is_in(column, many(texts))),
+                self.not_in.as_ref().map(|texts| is_in(column, many(texts)).not()),
+                self.contains.as_ref().map(|text| present(column, contains(f.scope, column, &form(text)))),
+                self.starts_with.as_ref().map(|text| present(column, starts_with(column, &form(text)))),
+            ],
+        )
+    }
+}
+
+/// [`fold`] of a part of a text, whose outer spaces count.
+fn fold_part(text: &str) -> String {
+    if text.trim() == text { fold(text) } else { text.to_lowercase() }
+}
+
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct NumberFilter {
+    pub eq: Option<f64>,
+    pub gt: Option<f64>,
+    pub gte: Option<f64>,
+    pub lt: Option<f64>,
+    pub lte: Option<f64>,
+    pub is_null: Option<bool>,
+}
+
+impl NumberFilter {
+    pub fn condition(&self, f: &mut Filtering<'_>, column: impl ColumnTrait) -> Result<Condition> {
+        f.spend()?;
+        let Self { eq, gt, gte, lt, lte, is_null } = self;
+        compare("NumberFilter", column, *eq, [*gt, *gte, *lt, *lte], *is_null)
+    }
+}
+
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct DateTimeFilter {
+    pub gt: Option<DateTimeOrDuration>,
+    pub gte: Option<DateTimeOrDuration>,
+    pub lt: Option<DateTimeOrDuration>,
+    pub lte: Option<DateTimeOrDuration>,
+    pub is_null: Option<bool>,
+}
+
+impl DateTimeFilter {
+    pub fn condition(&self, f: &mut Filtering<'_>, column: impl ColumnTrait) -> Result<Condition> {
+        f.spend()?;
+        let resolve = |when: Option<DateTimeOrDuration>| -> Result<Option<Instant>> {
+            when.map(|when| when.resolve(f.now).ok_or_else(|| bad("A time beyond the calendar."))).transpose()
+        };
+        let Self { gt, gte, lt, lte, is_null } = *self;
+        let bounds = [resolve(gt)?, resolve(gte)?, resolve(lt)?, resolve(lte)?];
+        compare("DateTimeFilter", column, None, bounds, is_null)
+    }
+}
+
+fn compare<V: Into<Value>>(
+    name: &str,
+    column: impl ColumnTrait,
+    eq: Option<V>,
+    [gt, gte, lt, lte]: [Option<V>; 4],
+    is_null: Option<bool>,
+) -> Result<Condition> {
+    let expression = || column.into_simple_expr();
+    all(
+        name,
+        [
+            eq.map(|value| present(column, expression().eq(value.into()))),
+            gt.map(|value| present(column, expression().gt(value.into()))),
+            gte.map(|value| present(column, expression().gte(value.into()))),
+            lt.map(|value| present(column, expression().lt(value.into()))),
+            lte.map(|value| present(column, expression().lte(value.into()))),
+            is_null.map(|null| null_is(column, null)),
+        ],
+    )
+}
+
+/// Whether a column has no value, as wanted.
+pub fn null_is(column: impl ColumnTrait, wanted: bool) -> Condition {
+    everything().add(if wanted { column.is_null() } else { column.is_not_null() })
+}
+
+/// A filter of an enumeration: `eq`, `neq`, `in`, `notIn`.
+macro_rules! enum_filter {
+    ($($name:ident of $values:ty;)*) => {$(
+        #[derive(async_graphql::InputObject, Clone, Debug, Default)]
+        pub struct $name {
+            pub eq: Option<$values>,
+            pub neq: Option<$values>,
+            pub r#in: Option<Vec<$values>>,
+            pub not_in: Option<Vec<$values>>,
+        }
+
+        impl $name {
+            pub fn condition(
+                &self,
+                f: &mut $crate::graphql::filter::Filtering<'_>,
+                column: impl sea_orm::ColumnTrait,
+            ) -> $crate::error::Result<sea_orm::Condition> {
+                $crate::graphql::filter::compare_values(
+                    f, stringify!($name), column, self.eq, self.neq, self.r#in.clone(), self.not_in.clone(),
+                )
+            }
+        }
+    )*};
+}
+pub(crate) use enum_filter;
+
+/// The comparison of an enumeration's column.
+pub fn compare_values<V: Into<Value>>(
+    f: &mut Filtering<'_>,
+    name: &str,
+    column: impl ColumnTrait,
+    eq: Option<V>,
+    neq: Option<V>,
+    within: Option<Vec<V>>,
+    without: Option<Vec<V>>,
+) -> Result<Condition> {
+    f.spend()?;
+    all(
+        name,
+        [
+            eq.map(|value| is_in(column, vec![value])),
+            neq.map(|value| is_in(column, vec![value]).not()),
+            within.map(|values| is_in(column, values)),
+            without.map(|values| is_in(column, values).not()),
+        ],
+    )
+}

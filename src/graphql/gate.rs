@@ -1,0 +1,554 @@
+//! The gate in front of the executor, the same for every transport: counts tokens before parsing, parses, walks the
+//! document with the schema's types, and hands the parsed document on. What doesn't pass here never runs.
+//!
+//! The walk expands fragments, so that what counts is what would run. Prices: an object 1, a plain list 1 + 2 × child, a
+//! connection 1 + first × child, `totalCount` 10 (1 where it is kept with the parent), scalars 0.
+
+use std::sync::Arc;
+
+use async_graphql::{
+    Name, Request, Value, Variables,
+    parser::{
+        parse_query,
+        types::{
+            ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet, VariableDefinition,
+        },
+    },
+    registry::{MetaField, MetaInputValue, MetaType, Registry},
+};
+use async_graphql_value::Value as AstValue;
+use serde_json::json;
+
+use super::guard::Rule;
+use crate::{
+    auth::policy::Access,
+    config::LimitsConfig,
+    db::page::{DEFAULT_PAGE, MAX_PAGE},
+    error::{Code, Error, Refusal, Result},
+};
+
+/// Brackets within each other: deeper than any document that the depth limit lets pass, and no danger to the parser.
+const MAX_NESTING: usize = 64;
+/// Fields visited by the walk at most: what keeps fragments that spread fragments from taking long to count.
+const MAX_VISITS: usize = 20_000;
+/// Price of a `totalCount` that has to be counted.
+const COUNT_PRICE: u64 = 10;
+/// Price of an introspection, whatever it selects.
+const INTROSPECTION_PRICE: u64 = 10;
+/// Counts that items keep: cheap to ask for.
+const KEPT_COUNTS: &[(&str, &str)] = &[("Item", "comments"), ("Item", "subtasks")];
+
+/// What the gate found out about an operation that passed.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    pub operation: OperationType,
+    /// The operation's name, for the log.
+    pub name: Option<String>,
+    pub cost: u64,
+    /// Whether any root field needs to know who is calling.
+    pub needs_caller: bool,
+}
+
+/// Checks documents against the limits.
+#[derive(Clone)]
+pub struct Gate {
+    registry: Arc<Registry>,
+    limits: LimitsConfig,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gate(…)")
+    }
+}
+
+impl Gate {
+    pub fn new(registry: Registry, limits: LimitsConfig) -> Self {
+        Self { registry: Arc::new(registry), limits }
+    }
+
+    /// Checks a request and leaves its parsed document in it.
+    pub fn check(&self, request: &mut Request) -> Result<Passed> {
+        if request.query.trim().is_empty() {
+            return Err(Refusal::bad_request("The request has no `query`.").into());
+        }
+        count_tokens(&request.query, self.limits.tokens)?;
+        let document = parse_query(&request.query).map_err(|error| {
+            let position = error.positions().next().map(|at| json!({ "line": at.line, "column": at.column }));
+            let refusal = Refusal::new(Code::GraphqlParseFailed, first_line(&error.to_string()));
+            match position {
+                Some(position) => refusal.details(json!({ "position": position })),
+                None => refusal,
+            }
+        })?;
+        let chosen = choose(&document, request.operation_name.as_deref())?;
+        let (name, operation) = chosen;
+        let mut walk = Walk {
+            registry: &self.registry,
+            document: &document,
+            operation,
+            variables: &request.variables,
+            limits: &self.limits,
+            visits: 0,
+            aliases: 0,
+            directives: 0,
+            fragments: Vec::new(),
+        };
+        let passed = walk.operation(name)?;
+        // Operations that won't run are validated too, so their size counts as well.
+        for (_, other) in document.operations.iter() {
+            if !std::ptr::eq(&other.node, operation) {
+                walk.operation = &other.node;
+                walk.measure(&other.node.selection_set.node)?;
+            }
+        }
+        request.set_parsed_query(document);
+        Ok(passed)
+    }
+}
+
+/// The first line of a parser's message: the rest draws the place with characters.
+fn first_line(message: &str) -> String {
+    let reason = message.lines().rev().find(|line| line.trim_start().starts_with('='));
+    reason.or(message.lines().next()).unwrap_or("syntax error").trim_start_matches([' ', '=']).to_owned()
+}
+
+/// The operation to run.
+fn choose<'d>(
+    document: &'d ExecutableDocument,
+    wanted: Option<&str>,
+) -> Result<(Option<String>, &'d OperationDefinition)> {
+    let mut operations = document.operations.iter();
+    let chosen = match wanted.filter(|name| !name.is_empty()) {
+        Some(wanted) => document.operations.iter().find(|(name, _)| name.is_some_and(|name| name == wanted)),
+        None => match (operations.next(), operations.next()) {
+            (Some(only), None) => Some(only),
+            _ => return Err(Refusal::bad_request("The document has several operations: name one.").into()),
+        },
+    };
+    let (name, operation) =
+        chosen.ok_or_else(|| Refusal::bad_request("The document has no operation of that name."))?;
+    Ok((name.map(ToString::to_string), &operation.node))
+}
+
+/// Refuses a document of too many tokens, or with brackets nested so deep that parsing it would be a risk.
+fn count_tokens(text: &str, limit: usize) -> Result<()> {
+    let bytes = text.as_bytes();
+    let (mut at, mut tokens, mut nesting) = (0, 0_usize, 0_usize);
+    while let Some(&byte) = bytes.get(at) {
+        let start = at;
+        at += 1;
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' | b',' | 0xEF | 0xBB | 0xBF => continue,
+            b'#' => {
+                at += bytes[at..].iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')).count();
+                continue;
+            }
+            b'"' => at = end_of_string(bytes, start),
+            b'{' | b'[' | b'(' => nesting += 1,
+            b'}' | b']' | b')' => nesting = nesting.saturating_sub(1),
+            b'.' => at += bytes[at..].iter().take(2).take_while(|byte| **byte == b'.').count(),
+            _ if is_word(byte) => at += bytes[at..].iter().take_while(|byte| is_word(**byte)).count(),
+            _ => {}
+        }
+        tokens += 1;
+        if tokens > limit {
+            return Err(Refusal::new(Code::QueryTooComplex, format!("A document has at most {limit} tokens."))
+                .details(json!({ "limit": limit }))
+                .into());
+        }
+        if nesting > MAX_NESTING {
+            return Err(Refusal::new(Code::QueryTooDeep, format!("Brackets are nested at most {MAX_NESTING} deep."))
+                .details(json!({ "limit": MAX_NESTING }))
+                .into());
+        }
+    }
+    Ok(())
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte >= 0x80
+}
+
+/// Where the string that starts at `start` ends; the end of the text for one that doesn't.
+fn end_of_string(bytes: &[u8], start: usize) -> usize {
+    let block = bytes[start..].starts_with(b"\"\"\"");
+    let mut at = start + if block { 3 } else { 1 };
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if !block => at += 2,
+            b'\\' if bytes[at..].starts_with(b"\\\"\"\"") => at += 4,
+            b'"' if !block => return at + 1,
+            b'"' if bytes[at..].starts_with(b"\"\"\"") => return at + 3,
+            b'\n' | b'\r' if !block => return at,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+struct Walk<'a> {
+    registry: &'a Registry,
+    document: &'a ExecutableDocument,
+    operation: &'a OperationDefinition,
+    variables: &'a Variables,
+    limits: &'a LimitsConfig,
+    visits: usize,
+    aliases: usize,
+    directives: usize,
+    /// Fragments around the present selection: a cycle is validation's to report, ours to survive.
+    fragments: Vec<&'a str>,
+}
+
+/// The cost of a selection, and its dearest field.
+#[derive(Default)]
+struct Priced {
+    total: u64,
+    /// The dearest field's share and path.
+    dearest: (u64, Vec<String>),
+}
+
+impl Priced {
+    fn add(&mut self, name: &str, cost: u64, below: Vec<String>) {
+        self.total = self.total.saturating_add(cost);
+        if cost > self.dearest.0 {
+            let mut path = vec![name.to_owned()];
+            path.extend(below);
+            self.dearest = (cost, path);
+        }
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn operation(&mut self, name: Option<String>) -> Result<Passed> {
+        let operation = self.operation;
+        let root = match operation.ty {
+            OperationType::Query => Some(self.registry.query_type.as_str()),
+            OperationType::Mutation => self.registry.mutation_type.as_deref(),
+            OperationType::Subscription => self.registry.subscription_type.as_deref(),
+        };
+        let root_type = root.and_then(|name| self.registry.types.get(name));
+        self.directives += operation.directives.len();
+        let mut roots = Vec::new();
+        self.root_fields(&operation.selection_set.node, &mut roots, 0)?;
+        if roots.len() > self.limits.root_fields {
+            return Err(too_complex("fields at the root", roots.len(), self.limits.root_fields));
+        }
+        // Aliases must not multiply the tries at a password.
+        let sign_ins = roots.iter().filter(|name| matches!(**name, "sessionCreate" | "userRegister")).count();
+        if sign_ins > 1 {
+            return Err(Refusal::bad_request("At most one sign-in or registration a document.").into());
+        }
+        let priced = self.selection(&operation.selection_set.node, root_type, 1)?;
+        if self.directives > self.limits.document_directives {
+            return Err(too_complex("directives", self.directives, self.limits.document_directives));
+        }
+        if priced.total > self.limits.cost {
+            let path = priced.dearest.1.join(".");
+            let message = format!(
+                "The operation costs {} points of at most {}; the dearest part is {path}.",
+                priced.total, self.limits.cost
+            );
+            return Err(Refusal::new(Code::QueryTooComplex, message)
+                .details(json!({ "cost": priced.total, "limit": self.limits.cost, "dearestPath": path }))
+                .into());
+        }
+        let public = |field: &str| {
+            field.starts_with("__")
+                || root.and_then(|root| Rule::of_field(self.registry, root, field))
+                    == Some(Rule::Access(Access::Public))
+        };
+        let needs_caller = roots.iter().any(|field| !public(field));
+        Ok(Passed { operation: operation.ty, name, cost: priced.total, needs_caller })
+    }
+
+    /// Names of the fields at the root, fragments expanded.
+    fn root_fields(&mut self, set: &'a SelectionSet, into: &mut Vec<&'a str>, depth: usize) -> Result<()> {
+        self.visit()?;
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => into.push(field.node.name.node.as_str()),
+                Selection::InlineFragment(inline) => {
+                    self.root_fields(&inline.node.selection_set.node, into, depth + 1)?;
+                }
+                Selection::FragmentSpread(spread) => {
+                    let fragment = self.document.fragments.get(&spread.node.fragment_name.node);
+                    if let Some(fragment) = fragment.filter(|_| depth < MAX_NESTING) {
+                        self.root_fields(&fragment.node.selection_set.node, into, depth + 1)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self) -> Result<()> {
+        self.visits += 1;
+        if self.visits > MAX_VISITS {
+            return Err(too_complex("fields, fragments expanded", self.visits, MAX_VISITS));
+        }
+        Ok(())
+    }
+
+    /// Visits a selection for its size alone.
+    fn measure(&mut self, set: &'a SelectionSet) -> Result<()> {
+        self.selection(set, None, 1).map(drop)
+    }
+
+    /// Prices a selection on a type; `depth` is that of its fields.
+    fn selection(&mut self, set: &'a SelectionSet, ty: Option<&'a MetaType>, depth: usize) -> Result<Priced> {
+        let mut priced = Priced::default();
+        self.selection_into(set, ty, depth, &mut priced)?;
+        Ok(priced)
+    }
+
+    fn selection_into(
+        &mut self,
+        set: &'a SelectionSet,
+        ty: Option<&'a MetaType>,
+        depth: usize,
+        priced: &mut Priced,
+    ) -> Result<()> {
+        for selection in &set.items {
+            self.visit()?;
+            match &selection.node {
+                Selection::Field(field) => {
+                    self.directives += field.node.directives.len();
+                    self.aliases += usize::from(field.node.alias.is_some());
+                    if self.aliases > self.limits.aliases {
+                        return Err(too_complex("aliases", self.aliases, self.limits.aliases));
+                    }
+                    if depth > self.limits.depth {
+                        let message = format!("Fields are nested at most {} deep.", self.limits.depth);
+                        return Err(Refusal::new(Code::QueryTooDeep, message)
+                            .details(json!({ "limit": self.limits.depth }))
+                            .into());
+                    }
+                    let (cost, below) = self.field(&field.node, ty, depth)?;
+                    priced.add(field.node.response_key().node.as_str(), cost, below);
+                }
+                Selection::InlineFragment(inline) => {
+                    self.directives += inline.node.directives.len();
+                    let condition = inline.node.type_condition.as_ref().map(|on| on.node.on.node.as_str());
+                    let ty = condition.map_or(ty, |name| self.registry.types.get(name));
+                    self.selection_into(&inline.node.selection_set.node, ty, depth, priced)?;
+                }
+                Selection::FragmentSpread(spread) => {
+                    self.directives += spread.node.directives.len();
+                    let name = spread.node.fragment_name.node.as_str();
+                    let Some(fragment) = self.document.fragments.get(name) else { continue };
+                    if self.fragments.contains(&name) {
+                        continue;
+                    }
+                    let ty = self.registry.types.get(fragment.node.type_condition.node.on.node.as_str());
+                    self.fragments.push(name);
+                    self.selection_into(&fragment.node.selection_set.node, ty, depth, priced)?;
+                    self.fragments.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The cost of a field with all below it, and the path to the dearest part below.
+    fn field(&mut self, field: &'a Field, parent: Option<&'a MetaType>, depth: usize) -> Result<(u64, Vec<String>)> {
+        let name = field.name.node.as_str();
+        let set = &field.selection_set.node;
+        if name.starts_with("__") {
+            self.selection(set, None, depth + 1)?;
+            let price = if name == "__typename" { 0 } else { INTROSPECTION_PRICE };
+            return Ok((price, Vec::new()));
+        }
+        let meta = parent.and_then(|parent| parent.field_by_name(name));
+        if let Some(meta) = meta {
+            self.check_filters(field, meta)?;
+        }
+        let named = meta.map(|meta| bare(&meta.ty));
+        let ty = named.and_then(|name| self.registry.types.get(name));
+        if named.is_some_and(|name| name.ends_with("Connection")) {
+            let kept = parent.is_some_and(|parent| KEPT_COUNTS.contains(&(parent.name(), name)));
+            return self.connection(field, ty, kept, depth);
+        }
+        let below = self.selection(set, ty, depth + 1)?;
+        let object = below.total.saturating_add(1);
+        let in_connection = parent.is_some_and(|parent| parent.name().ends_with("Connection"));
+        let cost = match (in_connection, name) {
+            // One node's price; the connection multiplies it.
+            (true, "nodes") => object,
+            (true, "edges") => below.total,
+            (true, _) => 0,
+            (false, _) if !ty.is_some_and(MetaType::is_composite) => below.total,
+            (false, _) if meta.is_some_and(|meta| meta.ty.starts_with('[')) => {
+                object.saturating_mul(2).saturating_add(1)
+            }
+            (false, _) => object,
+        };
+        Ok((cost, below.dearest.1))
+    }
+
+    fn connection(
+        &mut self,
+        field: &'a Field,
+        ty: Option<&'a MetaType>,
+        kept: bool,
+        depth: usize,
+    ) -> Result<(u64, Vec<String>)> {
+        let below = self.selection(&field.selection_set.node, ty, depth + 1)?;
+        let mut parts = Parts::default();
+        self.parts(&field.selection_set.node, &mut parts)?;
+        let count = match (parts.total, kept) {
+            (false, _) => 0,
+            (true, false) => COUNT_PRICE,
+            (true, true) => 1,
+        };
+        // Of which only the count is asked, the list itself doesn't run.
+        let page = if parts.page { below.total.saturating_mul(self.page_size(field)).saturating_add(1) } else { 0 };
+        Ok((page.saturating_add(count), below.dearest.1))
+    }
+
+    /// What of a connection is selected.
+    fn parts(&mut self, set: &'a SelectionSet, parts: &mut Parts) -> Result<()> {
+        for selection in &set.items {
+            self.visit()?;
+            match &selection.node {
+                Selection::Field(field) => match field.node.name.node.as_str() {
+                    "totalCount" => parts.total = true,
+                    "nodes" | "edges" | "pageInfo" => parts.page = true,
+                    _ => {}
+                },
+                Selection::InlineFragment(inline) => self.parts(&inline.node.selection_set.node, parts)?,
+                Selection::FragmentSpread(spread) => {
+                    let name = spread.node.fragment_name.node.as_str();
+                    if let Some(fragment) = self.document.fragments.get(name)
+                        && !self.fragments.contains(&name)
+                    {
+                        self.fragments.push(name);
+                        self.parts(&fragment.node.selection_set.node, parts)?;
+                        self.fragments.pop();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many nodes a page may have.
+    fn page_size(&self, field: &Field) -> u64 {
+        let asked = ["first", "last"].iter().find_map(|name| {
+            let value = &field.get_argument(name)?.node;
+            match self.resolve(value)? {
+                Value::Number(number) => number.as_u64(),
+                _ => None,
+            }
+        });
+        asked.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE)
+    }
+
+    /// A value with its variable, if it is one, replaced; `None` for a variable that is not set.
+    fn resolve(&self, value: &AstValue) -> Option<Value> {
+        match value {
+            AstValue::Variable(name) => self.variable(name).cloned(),
+            other => other.clone().into_const(),
+        }
+    }
+
+    fn variable(&self, name: &Name) -> Option<&Value> {
+        self.variables.get(name).or_else(|| {
+            let definition = self.definition(name)?;
+            definition.default_value.as_ref().map(|value| &value.node)
+        })
+    }
+
+    fn definition(&self, name: &Name) -> Option<&'a VariableDefinition> {
+        let mut definitions = self.operation.variable_definitions.iter();
+        definitions.find(|definition| definition.node.name.node == *name).map(|definition| &definition.node)
+    }
+
+    // ── filters: nothing may be absent by accident ──
+
+    /// Refuses null and unset variables inside filters: they would widen them.
+    fn check_filters(&self, field: &Field, meta: &MetaField) -> Result<()> {
+        for (name, value) in &field.arguments {
+            let argument = meta.args.get(name.node.as_str());
+            if let Some(argument) = argument.filter(|argument| bare(&argument.ty).ends_with("Filter")) {
+                self.check_filter(&value.node, argument, &mut vec![name.node.to_string()])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_filter(&self, value: &AstValue, meta: &MetaInputValue, path: &mut Vec<String>) -> Result<()> {
+        match value {
+            AstValue::Null => Err(null_in_filter(path)),
+            AstValue::Variable(name) => match self.variable(name) {
+                None => Err(null_in_filter(path)),
+                Some(value) => check_const(value, path),
+            },
+            AstValue::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    path.push(index.to_string());
+                    self.check_filter(item, meta, path)?;
+                    path.pop();
+                }
+                Ok(())
+            }
+            AstValue::Object(fields) => {
+                for (name, value) in fields {
+                    path.push(name.to_string());
+                    self.check_filter(value, meta, path)?;
+                    path.pop();
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Parts of a connection that are selected.
+#[derive(Default)]
+struct Parts {
+    total: bool,
+    page: bool,
+}
+
+fn check_const(value: &Value, path: &mut Vec<String>) -> Result<()> {
+    match value {
+        Value::Null => Err(null_in_filter(path)),
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(index.to_string());
+                check_const(item, path)?;
+                path.pop();
+            }
+            Ok(())
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                path.push(name.to_string());
+                check_const(value, path)?;
+                path.pop();
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn null_in_filter(path: &[String]) -> Error {
+    let path = path.join(".");
+    let message =
+        format!("`{path}` is null or an unset variable: a filter would silently widen. Leave it out instead.");
+    Refusal::bad_request(message).details(json!({ "argument": path })).into()
+}
+
+fn too_complex(what: &str, found: usize, limit: usize) -> Error {
+    Refusal::new(Code::QueryTooComplex, format!("A document has at most {limit} {what}; this one has {found} or more."))
+        .details(json!({ "limit": limit }))
+        .into()
+}
+
+/// The name in a type: `[Item!]!` is `Item`.
+fn bare(ty: &str) -> &str {
+    ty.trim_matches(['[', ']', '!'])
+}

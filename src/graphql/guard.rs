@@ -1,0 +1,132 @@
+//! Enforces what the schema declares. A field's one declaration is its directive, `@requires` or `@access`; the guard
+//! reads it from the registry, so the SDL and the check can't differ.
+//!
+//! Roots are wrapped in [`Guarded`], which refuses a field without a declaration, checks before arguments are read, and
+//! keeps a refused or failed field from taking its siblings' answers along. Other objects call [`check_field`] in the body
+//! of a guarded field, and [`check_type`] on the way to a type that says `@requires` itself.
+
+use std::borrow::Cow;
+
+use async_graphql::{
+    Context, ContextSelectionSet, ObjectType, OutputType, Positioned, ServerResult, Value,
+    parser::types::Field,
+    registry::{MetaDirectiveInvocation, Registry},
+    resolver_utils::{ContainerType, resolve_container},
+};
+
+use super::context::ContextExt;
+use crate::{
+    auth::policy::{Access, Permission},
+    error::{Error, Result},
+};
+
+/// What a field or type declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    Requires(Permission),
+    Access(Access),
+}
+
+impl Rule {
+    /// The rule among a field's or a type's directives.
+    pub fn among(directives: &[MetaDirectiveInvocation]) -> Option<Self> {
+        directives.iter().find_map(|directive| {
+            let argument = |name: &str| match directive.args.get(name) {
+                Some(Value::Enum(value)) => Some(value.as_str()),
+                _ => None,
+            };
+            match directive.name.as_str() {
+                "requires" => Permission::named(argument("permission")?).map(Self::Requires),
+                "access" => match argument("level")? {
+                    "PUBLIC" => Some(Self::Access(Access::Public)),
+                    "USER" => Some(Self::Access(Access::User)),
+                    _ => Some(Self::Access(Access::Member)),
+                },
+                _ => None,
+            }
+        })
+    }
+
+    /// The rule of a field.
+    pub fn of_field(registry: &Registry, type_name: &str, field: &str) -> Option<Self> {
+        Self::among(&registry.types.get(type_name)?.field_by_name(field)?.directive_invocations)
+    }
+
+    /// The rule of a type itself.
+    pub fn of_type(registry: &Registry, type_name: &str) -> Option<Self> {
+        match registry.types.get(type_name)? {
+            async_graphql::registry::MetaType::Object { directive_invocations, .. } => {
+                Self::among(directive_invocations)
+            }
+            _ => None,
+        }
+    }
+
+    fn check(self, ctx: &Context<'_>) -> Result<()> {
+        match self {
+            Self::Access(Access::Public) => Ok(()),
+            Self::Access(Access::User) => ctx.person().map(drop),
+            Self::Access(Access::Member) => ctx.scope().map(drop),
+            Self::Requires(permission) => ctx.scope()?.require(permission),
+        }
+    }
+}
+
+/// Checks the present field of `T`; a field that declares nothing passes.
+pub fn check_field<T: OutputType>(ctx: &Context<'_>) -> Result<()> {
+    let rule = Rule::of_field(&ctx.schema_env.registry, &T::type_name(), ctx.field().name());
+    rule.map_or(Ok(()), |rule| rule.check(ctx))
+}
+
+/// Checks the way to objects of type `T`.
+pub fn check_type<T: OutputType>(ctx: &Context<'_>) -> Result<()> {
+    let rule = Rule::of_type(&ctx.schema_env.registry, &T::type_name());
+    rule.map_or(Ok(()), |rule| rule.check(ctx))
+}
+
+/// A root type whose every field is checked.
+pub struct Guarded<T>(pub T);
+
+impl<T: ObjectType> ContainerType for Guarded<T> {
+    async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
+        let name = ctx.field().name();
+        let registry = &ctx.schema_env.registry;
+        let Some(field) = registry.types.get(&*T::type_name()).and_then(|root| root.field_by_name(name)) else {
+            return Ok(None);
+        };
+        let checked = match Rule::among(&field.directive_invocations) {
+            Some(rule) => rule.check(ctx),
+            None => Err(Error::internal(format!("the field {name} says neither @requires nor @access"))),
+        };
+        let answer = match checked {
+            Ok(()) => self.0.resolve_field(ctx).await,
+            Err(error) => {
+                let error = async_graphql::Error::from(error).into_server_error(ctx.item.pos);
+                Err(ctx.set_error_path(error))
+            }
+        };
+        match answer {
+            Err(error) if !field.ty.ends_with('!') => {
+                ctx.add_error(error);
+                Ok(Some(Value::Null))
+            }
+            answer => answer,
+        }
+    }
+}
+
+impl<T: ObjectType> OutputType for Guarded<T> {
+    fn type_name() -> Cow<'static, str> {
+        T::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        T::create_type_info(registry)
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+        resolve_container(ctx, self).await
+    }
+}
+
+impl<T: ObjectType> ObjectType for Guarded<T> {}

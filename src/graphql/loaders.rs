@@ -1,0 +1,189 @@
+//! Dataloaders: one set a request, the scope inside, so that a batch can't cross tenants or callers.
+
+use std::{
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    marker::PhantomData,
+    sync::Arc,
+};
+
+use async_graphql::{
+    dataloader::{DataLoader, Loader},
+    runtime::{TokioSpawner, TokioTimer},
+};
+use sea_orm::{ColumnTrait, Iden};
+use uuid::Uuid;
+
+use crate::{
+    db::{
+        OrgScope,
+        page::{Page, PagePlan},
+    },
+    entity::{Keyed, Tenant, comment, event, invitation, item, membership, tag, team, user},
+    error::Error,
+    id::{Id, UserId},
+    items, members, tags, teams,
+};
+
+/// Failures of a batch, shared by all that waited for it.
+pub type LoadError = Arc<Error>;
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        match &*error {
+            Error::Refused(refusal) => Self::Refused(refusal.clone()),
+            other => Self::internal(other.describe()),
+        }
+    }
+}
+
+macro_rules! loaders {
+    ($($(#[$doc:meta])* $field:ident: $loader:ty = $make:expr;)*) => {
+        /// The loaders of one request.
+        pub struct Loaders {
+            $($(#[$doc])* pub $field: DataLoader<$loader>,)*
+        }
+
+        impl Loaders {
+            pub fn new(scope: &OrgScope) -> Self {
+                Self { $($field: loader($make(scope.clone())),)* }
+            }
+        }
+    };
+}
+
+loaders! {
+    items: Rows<item::Entity> = Rows::new;
+    tags: Rows<tag::Entity> = Rows::new;
+    teams: Rows<team::Entity> = Rows::new;
+    comments: Rows<comment::Entity> = Rows::new;
+    memberships: Rows<membership::Entity> = Rows::new;
+    invitations: Rows<invitation::Entity> = Rows::new;
+    events: Rows<event::Entity> = Rows::new;
+    users: Users = Users;
+    membership_of_user: members::loaders::MembershipOfUser = members::loaders::MembershipOfUser;
+    teams_of_member: teams::loaders::TeamsOfMember = teams::loaders::TeamsOfMember;
+    teams_of_invitation: teams::loaders::TeamsOfInvitation = teams::loaders::TeamsOfInvitation;
+    assignees: items::loaders::Assignees = items::loaders::Assignees;
+    item_tags: items::loaders::Tags = items::loaders::Tags;
+    tag_item_counts: tags::loaders::ItemCounts = tags::loaders::ItemCounts;
+    item_pages: Children<item::Entity> = Children::new;
+    comment_pages: Children<comment::Entity> = Children::new;
+    event_pages: Children<event::Entity> = Children::new;
+}
+
+impl std::fmt::Debug for Loaders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Loaders(…)")
+    }
+}
+
+fn loader<L>(loader: L) -> DataLoader<L> {
+    DataLoader::new(loader, TokioSpawner::current(), TokioTimer::default())
+}
+
+/// Rows of a tenant's table by id.
+pub struct Rows<E> {
+    scope: OrgScope,
+    table: PhantomData<fn() -> E>,
+}
+
+impl<E> Rows<E> {
+    fn new(scope: OrgScope) -> Self {
+        Self { scope, table: PhantomData }
+    }
+}
+
+impl<E: Keyed> Loader<Id<E::Kind>> for Rows<E>
+where
+    E::Model: Clone,
+    E::Kind: Eq + Hash,
+{
+    type Value = E::Model;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[Id<E::Kind>]) -> Result<HashMap<Id<E::Kind>, E::Model>, LoadError> {
+        let rows = self.scope.find::<E>().filter(E::ID.is_in(ids.iter().copied())).all().await?;
+        Ok(rows.into_iter().map(|row| (E::id(&row), row)).collect())
+    }
+}
+
+/// People named by rows of the organization: members, and those who were.
+pub struct Users(OrgScope);
+
+impl Loader<UserId> for Users {
+    type Value = Arc<user::Model>;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[UserId]) -> Result<HashMap<UserId, Arc<user::Model>>, LoadError> {
+        let rows = self.0.db().find_global::<user::Entity>(user::Column::Id.is_in(ids.iter().copied())).await?;
+        Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+    }
+}
+
+/// Pages of the children of several parents.
+pub struct Children<E> {
+    scope: OrgScope,
+    table: PhantomData<fn() -> E>,
+}
+
+impl<E> Children<E> {
+    fn new(scope: OrgScope) -> Self {
+        Self { scope, table: PhantomData }
+    }
+}
+
+/// A page of one parent's children; keys with the same plan share a statement.
+#[derive(Clone, Debug)]
+pub struct ChildPage<E: Tenant> {
+    parent: Uuid,
+    column: E::Column,
+    plan: Arc<PagePlan<E>>,
+    group: u64,
+}
+
+impl<E: Tenant> ChildPage<E> {
+    /// `column` names the parent in the child's table.
+    pub fn new(parent: Uuid, column: E::Column, plan: PagePlan<E>) -> Self {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (plan.group(), column.to_string()).hash(&mut hasher);
+        Self { parent, column, plan: Arc::new(plan), group: hasher.finish() }
+    }
+}
+
+impl<E: Tenant> PartialEq for ChildPage<E> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.parent, self.group) == (other.parent, other.group)
+    }
+}
+
+impl<E: Tenant> Eq for ChildPage<E> {}
+
+impl<E: Tenant> Hash for ChildPage<E> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.parent, self.group).hash(state);
+    }
+}
+
+impl<E: Tenant> Loader<ChildPage<E>> for Children<E>
+where
+    E::Model: Clone,
+{
+    type Value = Page<E::Model>;
+    type Error = LoadError;
+
+    async fn load(&self, keys: &[ChildPage<E>]) -> Result<HashMap<ChildPage<E>, Page<E::Model>>, LoadError> {
+        let mut groups: HashMap<u64, Vec<&ChildPage<E>>> = HashMap::new();
+        for key in keys {
+            groups.entry(key.group).or_default().push(key);
+        }
+        let mut pages = HashMap::with_capacity(keys.len());
+        for keys in groups.into_values() {
+            let Some(one) = keys.first() else { continue };
+            let parents: Vec<Uuid> = keys.iter().map(|key| key.parent).collect();
+            let mut found = one.plan.fetch_children(&self.scope, one.column, &parents).await?;
+            pages.extend(keys.into_iter().filter_map(|key| Some((key.clone(), found.remove(&key.parent)?))));
+        }
+        Ok(pages)
+    }
+}

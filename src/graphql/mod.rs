@@ -1,0 +1,17 @@
+//! The API's machinery: the [`gate`] in front of the executor, the [`guard`] in front of each field, and the shapes that
+//! all domains share (connections, payloads, scalars, filters).
+//!
+//! No async-graphql extension is registered: any takes every field off the executor's fast path.
+
+pub mod connection;
+pub mod context;
+pub mod error;
+pub mod filter;
+pub mod gate;
+pub mod guard;
+pub mod loaders;
+pub mod node;
+pub mod patch;
+pub mod payload;
+pub mod scalars;
+pub mod schema;

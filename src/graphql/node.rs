@@ -1,0 +1,99 @@
+//! Any object by its id. An object that the caller may not see is null, like one that isn't there.
+
+use async_graphql::{Context, Interface, Object};
+
+use super::{context::ContextExt, guard};
+use crate::{
+    accounts::types::User,
+    auth::policy::{Access, access},
+    comments::types::Comment,
+    error::{Refusal, Result},
+    events::types::Event,
+    id::{AnyId, Kind, kind},
+    items::types::Item,
+    members::types::{Invitation, Membership},
+    organizations::types::Organization,
+    tags::types::Tag,
+    teams::types::Team,
+};
+
+/// Ids in one `nodes` at most.
+const MAX_NODES: usize = 100;
+
+/// Anything with a global id: a typed prefix and a sortable UUIDv7, e.g. `itm_01jd…`.
+#[derive(Interface, Clone, Debug)]
+#[graphql(field(name = "id", ty = "async_graphql::ID"))]
+pub enum Node {
+    User(User),
+    Membership(Membership),
+    Organization(Organization),
+    Team(Team),
+    Invitation(Invitation),
+    Item(Item),
+    Tag(Tag),
+    Comment(Comment),
+    Event(Event),
+}
+
+#[derive(Default)]
+pub struct NodeQuery;
+
+#[Object]
+impl NodeQuery {
+    /// Any object by id; null when absent or not visible (the two are not told apart).
+    #[graphql(directive = access::apply(Access::Member))]
+    async fn node(&self, ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
+        load(ctx, id).await
+    }
+
+    /// Up to 100 objects, in the order asked; null in the place of those absent.
+    #[graphql(directive = access::apply(Access::Member))]
+    async fn nodes(&self, ctx: &Context<'_>, ids: Vec<AnyId>) -> Result<Vec<Option<Node>>> {
+        if ids.len() > MAX_NODES {
+            return Err(Refusal::bad_request(format!("At most {MAX_NODES} ids.")).into());
+        }
+        futures_util::future::try_join_all(ids.into_iter().map(|id| load(ctx, id))).await
+    }
+}
+
+/// One object, when the caller may see it.
+pub async fn load(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
+    let loaders = ctx.loaders()?;
+    /// Whether the type's own rule lets the caller through.
+    fn visible<T: async_graphql::OutputType>(ctx: &Context<'_>) -> bool {
+        guard::check_type::<T>(ctx).is_ok()
+    }
+    macro_rules! row {
+        ($kind:ident, $loader:ident, $type:ident, $wrap:expr) => {
+            if visible::<$type>(ctx) {
+                loaders.$loader.load_one(id.typed::<kind::$kind>()?).await?.map($wrap).map(Node::$type)
+            } else {
+                None
+            }
+        };
+    }
+    Ok(match id.prefix() {
+        kind::Item::PREFIX => row!(Item, items, Item, Item::from),
+        kind::Team::PREFIX => row!(Team, teams, Team, Team),
+        kind::Tag::PREFIX => row!(Tag, tags, Tag, Tag),
+        kind::Comment::PREFIX => row!(Comment, comments, Comment, Comment),
+        kind::Membership::PREFIX => row!(Membership, memberships, Membership, Membership),
+        kind::Invitation::PREFIX => row!(Invitation, invitations, Invitation, Invitation),
+        kind::Event::PREFIX => row!(Event, events, Event, Event).filter(|node| match node {
+            Node::Event(event) => ctx.scope().is_ok_and(|scope| crate::events::query::may_see(scope, event)),
+            _ => true,
+        }),
+        kind::User::PREFIX => {
+            let user_id = id.typed::<kind::User>()?;
+            match loaders.membership_of_user.load_one(user_id).await? {
+                Some(_) => loaders.users.load_one(user_id).await?.map(User).map(Node::User),
+                None => None,
+            }
+        }
+        kind::Organization::PREFIX => {
+            let organization = ctx.scope()?.organization();
+            (organization.id.any() == id).then(|| Node::Organization(Organization(organization.clone())))
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,178 @@
+//! Custom scalars. `Color`, `Markdown` and `Url` are strings on the wire; what they must look like is checked with the
+//! rest of an input, so that a mistake is a `userError` with a path.
+
+use std::fmt;
+
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use chrono::{DateTime as ChronoDateTime, Duration, Months, SecondsFormat, SubsecRound, Utc};
+
+use crate::clock::Instant;
+
+/// RFC 3339 instant, UTC, millisecond precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DateTime(pub Instant);
+
+impl From<Instant> for DateTime {
+    fn from(instant: Instant) -> Self {
+        Self(instant)
+    }
+}
+
+impl fmt::Display for DateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format_instant(self.0))
+    }
+}
+
+/// The form in which instants leave the server, in the API and in events.
+pub fn format_instant(instant: Instant) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn parse_instant(text: &str) -> Option<Instant> {
+    let instant = ChronoDateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc).trunc_subsecs(3);
+    // Beyond this PostgreSQL and RFC 3339 part ways.
+    (instant.timestamp() >= -62_135_596_800).then_some(instant)
+}
+
+#[Scalar]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => parse_instant(text)
+                .map(Self)
+                .ok_or_else(|| InputValueError::custom("expected an RFC 3339 instant such as 2026-01-31T09:30:00Z")),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.to_string())
+    }
+}
+
+/// RFC 3339 instant, or an ISO 8601 duration relative to now such as `-P7D`. Input only.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DateTimeOrDuration {
+    At(Instant),
+    /// Calendar months, then a fixed span, both signed.
+    FromNow {
+        months: i32,
+        span: Duration,
+    },
+}
+
+impl DateTimeOrDuration {
+    /// The instant meant, seen from `now`; `None` beyond the calendar.
+    pub fn resolve(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::At(instant) => Some(instant),
+            Self::FromNow { months, span } => {
+                let distance = Months::new(months.unsigned_abs());
+                let moved =
+                    if months < 0 { now.checked_sub_months(distance) } else { now.checked_add_months(distance) };
+                moved?.checked_add_signed(span)
+            }
+        }
+    }
+}
+
+fn parse_duration(text: &str) -> Option<DateTimeOrDuration> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let parts = match iso8601::duration(text).ok()? {
+        iso8601::Duration::Weeks(weeks) => (0, Duration::try_weeks(i64::from(weeks))?),
+        iso8601::Duration::YMDHMS { year, month, day, hour, minute, second, millisecond } => (
+            i32::try_from(u64::from(year) * 12 + u64::from(month)).ok()?,
+            Duration::try_days(i64::from(day))?
+                + Duration::try_hours(i64::from(hour))?
+                + Duration::try_minutes(i64::from(minute))?
+                + Duration::try_seconds(i64::from(second))?
+                + Duration::try_milliseconds(i64::from(millisecond))?,
+        ),
+    };
+    Some(DateTimeOrDuration::FromNow { months: parts.0 * sign, span: parts.1 * sign })
+}
+
+#[Scalar]
+impl ScalarType for DateTimeOrDuration {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => {
+                parse_instant(text).map(Self::At).or_else(|| parse_duration(text)).ok_or_else(|| {
+                    InputValueError::custom("expected an RFC 3339 instant or an ISO 8601 duration such as -P7D")
+                })
+            }
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        // Only used to tell one filter from another.
+        Value::String(format!("{self:?}"))
+    }
+}
+
+/// Opaque position. A list cursor belongs to one ordering and filter; a ledger cursor to one organization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+/// CommonMark text. `@[name](usr_…)` is a mention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Markdown(pub String);
+
+/// `#RRGGBB`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Color(pub String);
+
+/// Absolute URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url(pub String);
+
+macro_rules! text_scalars {
+    ($($name:ident)*) => {$(
+        #[Scalar]
+        impl ScalarType for $name {
+            fn parse(value: Value) -> InputValueResult<Self> {
+                match value {
+                    Value::String(text) => Ok(Self(text)),
+                    other => Err(InputValueError::expected_type(other)),
+                }
+            }
+
+            fn to_value(&self) -> Value {
+                Value::String(self.0.clone())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text)
+            }
+        }
+    )*};
+}
+
+text_scalars! { Cursor Markdown Color Url }
+
+/// 64-bit integer, serialized as a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BigInt(pub i64);
+
+#[Scalar]
+impl ScalarType for BigInt {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let number = match &value {
+            Value::String(text) => text.parse().ok(),
+            Value::Number(number) => number.as_i64(),
+            _ => None,
+        };
+        number.map(Self).ok_or_else(|| InputValueError::expected_type(value))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}

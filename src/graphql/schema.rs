@@ -1,0 +1,121 @@
+//! The schema: all domains' roots merged, each guarded.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+use async_graphql::{
+    EmptySubscription, MergedObject, OutputType, SDLExportOptions, Schema,
+    registry::{MetaType, Registry},
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    guard::{Guarded, Rule},
+    node::{Node, NodeQuery},
+    payload::Payload,
+};
+use crate::{
+    accounts::resolvers::{AccountMutation, AccountQuery},
+    auth::policy,
+    comments::resolvers::CommentMutation,
+    config::LimitsConfig,
+    events::resolvers::EventQuery,
+    items::resolvers::{ItemMutation, ItemQuery},
+    members::resolvers::MemberMutation,
+    organizations::resolvers::{OrganizationMutation, OrganizationQuery},
+    server::ServerQuery,
+    tags::resolvers::TagMutation,
+    teams::resolvers::TeamMutation,
+};
+
+#[derive(MergedObject, Default)]
+pub struct Query(AccountQuery, OrganizationQuery, NodeQuery, ItemQuery, EventQuery, ServerQuery);
+
+#[derive(MergedObject, Default)]
+pub struct Mutation(
+    AccountMutation,
+    OrganizationMutation,
+    MemberMutation,
+    TeamMutation,
+    ItemMutation,
+    TagMutation,
+    CommentMutation,
+);
+
+pub type ApiSchema = Schema<Guarded<Query>, Guarded<Mutation>, EmptySubscription>;
+
+/// Changes when the schema does; clients may cache under it.
+#[derive(Clone, Debug, Default)]
+pub struct SchemaHash(Arc<OnceLock<String>>);
+
+impl SchemaHash {
+    pub fn get(&self) -> &str {
+        self.0.get().map_or("", String::as_str)
+    }
+}
+
+/// Builds the schema. The gate counts depth, aliases and directives before; the library's own limits stay as a second
+/// wall, against documents that would be dear to validate.
+pub fn build(limits: &LimitsConfig) -> ApiSchema {
+    let hash = SchemaHash::default();
+    let schema = Schema::build(Guarded(Query::default()), Guarded(Mutation::default()), EmptySubscription)
+        .register_output_type::<Node>()
+        .register_output_type::<Payload>()
+        .limit_recursive_depth(limits.depth * 2 + 2)
+        .limit_directives(limits.directives)
+        .data(hash.clone())
+        .finish();
+    let digest = Sha256::digest(sdl(&schema).as_bytes());
+    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let _ = hash.0.set(short);
+    schema
+}
+
+/// The schema as `schema.graphql` has it.
+pub fn sdl(schema: &ApiSchema) -> String {
+    schema.sdl_with_options(SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items())
+}
+
+/// The types, for the gate's walk and for tests.
+pub fn registry() -> Registry {
+    let mut registry = Registry::default();
+    Query::create_type_info(&mut registry);
+    Mutation::create_type_info(&mut registry);
+    Node::create_type_info(&mut registry);
+    Payload::create_type_info(&mut registry);
+    registry.query_type = "Query".to_owned();
+    registry.mutation_type = Some("Mutation".to_owned());
+    registry
+}
+
+/// Fields and types by the permission or access level that they declare.
+pub fn declared(registry: &Registry) -> BTreeMap<String, Vec<String>> {
+    let name = |rule: Rule| match rule {
+        Rule::Requires(permission) => permission.name(),
+        Rule::Access(access) => async_graphql::resolver_utils::enum_value(access).to_string(),
+    };
+    let mut declared: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (type_name, ty) in &registry.types {
+        let MetaType::Object { fields, directive_invocations, .. } = ty else { continue };
+        if let Some(rule) = Rule::among(directive_invocations) {
+            declared.entry(name(rule)).or_default().push(format!("`{type_name}`"));
+        }
+        for field in fields.values() {
+            if let Some(rule) = Rule::among(&field.directive_invocations) {
+                let shown = match type_name.as_str() {
+                    "Query" | "Mutation" => format!("`{}`", field.name),
+                    _ => format!("`{type_name}.{}`", field.name),
+                };
+                declared.entry(name(rule)).or_default().push(shown);
+            }
+        }
+    }
+    declared
+}
+
+/// `docs/POLICY.md`.
+pub fn policy_page() -> String {
+    policy::markdown(&declared(&registry()))
+}

@@ -1,0 +1,273 @@
+//! Filters over items, as conditions that mean the same on both databases.
+
+use async_graphql::InputObject;
+use sea_orm::{ColumnTrait, Condition};
+
+use super::input::ItemScope;
+use crate::{
+    db::filter::{everything, nothing, present, select},
+    entity::{
+        enums::{ItemStatus, Priority},
+        item, item_assignee, item_tag, tag, team,
+    },
+    error::Result,
+    graphql::filter::{DateTimeFilter, Filtering, IdFilter, NumberFilter, StringFilter, enum_filter, null_is},
+    id::kind,
+    members::input::UserFilter,
+    tags::input::TagFilter,
+    teams::input::has_the_viewer,
+};
+
+enum_filter! {
+    ItemStatusFilter of ItemStatus;
+    PriorityFilter of Priority;
+}
+
+/// Depth at most 5, at most 50 conditions. `{}` matches everything; an explicit null is rejected.
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct ItemFilter {
+    pub and: Option<Vec<ItemFilter>>,
+    pub or: Option<Vec<ItemFilter>>,
+    pub not: Option<Box<ItemFilter>>,
+    pub id: Option<IdFilter>,
+    pub title: Option<StringFilter>,
+    pub status: Option<ItemStatusFilter>,
+    pub priority: Option<PriorityFilter>,
+    pub due_at: Option<DateTimeFilter>,
+    pub is_overdue: Option<bool>,
+    pub estimated_hours: Option<NumberFilter>,
+    pub actual_hours: Option<NumberFilter>,
+    pub created_at: Option<DateTimeFilter>,
+    pub updated_at: Option<DateTimeFilter>,
+    pub completed_at: Option<DateTimeFilter>,
+    pub team: Option<ItemTeamFilter>,
+    pub parent: Option<ItemParentFilter>,
+    pub created_by: Option<UserFilter>,
+    pub assignees: Option<UserListFilter>,
+    pub tags: Option<TagListFilter>,
+}
+
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct ItemParentFilter {
+    pub is_null: Option<bool>,
+    pub id: Option<IdFilter>,
+}
+
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct ItemTeamFilter {
+    pub is_null: Option<bool>,
+    pub id: Option<IdFilter>,
+    pub name: Option<StringFilter>,
+    /// Whether the caller is a member.
+    pub has_viewer: Option<bool>,
+}
+
+/// `some`, `every` and `none` may be combined; `isEmpty` stands for no members at all.
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct UserListFilter {
+    pub some: Option<UserFilter>,
+    pub every: Option<UserFilter>,
+    pub none: Option<UserFilter>,
+    pub is_empty: Option<bool>,
+}
+
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct TagListFilter {
+    pub some: Option<TagFilter>,
+    pub every: Option<TagFilter>,
+    pub none: Option<TagFilter>,
+    pub is_empty: Option<bool>,
+}
+
+/// The rows of a shelf.
+pub fn shelf(scope: ItemScope) -> Condition {
+    use item::Column;
+    let kept = everything().add(Column::DeletedAt.is_null());
+    match scope {
+        ItemScope::Active => kept.add(Column::Status.ne(ItemStatus::Archived)),
+        ItemScope::Archived => kept.add(Column::Status.eq(ItemStatus::Archived)),
+        ItemScope::Trashed => everything().add(Column::DeletedAt.is_not_null()),
+        ItemScope::All => kept,
+    }
+}
+
+impl ItemFilter {
+    pub fn condition(&self, f: &mut Filtering<'_>) -> Result<Condition> {
+        self.at_depth(f, 1)
+    }
+
+    fn at_depth(&self, f: &mut Filtering<'_>, depth: u32) -> Result<Condition> {
+        use item::Column;
+        f.descend(depth)?;
+        let Self {
+            and,
+            or,
+            not,
+            id,
+            title,
+            status,
+            priority,
+            due_at,
+            is_overdue,
+            estimated_hours,
+            actual_hours,
+            created_at,
+            updated_at,
+            completed_at,
+            team,
+            parent,
+            created_by,
+            assignees,
+            tags,
+        } = self;
+        let mut all = everything();
+        for filter in and.iter().flatten() {
+            all = all.add(filter.at_depth(f, depth + 1)?);
+        }
+        if let Some(filters) = or {
+            // `or: []` is false.
+            let mut any = Condition::any().add(nothing());
+            for filter in filters {
+                any = any.add(filter.at_depth(f, depth + 1)?);
+            }
+            all = all.add(any);
+        }
+        if let Some(filter) = not {
+            all = all.add(negated(filter.at_depth(f, depth + 1)?));
+        }
+        if let Some(filter) = id {
+            all = all.add(filter.condition::<kind::Item>(f, Column::Id)?);
+        }
+        if let Some(filter) = title {
+            all = all.add(filter.condition(f, Column::Title, Column::TitleKey)?);
+        }
+        if let Some(filter) = status {
+            all = all.add(filter.condition(f, Column::Status)?);
+        }
+        if let Some(filter) = priority {
+            all = all.add(filter.condition(f, Column::Priority)?);
+        }
+        for (filter, column) in [
+            (due_at, Column::DueAt),
+            (created_at, Column::CreatedAt),
+            (updated_at, Column::UpdatedAt),
+            (completed_at, Column::CompletedAt),
+        ] {
+            if let Some(filter) = filter {
+                all = all.add(filter.condition(f, column)?);
+            }
+        }
+        for (filter, column) in [(estimated_hours, Column::EstimatedHours), (actual_hours, Column::ActualHours)] {
+            if let Some(filter) = filter {
+                all = all.add(filter.condition(f, column)?);
+            }
+        }
+        if let Some(wanted) = is_overdue {
+            f.spend()?;
+            let overdue = present(Column::DueAt, Column::DueAt.lt(f.now))
+                .add(Column::Status.is_not_in([ItemStatus::Done, ItemStatus::Archived]));
+            all = all.add(if *wanted { overdue } else { overdue.not() });
+        }
+        if let Some(filter) = team {
+            all = all.add(filter.condition(f)?);
+        }
+        if let Some(ItemParentFilter { is_null, id }) = parent {
+            if let Some(null) = is_null {
+                f.spend()?;
+                all = all.add(null_is(Column::ParentId, *null));
+            }
+            if let Some(id) = id {
+                all = all.add(id.condition::<kind::Item>(f, Column::ParentId)?);
+            }
+        }
+        if let Some(filter) = created_by {
+            all = all.add(filter.condition(f, Column::CreatedById)?);
+        }
+        if let Some(UserListFilter { some, every, none, is_empty }) = assignees {
+            let mut matching = |filter: &UserFilter| filter.condition(f, item_assignee::Column::UserId);
+            let conditions = Linked {
+                some: some.as_ref().map(&mut matching).transpose()?,
+                every: every.as_ref().map(&mut matching).transpose()?,
+                none: none.as_ref().map(&mut matching).transpose()?,
+                is_empty: *is_empty,
+            };
+            all = all.add(conditions.on::<item_assignee::Entity>(f, item_assignee::Column::ItemId)?);
+        }
+        if let Some(TagListFilter { some, every, none, is_empty }) = tags {
+            let mut matching = |filter: &TagFilter| {
+                let condition = filter.condition(f)?;
+                let tags = select::<tag::Entity>(f.scope, tag::Column::Id, condition);
+                Ok::<_, crate::error::Error>(everything().add(item_tag::Column::TagId.in_subquery(tags)))
+            };
+            let conditions = Linked {
+                some: some.as_ref().map(&mut matching).transpose()?,
+                every: every.as_ref().map(&mut matching).transpose()?,
+                none: none.as_ref().map(&mut matching).transpose()?,
+                is_empty: *is_empty,
+            };
+            all = all.add(conditions.on::<item_tag::Entity>(f, item_tag::Column::ItemId)?);
+        }
+        Ok(all)
+    }
+}
+
+impl ItemTeamFilter {
+    fn condition(&self, f: &mut Filtering<'_>) -> Result<Condition> {
+        let Self { is_null, id, name, has_viewer } = self;
+        let column = item::Column::TeamId;
+        let mut all = everything();
+        if let Some(null) = is_null {
+            f.spend()?;
+            all = all.add(null_is(column, *null));
+        }
+        if let Some(id) = id {
+            all = all.add(id.condition::<kind::Team>(f, column)?);
+        }
+        if let Some(name) = name {
+            let named = name.condition(f, team::Column::Name, team::Column::NameKey)?;
+            let teams = select::<team::Entity>(f.scope, team::Column::Id, named);
+            all = all.add(present(column, column.in_subquery(teams)));
+        }
+        if let Some(wanted) = has_viewer {
+            all = all.add(has_the_viewer(f, column, *wanted)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Conditions on the rows that link an item to something, turned into a condition on the item.
+struct Linked {
+    some: Option<Condition>,
+    every: Option<Condition>,
+    none: Option<Condition>,
+    is_empty: Option<bool>,
+}
+
+impl Linked {
+    fn on<L: crate::entity::Tenant>(self, f: &mut Filtering<'_>, item_id: L::Column) -> Result<Condition> {
+        let Self { some, every, none, is_empty } = self;
+        let linked =
+            |condition| everything().add(item::Column::Id.in_subquery(select::<L>(f.scope, item_id, condition)));
+        let mut all = everything();
+        if let Some(condition) = some {
+            all = all.add(linked(condition));
+        }
+        if let Some(condition) = every {
+            all = all.add(linked(negated(condition)).not());
+        }
+        if let Some(condition) = none {
+            all = all.add(linked(condition).not());
+        }
+        if let Some(wanted) = is_empty {
+            let any = linked(everything());
+            all = all.add(if wanted { any.not() } else { any });
+        }
+        f.spend()?;
+        Ok(all)
+    }
+}
+
+/// NOT of a condition; of none at all, nothing.
+fn negated(condition: Condition) -> Condition {
+    if condition.is_empty() { nothing() } else { condition.not() }
+}

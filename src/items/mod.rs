@@ -1,0 +1,10 @@
+//! Items: the work itself. Subtasks are items with a parent; the archive and the trash are shelves of the same table.
+
+pub mod filter;
+pub mod input;
+pub mod loaders;
+pub mod query;
+pub mod resolvers;
+pub mod service;
+mod state;
+pub mod types;

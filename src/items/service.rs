@@ -1,0 +1,497 @@
+//! The rules of items.
+//!
+//! Locks are taken in one order everywhere: items first, the ledger's head last (at the commit, or with `reserve` right
+//! before the inserts of a create), so that two writers can't wait for each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{ActiveValue::Set, ColumnTrait, IntoActiveModel};
+
+use super::{
+    input::{
+        ItemArchiveInput, ItemCreateInput, ItemDeleteInput, ItemRestoreInput, ItemUnarchiveInput, ItemUpdateInput,
+        MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS,
+    },
+    state::{Counts, ItemState, assignee_links, set_status, tag_links},
+};
+use crate::{
+    auth::policy::Permission,
+    db::{Committed, OrgScope, WriteTx, filter::fold},
+    entity::{
+        enums::{ItemStatus, MembershipStatus},
+        item, item_assignee, item_tag, membership, tag, team,
+    },
+    error::{Error, Problem, ProblemCode, Rejected, Result},
+    id::{ItemId, TagId, TeamId, UserId},
+    ledger::{EventType, NewEvent, changes},
+};
+
+type Written = Result<Committed<item::Model>, Rejected<item::Model>>;
+
+/// Items that one statement changes when a whole set is moved.
+const CHUNK: usize = 500;
+
+/// Creates an item, and the subtasks given with it.
+pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
+    input.validate()?;
+    let mut tx = scope.write(Permission::ItemWrite).await?;
+    if let Some(id) = input.id
+        && let Some(present) = tx.find::<item::Entity>().filter(item::Column::Id.eq(id)).one().await?
+    {
+        return repeated(tx, present, input).await;
+    }
+    let level = check_parent(&tx, input.parent_id, None, &["input", "parentId"]).await?;
+    let mut states = Vec::new();
+    let mut wanted = Wanted::default();
+    plan(scope, input, input.parent_id, level, &["input".to_owned()], &mut states, &mut wanted)?;
+    wanted.check(&tx).await?;
+
+    // The counts of the parent that is already there; the new ones carry theirs.
+    let mut counts = Counts::default();
+    counts.enter(&states[0].row);
+    counts.apply(&tx).await?;
+    let numbers = i64::try_from(states.len()).map_err(Error::internal)?;
+    let first = tx.reserve(numbers, numbers).await?;
+    for (number, state) in (first..).zip(&mut states) {
+        state.row.number = number;
+    }
+    tx.insert_many(states.iter().map(|state| state.row.clone().into_active_model()).collect()).await?;
+    tx.insert_many(states.iter().flat_map(|state| assignee_links(state.row.id, &state.assignees)).collect()).await?;
+    tx.insert_many(states.iter().flat_map(|state| tag_links(state.row.id, &state.tags)).collect()).await?;
+    for state in &states {
+        state.record(&mut tx, EventType::ItemCreated, None);
+    }
+    let root = states.swap_remove(0).row;
+    Ok(tx.commit(root).await?)
+}
+
+/// What a create refers to, and where the input named it.
+#[derive(Default)]
+struct Wanted {
+    ids: BTreeMap<ItemId, Vec<String>>,
+    teams: BTreeMap<TeamId, Vec<String>>,
+    assignees: BTreeMap<UserId, Vec<String>>,
+    tags: BTreeMap<TagId, Vec<String>>,
+}
+
+impl Wanted {
+    /// Problems for whatever is not there, each at its path: at most one statement a kind.
+    async fn check(self, tx: &WriteTx) -> Result<()> {
+        let mut problems = Vec::new();
+        if !self.ids.is_empty() {
+            let ids = tx.find::<item::Entity>().filter(item::Column::Id.is_in(self.ids.keys().copied()));
+            for id in ids.column(item::Column::Id).await? {
+                let path = self.ids.get(&id).cloned().unwrap_or_default();
+                problems.push(Problem { path, ..Problem::new(ProblemCode::Taken, &[], "The id is in use.") });
+            }
+        }
+        if !self.teams.is_empty() {
+            let teams = tx.find::<team::Entity>().filter(team::Column::Id.is_in(self.teams.keys().copied()));
+            missing(&mut problems, &self.teams, teams.column(team::Column::Id).await?, "team");
+        }
+        if !self.assignees.is_empty() {
+            let members = tx
+                .find::<membership::Entity>()
+                .filter(membership::Column::UserId.is_in(self.assignees.keys().copied()))
+                .filter(membership::Column::Status.eq(MembershipStatus::Active));
+            missing(&mut problems, &self.assignees, members.column(membership::Column::UserId).await?, "member");
+        }
+        if !self.tags.is_empty() {
+            let tags = tx.find::<tag::Entity>().filter(tag::Column::Id.is_in(self.tags.keys().copied()));
+            missing(&mut problems, &self.tags, tags.column(tag::Column::Id).await?, "tag");
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
+    }
+}
+
+fn missing<I: Ord>(problems: &mut Vec<Problem>, wanted: &BTreeMap<I, Vec<String>>, found: Vec<I>, what: &str) {
+    let found: BTreeSet<I> = found.into_iter().collect();
+    for (_, path) in wanted.iter().filter(|(id, _)| !found.contains(id)) {
+        problems.push(Problem { path: path.clone(), ..Problem::not_found(&[], what) });
+    }
+}
+
+/// The rows that an input makes, the item itself first; `level` is how many ancestors it has.
+fn plan(
+    scope: &OrgScope,
+    input: &ItemCreateInput,
+    parent_id: Option<ItemId>,
+    level: usize,
+    base: &[String],
+    states: &mut Vec<ItemState>,
+    wanted: &mut Wanted,
+) -> Result<()> {
+    let path = |segments: &[&str]| -> Vec<String> {
+        base.iter().cloned().chain(segments.iter().map(|segment| (*segment).to_owned())).collect()
+    };
+    if level > MAX_ANCESTORS {
+        return Err(too_deep(&["input"]).into());
+    }
+    let now = scope.clock().now();
+    let id = input.id.unwrap_or_else(|| scope.clock().new_id());
+    if let Some(id) = input.id {
+        wanted.ids.insert(id, path(&["id"]));
+    }
+    if let Some(team) = input.team_id {
+        wanted.teams.entry(team).or_insert_with(|| path(&["teamId"]));
+    }
+    for (index, user) in input.assignee_ids.iter().flatten().enumerate() {
+        wanted.assignees.entry(*user).or_insert_with(|| path(&["assigneeIds", &index.to_string()]));
+    }
+    for (index, tag) in input.tag_ids.iter().flatten().enumerate() {
+        wanted.tags.entry(*tag).or_insert_with(|| path(&["tagIds", &index.to_string()]));
+    }
+    let subtasks = input.subtasks.as_deref().unwrap_or_default();
+    let done = subtasks.iter().filter(|subtask| subtask.status == ItemStatus::Done).count();
+    let count = |number: usize| i32::try_from(number).map_err(Error::internal);
+    let mut row = item::Model {
+        organization_id: scope.organization_id(),
+        id,
+        number: 0,
+        title: input.title.trim().to_owned(),
+        title_key: fold(&input.title),
+        description: input.description.clone().map(|text| text.0),
+        status: ItemStatus::Todo,
+        status_before_archive: None,
+        priority: input.priority,
+        due_at: input.due_at.map(|due| due.0),
+        estimated_hours: input.estimated_hours,
+        actual_hours: None,
+        team_id: input.team_id,
+        parent_id,
+        subtask_count: count(subtasks.len())?,
+        subtask_done_count: count(done)?,
+        comment_count: 0,
+        created_by_kind: scope.actor().kind,
+        created_by_id: scope.actor().id,
+        created_at: now,
+        updated_at: now,
+        started_at: None,
+        completed_at: None,
+        archived_at: None,
+        deleted_at: None,
+        deletion_id: None,
+        version: 1,
+    };
+    set_status(&mut row, input.status, now);
+    states.push(ItemState { row, assignees: input.assignees(), tags: input.tags() });
+    for (index, subtask) in subtasks.iter().enumerate() {
+        let base = path(&["subtasks", &index.to_string()]);
+        plan(scope, subtask, Some(id), level + 1, &base, states, wanted)?;
+    }
+    Ok(())
+}
+
+fn too_deep(path: &[&str]) -> Problem {
+    Problem::new(ProblemCode::OutOfRange, path, format!("Subtasks are at most {MAX_ANCESTORS} deep."))
+        .details(serde_json::json!({ "maximum": MAX_ANCESTORS }))
+}
+
+/// A create whose id is there already: the same content answers with it, anything else is TAKEN.
+async fn repeated(tx: WriteTx, present: item::Model, input: &ItemCreateInput) -> Written {
+    let state = ItemState::load(&tx, vec![present]).await?.remove(0);
+    let row = &state.row;
+    let same = row.title == input.title.trim()
+        && row.description.as_deref() == input.description.as_ref().map(|text| text.0.as_str())
+        && row.status == input.status
+        && row.priority == input.priority
+        && row.due_at == input.due_at.map(|due| due.0)
+        && row.estimated_hours == input.estimated_hours
+        && row.team_id == input.team_id
+        && row.parent_id == input.parent_id
+        && state.assignees == input.assignees()
+        && state.tags == input.tags();
+    if !same {
+        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    }
+    Ok(tx.commit(state.row).await?)
+}
+
+/// Checks that an item may hang under `parent`, and locks the way up; says how many ancestors it then has.
+async fn check_parent(tx: &WriteTx, parent: Option<ItemId>, child: Option<ItemId>, path: &[&str]) -> Result<usize> {
+    let mut level = 0;
+    let mut next = parent;
+    while let Some(id) = next {
+        if Some(id) == child {
+            let message = "An item can't be its own ancestor.";
+            return Err(Problem::new(ProblemCode::Cycle, path, message).into());
+        }
+        let row: item::Model = tx.locked::<item::Entity>(id, path).await?;
+        if level == 0 && row.deleted_at.is_some() {
+            let message = "The parent is in the trash; restore it first.";
+            return Err(Problem::new(ProblemCode::InvalidState, path, message).into());
+        }
+        level += 1;
+        if level > MAX_ANCESTORS {
+            return Err(too_deep(path).into());
+        }
+        next = row.parent_id;
+    }
+    Ok(level)
+}
+
+/// An item to be changed, with its links: locked, of the version asked for, outside the trash.
+async fn open(tx: &WriteTx, id: ItemId, if_version: Option<i32>) -> Result<ItemState, Rejected<item::Model>> {
+    let state = open_anywhere(tx, id, if_version).await?;
+    if state.row.deleted_at.is_some() {
+        let message = "The item is in the trash; restore it first.";
+        return Err(Problem::new(ProblemCode::InvalidState, &["input", "id"], message).into());
+    }
+    Ok(state)
+}
+
+/// [`open`], also in the trash.
+async fn open_anywhere(tx: &WriteTx, id: ItemId, if_version: Option<i32>) -> Result<ItemState, Rejected<item::Model>> {
+    let row: item::Model = tx.locked::<item::Entity>(id, &["input", "id"]).await?;
+    if if_version.is_some_and(|version| version != row.version) {
+        let version = row.version;
+        return Err(Rejected::conflict(row, version));
+    }
+    Ok(ItemState::load(tx, vec![row]).await?.remove(0))
+}
+
+/// What a change of status is called.
+fn event_type(before: &ItemState, after: &ItemState) -> EventType {
+    match (before.row.status, after.row.status) {
+        (before, ItemStatus::Archived) if before != ItemStatus::Archived => EventType::ItemArchived,
+        (ItemStatus::Archived, after) if after != ItemStatus::Archived => EventType::ItemUnarchived,
+        _ => EventType::ItemUpdated,
+    }
+}
+
+pub async fn update(scope: &OrgScope, input: &ItemUpdateInput) -> Written {
+    input.patch.validate()?;
+    let mut tx = scope.write(Permission::ItemWrite).await?;
+    let before = open(&tx, input.id, input.if_version).await?;
+    let now = scope.clock().now();
+    let mut after = before.clone();
+    input.patch.apply(&mut after.row);
+    if let Some(status) = input.patch.status() {
+        set_status(&mut after.row, status, now);
+    }
+    let mut wanted = Wanted::default();
+    let at = |field: &str| vec!["input".to_owned(), "patch".to_owned(), field.to_owned()];
+    if let Some(patch) = &input.patch.assignees {
+        after.assignees = patch.apply(&before.assignees, &["input", "patch", "assignees"], MAX_ASSIGNEES)?;
+        wanted.assignees = after.assignees.difference(&before.assignees).map(|id| (*id, at("assignees"))).collect();
+    }
+    if let Some(patch) = &input.patch.tags {
+        after.tags = patch.apply(&before.tags, &["input", "patch", "tags"], MAX_TAGS)?;
+        wanted.tags = after.tags.difference(&before.tags).map(|id| (*id, at("tags"))).collect();
+    }
+    if let Some(team) = after.row.team_id.filter(|_| after.row.team_id != before.row.team_id) {
+        wanted.teams.insert(team, at("teamId"));
+    }
+    wanted.check(&tx).await?;
+    if after.row.parent_id != before.row.parent_id && after.row.parent_id.is_some() {
+        let path = ["input", "patch", "parentId"];
+        let level = check_parent(&tx, after.row.parent_id, Some(input.id), &path).await?;
+        let below = subtree(&tx, input.id, |_| true).await?.depth;
+        if level + below > MAX_ANCESTORS {
+            return Err(too_deep(&path).into());
+        }
+    }
+    let r#type = event_type(&before, &after);
+    let after = after.save(&mut tx, r#type, &before, now).await?;
+    Ok(tx.commit(after.row).await?)
+}
+
+pub async fn archive(scope: &OrgScope, input: &ItemArchiveInput) -> Written {
+    let mut tx = scope.write(Permission::ItemWrite).await?;
+    let before = open(&tx, input.id, input.if_version).await?;
+    let now = scope.clock().now();
+    let mut after = before.clone();
+    set_status(&mut after.row, ItemStatus::Archived, now);
+    let after = after.save(&mut tx, EventType::ItemArchived, &before, now).await?;
+    Ok(tx.commit(after.row).await?)
+}
+
+pub async fn unarchive(scope: &OrgScope, input: &ItemUnarchiveInput) -> Written {
+    let mut tx = scope.write(Permission::ItemWrite).await?;
+    let before = open(&tx, input.id, input.if_version).await?;
+    if before.row.status != ItemStatus::Archived {
+        return Ok(tx.commit(before.row).await?);
+    }
+    let mut after = before.clone();
+    // The instants are those of before the archive, so only the status moves.
+    after.row.status = before.row.status_before_archive.unwrap_or(ItemStatus::Todo);
+    after.row.status_before_archive = None;
+    after.row.archived_at = None;
+    let after = after.save(&mut tx, EventType::ItemUnarchived, &before, scope.clock().now()).await?;
+    Ok(tx.commit(after.row).await?)
+}
+
+/// An item and all below it that `keep` says, level by level.
+struct Subtree {
+    rows: Vec<item::Model>,
+    /// Levels below the root.
+    depth: usize,
+}
+
+async fn subtree(tx: &WriteTx, root: ItemId, keep: impl Fn(&item::Model) -> bool) -> Result<Subtree> {
+    let mut tree = Subtree { rows: Vec::new(), depth: 0 };
+    let mut level = vec![root];
+    while !level.is_empty() {
+        let mut next = Vec::new();
+        for parents in level.chunks(CHUNK) {
+            let children = item::Column::ParentId.is_in(parents.iter().copied());
+            next.extend(tx.find::<item::Entity>().filter(children).for_update().all().await?);
+        }
+        next.retain(&keep);
+        level = next.iter().map(|row| row.id).collect();
+        tree.depth += usize::from(!level.is_empty());
+        tree.rows.extend(next);
+    }
+    Ok(tree)
+}
+
+/// To the trash, with all below it that is not there yet. Deleting again is harmless.
+pub async fn delete(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
+    let mut tx = scope.write(Permission::ItemDelete).await?;
+    let root = open_anywhere(&tx, input.id, input.if_version).await?.row;
+    if root.deleted_at.is_some() {
+        return Ok(tx.commit(root).await?);
+    }
+    let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_none()).await?.rows;
+    rows.insert(0, root);
+    let now = scope.clock().now();
+    let deletion = scope.clock().new_uuid();
+    let root = shelve(&mut tx, rows, EventType::ItemDeleted, |row| {
+        row.deleted_at = Some(now);
+        row.deletion_id = Some(deletion);
+    })
+    .await?;
+    Ok(tx.commit(root).await?)
+}
+
+/// Back from the trash, with what that deletion took along. Restoring again is harmless.
+pub async fn restore(scope: &OrgScope, input: &ItemRestoreInput) -> Written {
+    let mut tx = scope.write(Permission::ItemDelete).await?;
+    let root = open_anywhere(&tx, input.id, input.if_version).await?.row;
+    if root.deleted_at.is_none() {
+        return Ok(tx.commit(root).await?);
+    }
+    if let Some(parent) = root.parent_id
+        && tx.locked::<item::Entity>(parent, &["input", "id"]).await?.deleted_at.is_some()
+    {
+        let message = "Its parent is in the trash; restore that first.";
+        return Err(Problem::new(ProblemCode::InvalidState, &["input", "id"], message).into());
+    }
+    let deletion = root.deletion_id;
+    let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_some() && row.deletion_id == deletion).await?.rows;
+    rows.insert(0, root);
+    let root = shelve(&mut tx, rows, EventType::ItemRestored, |row| {
+        row.deleted_at = None;
+        row.deletion_id = None;
+    })
+    .await?;
+    Ok(tx.commit(root).await?)
+}
+
+/// Moves a tree (its root first) between the shelves: one event a row. Returns the root as it then is.
+async fn shelve(
+    tx: &mut WriteTx,
+    rows: Vec<item::Model>,
+    r#type: EventType,
+    change: impl Fn(&mut item::Model),
+) -> Result<item::Model> {
+    let now = tx.scope().clock().now();
+    let mut counts = Counts::default();
+    let mut root = None;
+    for before in ItemState::load(tx, rows).await? {
+        let mut after = before.clone();
+        change(&mut after.row);
+        after.row.version += 1;
+        after.row.updated_at = now;
+        // Only the root's parent sees a change: below it, parents and children move together.
+        if root.is_none() {
+            counts.leave(&before.row);
+            counts.enter(&after.row);
+        }
+        after.record(tx, r#type, Some(&before));
+        let changed = item::ActiveModel {
+            id: Set(after.row.id),
+            deleted_at: Set(after.row.deleted_at),
+            deletion_id: Set(after.row.deletion_id),
+            updated_at: Set(now),
+            version: Set(after.row.version),
+            ..Default::default()
+        };
+        let row = tx.update(changed).await?;
+        root.get_or_insert(row);
+    }
+    counts.apply(tx).await?;
+    root.ok_or_else(|| Error::internal("a tree without a root"))
+}
+
+/// Deletes an item and all below it for good.
+pub async fn purge(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
+    let mut tx = scope.write(Permission::ItemDelete).await?;
+    scope.require(Permission::ItemPurge)?;
+    let root = open_anywhere(&tx, input.id, input.if_version).await?.row;
+    let mut rows = subtree(&tx, root.id, |_| true).await?.rows;
+    rows.insert(0, root);
+    let mut counts = Counts::default();
+    counts.leave(&rows[0]);
+    counts.apply(&tx).await?;
+    let states = ItemState::load(&tx, rows).await?;
+    // Children first: they refer to their parents.
+    for state in states.iter().rev() {
+        tx.delete_where::<item::Entity>(item::Column::Id.eq(state.row.id)).await?;
+    }
+    for state in &states {
+        let gone = changes(Some(&state.fields()), None);
+        let event = NewEvent::new(EventType::ItemPurged, state.row.id.any(), gone);
+        tx.record(event.of_item(state.row.id, state.row.team_id));
+    }
+    let root = states.into_iter().next().ok_or_else(|| Error::internal("a tree without a root"))?.row;
+    Ok(tx.commit(root).await?)
+}
+
+// ── what other domains do to items: one event for each that changes ──
+
+/// Changes every item of `ids`, in chunks.
+async fn change_each(tx: &mut WriteTx, ids: Vec<ItemId>, change: impl Fn(&mut ItemState)) -> Result<()> {
+    let now = tx.scope().clock().now();
+    for chunk in ids.chunks(CHUNK) {
+        let named = item::Column::Id.is_in(chunk.iter().copied());
+        let rows = tx.find::<item::Entity>().filter(named).order_by_asc(item::Column::Id).for_update().all().await?;
+        for before in ItemState::load(tx, rows).await? {
+            let mut after = before.clone();
+            change(&mut after);
+            after.save(tx, EventType::ItemUpdated, &before, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes all items of a team out of it.
+pub async fn leave_team(tx: &mut WriteTx, team_id: TeamId) -> Result<()> {
+    let of_team = tx.find::<item::Entity>().filter(item::Column::TeamId.eq(team_id));
+    let ids = of_team.column(item::Column::Id).await?;
+    change_each(tx, ids, |state| state.row.team_id = None).await
+}
+
+/// Takes a tag off all items; `heir` takes its place.
+pub async fn replace_tag(tx: &mut WriteTx, tag_id: TagId, heir: Option<TagId>) -> Result<()> {
+    let tagged = tx.find::<item_tag::Entity>().filter(item_tag::Column::TagId.eq(tag_id));
+    let ids = tagged.column(item_tag::Column::ItemId).await?;
+    change_each(tx, ids, |state| {
+        state.tags.remove(&tag_id);
+        state.tags.extend(heir);
+    })
+    .await
+}
+
+/// Takes a person off all items; of the open ones, `heir` takes over.
+pub async fn reassign(tx: &mut WriteTx, user_id: UserId, heir: Option<UserId>) -> Result<()> {
+    let assigned = tx.find::<item_assignee::Entity>().filter(item_assignee::Column::UserId.eq(user_id));
+    let ids = assigned.column(item_assignee::Column::ItemId).await?;
+    change_each(tx, ids, |state| {
+        state.assignees.remove(&user_id);
+        let open =
+            state.row.deleted_at.is_none() && !matches!(state.row.status, ItemStatus::Done | ItemStatus::Archived);
+        state.assignees.extend(heir.filter(|_| open));
+    })
+    .await
+}

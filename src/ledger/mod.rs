@@ -1,0 +1,106 @@
+//! The ledger: one [`Event`](crate::entity::event) a change, written in the change's own transaction, in gapless order
+//! within an organization. Activity feed, audit, sync, subscriptions and webhooks are views of it.
+//!
+//! To add an event type: one variant of [`EventType`]; the service that makes the change records it.
+
+mod cursor;
+mod pending;
+
+pub use cursor::LedgerCursor;
+pub use pending::PendingEvents;
+
+use async_graphql::Enum;
+use sea_orm::entity::prelude::*;
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::id::{AnyId, ItemId, TeamId};
+
+/// What happened. Webhook name: lower case, a dot for the last underscore: `item.created`. New values may be added; treat
+/// unknown ones as no-ops. Not in the ledger on purpose: watching, reminders, read marks, notification preferences,
+/// sessions and other security events, usage, receipts, deliveries.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EventType {
+    ItemCreated,
+    ItemUpdated,
+    ItemArchived,
+    ItemUnarchived,
+    ItemDeleted,
+    ItemRestored,
+    ItemPurged,
+    CommentCreated,
+    CommentUpdated,
+    CommentDeleted,
+    TagCreated,
+    TagUpdated,
+    TagDeleted,
+    TeamCreated,
+    TeamUpdated,
+    TeamDeleted,
+    MemberInvited,
+    InvitationRevoked,
+    MemberJoined,
+    MemberUpdated,
+    MemberRemoved,
+    OrganizationCreated,
+    OrganizationUpdated,
+}
+
+impl EventType {
+    /// Types that only AUDIT_READ may see; the rest is the work that every member sees.
+    pub const AUDIT_ONLY: &[Self] = &[Self::MemberInvited, Self::InvitationRevoked, Self::OrganizationCreated];
+}
+
+/// Before and after of one field, by its API name.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub struct Change {
+    pub field: String,
+    pub before: Json,
+    pub after: Json,
+}
+
+/// The fields of an object as its events show them, by API name, in a fixed order.
+pub type Fields = Vec<(&'static str, Json)>;
+
+/// What differs between two states of one object; for a creation all that is set, for a deletion all that was.
+pub fn changes(before: Option<&Fields>, after: Option<&Fields>) -> Vec<Change> {
+    let names = after.or(before).into_iter().flatten().map(|(name, _)| *name);
+    let value = |fields: Option<&Fields>, name: &str| {
+        fields.and_then(|fields| fields.iter().find(|(field, _)| *field == name)).map_or(Json::Null, |(_, v)| v.clone())
+    };
+    names
+        .map(|name| Change { field: name.to_owned(), before: value(before, name), after: value(after, name) })
+        .filter(|change| change.before != change.after)
+        .collect()
+}
+
+/// An event to be recorded; sequence, time, actor and origin are added when the transaction commits.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    pub r#type: EventType,
+    pub subject: AnyId,
+    pub item_id: Option<ItemId>,
+    pub team_id: Option<TeamId>,
+    pub changes: Vec<Change>,
+}
+
+impl NewEvent {
+    pub fn new(r#type: EventType, subject: AnyId, changes: Vec<Change>) -> Self {
+        Self { r#type, subject, item_id: None, team_id: None, changes }
+    }
+
+    /// The item it belongs to, and that item's team: what feeds and webhooks filter by.
+    #[must_use]
+    pub fn of_item(mut self, item_id: ItemId, team_id: Option<TeamId>) -> Self {
+        self.item_id = Some(item_id);
+        self.team_id = team_id;
+        self
+    }
+
+    #[must_use]
+    pub fn of_team(mut self, team_id: TeamId) -> Self {
+        self.team_id = Some(team_id);
+        self
+    }
+}

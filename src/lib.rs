@@ -1,0 +1,29 @@
+//! The Enterprise Todo Platform: a multi-tenant work-management server with a GraphQL API.
+//!
+//! Who may import whom, from the top down; a test reads the `use` lines and fails on a breach:
+//!
+//! `cli → app → {http, graphql} → domains → state → {auth, db, ledger} → entity → {id, clock, error}`
+//!
+//! A domain is a folder of one shape: `types` (objects), `input`, `resolvers` or `query`/`mutation`, `loaders`, `service`
+//! (the rules; knows neither async-graphql nor axum). A `service` may call another's service; `types` may use another's
+//! types and loaders. `docs/ARCHITECTURE.md` walks through a query, a mutation, a new field and a new entity.
+
+pub mod accounts;
+pub mod auth;
+pub mod clock;
+pub mod comments;
+pub mod config;
+pub mod db;
+pub mod entity;
+pub mod error;
+pub mod events;
+pub mod graphql;
+pub mod id;
+pub mod items;
+pub mod ledger;
+pub mod members;
+pub mod organizations;
+pub mod server;
+pub mod state;
+pub mod tags;
+pub mod teams;

@@ -1,0 +1,179 @@
+use async_graphql::{InputObject, MaybeUndefined};
+use sea_orm::{ColumnTrait, Condition};
+
+use crate::{
+    accounts::input::{check_email, required},
+    db::filter::{everything, is_viewer, present, select, select_people},
+    entity::{
+        enums::{MembershipStatus, Role},
+        membership, team_member, user,
+    },
+    error::{Problems, Result},
+    graphql::{
+        filter::{Filtering, IdFilter, StringFilter, bad},
+        patch::IdSetPatch,
+    },
+    id::{InvitationId, MembershipId, TeamId, UserId, kind},
+};
+
+#[derive(InputObject, Clone)]
+pub struct InvitationCreateInput {
+    pub id: Option<InvitationId>,
+    pub email: String,
+    #[graphql(default_with = "Role::Member")]
+    pub role: Role,
+    pub team_ids: Option<Vec<TeamId>>,
+}
+
+impl InvitationCreateInput {
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        check_email(&mut problems, &["input", "email"], &self.email);
+        problems.count(&["input", "teamIds"], self.team_ids.as_ref().map_or(0, Vec::len), 50);
+        problems.finish()
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct InvitationRevokeInput {
+    pub id: InvitationId,
+}
+
+#[derive(InputObject, Clone)]
+pub struct InvitationResendInput {
+    pub id: InvitationId,
+}
+
+/// By token, or by id from `Viewer.invitations` (a verified address).
+#[derive(async_graphql::OneofObject, Clone)]
+pub enum InvitationAcceptInput {
+    Token(String),
+    Id(InvitationId),
+}
+
+#[derive(InputObject, Clone)]
+pub struct MembershipPatch {
+    pub role: MaybeUndefined<Role>,
+    pub status: MaybeUndefined<MembershipStatus>,
+    pub teams: Option<IdSetPatch>,
+}
+
+impl MembershipPatch {
+    pub fn validate(&self) -> Result<()> {
+        let Self { role, status, teams: _ } = self;
+        let mut problems = Problems::default();
+        required(&mut problems, &["input", "patch", "role"], role);
+        required(&mut problems, &["input", "patch", "status"], status);
+        problems.finish()
+    }
+
+    /// Writes what the patch says into the row; the teams are another table's.
+    pub fn apply(&self, row: &mut membership::Model) {
+        let Self { role, status, teams: _ } = self;
+        row.role = role.take_or(row.role);
+        row.status = status.take_or(row.status);
+    }
+}
+
+trait TakeOr<T> {
+    fn take_or(&self, present: T) -> T;
+}
+
+impl<T: Copy> TakeOr<T> for MaybeUndefined<T> {
+    fn take_or(&self, present: T) -> T {
+        self.value().copied().unwrap_or(present)
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct MembershipUpdateInput {
+    pub id: MembershipId,
+    pub if_version: Option<i32>,
+    pub patch: MembershipPatch,
+}
+
+#[derive(InputObject, Clone)]
+pub struct MembershipRemoveInput {
+    pub id: MembershipId,
+    /// Who receives their open assignments; none: they are left unassigned.
+    pub reassign_to_id: Option<UserId>,
+}
+
+#[derive(InputObject, Clone, Debug)]
+pub struct MembershipFilter {
+    pub user: Option<UserFilter>,
+    pub roles: Option<Vec<Role>>,
+    pub statuses: Option<Vec<MembershipStatus>>,
+    pub team_id: Option<TeamId>,
+}
+
+impl MembershipFilter {
+    pub fn condition(&self, f: &mut Filtering<'_>) -> Result<Condition> {
+        let Self { user, roles, statuses, team_id } = self;
+        let mut condition = everything();
+        if let Some(user) = user {
+            condition = condition.add(user.condition(f, membership::Column::UserId)?);
+        }
+        if let Some(roles) = roles {
+            f.spend()?;
+            condition = condition.add(membership::Column::Role.is_in(roles.iter().copied()));
+        }
+        if let Some(statuses) = statuses {
+            f.spend()?;
+            condition = condition.add(membership::Column::Status.is_in(statuses.iter().copied()));
+        }
+        if let Some(team) = team_id {
+            f.spend()?;
+            let of_team = everything().add(team_member::Column::TeamId.eq(*team));
+            let members = select::<team_member::Entity>(f.scope, team_member::Column::UserId, of_team);
+            condition = condition.add(membership::Column::UserId.in_subquery(members));
+        }
+        Ok(condition)
+    }
+}
+
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct UserFilter {
+    pub id: Option<IdFilter>,
+    /// Full name or username.
+    pub name: Option<StringFilter>,
+    pub email: Option<StringFilter>,
+    pub is_viewer: Option<bool>,
+    pub roles: Option<Vec<Role>>,
+}
+
+impl UserFilter {
+    /// The condition on a column that names a person.
+    pub fn condition(&self, f: &mut Filtering<'_>, column: impl ColumnTrait) -> Result<Condition> {
+        let Self { id, name, email, is_viewer: viewer, roles } = self;
+        let mut condition = everything();
+        if let Some(id) = id {
+            condition = condition.add(id.condition::<kind::User>(f, column)?);
+        }
+        if let Some(name) = name {
+            let folded = name.condition(f, user::Column::Username, user::Column::UsernameKey)?;
+            // Full names have no folded column; they compare as written.
+            let full = name.condition(f, user::Column::FullName, user::Column::FullName)?;
+            let named = Condition::any().add(folded).add(full);
+            condition = condition.add(present(column, column.in_subquery(select_people(f.scope, named))));
+        }
+        if let Some(email) = email {
+            if !f.scope.allows(crate::auth::policy::Permission::MemberRead) {
+                return Err(bad("Filtering by e-mail needs the permission MEMBER_READ."));
+            }
+            let found = email.condition(f, user::Column::Email, user::Column::EmailKey)?;
+            condition = condition.add(present(column, column.in_subquery(select_people(f.scope, found))));
+        }
+        if let Some(wanted) = viewer {
+            f.spend()?;
+            condition = condition.add(is_viewer(f.scope, column, *wanted));
+        }
+        if let Some(roles) = roles {
+            f.spend()?;
+            let of_roles = everything().add(membership::Column::Role.is_in(roles.iter().copied()));
+            let people = select::<membership::Entity>(f.scope, membership::Column::UserId, of_roles);
+            condition = condition.add(present(column, column.in_subquery(people)));
+        }
+        Ok(condition)
+    }
+}

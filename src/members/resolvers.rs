@@ -1,0 +1,88 @@
+use async_graphql::{Context, Object};
+
+use super::{
+    input::{
+        InvitationAcceptInput, InvitationCreateInput, InvitationResendInput, InvitationRevokeInput,
+        MembershipRemoveInput, MembershipUpdateInput,
+    },
+    service,
+    types::{Invitation, InvitationPayload, Membership, MembershipPayload},
+};
+use crate::{
+    auth::policy::{Access, Permission, access, requires},
+    error::Result,
+    graphql::{
+        context::ContextExt,
+        payload::{DeletePayload, write},
+    },
+};
+
+#[derive(Default)]
+pub struct MemberMutation;
+
+#[Object]
+impl MemberMutation {
+    #[graphql(directive = requires::apply(Permission::MemberManage))]
+    async fn invitation_create(
+        &self,
+        ctx: &Context<'_>,
+        input: InvitationCreateInput,
+    ) -> Result<Option<InvitationPayload>> {
+        let (state, scope) = (ctx.state(), ctx.scope()?);
+        write(ctx, || service::invite(state, scope, &input), |(row, token)| (Invitation(row), token)).await
+    }
+
+    #[graphql(directive = requires::apply(Permission::MemberManage))]
+    async fn invitation_revoke(
+        &self,
+        ctx: &Context<'_>,
+        input: InvitationRevokeInput,
+    ) -> Result<Option<DeletePayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::revoke_invitation(scope, input.id), |id| id.any()).await
+    }
+
+    /// A new token, mailed again; the old one is void.
+    #[graphql(directive = requires::apply(Permission::MemberManage))]
+    async fn invitation_resend(
+        &self,
+        ctx: &Context<'_>,
+        input: InvitationResendInput,
+    ) -> Result<Option<InvitationPayload>> {
+        let (state, scope) = (ctx.state(), ctx.scope()?);
+        let attempt = || service::resend_invitation(state, scope, input.id);
+        write(ctx, attempt, |(row, token)| (Invitation(row), token)).await
+    }
+
+    #[graphql(directive = access::apply(Access::User))]
+    async fn invitation_accept(
+        &self,
+        ctx: &Context<'_>,
+        input: InvitationAcceptInput,
+    ) -> Result<Option<MembershipPayload>> {
+        let (request, person) = (ctx.request(), ctx.person()?);
+        write(ctx, || service::accept(&request.state, &request.origin, person, &input), Membership).await
+    }
+
+    /// Role or suspension. Nobody may grant above their own role, nor demote the last owner.
+    #[graphql(directive = requires::apply(Permission::MemberManage))]
+    async fn membership_update(
+        &self,
+        ctx: &Context<'_>,
+        input: MembershipUpdateInput,
+    ) -> Result<Option<MembershipPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::update(scope, &input), Membership).await
+    }
+
+    /// Removes a member (MEMBER_MANAGE), or oneself.
+    #[graphql(directive = access::apply(Access::Member))]
+    async fn membership_remove(
+        &self,
+        ctx: &Context<'_>,
+        input: MembershipRemoveInput,
+    ) -> Result<Option<DeletePayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::remove(scope, &input), |id| id.any()).await
+    }
+}

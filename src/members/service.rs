@@ -1,0 +1,333 @@
+//! Invitations and memberships. Nobody grants above their own role, nobody acts on someone above it, and an organization
+//! keeps an owner.
+
+use std::collections::BTreeSet;
+
+use chrono::Duration;
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+
+use super::input::{InvitationAcceptInput, InvitationCreateInput, MembershipRemoveInput, MembershipUpdateInput};
+use crate::{
+    auth::{
+        actor::{Origin, Person},
+        policy::Permission,
+        secret::{hash_token, new_token},
+    },
+    db::{AccountTx, Committed, OrgScope, WriteTx, filter::fold},
+    entity::{
+        enums::{MembershipStatus, Role},
+        invitation, invitation_team, membership, team, team_member, user,
+    },
+    error::{Error, Problem, ProblemCode, Rejected, Result},
+    id::{InvitationId, MembershipId, TeamId, UserId},
+    items,
+    ledger::{EventType, Fields, NewEvent, changes},
+    state::State,
+};
+
+/// The fields of a membership that events show.
+pub fn fields(row: &membership::Model) -> Fields {
+    vec![
+        ("userId", row.user_id.to_string().into()),
+        ("role", serde_json::json!(row.role)),
+        ("status", serde_json::json!(row.status)),
+    ]
+}
+
+fn invitation_fields(row: &invitation::Model) -> Fields {
+    vec![("email", row.email.as_str().into()), ("role", serde_json::json!(row.role))]
+}
+
+/// A refusal unless the caller stands at least as high as `role`.
+fn reaches(scope: &OrgScope, role: Role, path: &[&str], message: &str) -> Result<()> {
+    if scope.role().is_none_or(|own| own >= role) {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemCode::Forbidden, path, message).details(serde_json::json!({ "role": role })).into())
+}
+
+/// Teams named by an input, all of this organization.
+async fn check_teams(tx: &WriteTx, ids: &BTreeSet<TeamId>, path: &[&str]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let found = tx.find::<team::Entity>().filter(team::Column::Id.is_in(ids.iter().copied())).count().await?;
+    if found == ids.len() as u64 { Ok(()) } else { Err(Problem::not_found(path, "team").into()) }
+}
+
+/// Invites an address. An earlier invitation to it is replaced.
+pub async fn invite(
+    state: &State,
+    scope: &OrgScope,
+    input: &InvitationCreateInput,
+) -> Result<Committed<(invitation::Model, String)>> {
+    input.validate()?;
+    reaches(scope, input.role, &["input", "role"], "You can't grant a role above your own.")?;
+    let mut tx = scope.write(Permission::MemberManage).await?;
+    let email_key = fold(&input.email);
+    let member = tx.find_global::<user::Entity>(user::Column::EmailKey.eq(email_key.as_str())).await?.pop();
+    if let Some(user) = member {
+        let joined = membership::Column::UserId.eq(user.id);
+        if tx.find::<membership::Entity>().filter(joined).one().await?.is_some() {
+            let message = "Already a member of the organization.";
+            return Err(Problem::new(ProblemCode::Taken, &["input", "email"], message).into());
+        }
+    }
+    if let Some(id) = input.id
+        && tx.find::<invitation::Entity>().filter(invitation::Column::Id.eq(id)).one().await?.is_some()
+    {
+        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    }
+    let teams: BTreeSet<TeamId> = input.team_ids.iter().flatten().copied().collect();
+    check_teams(&tx, &teams, &["input", "teamIds"]).await?;
+    tx.delete_where::<invitation::Entity>(invitation::Column::EmailKey.eq(email_key.as_str())).await?;
+    let token = new_token()?;
+    let now = scope.clock().now();
+    let row = tx
+        .insert(invitation::ActiveModel {
+            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
+            email: Set(input.email.trim().to_owned()),
+            email_key: Set(email_key),
+            role: Set(input.role),
+            token_hash: Set(hash_token(&token)),
+            invited_by_kind: Set(scope.actor().kind),
+            invited_by_id: Set(scope.actor().id),
+            created_at: Set(now),
+            expires_at: Set(now + ttl(state)?),
+            ..Default::default()
+        })
+        .await?;
+    let links = teams.into_iter().map(|team_id| invitation_team::ActiveModel {
+        invitation_id: Set(row.id),
+        team_id: Set(team_id),
+        ..Default::default()
+    });
+    tx.insert_many(links.collect()).await?;
+    tx.record(NewEvent::new(EventType::MemberInvited, row.id.any(), changes(None, Some(&invitation_fields(&row)))));
+    tx.commit((row, token)).await
+}
+
+fn ttl(state: &State) -> Result<Duration> {
+    Duration::from_std(state.config.auth.invitation_ttl).map_err(Error::internal)
+}
+
+pub async fn revoke_invitation(scope: &OrgScope, id: InvitationId) -> Result<Committed<InvitationId>> {
+    let mut tx = scope.write(Permission::MemberManage).await?;
+    let path = ["input", "id"];
+    let found = tx.locked_or_gone::<invitation::Entity>(id, &path, EventType::InvitationRevoked).await?;
+    let Some(row) = found else { return tx.commit(id).await };
+    reaches(scope, row.role, &path, "The invitation is to a role above your own.")?;
+    tx.delete_where::<invitation::Entity>(invitation::Column::Id.eq(id)).await?;
+    let gone = changes(Some(&invitation_fields(&row)), None);
+    tx.record(NewEvent::new(EventType::InvitationRevoked, id.any(), gone));
+    tx.commit(id).await
+}
+
+/// A new token with a new term; the old one is void.
+pub async fn resend_invitation(
+    state: &State,
+    scope: &OrgScope,
+    id: InvitationId,
+) -> Result<Committed<(invitation::Model, String)>> {
+    let mut tx = scope.write(Permission::MemberManage).await?;
+    let row: invitation::Model = tx.locked::<invitation::Entity>(id, &["input", "id"]).await?;
+    reaches(scope, row.role, &["input", "id"], "The invitation is to a role above your own.")?;
+    let token = new_token()?;
+    let row = tx
+        .update(invitation::ActiveModel {
+            id: Set(id),
+            token_hash: Set(hash_token(&token)),
+            expires_at: Set(scope.clock().now() + ttl(state)?),
+            ..Default::default()
+        })
+        .await?;
+    tx.record(NewEvent::new(EventType::MemberInvited, id.any(), Vec::new()));
+    tx.commit((row, token)).await
+}
+
+/// Accepts an invitation: by its token, which proves the address, or by its id with an address proven before.
+pub async fn accept(
+    state: &State,
+    origin: &Origin,
+    person: &Person,
+    input: &InvitationAcceptInput,
+) -> Result<Committed<membership::Model>> {
+    let user = &person.user;
+    match input {
+        InvitationAcceptInput::Token(token) => {
+            let tx = AccountTx::begin(&state.db, origin).await?;
+            redeem(tx, user, &hash_token(token), &["input", "token"]).await
+        }
+        InvitationAcceptInput::Id(id) => {
+            let to_caller =
+                invitation::Column::Id.eq(*id).and(invitation::Column::EmailKey.eq(user.email_key.as_str()));
+            let found = match user.email_verified_at {
+                Some(_) => state.db.find_invitation(to_caller).await?,
+                None => None,
+            };
+            let invitation = found.ok_or_else(|| Problem::not_found(&["input", "id"], "invitation"))?;
+            let tx = AccountTx::begin(&state.db, origin).await?;
+            redeem(tx, user, &invitation.token_hash, &["input", "id"]).await
+        }
+    }
+}
+
+/// Turns the invitation with this token into a membership. Its address must be the account's, which is thereby proven.
+pub async fn redeem(
+    tx: AccountTx,
+    user: &user::Model,
+    token_hash: &[u8],
+    path: &[&str],
+) -> Result<Committed<membership::Model>> {
+    let absent = || Problem::not_found(path, "invitation");
+    let invitation = tx.find_invitation(token_hash).await?.ok_or_else(absent)?;
+    let mut tx = tx.join(invitation.organization_id, user.id).await?;
+    let invitation: invitation::Model = tx.locked::<invitation::Entity>(invitation.id, path).await?;
+    let now = tx.scope().clock().now();
+    if invitation.token_hash != token_hash {
+        return Err(absent().into());
+    }
+    if invitation.expires_at <= now {
+        return Err(Problem::new(ProblemCode::Expired, path, "The invitation has expired; ask for another.").into());
+    }
+    if invitation.email_key != user.email_key {
+        let message = "The invitation is to another address than your account's.";
+        return Err(Problem::new(ProblemCode::Forbidden, path, message).into());
+    }
+    let teams: Vec<TeamId> = tx
+        .find::<invitation_team::Entity>()
+        .filter(invitation_team::Column::InvitationId.eq(invitation.id))
+        .column(invitation_team::Column::TeamId)
+        .await?;
+    if user.email_verified_at.is_none() {
+        tx.update_global(user::ActiveModel {
+            id: Set(user.id),
+            email_verified_at: Set(Some(now)),
+            ..Default::default()
+        })
+        .await?;
+    }
+    let row = tx
+        .insert(membership::ActiveModel {
+            id: Set(tx.scope().clock().new_id()),
+            user_id: Set(user.id),
+            role: Set(invitation.role),
+            status: Set(MembershipStatus::Active),
+            joined_at: Set(now),
+            last_active_at: Set(None),
+            version: Set(1),
+            ..Default::default()
+        })
+        .await?;
+    tx.insert_many(team_links(user.id, teams)).await?;
+    tx.delete_where::<invitation::Entity>(invitation::Column::Id.eq(invitation.id)).await?;
+    tx.record(NewEvent::new(EventType::MemberJoined, row.id.any(), changes(None, Some(&fields(&row)))));
+    tx.commit(row).await
+}
+
+fn team_links(user_id: UserId, teams: impl IntoIterator<Item = TeamId>) -> Vec<team_member::ActiveModel> {
+    let link =
+        |team_id| team_member::ActiveModel { team_id: Set(team_id), user_id: Set(user_id), ..Default::default() };
+    teams.into_iter().map(link).collect()
+}
+
+/// Changes role, status or teams.
+pub async fn update(
+    scope: &OrgScope,
+    input: &MembershipUpdateInput,
+) -> Result<Committed<membership::Model>, Rejected<membership::Model>> {
+    input.patch.validate()?;
+    let mut tx = scope.write(Permission::MemberManage).await?;
+    // One at a time, so that two owners can't demote each other at once.
+    tx.lock_organization().await?;
+    let before: membership::Model = tx.locked::<membership::Entity>(input.id, &["input", "id"]).await?;
+    reaches(scope, before.role, &["input", "id"], "Their role is above your own.")?;
+    if input.if_version.is_some_and(|version| version != before.version) {
+        let version = before.version;
+        return Err(Rejected::conflict(before, version));
+    }
+    let mut after = before.clone();
+    input.patch.apply(&mut after);
+    reaches(scope, after.role, &["input", "patch", "role"], "You can't grant a role above your own.")?;
+    let was_owner = before.role == Role::Owner && before.status == MembershipStatus::Active;
+    let is_owner = after.role == Role::Owner && after.status == MembershipStatus::Active;
+    if was_owner && !is_owner {
+        keep_an_owner(&tx, &before, &["input", "patch"]).await?;
+    }
+    let teams_before: BTreeSet<TeamId> = tx
+        .find::<team_member::Entity>()
+        .filter(team_member::Column::UserId.eq(before.user_id))
+        .column(team_member::Column::TeamId)
+        .await?
+        .into_iter()
+        .collect();
+    let teams_after = match &input.patch.teams {
+        Some(patch) => patch.apply(&teams_before, &["input", "patch", "teams"], 50)?,
+        None => teams_before.clone(),
+    };
+    let joined: BTreeSet<TeamId> = teams_after.difference(&teams_before).copied().collect();
+    check_teams(&tx, &joined, &["input", "patch", "teams"]).await?;
+    let show = |row: &membership::Model, teams: &BTreeSet<TeamId>| {
+        let mut fields = fields(row);
+        fields.push(("teamIds", serde_json::json!(teams)));
+        fields
+    };
+    let changed = changes(Some(&show(&before, &teams_before)), Some(&show(&after, &teams_after)));
+    if changed.is_empty() {
+        return Ok(tx.commit(before).await?);
+    }
+    after.version += 1;
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    let left: Vec<TeamId> = teams_before.difference(&teams_after).copied().collect();
+    tx.delete_where::<team_member::Entity>(
+        team_member::Column::UserId.eq(after.user_id).and(team_member::Column::TeamId.is_in(left)),
+    )
+    .await?;
+    tx.insert_many(team_links(after.user_id, joined)).await?;
+    tx.record(NewEvent::new(EventType::MemberUpdated, after.id.any(), changed));
+    Ok(tx.commit(after).await?)
+}
+
+/// LAST_OWNER unless another active owner stays.
+async fn keep_an_owner(tx: &WriteTx, leaving: &membership::Model, path: &[&str]) -> Result<()> {
+    let others = tx
+        .find::<membership::Entity>()
+        .filter(membership::Column::Role.eq(Role::Owner))
+        .filter(membership::Column::Status.eq(MembershipStatus::Active))
+        .filter(membership::Column::Id.ne(leaving.id))
+        .count()
+        .await?;
+    if others > 0 {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemCode::LastOwner, path, "The organization would be left without an owner.").into())
+}
+
+/// Removes a member (MEMBER_MANAGE), or lets the caller leave.
+pub async fn remove(scope: &OrgScope, input: &MembershipRemoveInput) -> Result<Committed<MembershipId>> {
+    let mut tx = scope.write_as_member().await?;
+    tx.lock_organization().await?;
+    let own = scope.membership().is_some_and(|membership| membership.id == input.id);
+    if !own {
+        scope.require(Permission::MemberManage)?;
+    }
+    let path = ["input", "id"];
+    let found = tx.locked_or_gone::<membership::Entity>(input.id, &path, EventType::MemberRemoved).await?;
+    let Some(row) = found else { return tx.commit(input.id).await };
+    reaches(scope, row.role, &path, "Their role is above your own.")?;
+    if row.role == Role::Owner && row.status == MembershipStatus::Active {
+        keep_an_owner(&tx, &row, &["input", "id"]).await?;
+    }
+    if let Some(heir) = input.reassign_to_id {
+        let path = ["input", "reassignToId"];
+        let active = membership::Column::UserId.eq(heir).and(membership::Column::Status.eq(MembershipStatus::Active));
+        if heir == row.user_id || tx.find::<membership::Entity>().filter(active).one().await?.is_none() {
+            return Err(Problem::not_found(&path, "member").into());
+        }
+    }
+    items::service::reassign(&mut tx, row.user_id, input.reassign_to_id).await?;
+    tx.delete_where::<team_member::Entity>(team_member::Column::UserId.eq(row.user_id)).await?;
+    tx.delete_where::<membership::Entity>(membership::Column::Id.eq(row.id)).await?;
+    tx.record(NewEvent::new(EventType::MemberRemoved, row.id.any(), changes(Some(&fields(&row)), None)));
+    tx.commit(row.id).await
+}

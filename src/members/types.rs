@@ -1,0 +1,139 @@
+use async_graphql::{ComplexObject, Context, Object, SimpleObject};
+
+use crate::{
+    accounts::types::{Actor, User},
+    auth::{
+        actor::ActorRef,
+        policy::{Permission, requires},
+    },
+    entity::{
+        enums::{MembershipStatus, Role},
+        invitation, membership,
+    },
+    error::{Error, Result},
+    graphql::{
+        context::ContextExt,
+        error::UserError,
+        guard,
+        payload::{Common, Outcome, payload},
+        scalars::{Cursor, DateTime},
+    },
+    id::{InvitationId, MembershipId},
+    teams::types::Team,
+};
+
+/// A person in an organization.
+#[derive(Clone, Debug)]
+pub struct Membership(pub membership::Model);
+
+#[Object(directive = requires::apply(Permission::MemberRead))]
+impl Membership {
+    pub async fn id(&self) -> MembershipId {
+        self.0.id
+    }
+
+    async fn user(&self, ctx: &Context<'_>) -> Result<User> {
+        let user = ctx.loaders()?.users.load_one(self.0.user_id).await?;
+        user.map(User).ok_or_else(|| Error::internal("a membership without a person"))
+    }
+
+    async fn role(&self) -> Role {
+        self.0.role
+    }
+
+    async fn status(&self) -> MembershipStatus {
+        self.0.status
+    }
+
+    /// At most 50.
+    async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
+        guard::check_type::<Team>(ctx)?;
+        let teams = ctx.loaders()?.teams_of_member.load_one(self.0.user_id).await?;
+        Ok(teams.unwrap_or_default().into_iter().map(Team).collect())
+    }
+
+    async fn joined_at(&self) -> DateTime {
+        self.0.joined_at.into()
+    }
+
+    async fn last_active_at(&self) -> Option<DateTime> {
+        self.0.last_active_at.map(DateTime)
+    }
+
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+}
+
+/// An open invitation.
+#[derive(Clone, Debug)]
+pub struct Invitation(pub invitation::Model);
+
+#[Object(directive = requires::apply(Permission::MemberManage))]
+impl Invitation {
+    pub async fn id(&self) -> InvitationId {
+        self.0.id
+    }
+
+    async fn email(&self) -> &str {
+        &self.0.email
+    }
+
+    async fn role(&self) -> Role {
+        self.0.role
+    }
+
+    async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
+        guard::check_type::<Team>(ctx)?;
+        let teams = ctx.loaders()?.teams_of_invitation.load_one(self.0.id).await?;
+        Ok(teams.unwrap_or_default().into_iter().map(Team).collect())
+    }
+
+    async fn invited_by(&self, ctx: &Context<'_>) -> Result<Actor> {
+        Actor::load(ctx, ActorRef { kind: self.0.invited_by_kind, id: self.0.invited_by_id }).await
+    }
+
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    async fn expires_at(&self) -> DateTime {
+        self.0.expires_at.into()
+    }
+}
+
+payload! {
+    MembershipPayload { membership: Membership }
+}
+
+/// `token` is returned once, for servers that send no mail.
+#[derive(SimpleObject, Default)]
+#[graphql(complex)]
+pub struct InvitationPayload {
+    pub invitation: Option<Invitation>,
+    pub token: Option<String>,
+    #[graphql(skip)]
+    pub common: Common,
+}
+
+#[ComplexObject]
+impl InvitationPayload {
+    /// Empty when it succeeded.
+    pub async fn user_errors(&self) -> &[UserError] {
+        &self.common.user_errors
+    }
+
+    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
+    pub async fn cursor(&self) -> Option<Cursor> {
+        self.common.cursor.clone()
+    }
+}
+
+impl Outcome for InvitationPayload {
+    type Object = (Invitation, String);
+
+    fn new(made: Option<Self::Object>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
+        let (invitation, token) = made.unzip();
+        Self { invitation, token, common: Common { user_errors, cursor } }
+    }
+}

@@ -1,0 +1,150 @@
+use async_graphql::{Context, Object, SimpleObject};
+
+use crate::{
+    auth::policy::{Permission, Permissions, requires},
+    entity::{enums::Role, organization},
+    error::Result,
+    graphql::{
+        connection::{Connection, page_args, wants_total},
+        context::ContextExt,
+        guard,
+        payload::payload,
+        scalars::{Cursor, DateTime},
+    },
+    id::OrganizationId,
+    members::{
+        self,
+        input::MembershipFilter,
+        types::{Invitation, Membership},
+    },
+    tags::{self, input::TagFilter, types::Tag},
+    teams::{self, input::TeamFilter, types::Team},
+};
+
+/// A tenant: the one that this request is about.
+#[derive(Clone, Debug)]
+pub struct Organization(pub organization::Model);
+
+#[Object]
+impl Organization {
+    pub async fn id(&self) -> OrganizationId {
+        self.0.id
+    }
+
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    async fn slug(&self) -> &str {
+        &self.0.slug
+    }
+
+    /// Prefix of item identifiers, e.g. `ACME` in `ACME-42`.
+    async fn item_prefix(&self) -> &str {
+        &self.0.item_prefix
+    }
+
+    async fn time_zone(&self) -> &str {
+        &self.0.time_zone
+    }
+
+    #[graphql(directive = requires::apply(Permission::MemberRead))]
+    #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
+    async fn members(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<MembershipFilter>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+    ) -> Result<Connection<Membership>> {
+        guard::check_field::<Self>(ctx)?;
+        let page = members::query::members(
+            ctx.scope()?,
+            filter.as_ref(),
+            &page_args(first, after, last, before),
+            wants_total(ctx),
+        )
+        .await?;
+        Ok(Connection::new(page, Membership))
+    }
+
+    #[graphql(directive = requires::apply(Permission::MemberManage))]
+    async fn invitations(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Option<Result<Connection<Invitation>>> {
+        let page = async {
+            guard::check_field::<Self>(ctx)?;
+            let args = page_args(first, after, None, None);
+            let page = members::query::invitations(ctx.scope()?, &args, wants_total(ctx)).await?;
+            Ok(Connection::new(page, Invitation))
+        };
+        Some(page.await)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
+    async fn teams(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<TeamFilter>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+    ) -> Result<Connection<Team>> {
+        guard::check_type::<Team>(ctx)?;
+        let args = page_args(first, after, last, before);
+        let page = teams::query::teams(ctx.scope()?, filter.as_ref(), &args, wants_total(ctx)).await?;
+        Ok(Connection::new(page, Team))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
+    async fn tags(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<TagFilter>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+    ) -> Result<Connection<Tag>> {
+        guard::check_type::<Tag>(ctx)?;
+        let args = page_args(first, after, last, before);
+        let page = tags::query::tags(ctx.scope()?, filter.as_ref(), &args, wants_total(ctx)).await?;
+        Ok(Connection::new(page, Tag))
+    }
+
+    /// Who may do what: the whole matrix.
+    async fn roles(&self) -> Vec<RoleGrant> {
+        [Role::Owner, Role::Admin, Role::Member, Role::Viewer]
+            .map(|role| RoleGrant { role, permissions: Permissions::of(role).iter().collect() })
+            .into()
+    }
+
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    async fn updated_at(&self) -> DateTime {
+        self.0.updated_at.into()
+    }
+
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+}
+
+/// The published rights matrix, one row per role.
+#[derive(SimpleObject)]
+pub struct RoleGrant {
+    role: Role,
+    permissions: Vec<Permission>,
+}
+
+payload! {
+    OrganizationPayload { organization: Organization }
+}

@@ -1,0 +1,29 @@
+//! Lists of tags.
+
+use super::input::TagFilter;
+use crate::{
+    db::{
+        OrgScope,
+        filter::everything,
+        page::{Key, Page, PageArgs, PageStart},
+    },
+    entity::tag,
+    error::Result,
+    graphql::filter::Filtering,
+};
+
+/// Tags by name.
+pub async fn tags(
+    scope: &OrgScope,
+    filter: Option<&TagFilter>,
+    args: &PageArgs,
+    wants_total: bool,
+) -> Result<Page<tag::Model>> {
+    let start = PageStart::read(args, format!("tags {filter:?}"), scope.clock())?;
+    let condition = match filter {
+        Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
+        None => everything(),
+    };
+    let keys = vec![Key::asc(tag::Column::NameKey)];
+    start.plan::<tag::Entity>(condition, keys, tag::Column::Id, wants_total)?.fetch(scope).await
+}

@@ -1,0 +1,109 @@
+//! Tags of an organization.
+
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel, prelude::*};
+
+use super::input::{TagCreateInput, TagMergeInput, TagUpdateInput};
+use crate::{
+    auth::policy::Permission,
+    db::{Committed, OrgScope, filter::fold},
+    entity::tag,
+    error::{Problem, ProblemCode, Rejected, Result},
+    id::TagId,
+    items,
+    ledger::{EventType, Fields, NewEvent, changes},
+};
+
+/// The fields that events show.
+fn fields(row: &tag::Model) -> Fields {
+    vec![("name", row.name.as_str().into()), ("color", row.color.as_str().into())]
+}
+
+fn name_taken(path: &[&str]) -> Problem {
+    Problem::new(ProblemCode::Taken, path, "A tag has this name.")
+}
+
+pub async fn create(scope: &OrgScope, input: &TagCreateInput) -> Result<Committed<tag::Model>> {
+    input.validate()?;
+    let mut tx = scope.write(Permission::ItemWrite).await?;
+    let (name, color) = (input.name.trim(), input.color.0.to_uppercase());
+    if let Some(id) = input.id
+        && let Some(present) = tx.find::<tag::Entity>().filter(tag::Column::Id.eq(id)).one().await?
+    {
+        if present.name == name && present.color == color {
+            return tx.commit(present).await;
+        }
+        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    }
+    if tx.find::<tag::Entity>().filter(tag::Column::NameKey.eq(fold(name))).one().await?.is_some() {
+        return Err(name_taken(&["input", "name"]).into());
+    }
+    let now = scope.clock().now();
+    let row = tx
+        .insert(tag::ActiveModel {
+            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
+            name: Set(name.to_owned()),
+            name_key: Set(fold(name)),
+            color: Set(color),
+            created_at: Set(now),
+            updated_at: Set(now),
+            version: Set(1),
+            ..Default::default()
+        })
+        .await?;
+    tx.record(NewEvent::new(EventType::TagCreated, row.id.any(), changes(None, Some(&fields(&row)))));
+    tx.commit(row).await
+}
+
+pub async fn update(scope: &OrgScope, input: &TagUpdateInput) -> Result<Committed<tag::Model>, Rejected<tag::Model>> {
+    input.patch.validate()?;
+    let mut tx = scope.write(Permission::TagManage).await?;
+    let before: tag::Model = tx.locked::<tag::Entity>(input.id, &["input", "id"]).await?;
+    if input.if_version.is_some_and(|version| version != before.version) {
+        let version = before.version;
+        return Err(Rejected::conflict(before, version));
+    }
+    let mut after = before.clone();
+    input.patch.apply(&mut after);
+    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
+    if changed.is_empty() {
+        return Ok(tx.commit(before).await?);
+    }
+    if after.name_key != before.name_key {
+        let same = tx.find::<tag::Entity>().filter(tag::Column::NameKey.eq(after.name_key.as_str()));
+        if same.one().await?.is_some() {
+            return Err(name_taken(&["input", "patch", "name"]).into());
+        }
+    }
+    after.version += 1;
+    after.updated_at = scope.clock().now();
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    tx.record(NewEvent::new(EventType::TagUpdated, after.id.any(), changed));
+    Ok(tx.commit(after).await?)
+}
+
+/// Moves every item of one tag to another, then deletes the first.
+pub async fn merge(scope: &OrgScope, input: &TagMergeInput) -> Result<Committed<tag::Model>> {
+    let mut tx = scope.write(Permission::TagManage).await?;
+    if input.from_id == input.into_id {
+        return Err(
+            Problem::new(ProblemCode::Invalid, &["input", "intoId"], "A tag can't be merged into itself.").into()
+        );
+    }
+    let into: tag::Model = tx.locked::<tag::Entity>(input.into_id, &["input", "intoId"]).await?;
+    let from: tag::Model = tx.locked::<tag::Entity>(input.from_id, &["input", "fromId"]).await?;
+    items::service::replace_tag(&mut tx, from.id, Some(into.id)).await?;
+    tx.delete_where::<tag::Entity>(tag::Column::Id.eq(from.id)).await?;
+    tx.record(NewEvent::new(EventType::TagDeleted, from.id.any(), changes(Some(&fields(&from)), None)));
+    tx.commit(into).await
+}
+
+/// Deletes a tag; its items stay, without it. Deleting it again is harmless.
+pub async fn delete(scope: &OrgScope, id: TagId) -> Result<Committed<TagId>> {
+    let mut tx = scope.write(Permission::TagManage).await?;
+    let found = tx.locked_or_gone::<tag::Entity>(id, &["input", "id"], EventType::TagDeleted).await?;
+    let Some(row) = found else { return tx.commit(id).await };
+    items::service::replace_tag(&mut tx, id, None).await?;
+    tx.delete_where::<tag::Entity>(tag::Column::Id.eq(id)).await?;
+    tx.record(NewEvent::new(EventType::TagDeleted, id.any(), changes(Some(&fields(&row)), None)));
+    tx.commit(id).await
+}

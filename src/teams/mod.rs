@@ -1,0 +1,8 @@
+//! Teams: groups of members that own items.
+
+pub mod input;
+pub mod loaders;
+pub mod query;
+pub mod resolvers;
+pub mod service;
+pub mod types;

@@ -1,0 +1,29 @@
+//! Lists of teams.
+
+use super::input::TeamFilter;
+use crate::{
+    db::{
+        OrgScope,
+        filter::everything,
+        page::{Key, Page, PageArgs, PageStart},
+    },
+    entity::team,
+    error::Result,
+    graphql::filter::Filtering,
+};
+
+/// Teams by name.
+pub async fn teams(
+    scope: &OrgScope,
+    filter: Option<&TeamFilter>,
+    args: &PageArgs,
+    wants_total: bool,
+) -> Result<Page<team::Model>> {
+    let start = PageStart::read(args, format!("teams {filter:?}"), scope.clock())?;
+    let condition = match filter {
+        Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
+        None => everything(),
+    };
+    let keys = vec![Key::asc(team::Column::NameKey)];
+    start.plan::<team::Entity>(condition, keys, team::Column::Id, wants_total)?.fetch(scope).await
+}

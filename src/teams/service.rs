@@ -1,0 +1,145 @@
+//! Teams and who is in them.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+
+use super::input::{MAX_MEMBERS, TeamCreateInput, TeamUpdateInput};
+use crate::{
+    auth::policy::Permission,
+    db::{Committed, OrgScope, WriteTx, filter::fold},
+    entity::{membership, team, team_member},
+    error::{Problem, ProblemCode, Rejected, Result},
+    id::{TeamId, UserId},
+    items,
+    ledger::{EventType, Fields, NewEvent, changes},
+};
+
+/// The fields that events show.
+fn fields(row: &team::Model, members: &BTreeSet<UserId>) -> Fields {
+    vec![
+        ("name", row.name.as_str().into()),
+        ("description", row.description.as_deref().into()),
+        ("memberIds", serde_json::json!(members)),
+    ]
+}
+
+fn name_taken(path: &[&str]) -> Problem {
+    Problem::new(ProblemCode::Taken, path, "A team has this name.")
+}
+
+pub async fn create(scope: &OrgScope, input: &TeamCreateInput) -> Result<Committed<team::Model>> {
+    input.validate()?;
+    let mut tx = scope.write(Permission::TeamManage).await?;
+    let members: BTreeSet<UserId> = input.member_ids.iter().flatten().copied().collect();
+    let name = input.name.trim();
+    if let Some(id) = input.id
+        && let Some(present) = tx.find::<team::Entity>().filter(team::Column::Id.eq(id)).one().await?
+    {
+        let same = present.name == name
+            && present.description.as_deref() == input.description.as_ref().map(|text| text.0.as_str())
+            && members_of(&tx, id).await? == members;
+        if same {
+            return tx.commit(present).await;
+        }
+        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    }
+    if tx.find::<team::Entity>().filter(team::Column::NameKey.eq(fold(name))).one().await?.is_some() {
+        return Err(name_taken(&["input", "name"]).into());
+    }
+    check_members(&tx, &members, &["input", "memberIds"]).await?;
+    let now = scope.clock().now();
+    let row = tx
+        .insert(team::ActiveModel {
+            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
+            name: Set(name.to_owned()),
+            name_key: Set(fold(name)),
+            description: Set(input.description.clone().map(|text| text.0)),
+            created_at: Set(now),
+            updated_at: Set(now),
+            version: Set(1),
+            ..Default::default()
+        })
+        .await?;
+    tx.insert_many(links(row.id, members.iter().copied())).await?;
+    let created = changes(None, Some(&fields(&row, &members)));
+    tx.record(NewEvent::new(EventType::TeamCreated, row.id.any(), created).of_team(row.id));
+    tx.commit(row).await
+}
+
+async fn members_of(tx: &WriteTx, team_id: TeamId) -> Result<BTreeSet<UserId>> {
+    let of_team = tx.find::<team_member::Entity>().filter(team_member::Column::TeamId.eq(team_id));
+    Ok(of_team.column(team_member::Column::UserId).await?.into_iter().collect())
+}
+
+/// People named by an input, all members of this organization.
+async fn check_members(tx: &WriteTx, ids: &BTreeSet<UserId>, path: &[&str]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let named = membership::Column::UserId.is_in(ids.iter().copied());
+    let found = tx.find::<membership::Entity>().filter(named).count().await?;
+    if found == ids.len() as u64 { Ok(()) } else { Err(Problem::not_found(path, "member").into()) }
+}
+
+fn links(team_id: TeamId, members: impl IntoIterator<Item = UserId>) -> Vec<team_member::ActiveModel> {
+    let link =
+        |user_id| team_member::ActiveModel { team_id: Set(team_id), user_id: Set(user_id), ..Default::default() };
+    members.into_iter().map(link).collect()
+}
+
+pub async fn update(
+    scope: &OrgScope,
+    input: &TeamUpdateInput,
+) -> Result<Committed<team::Model>, Rejected<team::Model>> {
+    input.patch.validate()?;
+    let mut tx = scope.write(Permission::TeamManage).await?;
+    let before: team::Model = tx.locked::<team::Entity>(input.id, &["input", "id"]).await?;
+    if input.if_version.is_some_and(|version| version != before.version) {
+        let version = before.version;
+        return Err(Rejected::conflict(before, version));
+    }
+    let mut after = before.clone();
+    input.patch.apply(&mut after);
+    let members_before = members_of(&tx, before.id).await?;
+    let members_after = match &input.patch.members {
+        Some(patch) => patch.apply(&members_before, &["input", "patch", "members"], MAX_MEMBERS)?,
+        None => members_before.clone(),
+    };
+    let changed = changes(Some(&fields(&before, &members_before)), Some(&fields(&after, &members_after)));
+    if changed.is_empty() {
+        return Ok(tx.commit(before).await?);
+    }
+    if after.name_key != before.name_key {
+        let same = tx.find::<team::Entity>().filter(team::Column::NameKey.eq(after.name_key.as_str()));
+        if same.one().await?.is_some() {
+            return Err(name_taken(&["input", "patch", "name"]).into());
+        }
+    }
+    let joined: BTreeSet<UserId> = members_after.difference(&members_before).copied().collect();
+    check_members(&tx, &joined, &["input", "patch", "members"]).await?;
+    after.version += 1;
+    after.updated_at = scope.clock().now();
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    let left: Vec<UserId> = members_before.difference(&members_after).copied().collect();
+    tx.delete_where::<team_member::Entity>(
+        team_member::Column::TeamId.eq(after.id).and(team_member::Column::UserId.is_in(left)),
+    )
+    .await?;
+    tx.insert_many(links(after.id, joined)).await?;
+    tx.record(NewEvent::new(EventType::TeamUpdated, after.id.any(), changed).of_team(after.id));
+    Ok(tx.commit(after).await?)
+}
+
+/// Deletes a team; its items stay, without one. Deleting it again is harmless.
+pub async fn delete(scope: &OrgScope, id: TeamId) -> Result<Committed<TeamId>> {
+    let mut tx = scope.write(Permission::TeamManage).await?;
+    let found = tx.locked_or_gone::<team::Entity>(id, &["input", "id"], EventType::TeamDeleted).await?;
+    let Some(row) = found else { return tx.commit(id).await };
+    let members = members_of(&tx, id).await?;
+    items::service::leave_team(&mut tx, id).await?;
+    tx.delete_where::<team::Entity>(team::Column::Id.eq(id)).await?;
+    let gone = changes(Some(&fields(&row, &members)), None);
+    tx.record(NewEvent::new(EventType::TeamDeleted, id.any(), gone).of_team(id));
+    tx.commit(id).await
+}
