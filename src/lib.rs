@@ -9,7 +9,9 @@
 //! types and loaders. `docs/ARCHITECTURE.md` walks through a query, a mutation, a new field and a new entity.
 
 pub mod accounts;
+pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod clock;
 pub mod comments;
 pub mod config;
@@ -18,6 +20,7 @@ pub mod entity;
 pub mod error;
 pub mod events;
 pub mod graphql;
+pub mod http;
 pub mod id;
 pub mod items;
 pub mod ledger;

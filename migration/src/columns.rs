@@ -19,6 +19,15 @@ pub fn text_null(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).text().null().take()
 }
 
+/// Text that is compared and sorted by code points on both databases, whatever the language of PostgreSQL's cluster.
+pub fn sort_key(manager: &SchemaManager, name: &'static str) -> ColumnDef {
+    let mut column = text(name);
+    if manager.get_database_backend() == sea_orm_migration::sea_orm::DbBackend::Postgres {
+        column.extra("COLLATE \"C\"");
+    }
+    column
+}
+
 pub fn instant(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).timestamp_with_time_zone().not_null().take()
 }

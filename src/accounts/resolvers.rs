@@ -80,7 +80,7 @@ impl AccountMutation {
         let (request, person) = (ctx.request(), ctx.person()?);
         let current = request.caller.scope.as_ref().map(|scope| scope.organization_id());
         let attempt = || service::update(&request.state, &request.origin, person, current, &input);
-        write(ctx, attempt, User).await
+        write(ctx, attempt, User::from).await
     }
 }
 

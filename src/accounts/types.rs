@@ -21,70 +21,83 @@ use crate::{
 
 /// A person.
 #[derive(Clone, Debug)]
-pub struct User(pub Arc<user::Model>);
+pub struct User {
+    pub row: Arc<user::Model>,
+    /// Reached through the caller's own [`Viewer`], also that of a session which has just begun.
+    own: bool,
+}
+
+impl From<Arc<user::Model>> for User {
+    fn from(row: Arc<user::Model>) -> Self {
+        Self { row, own: false }
+    }
+}
 
 impl User {
     /// Whether the person is the caller.
     fn is_viewer(&self, ctx: &Context<'_>) -> bool {
-        ctx.person().is_ok_and(|person| person.user.id == self.0.id)
+        self.own || ctx.person().is_ok_and(|person| person.user.id == self.row.id)
     }
 }
 
 #[Object]
 impl User {
     pub async fn id(&self) -> UserId {
-        self.0.id
+        self.row.id
     }
 
     /// The full name, or else the username.
     pub async fn display_name(&self) -> &str {
-        self.0.full_name.as_deref().unwrap_or(&self.0.username)
+        self.row.full_name.as_deref().unwrap_or(&self.row.username)
     }
 
     async fn username(&self) -> &str {
-        &self.0.username
+        &self.row.username
     }
 
     async fn full_name(&self) -> Option<&str> {
-        self.0.full_name.as_deref()
+        self.row.full_name.as_deref()
     }
 
     pub async fn avatar_url(&self) -> Option<Url> {
-        self.0.avatar_url.clone().map(Url)
+        self.row.avatar_url.clone().map(Url)
     }
 
     /// Visible to fellow members holding MEMBER_READ.
     async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
         if self.is_viewer(ctx) {
-            return Ok(Some(&self.0.email));
+            return Ok(Some(&self.row.email));
         }
         let Ok(scope) = ctx.scope() else { return Ok(None) };
         let visible = scope.allows(Permission::MemberRead)
-            && ctx.loaders()?.membership_of_user.load_one(self.0.id).await?.is_some();
-        Ok(visible.then_some(&*self.0.email))
+            && ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.is_some();
+        Ok(visible.then_some(&*self.row.email))
     }
 
     /// Visible to the person alone.
     async fn email_verified_at(&self, ctx: &Context<'_>) -> Option<DateTime> {
-        self.0.email_verified_at.filter(|_| self.is_viewer(ctx)).map(DateTime)
+        self.row.email_verified_at.filter(|_| self.is_viewer(ctx)).map(DateTime)
     }
 
     async fn time_zone(&self) -> &str {
-        &self.0.time_zone
+        &self.row.time_zone
     }
 
     /// In the current organization; null once removed.
     async fn membership(&self, ctx: &Context<'_>) -> Result<Option<Membership>> {
+        if ctx.scope().is_err() {
+            return Ok(None);
+        }
         guard::check_type::<Membership>(ctx)?;
-        Ok(ctx.loaders()?.membership_of_user.load_one(self.0.id).await?.map(Membership))
+        Ok(ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.map(Membership))
     }
 
     async fn created_at(&self) -> DateTime {
-        self.0.created_at.into()
+        self.row.created_at.into()
     }
 
     async fn version(&self) -> i32 {
-        self.0.version
+        self.row.version
     }
 }
 
@@ -126,7 +139,7 @@ impl Actor {
             Some(id) => ctx.loaders()?.users.load_one(id).await?,
             None => None,
         };
-        Ok(user.map_or(Self::SystemActor(SystemActor(actor)), |user| Self::User(User(user))))
+        Ok(user.map_or(Self::SystemActor(SystemActor(actor)), |user| Self::User(user.into())))
     }
 }
 
@@ -148,12 +161,12 @@ impl Viewer {
 #[Object]
 impl Viewer {
     async fn actor(&self) -> Actor {
-        Actor::User(User(self.user.clone()))
+        Actor::User(User { row: self.user.clone(), own: true })
     }
 
     /// Null when the caller is an API key.
     async fn user(&self) -> Option<User> {
-        Some(User(self.user.clone()))
+        Some(User { row: self.user.clone(), own: true })
     }
 
     /// Null in a request without an organization.

@@ -137,8 +137,12 @@ impl Config {
         {
             return Err(ConfigError::new("--config", format!("no file {}", file.display())));
         }
-        let raw: Raw = Figment::from(Serialized::defaults(Raw::default()))
-            .merge(Toml::file_exact(file.unwrap_or(Path::new(DEFAULT_FILE))))
+        let mut figment = Figment::from(Serialized::defaults(Raw::default()));
+        let file = file.unwrap_or(Path::new(DEFAULT_FILE));
+        if file.is_file() {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let raw: Raw = figment
             .merge(environment::Environment::new(PLAIN, environment))
             .extract()
             .map_err(|error| ConfigError(environment::explain(error)))?;

@@ -3,12 +3,14 @@
 //!
 //! No async-graphql extension is registered: any takes every field off the executor's fast path.
 
+pub mod api;
 pub mod connection;
 pub mod context;
 pub mod error;
 pub mod filter;
 pub mod gate;
 pub mod guard;
+pub mod http;
 pub mod loaders;
 pub mod node;
 pub mod patch;

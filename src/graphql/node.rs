@@ -86,7 +86,7 @@ pub async fn load(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
         kind::User::PREFIX => {
             let user_id = id.typed::<kind::User>()?;
             match loaders.membership_of_user.load_one(user_id).await? {
-                Some(_) => loaders.users.load_one(user_id).await?.map(User).map(Node::User),
+                Some(_) => loaders.users.load_one(user_id).await?.map(User::from).map(Node::User),
                 None => None,
             }
         }

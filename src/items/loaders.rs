@@ -24,10 +24,10 @@ pub async fn assignees(scope: &OrgScope, items: &[ItemId]) -> Result<HashMap<Ite
     let of_items = scope.find::<item_assignee::Entity>().filter(Column::ItemId.is_in(items.iter().copied()));
     let mut found: HashMap<ItemId, Vec<User>> = HashMap::with_capacity(items.len());
     for (item, user) in of_items.linked_people(Column::ItemId, Column::UserId).await? {
-        found.entry(ItemId::from_uuid(item)).or_default().push(User(Arc::new(user)));
+        found.entry(ItemId::from_uuid(item)).or_default().push(User::from(Arc::new(user)));
     }
     for people in found.values_mut() {
-        people.sort_by(|a, b| a.0.username_key.cmp(&b.0.username_key));
+        people.sort_by(|a, b| a.row.username_key.cmp(&b.row.username_key));
     }
     Ok(found)
 }

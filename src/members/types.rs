@@ -34,7 +34,7 @@ impl Membership {
 
     async fn user(&self, ctx: &Context<'_>) -> Result<User> {
         let user = ctx.loaders()?.users.load_one(self.0.user_id).await?;
-        user.map(User).ok_or_else(|| Error::internal("a membership without a person"))
+        user.map(User::from).ok_or_else(|| Error::internal("a membership without a person"))
     }
 
     async fn role(&self) -> Role {

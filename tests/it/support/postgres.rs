@@ -7,7 +7,7 @@
 //!    nothing outside the schemas made here is touched.
 //! 2. Otherwise a private cluster is made from the newest server binaries found here and lives as long as the process.
 //! 3. Without binaries the PostgreSQL half of the tests has nothing to run on. That is an error instead when
-//!    `TODO_TEST_REQUIRE_POSTGRES=1`.
+//!    `TEST_REQUIRE_POSTGRES=1`.
 //!
 //! One line on stderr, past the capture of `cargo test`, says which of the three it was.
 //!
@@ -114,7 +114,7 @@ pub struct Server {
 /// # Panics
 ///
 /// When there should be a server and is none: `TEST_DATABASE_URL` can't be reached, a private cluster doesn't start,
-/// or `TODO_TEST_REQUIRE_POSTGRES=1` and no binaries are found. Every call then panics with the same message.
+/// or `TEST_REQUIRE_POSTGRES=1` and no binaries are found. Every call then panics with the same message.
 #[track_caller]
 pub fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Result<Option<Server>, String>> = OnceLock::new();
@@ -185,8 +185,8 @@ fn find_or_start() -> Result<Option<Server>, String> {
     let Some(binaries) = find_binaries() else {
         let missing = "no server binaries (initdb, postgres) on PATH or in the usual places; \
                        install PostgreSQL or set TEST_DATABASE_URL";
-        if env::var("TODO_TEST_REQUIRE_POSTGRES").is_ok_and(|value| value == "1") {
-            return Err(format!("TODO_TEST_REQUIRE_POSTGRES=1, but {missing}"));
+        if env::var("TEST_REQUIRE_POSTGRES").is_ok_and(|value| value == "1") {
+            return Err(format!("TEST_REQUIRE_POSTGRES=1, but {missing}"));
         }
         announce(&format!("PostgreSQL tests are SKIPPED: {missing}"));
         return Ok(None);

@@ -1,0 +1,83 @@
+//! The application: database, state, API and routes put together.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::{
+    auth::{password::Cost, secret::ServerSecret},
+    clock::Clock,
+    config::Config,
+    db::{Db, Observer},
+    error::Error,
+    graphql::api::Api,
+    http::{
+        playground::DemoAccounts,
+        router::{self, App},
+        serve::Draining,
+    },
+    state::State,
+};
+
+/// How a start differs from the usual one.
+#[derive(Default)]
+pub struct Options {
+    pub demo: DemoAccounts,
+    pub clock: Option<Clock>,
+    pub password_cost: Option<Cost>,
+    pub observer: Option<Observer>,
+}
+
+/// A server that is ready to be served.
+pub struct Application {
+    pub state: State,
+    pub router: Router,
+    pub draining: Draining,
+}
+
+/// Why a server does not start, for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Connect(#[from] crate::db::ConnectError),
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    #[error("the database lacks {0} schema step(s); run `todo-platform migrate` first")]
+    Unmigrated(usize),
+    #[error("the database could not be migrated: {0}")]
+    Migration(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        Self::Other(error.describe())
+    }
+}
+
+/// Opens the database and puts everything together. In embedded mode the schema is brought up to date; in production a
+/// missing step stops the start, since several instances may share the database.
+pub async fn start(config: Arc<Config>, options: Options) -> Result<Application, StartError> {
+    let secret: ServerSecret = config.secret()?;
+    let clock = options.clock.unwrap_or_else(Clock::system);
+    let db = Db::connect(&config.database, clock, options.observer).await?;
+    prepare_schema(&db, config.mode).await?;
+    let cost = options.password_cost.unwrap_or(Cost::OWASP);
+    let state = State::new(db, config, &secret, cost).await?;
+    let draining = Draining::default();
+    let app = App { api: Api::new(state.clone()), draining: draining.clone(), demo: options.demo };
+    Ok(Application { router: router::router(app), state, draining })
+}
+
+/// Migrates an embedded database, checks any other.
+pub async fn prepare_schema(db: &Db, mode: crate::config::Mode) -> Result<(), StartError> {
+    let failed = |error: sea_orm::DbErr| StartError::Migration(error.to_string());
+    match mode {
+        crate::config::Mode::Embedded => db.migrate().await.map_err(failed),
+        crate::config::Mode::Production => match db.pending_migrations().await.map_err(failed)?.len() {
+            0 => Ok(()),
+            missing => Err(StartError::Unmigrated(missing)),
+        },
+    }
+}

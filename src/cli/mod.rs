@@ -1,0 +1,56 @@
+//! The commands: one file each.
+
+mod migrate;
+mod schema;
+mod serve;
+
+use std::{path::PathBuf, sync::Arc};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// The Enterprise Todo Platform: a multi-tenant work-management server with a GraphQL API.
+#[derive(Debug, Parser)]
+#[command(name = "todo-platform", version)]
+struct Cli {
+    /// Settings; `todo-platform.toml` in the working folder when left out.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API (the default).
+    Serve,
+    /// Serve with a demo organization to look around in.
+    Demo,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Print the GraphQL schema.
+    Schema,
+    /// Print docs/POLICY.md: who may do what.
+    Policy,
+}
+
+/// Runs the command that the command line names.
+pub fn run() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    match cli.command {
+        Some(Command::Schema) => return schema::print_schema(),
+        Some(Command::Policy) => return schema::print_policy(),
+        _ => {}
+    }
+    let config = Arc::new(Config::load(cli.config.as_deref())?);
+    serve::init_log(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            None | Some(Command::Serve) => serve::serve(config, serve::Demo::default()).await,
+            Some(Command::Migrate) => migrate::run(&config).await,
+            Some(Command::Schema | Command::Policy | Command::Demo) => Ok(()),
+        }
+    })
+}

@@ -1,0 +1,64 @@
+//! `serve`: the server itself.
+
+use std::{io::IsTerminal, sync::Arc};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    app::{self, Options},
+    config::Config,
+    http::{playground::DemoAccounts, serve},
+};
+
+/// What `demo` adds to a start.
+#[derive(Default)]
+pub struct Demo {
+    pub accounts: DemoAccounts,
+    /// Printed once the server listens; gets its URL.
+    pub greeting: Option<Box<dyn FnOnce(&str) -> String + Send>>,
+}
+
+/// Logs to standard error: for people on a terminal, JSON lines otherwise.
+pub fn init_log(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_default().add_directive(
+        // Every statement, with its values: never in a log.
+        "sqlx=warn".parse().unwrap_or_default(),
+    );
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        log.compact().init();
+    } else {
+        log.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
+    }
+}
+
+/// Serves until SIGTERM or Ctrl-C.
+pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
+    let address = (config.server.host, config.server.port);
+    // First, so that a busy port is said before anything is made.
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("can't listen on {}:{} (HOST, PORT)", address.0, address.1))?;
+    let options = Options { demo: demo.accounts, ..Options::default() };
+    let application = app::start(config.clone(), options).await?;
+    let local = listener.local_addr()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    println!("listening on http://{local}");
+    if let Some(greeting) = demo.greeting {
+        println!("{}", greeting(&format!("http://{local}")));
+    }
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    serve::serve(listener, application.router, &application.draining, config.server.drain, stop).await;
+    application.state.db.close().await;
+    Ok(())
+}

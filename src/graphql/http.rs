@@ -1,0 +1,330 @@
+//! `/graphql` after the GraphQL-over-HTTP specification
+//! (<https://graphql.github.io/graphql-over-http/draft/>): POST with a JSON body, GET for queries, the two media types.
+
+use std::sync::Arc;
+
+use async_graphql::{BatchRequest, ParseRequestError, Request, Response};
+use async_graphql_axum::GraphQLBatchRequest;
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequest, Path, Request as HttpRequest, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response as HttpResponse},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+
+use super::{
+    api::{Answer, Api, Envelope},
+    error::{code_of, finish, server_error},
+};
+use crate::{
+    auth::actor::Origin,
+    error::{Code, Error, Refusal},
+};
+
+/// For the log line of the request.
+#[derive(Clone, Debug, Default)]
+pub struct Logged {
+    pub operation: Option<String>,
+    pub kind: Option<&'static str>,
+    pub organization: Option<String>,
+    pub actor: Option<String>,
+    pub cost: Option<u64>,
+    /// The first error's code.
+    pub code: Option<String>,
+}
+
+/// How the answer is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Media {
+    /// `application/json`: 200 for every well-formed request.
+    Json,
+    /// `application/graphql-response+json`: a status that tells.
+    GraphqlResponse,
+}
+
+impl Media {
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json; charset=utf-8",
+            Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+        }
+    }
+
+    /// The media type that the client likes best; `None` when it takes neither.
+    fn negotiate(headers: &HeaderMap) -> Option<Self> {
+        let accepted: Vec<&str> =
+            headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let accepted = accepted.join(",");
+        if accepted.trim().is_empty() {
+            return Some(Self::Json);
+        }
+        let mut best: Option<(f32, Self)> = None;
+        for range in accepted.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let media = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                "application/graphql-response+json" => Self::GraphqlResponse,
+                "application/json" | "application/*" | "*/*" => Self::Json,
+                _ => continue,
+            };
+            let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0_f32);
+            if quality > 0.0 && best.is_none_or(|(found, _)| quality > found) {
+                best = Some((quality, media));
+            }
+        }
+        best.map(|(_, media)| media)
+    }
+}
+
+/// `/graphql` and `/o/{organization}/graphql`.
+pub async fn graphql(State(api): State<Api>, path: Option<Path<String>>, request: HttpRequest) -> HttpResponse {
+    let origin = request.extensions().get::<Origin>().cloned().unwrap_or_else(|| Origin::command("unknown"));
+    let Some(media) = Media::negotiate(request.headers()) else {
+        let refusal = Refusal::bad_request(
+            "Not acceptable: the answer is application/graphql-response+json or application/json.",
+        );
+        return refuse(StatusCode::NOT_ACCEPTABLE, Media::Json, refusal.into(), &origin);
+    };
+    let method = request.method().clone();
+    if method != Method::GET && method != Method::POST {
+        let mut response = refuse(
+            StatusCode::METHOD_NOT_ALLOWED,
+            media,
+            Refusal::bad_request("Use POST, or GET for queries.").into(),
+            &origin,
+        );
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+        return response;
+    }
+    let envelope = match envelope(request.headers(), path.map(|Path(name)| name), &origin, method == Method::GET) {
+        Ok(envelope) => envelope,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, media, error, &origin),
+    };
+    match read(&api, request).await {
+        Ok(BatchRequest::Single(request)) => {
+            let answer = api.execute(request, &envelope).await;
+            write(media, answer)
+        }
+        Ok(BatchRequest::Batch(requests)) => batch(&api, media, requests, &envelope).await,
+        Err((status, error)) => refuse(status, media, error, &origin),
+    }
+}
+
+/// Operations of a batch run one after the other, and come back in one array.
+async fn batch(api: &Api, media: Media, requests: Vec<Request>, envelope: &Envelope) -> HttpResponse {
+    let limit = api.state.config.server.batch_limit;
+    if requests.is_empty() || requests.len() > limit || limit == 1 {
+        let message = match limit {
+            1 => "Batches are off: send one operation a request.".to_owned(),
+            _ => format!("A batch has 1 to {limit} operations."),
+        };
+        return refuse(StatusCode::BAD_REQUEST, media, Refusal::bad_request(message).into(), &envelope.origin);
+    }
+    let mut logged = Logged::default();
+    let mut responses = Vec::with_capacity(requests.len());
+    for request in requests {
+        let answer = api.execute(request, envelope).await;
+        logged = log_of(&answer);
+        responses.push(answer.response);
+    }
+    let bodies: Vec<ResponseBody<'_>> = responses.iter().map(ResponseBody::from).collect();
+    respond(StatusCode::OK, media, &bodies, logged)
+}
+
+/// What the headers say about caller and organization.
+fn envelope(headers: &HeaderMap, path: Option<String>, origin: &Origin, only_queries: bool) -> Result<Envelope, Error> {
+    let text = |name: &str| match headers.get(name) {
+        None => Ok(None),
+        Some(value) => match value.to_str() {
+            Ok(value) => Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty())),
+            Err(_) => Err(Refusal::bad_request(format!("The header `{name}` is not plain ASCII."))),
+        },
+    };
+    let bearer = match text("authorization")? {
+        None => None,
+        Some(value) => {
+            let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            let token = token.ok_or_else(|| {
+                Refusal::new(Code::Unauthenticated, "The header `Authorization` must say `Bearer <access token>`.")
+            })?;
+            Some(token.1.trim().to_owned())
+        }
+    };
+    Ok(Envelope { bearer, organization: (path, text("x-organization")?), origin: origin.clone(), only_queries })
+}
+
+/// Reads the request's operation, within the limits of size and time.
+async fn read(api: &Api, request: HttpRequest) -> Result<BatchRequest, (StatusCode, Error)> {
+    let limits = &api.state.config.limits;
+    let (parts, body) = request.into_parts();
+    let body = if parts.method == Method::POST {
+        check_content_type(&parts.headers)?;
+        let collected =
+            tokio::time::timeout(limits.body_timeout, Limited::new(body, limits.body_bytes).collect()).await;
+        match collected {
+            Err(_) => {
+                let refusal = Refusal::new(Code::Timeout, "The body took too long to arrive.");
+                return Err((StatusCode::REQUEST_TIMEOUT, refusal.into()));
+            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let message = format!("The body is larger than {} bytes.", limits.body_bytes);
+                let refusal = Refusal::new(Code::PayloadTooLarge, message);
+                let refusal = refusal.details(serde_json::json!({ "limit": limits.body_bytes }));
+                return Err((StatusCode::PAYLOAD_TOO_LARGE, refusal.into()));
+            }
+            Ok(Err(_)) => return Err(bad_request("The body could not be read.")),
+            Ok(Ok(collected)) => collected.to_bytes(),
+        }
+    } else {
+        if parts.uri.query().is_none_or(str::is_empty) {
+            return Err(bad_request("Send a query: `?query={…}`, or a JSON body with POST."));
+        }
+        Bytes::new()
+    };
+    let request = HttpRequest::from_parts(parts, Body::from(body));
+    match GraphQLBatchRequest::<Unreadable>::from_request(request, &()).await {
+        Ok(request) => Ok(request.into_inner()),
+        Err(Unreadable(message)) => Err(bad_request(message)),
+    }
+}
+
+fn bad_request(message: impl Into<std::borrow::Cow<'static, str>>) -> (StatusCode, Error) {
+    (StatusCode::BAD_REQUEST, Refusal::bad_request(message).into())
+}
+
+/// A body that can't be sent by a plain HTML form: one wall against forged cross-site requests.
+fn check_content_type(headers: &HeaderMap) -> Result<(), (StatusCode, Error)> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = content_type.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    if is_json && is_utf8 {
+        return Ok(());
+    }
+    let refusal = Refusal::bad_request("The body must be `content-type: application/json`, in UTF-8.");
+    Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, refusal.into()))
+}
+
+/// Why a body is no GraphQL request.
+struct Unreadable(String);
+
+impl From<ParseRequestError> for Unreadable {
+    fn from(error: ParseRequestError) -> Self {
+        Self(match error {
+            ParseRequestError::InvalidRequest(cause) => format!("The body is no GraphQL request: {cause}."),
+            ParseRequestError::Io(cause) => format!("The request could not be read: {cause}."),
+            other => format!("The request could not be read: {other}."),
+        })
+    }
+}
+
+impl IntoResponse for Unreadable {
+    fn into_response(self) -> HttpResponse {
+        (StatusCode::BAD_REQUEST, self.0).into_response()
+    }
+}
+
+/// A response as the specification wants it: without `data` when nothing ran.
+#[derive(Serialize)]
+struct ResponseBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a async_graphql::Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [async_graphql::ServerError],
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    extensions: &'a std::collections::BTreeMap<String, async_graphql::Value>,
+}
+
+impl<'a> From<&'a Response> for ResponseBody<'a> {
+    fn from(response: &'a Response) -> Self {
+        Self {
+            data: has_data(response).then_some(&response.data),
+            errors: &response.errors,
+            extensions: &response.extensions,
+        }
+    }
+}
+
+/// Whether the operation ran: a failed validation leaves neither data nor an error with a path.
+fn has_data(response: &Response) -> bool {
+    response.data != async_graphql::Value::Null || response.errors.iter().any(|error| !error.path.is_empty())
+}
+
+fn write(media: Media, answer: Answer) -> HttpResponse {
+    let logged = log_of(&answer);
+    let response = &answer.response;
+    let ran = has_data(response);
+    let has = |code: Code| response.errors.iter().any(|error| code_of(error) == Some(code.as_str()));
+    let refused = response.data == async_graphql::Value::Null;
+    let status = if answer.wrong_method {
+        StatusCode::METHOD_NOT_ALLOWED
+    } else if refused && has(Code::RateLimited) {
+        StatusCode::TOO_MANY_REQUESTS
+    } else if refused && has(Code::Unavailable) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if !ran && has(Code::Unauthenticated) {
+        StatusCode::UNAUTHORIZED
+    } else if ran || media == Media::Json {
+        StatusCode::OK
+    } else if has(Code::Internal) || has(Code::Timeout) {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    let mut written = respond(status, media, &ResponseBody::from(response), logged);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        written.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        written.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    written
+}
+
+fn log_of(answer: &Answer) -> Logged {
+    use async_graphql::parser::types::OperationType;
+    Logged {
+        operation: answer.passed.as_ref().and_then(|passed| passed.name.clone()),
+        kind: answer.passed.as_ref().map(|passed| match passed.operation {
+            OperationType::Query => "query",
+            OperationType::Mutation => "mutation",
+            OperationType::Subscription => "subscription",
+        }),
+        organization: answer.organization.clone(),
+        actor: answer.actor.clone(),
+        cost: answer.passed.as_ref().map(|passed| passed.cost),
+        code: answer.response.errors.first().and_then(code_of).map(str::to_owned),
+    }
+}
+
+/// An answer to what is no GraphQL request at all.
+fn refuse(status: StatusCode, media: Media, error: Error, origin: &Origin) -> HttpResponse {
+    let status = match &error {
+        Error::Refused(refusal) if refusal.code == Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        _ => status,
+    };
+    let mut response = Response::from_errors(vec![server_error(error)]);
+    finish(&mut response, &origin.request_id);
+    let logged = Logged { code: response.errors.first().and_then(code_of).map(str::to_owned), ..Logged::default() };
+    respond(status, media, &ResponseBody::from(&response), logged)
+}
+
+fn respond(status: StatusCode, media: Media, body: &impl Serialize, logged: Logged) -> HttpResponse {
+    let mut bytes = Vec::with_capacity(32 * 1024);
+    if let Err(error) = serde_json::to_writer(&mut bytes, body) {
+        tracing::error!(%error, "an answer could not be written");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let mut response = (status, Body::from(bytes)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.extensions_mut().insert(Arc::new(logged));
+    response
+}

@@ -1,0 +1,7 @@
+//! Everything spoken over HTTP that is not GraphQL itself: routes, health, playground, and what surrounds each request.
+
+pub mod health;
+pub mod observe;
+pub mod playground;
+pub mod router;
+pub mod serve;

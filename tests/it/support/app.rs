@@ -1,0 +1,94 @@
+//! A server for one test: its own database, a clock that stands still, statements on record.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use chrono::{DateTime, Utc};
+use tempfile::TempDir;
+use todo_platform::{
+    app::{self, Application, Options},
+    auth::password::Cost,
+    clock::Clock,
+    config::Config,
+    state::State,
+};
+
+use super::postgres;
+
+/// Cheap enough that signing in is not what a test waits for. The real cost has a test of its own.
+const COST: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+
+#[derive(Clone)]
+pub struct TestApp {
+    pub router: Router,
+    pub state: State,
+    pub clock: Clock,
+    statements: Arc<Mutex<Vec<String>>>,
+    _folder: Arc<TempDir>,
+}
+
+/// When every test begins.
+pub fn beginning() -> DateTime<Utc> {
+    "2026-03-02T09:00:00Z".parse().expect("a fixed instant")
+}
+
+impl TestApp {
+    pub async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(Self) -> F) {
+        let app = Self::start(&[]).await;
+        story(app.clone()).await;
+        app.state.db.close().await;
+    }
+
+    /// Passes without PostgreSQL; `postgres::server` has then said so, past the capture.
+    pub async fn on_postgres<F: Future<Output = ()>>(story: impl FnOnce(Self) -> F) {
+        let Some(server) = postgres::server() else { return };
+        let schema = server.create_schema().await;
+        let app = Self::start(&[("DATABASE_URL", server.schema_url(&schema))]).await;
+        story(app.clone()).await;
+        app.state.db.close().await;
+        server.drop_schema(&schema).await;
+    }
+
+    /// A server with these settings besides what every test needs.
+    pub async fn start(settings: &[(&str, String)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = config(&folder, settings);
+        Self::with(config, folder).await
+    }
+
+    async fn with(config: Config, folder: TempDir) -> Self {
+        let statements = Arc::new(Mutex::new(Vec::new()));
+        let record = statements.clone();
+        let clock = Clock::fixed(beginning());
+        let options = Options {
+            clock: Some(clock.clone()),
+            password_cost: Some(COST),
+            observer: Some(Arc::new(move |sql: &str| {
+                record.lock().expect("no test panics while holding it").push(sql.to_owned());
+            })),
+            ..Options::default()
+        };
+        let Application { state, router, .. } = app::start(Arc::new(config), options).await.expect("the server starts");
+        Self { router, state, clock, statements, _folder: Arc::new(folder) }
+    }
+
+    /// Statements since the last call; transactions' own BEGIN and COMMIT are not among them.
+    pub fn take_statements(&self) -> Vec<String> {
+        std::mem::take(&mut *self.statements.lock().expect("no test panics while holding it"))
+    }
+}
+
+/// The settings of a test's server, in a folder of its own.
+pub fn config(folder: &TempDir, settings: &[(&str, String)]) -> Config {
+    let mut environment = vec![
+        ("DATA_DIR".to_owned(), folder.path().display().to_string()),
+        ("SECRET_KEY".to_owned(), "a secret of thirty-two bytes or more".to_owned()),
+        ("TODO_MODE".to_owned(), "embedded".to_owned()),
+        ("TODO_DATABASE_MAX_CONNECTIONS".to_owned(), "4".to_owned()),
+        ("CORS_ORIGINS".to_owned(), "https://app.example.com".to_owned()),
+    ];
+    environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    let none = folder.path().join("none.toml");
+    std::fs::write(&none, "").expect("an empty settings file");
+    Config::from_parts(Some(&none), environment).expect("the test's settings are good")
+}

@@ -1,0 +1,30 @@
+//! What tests stand on: a server of their own, a client, and people to act as.
+
+pub mod app;
+pub mod client;
+pub mod postgres;
+pub mod world;
+
+/// Runs a test on both databases: `databases! { async fn name(app: TestApp) { … } }`.
+#[macro_export]
+macro_rules! databases {
+    ($($(#[$doc:meta])* async fn $name:ident($app:ident: TestApp) $body:block)*) => {$(
+        $(#[$doc])*
+        mod $name {
+            #[allow(unused_imports, reason = "what the story needs differs")]
+            use super::*;
+
+            async fn story($app: $crate::support::app::TestApp) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                $crate::support::app::TestApp::on_sqlite(story).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                $crate::support::app::TestApp::on_postgres(story).await;
+            }
+        }
+    )*};
+}
