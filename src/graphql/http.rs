@@ -256,12 +256,20 @@ fn has_data(response: &Response) -> bool {
     response.data != async_graphql::Value::Null || response.errors.iter().any(|error| !error.path.is_empty())
 }
 
+/// Whether no root field has an answer.
+fn answers_nothing(data: &async_graphql::Value) -> bool {
+    match data {
+        async_graphql::Value::Object(fields) => fields.values().all(|value| *value == async_graphql::Value::Null),
+        other => *other == async_graphql::Value::Null,
+    }
+}
+
 fn write(media: Media, answer: Answer) -> HttpResponse {
     let logged = log_of(&answer);
     let response = &answer.response;
     let ran = has_data(response);
     let has = |code: Code| response.errors.iter().any(|error| code_of(error) == Some(code.as_str()));
-    let refused = response.data == async_graphql::Value::Null;
+    let refused = answers_nothing(&response.data);
     let status = if answer.wrong_method {
         StatusCode::METHOD_NOT_ALLOWED
     } else if refused && has(Code::RateLimited) {

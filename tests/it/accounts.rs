@@ -120,16 +120,16 @@ databases! {
     async fn registering_into_an_organization_takes_an_invitation(app: TestApp) {
         let acme = app.company("acme").await;
         let named = format!(
-            "mutation {{ userRegister(input: {{email: \"x@example.com\", username: \"x1\", password: \"password1\", \
+            "mutation {{ userRegister(input: {{email: \"x1@example.com\", username: \"x1\", password: \"password1\", \
              organizationId: \"{}\"}}) {{ accessToken }} }}",
             acme.id
         );
         assert_eq!(app.gql(named).error_code().await, "GRAPHQL_VALIDATION_FAILED");
-        let register = "mutation { userRegister(input: {email: \"x@example.com\", username: \"x1\", \
+        let register = "mutation { userRegister(input: {email: \"x1@example.com\", username: \"x1\", \
             password: \"password1\", invitationToken: \"made-up\"}) { accessToken userErrors { code path } } }";
         assert_eq!(app.gql(register).refused().await, problem("NOT_FOUND", "input.invitationToken"));
         // Nothing was half-done: the address is still free.
-        app.register("x").await;
+        app.register("x1").await;
         let lonely = app.register("lonely").await;
         let code = app.gql("{ organization { id } }").token(&lonely.token).at("acme").error_code().await;
         assert_eq!(code, "ORGANIZATION_REQUIRED");
