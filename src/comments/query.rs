@@ -7,7 +7,7 @@ use super::types::Comment;
 use crate::{
     db::{
         filter::everything,
-        page::{Key, PageArgs, PageStart},
+        page::{Key, PageArgs, PageStart, ParentKey},
     },
     entity::comment,
     error::Result,
@@ -30,6 +30,10 @@ pub async fn children(
     let start = PageStart::read(args, format!("comments {column:?}"), ctx.state().clock())?;
     let keys = vec![Key::asc(comment::Column::CreatedAt)];
     let plan = start.plan(everything(), keys, comment::Column::Id, wants_total(ctx))?;
-    let page = ctx.loaders()?.comment_pages.load_one(ChildPage::new(parent, column, plan)).await?;
+    let page = ctx
+        .loaders()?
+        .comment_pages
+        .load_one(ChildPage::new(parent, ParentKey::column::<comment::Entity>(column), plan))
+        .await?;
     Ok(Connection::new(page.unwrap_or_default(), Comment))
 }

@@ -12,10 +12,10 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use sea_orm::{
-    ColumnType, Condition, ConnectionTrait, FromQueryResult, Iterable, ModelTrait, Order, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait, Value,
+    ColumnType, Condition, ConnectionTrait, FromQueryResult, Iterable, JoinType, ModelTrait, Order, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Value,
     prelude::{ColumnTrait, Expr, Uuid},
-    sea_query::{Alias, Func, IntoIden, NullOrdering, Query, WindowStatement},
+    sea_query::{Alias, DynIden, Func, IntoIden, NullOrdering, Query, WindowStatement},
 };
 use serde_json::Value as Json;
 
@@ -169,6 +169,36 @@ pub struct PagePlan<E: Tenant> {
     wants_total: bool,
 }
 
+/// Where a child's parent is named: in a column of its own table, or of a table that links the two.
+#[derive(Clone, Debug)]
+pub struct ParentKey {
+    table: DynIden,
+    column: DynIden,
+    link: Option<RelationDef>,
+}
+
+/// The parent's id in the rows of a page of children.
+const PARENT: &str = "parent_of_page";
+
+impl ParentKey {
+    /// The child's own column.
+    pub fn column<E: Tenant>(column: E::Column) -> Self {
+        Self { table: E::default().into_iden(), column: column.into_iden(), link: None }
+    }
+
+    /// `L` links child and parent: `child` of `E` is `to` of `L`, and `parent` of `L` names the parent. The organization
+    /// is part of the join.
+    pub fn linked<E: Tenant, L: Tenant>(child: E::Column, to: L::Column, parent: L::Column) -> Self {
+        let link = E::belongs_to(L::default()).from((E::ORGANIZATION, child)).to((L::ORGANIZATION, to));
+        Self { table: L::default().into_iden(), column: parent.into_iden(), link: Some(link.into()) }
+    }
+
+    /// For telling one key from another.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.table.to_string(), self.column.to_string())
+    }
+}
+
 /// Rows with their cursors.
 #[derive(Clone, Debug)]
 pub struct Page<M> {
@@ -219,35 +249,39 @@ impl<E: Tenant> PagePlan<E> {
         Ok(self.page(rows, total))
     }
 
-    /// A page of each parent's children, `parent` being the column that names the parent: one statement for all.
+    /// A page of each parent's children: one statement for all, two with the totals.
     pub async fn fetch_children(
         &self,
         scope: &OrgScope,
-        parent: E::Column,
+        parent: &ParentKey,
         parents: &[Uuid],
     ) -> Result<HashMap<Uuid, Page<E::Model>>> {
         use sea_orm::ExprTrait as _;
-        let of_parents = parent.is_in(parents.iter().copied());
-        let (connection, _, select) = scope.find::<E>().filter(self.condition.clone()).filter(of_parents).into_parts();
+        let parent_id = || Expr::col((parent.table.clone(), parent.column.clone()));
+        let of_parents = parent_id().is_in(parents.iter().copied());
+        let (connection, _, mut select) =
+            scope.find::<E>().filter(self.condition.clone()).filter(of_parents).into_parts();
+        if let Some(link) = &parent.link {
+            select = select.join(JoinType::InnerJoin, link.clone());
+        }
         let mut totals = HashMap::new();
         if self.wants_total {
             let counts: Vec<(Uuid, i64)> = select
                 .clone()
                 .select_only()
-                .column(parent)
-                .column_as(Expr::col((E::default(), parent)).count(), "n")
-                .group_by(parent)
+                .column_as(parent_id(), "parent")
+                .column_as(parent_id().count(), "n")
+                .group_by(parent_id())
                 .into_tuple()
                 .all(connection)
                 .await
                 .map_err(fail)?;
             totals.extend(counts.into_iter().map(|(id, count)| (id, u64::try_from(count).unwrap_or(0))));
         }
-        let mut select = select;
         if let Some(position) = &self.position {
             select = select.filter(self.after(position));
         }
-        let mut window = WindowStatement::partition_by((E::default(), parent));
+        let mut window = WindowStatement::partition_by((parent.table.clone(), parent.column.clone()));
         for (column, order, nulls) in self.order() {
             match nulls {
                 Some(nulls) => window.order_by_with_nulls((E::default(), column), order, nulls),
@@ -255,23 +289,22 @@ impl<E: Tenant> PagePlan<E> {
             };
         }
         let rank = Alias::new("place");
-        let mut ranked = select.into_query();
+        let mut ranked = select.column_as(parent_id(), PARENT).into_query();
         ranked.expr_window_as(Func::cust("ROW_NUMBER"), window, rank.clone());
         let mut outer = Query::select();
         for column in E::Column::iter() {
             outer.column((Alias::new("ranked"), column.into_iden()));
         }
         outer
+            .column((Alias::new("ranked"), Alias::new(PARENT)))
             .from_subquery(ranked, Alias::new("ranked"))
             .and_where(Expr::col(rank.clone()).lte(self.limit + 1))
             .order_by(rank, Order::Asc);
-        let rows = connection.query_all(&outer).await.map_err(fail)?;
         let mut children: HashMap<Uuid, Vec<E::Model>> = HashMap::new();
-        for row in rows {
+        for row in connection.query_all(&outer).await.map_err(fail)? {
+            let id: Uuid = row.try_get("", PARENT).map_err(fail)?;
             let model = E::Model::from_query_result(&row, "").map_err(fail)?;
-            if let Value::Uuid(Some(id)) = model.get(parent) {
-                children.entry(id).or_default().push(model);
-            }
+            children.entry(id).or_default().push(model);
         }
         Ok(parents
             .iter()

@@ -9,7 +9,7 @@ use crate::{
     db::{
         OrgScope,
         filter::everything,
-        page::{PageArgs, PagePlan, PageStart},
+        page::{PageArgs, PagePlan, PageStart, ParentKey},
     },
     entity::event,
     error::Result,
@@ -55,7 +55,7 @@ pub async fn events(ctx: &Context<'_>, filter: Option<&EventFilter>, args: &Page
 /// The ledger entries of one item.
 pub async fn of_item(ctx: &Context<'_>, item_id: ItemId, args: &PageArgs) -> Result<Connection<Event>> {
     let plan = plan(ctx.scope()?, None, args, wants_total(ctx))?;
-    let key = ChildPage::new(item_id.uuid(), event::Column::ItemId, plan);
+    let key = ChildPage::new(item_id.uuid(), ParentKey::column::<event::Entity>(event::Column::ItemId), plan);
     let page = ctx.loaders()?.event_pages.load_one(key).await?;
     Ok(Connection::new(page.unwrap_or_default(), Event))
 }

@@ -11,13 +11,13 @@ use async_graphql::{
     dataloader::{DataLoader, Loader},
     runtime::{TokioSpawner, TokioTimer},
 };
-use sea_orm::{ColumnTrait, Iden};
+use sea_orm::ColumnTrait;
 use uuid::Uuid;
 
 use crate::{
     db::{
         OrgScope,
-        page::{Page, PagePlan},
+        page::{Page, PagePlan, ParentKey},
     },
     entity::{Keyed, Tenant, comment, event, invitation, item, membership, tag, team, user},
     error::Error,
@@ -68,6 +68,7 @@ loaders! {
     item_tags: items::loaders::Tags = items::loaders::Tags;
     tag_item_counts: tags::loaders::ItemCounts = tags::loaders::ItemCounts;
     item_pages: Children<item::Entity> = Children::new;
+    member_pages: Children<membership::Entity> = Children::new;
     comment_pages: Children<comment::Entity> = Children::new;
     event_pages: Children<event::Entity> = Children::new;
 }
@@ -137,17 +138,16 @@ impl<E> Children<E> {
 #[derive(Clone, Debug)]
 pub struct ChildPage<E: Tenant> {
     parent: Uuid,
-    column: E::Column,
+    key: ParentKey,
     plan: Arc<PagePlan<E>>,
     group: u64,
 }
 
 impl<E: Tenant> ChildPage<E> {
-    /// `column` names the parent in the child's table.
-    pub fn new(parent: Uuid, column: E::Column, plan: PagePlan<E>) -> Self {
+    pub fn new(parent: Uuid, key: ParentKey, plan: PagePlan<E>) -> Self {
         let mut hasher = std::hash::DefaultHasher::new();
-        (plan.group(), column.to_string()).hash(&mut hasher);
-        Self { parent, column, plan: Arc::new(plan), group: hasher.finish() }
+        (plan.group(), key.name()).hash(&mut hasher);
+        Self { parent, key, plan: Arc::new(plan), group: hasher.finish() }
     }
 }
 
@@ -181,7 +181,7 @@ where
         for keys in groups.into_values() {
             let Some(one) = keys.first() else { continue };
             let parents: Vec<Uuid> = keys.iter().map(|key| key.parent).collect();
-            let mut found = one.plan.fetch_children(&self.scope, one.column, &parents).await?;
+            let mut found = one.plan.fetch_children(&self.scope, &one.key, &parents).await?;
             pages.extend(keys.into_iter().filter_map(|key| Some((key.clone(), found.remove(&key.parent)?))));
         }
         Ok(pages)

@@ -87,6 +87,8 @@ pub fn registry() -> Registry {
     Payload::create_type_info(&mut registry);
     registry.query_type = "Query".to_owned();
     registry.mutation_type = Some("Mutation".to_owned());
+    // The parts that the roots are merged from.
+    registry.remove_unused_types();
     registry
 }
 

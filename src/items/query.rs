@@ -15,7 +15,7 @@ use super::{
 use crate::{
     db::{
         OrgScope,
-        page::{Key, Page, PageArgs, PagePlan, PageStart},
+        page::{Key, Page, PageArgs, PagePlan, PageStart, ParentKey},
     },
     entity::{item, team},
     error::Result,
@@ -71,7 +71,11 @@ pub async fn children(
     list: &ItemList,
 ) -> Result<Connection<Item>> {
     let plan = list.plan(ctx.scope()?, wants_total(ctx))?;
-    let page = ctx.loaders()?.item_pages.load_one(ChildPage::new(parent, column, plan)).await?;
+    let page = ctx
+        .loaders()?
+        .item_pages
+        .load_one(ChildPage::new(parent, ParentKey::column::<item::Entity>(column), plan))
+        .await?;
     Ok(Connection::new(page.unwrap_or_default(), Item::from))
 }
 

@@ -1,5 +1,6 @@
 //! Lists of members and invitations, for whichever object shows them.
 
+use async_graphql::Context;
 use sea_orm::ColumnTrait;
 
 use super::input::MembershipFilter;
@@ -7,11 +8,12 @@ use crate::{
     db::{
         OrgScope,
         filter::everything,
-        page::{Key, Page, PageArgs, PagePlan, PageStart},
+        page::{Key, Page, PageArgs, PagePlan, PageStart, ParentKey},
     },
-    entity::{invitation, membership},
+    entity::{invitation, membership, team_member},
     error::Result,
-    graphql::filter::Filtering,
+    graphql::{connection::wants_total, context::ContextExt, filter::Filtering, loaders::ChildPage},
+    id::TeamId,
 };
 
 /// Members in the order they joined.
@@ -36,6 +38,18 @@ fn members_plan(
         None => everything(),
     };
     start.plan(condition, vec![Key::asc(membership::Column::JoinedAt)], membership::Column::Id, wants_total)
+}
+
+/// Members of a team in the order they joined the organization.
+pub async fn of_team(ctx: &Context<'_>, team_id: TeamId, args: &PageArgs) -> Result<Page<membership::Model>> {
+    let plan = members_plan(ctx.scope()?, None, args, wants_total(ctx))?;
+    let link = ParentKey::linked::<membership::Entity, team_member::Entity>(
+        membership::Column::UserId,
+        team_member::Column::UserId,
+        team_member::Column::TeamId,
+    );
+    let page = ctx.loaders()?.member_pages.load_one(ChildPage::new(team_id.uuid(), link, plan)).await?;
+    Ok(page.unwrap_or_default())
 }
 
 /// Open invitations, oldest first.

@@ -5,8 +5,7 @@ use crate::{
     entity::{item, team},
     error::Result,
     graphql::{
-        connection::{Connection, page_args, wants_total},
-        context::ContextExt,
+        connection::{Connection, page_args},
         guard,
         payload::payload,
         scalars::{Cursor, DateTime, Markdown},
@@ -17,7 +16,7 @@ use crate::{
         input::{ItemFilter, ItemOrder, ItemScope, newest_first},
         types::Item,
     },
-    members::{self, input::MembershipFilter, types::Membership},
+    members::{self, types::Membership},
 };
 
 /// A group of members that owns items.
@@ -48,9 +47,8 @@ impl Team {
         before: Option<Cursor>,
     ) -> Result<Connection<Membership>> {
         guard::check_field::<Self>(ctx)?;
-        let of_team = MembershipFilter { user: None, roles: None, statuses: None, team_id: Some(self.0.id) };
         let args = page_args(first, after, last, before);
-        let page = members::query::members(ctx.scope()?, Some(&of_team), &args, wants_total(ctx)).await?;
+        let page = members::query::of_team(ctx, self.0.id, &args).await?;
         Ok(Connection::new(page, Membership))
     }
 

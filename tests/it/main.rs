@@ -6,3 +6,7 @@
 mod support;
 
 mod accounts;
+mod architecture;
+mod policy;
+mod statements;
+mod tenancy;

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod postgres;
+pub mod schema;
 pub mod world;
 
 /// Runs a test on both databases: `databases! { async fn name(app: TestApp) { … } }`.

@@ -1,0 +1,172 @@
+//! Who may do what, field by field, run for real: one document for each guarded field and each kind of caller.
+
+use std::{collections::BTreeSet, fmt::Write};
+
+use async_graphql::registry::MetaType;
+use serde_json::json;
+use todo_platform::graphql::{guard::Rule, schema};
+
+use crate::{
+    databases,
+    support::{
+        app::TestApp,
+        schema::{Documents, bare},
+        world::{PASSWORD, Person},
+    },
+};
+
+/// How to reach the guarded fields of a type: the document around `{{}}`. A new guarded type without a way fails.
+fn way_to(type_name: &str) -> Option<&'static str> {
+    Some(match type_name {
+        "Organization" => "{ organization { {} } }",
+        "Team" => "{ organization { teams(first: 1) { nodes { {} } } } }",
+        "Event" => "{ events(first: 1) { nodes { {} } } }",
+        _ => return None,
+    })
+}
+
+/// What the guard said: its code, or that it let the caller through.
+async fn verdict(
+    app: &TestApp,
+    document: &str,
+    variables: &serde_json::Value,
+    caller: Option<&Person>,
+    slug: &str,
+) -> String {
+    let mut call = app.gql(document).vars(variables.clone()).at(slug);
+    if let Some(person) = caller {
+        call = call.token(&person.token);
+    }
+    let answer = call.answer().await;
+    let codes: BTreeSet<&str> = answer["errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|error| error["extensions"]["code"].as_str())
+        .filter(|code| matches!(*code, "UNAUTHENTICATED" | "FORBIDDEN" | "ORGANIZATION_REQUIRED" | "INTERNAL"))
+        .collect();
+    codes.first().map_or_else(|| "yes".to_owned(), |code| (*code).to_owned())
+}
+
+async fn sign_in(app: &TestApp, person: &Person) -> Person {
+    let query = "mutation($email: String!, $password: String!) { sessionCreate(input: {email: $email, password: \
+                 $password}) { accessToken userErrors { code } } }";
+    let variables = json!({ "email": person.email, "password": PASSWORD });
+    let token = app.gql(query).vars(variables).done().await["accessToken"].as_str().unwrap_or_default().to_owned();
+    Person { token, ..person.clone() }
+}
+
+databases! {
+    async fn the_grid(app: TestApp) {
+        let acme = app.company("acme").await;
+        let rival = app.company("rival").await;
+        app.create(&acme, &acme.owner, "team", json!({ "name": "Core" })).await;
+        let callers = [
+            ("anonymous", None),
+            ("outsider", Some(&rival.owner)),
+            ("VIEWER", Some(&acme.viewer)),
+            ("MEMBER", Some(&acme.member)),
+            ("ADMIN", Some(&acme.admin)),
+            ("OWNER", Some(&acme.owner)),
+        ];
+        let documents = Documents::new();
+        // An id of no object: whoever is let through finds nothing.
+        let absent = |_: &str| json!("itm_00000000000000000000000000");
+        let mut rows: Vec<(String, String, serde_json::Value)> = Vec::new();
+        for (keyword, field) in documents.root_fields() {
+            let variables = documents.least(field, &absent);
+            let document = documents.document_with(keyword, field, &variables, &documents.selection(field));
+            rows.push((field.name.clone(), document, variables));
+        }
+        for (type_name, ty) in &documents.registry.types {
+            let MetaType::Object { fields, .. } = ty else { continue };
+            if matches!(type_name.as_str(), "Query" | "Mutation") {
+                continue;
+            }
+            for field in fields.values().filter(|field| Rule::among(&field.directive_invocations).is_some()) {
+                let way = way_to(type_name).unwrap_or_else(|| panic!("no way to {type_name}.{}", field.name));
+                let selected = format!("{} {}", field.name, documents.selection(field));
+                rows.push((format!("{type_name}.{}", field.name), way.replace("{}", &selected), json!({})));
+            }
+        }
+        let mut grid = format!("{:32}", "");
+        for (caller, _) in callers {
+            let _ = write!(grid, "{caller:22}");
+        }
+        for (name, document, variables) in rows {
+            let _ = write!(grid, "\n{name:32}");
+            for (_, caller) in callers {
+                // Every try has a session of its own: some of the fields end it.
+                let caller = match caller {
+                    Some(person) => Some(sign_in(&app, person).await),
+                    None => None,
+                };
+                let verdict = verdict(&app, &document, &variables, caller.as_ref(), "acme").await;
+                let _ = write!(grid, "{verdict:22}");
+            }
+        }
+        let grid: Vec<&str> = grid.lines().map(str::trim_end).collect();
+        insta::assert_snapshot!("policy_grid", grid.join("\n"));
+    }
+
+    /// What only some may see is null by `node`, like what isn't there.
+    async fn node_hides_what_a_type_requires(app: TestApp) {
+        let acme = app.company("acme").await;
+        let invite = "mutation { invitationCreate(input: {email: \"new@example.com\"}) { invitation { id } \
+                      userErrors { code } } }";
+        let invited = app.call(&acme, &acme.owner, invite).done().await;
+        let node = "query($id: ID!) { node(id: $id) { id } }";
+        let variables = json!({ "id": invited["invitation"]["id"] });
+        for (person, visible) in [(&acme.owner, true), (&acme.admin, true), (&acme.member, false), (&acme.viewer, false)] {
+            let data = app.call(&acme, person, node).vars(variables.clone()).data().await;
+            assert_eq!(data["node"].is_object(), visible);
+        }
+    }
+}
+
+#[test]
+fn every_root_field_declares_who_may_select_it() {
+    let documents = Documents::new();
+    let undeclared: Vec<String> = documents
+        .root_fields()
+        .into_iter()
+        .filter(|(_, field)| Rule::among(&field.directive_invocations).is_none())
+        .map(|(_, field)| field.name.clone())
+        .collect();
+    assert!(undeclared.is_empty(), "neither @requires nor @access: {undeclared:?}");
+}
+
+/// Behind a permission that every role holds a field is non-null, behind any other nullable.
+#[test]
+fn nullability_follows_the_permission() {
+    use todo_platform::{auth::policy::Permissions, entity::enums::Role};
+    let documents = Documents::new();
+    for (type_name, ty) in &documents.registry.types {
+        let MetaType::Object { fields, .. } = ty else { continue };
+        for field in fields.values() {
+            let Some(Rule::Requires(permission)) = Rule::among(&field.directive_invocations) else { continue };
+            let by_all = Permissions::of(Role::Viewer).contains(permission);
+            let is_list = bare(&field.ty).ends_with("Connection") || field.ty.starts_with('[');
+            if !by_all {
+                assert!(!field.ty.ends_with('!'), "{type_name}.{} must be nullable", field.name);
+            } else if is_list {
+                assert!(field.ty.ends_with('!'), "{type_name}.{} must not be nullable", field.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_policy_page_is_current() {
+    let page = include_str!("../../docs/POLICY.md");
+    assert!(page == schema::policy_page(), "docs/POLICY.md has drifted: cargo run -- policy > docs/POLICY.md");
+}
+
+#[test]
+fn the_schema_file_is_current() {
+    let built = schema::sdl(&schema::build(&todo_platform::config::LimitsConfig::default()));
+    assert!(
+        include_str!("../../schema.graphql") == built,
+        "schema.graphql has drifted: cargo run -- schema > schema.graphql"
+    );
+}

@@ -1,0 +1,153 @@
+//! How many statements each list costs, whatever the size of its page.
+
+use serde_json::json;
+
+use crate::{
+    databases,
+    support::{app::TestApp, world::Company},
+};
+
+/// A board page: what `docs/performance.md` measures.
+pub const BOARD: &str = "query($first: Int!) { items(first: $first) { \
+    nodes { id identifier title description status priority dueAt createdAt updatedAt version team { id name } \
+    assignees { id displayName avatarUrl } tags { id name color } comments { totalCount } } \
+    pageInfo { hasNextPage endCursor } } }";
+
+/// Documents with what they may cost, the look-up of the caller included.
+const COSTS: &[(&str, &str, usize)] = &[
+    ("board", BOARD, 5),
+    ("items", "query($first: Int!) { items(first: $first) { nodes { id } } }", 2),
+    ("items with a total", "query($first: Int!) { items(first: $first) { totalCount nodes { id } } }", 3),
+    (
+        "items by edges",
+        "query($first: Int!) { items(first: $first) { edges { cursor node { id tags { name } } } } }",
+        3,
+    ),
+    ("items with parents", "query($first: Int!) { items(first: $first) { nodes { parent { id } } } }", 3),
+    ("items with creators", "query($first: Int!) { items(first: $first) { nodes { createdBy { displayName } } } }", 3),
+    (
+        "items with comments and authors",
+        "query($first: Int!) { items(first: $first) { nodes { comments(first: 2) { totalCount nodes { body author { displayName } } } } } }",
+        5,
+    ),
+    (
+        "items with subtasks",
+        "query($first: Int!) { items(first: $first) { nodes { subtasks(first: 3) { nodes { id } } } } }",
+        3,
+    ),
+    (
+        "items with events",
+        "query($first: Int!) { items(first: $first) { nodes { events(last: 2) { nodes { type } } } } }",
+        3,
+    ),
+    (
+        "filtered items",
+        "query($first: Int!) { items(first: $first, filter: {tags: {some: {name: {eq: \"bug\"}}}, assignees: {isEmpty: false}}) { nodes { id } } }",
+        2,
+    ),
+    (
+        "members",
+        "query($first: Int!) { organization { members(first: $first) { nodes { user { displayName } } } } }",
+        3,
+    ),
+    (
+        "members with teams",
+        "query($first: Int!) { organization { members(first: $first) { nodes { teams { name } } } } }",
+        4,
+    ),
+    (
+        "invitations",
+        "query($first: Int!) { organization { invitations(first: $first) { nodes { email teams { name } } } } }",
+        4,
+    ),
+    ("teams", "query($first: Int!) { organization { teams(first: $first) { nodes { name } } } }", 2),
+    (
+        "teams with items",
+        "query($first: Int!) { organization { teams(first: $first) { nodes { items(first: 3) { nodes { title } } } } } }",
+        3,
+    ),
+    (
+        "teams with members",
+        "query($first: Int!) { organization { teams(first: $first) { nodes { members(first: 3) { nodes { role } } } } } }",
+        3,
+    ),
+    ("tags", "query($first: Int!) { organization { tags(first: $first) { nodes { name itemCount } } } }", 3),
+    ("events", "query($first: Int!) { events(first: $first) { nodes { type actor { displayName } } } }", 3),
+    (
+        "events with subjects",
+        "query($first: Int!) { events(first: $first, filter: {types: [ITEM_CREATED]}) { nodes { subject { id } item { id } } } }",
+        3,
+    ),
+    ("nodes", "query($first: Int) { nodes(ids: []) { id } items(first: $first) { nodes { id } } }", 2),
+    (
+        "one item",
+        "query($first: Int) { item(id: \"ACME-1\") { title comments(first: $first) { nodes { body author { displayName } } } } }",
+        4,
+    ),
+    (
+        "viewer",
+        "query($first: Int) { viewer { user { id } role permissions memberships { organizationName } } organization { members(first: $first) { totalCount } } }",
+        4,
+    ),
+];
+
+async fn fill(app: &TestApp, acme: &Company) {
+    let mut tags = Vec::new();
+    let mut teams = Vec::new();
+    for number in 0..3 {
+        let name = if number == 0 { "bug".to_owned() } else { format!("tag {number}") };
+        tags.push(app.create(acme, &acme.owner, "tag", json!({ "name": name })).await);
+        let members = [&acme.admin.id, &acme.member.id];
+        let team = json!({ "name": format!("team {number}"), "memberIds": members });
+        teams.push(app.create(acme, &acme.owner, "team", team).await);
+        let invite = format!(
+            "mutation {{ invitationCreate(input: {{email: \"guest{number}@example.com\", teamIds: [\"{}\"]}}) {{ \
+             userErrors {{ code }} }} }}",
+            teams[number]
+        );
+        app.call(acme, &acme.owner, &invite).done().await;
+    }
+    for number in 0..30 {
+        let input = json!({
+            "title": format!("item {number}"), "teamId": teams[number % 3], "tagIds": [tags[0], tags[1 + number % 2]],
+            "assigneeIds": [acme.admin.id, acme.member.id], "subtasks": [{ "title": "below" }],
+        });
+        let item = app.create(acme, &acme.member, "item", input).await;
+        for body in ["first", "second"] {
+            app.create(acme, &acme.admin, "comment", json!({ "itemId": item, "body": body })).await;
+        }
+    }
+}
+
+databases! {
+    async fn lists_cost_the_same_whatever_their_size(app: TestApp) {
+        let acme = app.company("acme").await;
+        fill(&app, &acme).await;
+        let mut wrong = Vec::new();
+        for (name, document, allowed) in COSTS {
+            // The largest page finds something of everything; none may cost more.
+            for first in [1, 5, 25] {
+                app.take_statements();
+                let data = app.call(&acme, &acme.owner, document).vars(json!({ "first": first })).data().await;
+                let statements = app.take_statements();
+                if statements.len() > *allowed || (first == 25 && statements.len() < *allowed) {
+                    wrong.push(format!("{name}, first: {first}: {} instead of {allowed}\n{data}\n  {}", statements.len(), statements.join("\n  ")));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    }
+
+    async fn a_write_costs_what_it_must(app: TestApp) {
+        let acme = app.company("acme").await;
+        let tags = [
+            app.create(&acme, &acme.owner, "tag", json!({ "name": "bug" })).await,
+            app.create(&acme, &acme.owner, "tag", json!({ "name": "new" })).await,
+        ];
+        app.take_statements();
+        app.create(&acme, &acme.member, "item", json!({ "title": "One", "tagIds": tags })).await;
+        // Caller; tags there; sequence and number; item; its tags; the event.
+        let statements = app.take_statements();
+        assert_eq!(statements.len(), 6, "{}", statements.join("\n"));
+    }
+}
