@@ -56,7 +56,7 @@ pub fn tenant_table(name: &'static str) -> TableCreateStatement {
         .table(name)
         .col(uuid("organization_id"))
         .foreign_key(
-            &mut ForeignKey::create()
+            ForeignKey::create()
                 .name(format!("fk_{name}_organization"))
                 .from(name, "organization_id")
                 .to("organization", "id")

@@ -63,7 +63,7 @@ impl MigrationTrait for Migration {
                     .col(instant("issued_at"))
                     .col(instant_null("used_at"))
                     .foreign_key(
-                        &mut ForeignKey::create()
+                        ForeignKey::create()
                             .name("fk_refresh_token_session")
                             .from("refresh_token", "session_id")
                             .to("session", "id")

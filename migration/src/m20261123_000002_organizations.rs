@@ -40,7 +40,7 @@ impl MigrationTrait for Migration {
                     .col(version())
                     .primary_key(&mut primary_key(&["organization_id", "id"]))
                     .foreign_key(
-                        &mut ForeignKey::create()
+                        ForeignKey::create()
                             .name("fk_membership_user")
                             .from("membership", "user_id")
                             .to("user", "id")

@@ -15,12 +15,15 @@ use crate::{
     http::{playground::DemoAccounts, serve},
 };
 
+/// Text for the terminal, made from the server's URL.
+pub type Greeting = Box<dyn FnOnce(&str) -> String + Send>;
+
 /// What `demo` adds to a start.
 #[derive(Default)]
 pub struct Demo {
     pub accounts: DemoAccounts,
     /// Printed once the server listens; gets its URL.
-    pub greeting: Option<Box<dyn FnOnce(&str) -> String + Send>>,
+    pub greeting: Option<Greeting>,
 }
 
 /// Logs to standard error: for people on a terminal, JSON lines otherwise.

@@ -212,7 +212,7 @@ impl Raw {
         self.auth.check()?;
         Ok(Config {
             mode,
-            server: self.server.check(self.host, self.port, self.public_url, self.cors_origins, mode)?,
+            server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
             database: self.database.check(self.database_url, &self.data_dir)?,
             data_dir: self.data_dir,
             log_level: self.log_level,

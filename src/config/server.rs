@@ -64,13 +64,13 @@ pub struct ServerConfig {
 impl Raw {
     pub(super) fn check(
         self,
-        host: String,
+        host: &str,
         port: u16,
         public_url: Option<String>,
         cors_origins: Vec<String>,
         mode: Mode,
     ) -> Result<ServerConfig, ConfigError> {
-        let host = match host.as_str() {
+        let host = match host {
             "localhost" => "127.0.0.1",
             other => other,
         };

@@ -205,7 +205,7 @@ impl<M: FromQueryResult> FromQueryResult for Pair<M> {
 /// Selects all columns of `E`, each under its name after `prefix`.
 pub(super) fn with_columns<S: EntityTrait, E: EntityTrait>(mut select: Select<S>, prefix: &str) -> Select<S> {
     for column in E::Column::iter() {
-        let alias = format!("{prefix}{}", column.into_iden().to_string());
+        let alias = format!("{prefix}{}", column.into_iden());
         select = select.column_as(Expr::col((E::default(), column)), alias);
     }
     select

@@ -195,7 +195,7 @@ impl ParentKey {
 
     /// For telling one key from another.
     pub fn name(&self) -> String {
-        format!("{}.{}", self.table.to_string(), self.column.to_string())
+        format!("{}.{}", self.table, self.column)
     }
 }
 
@@ -319,10 +319,11 @@ impl<E: Tenant> PagePlan<E> {
     fn order(&self) -> impl Iterator<Item = (E::Column, Order, Option<NullOrdering>)> + '_ {
         self.keys.iter().map(|key| {
             let order = if key.descending ^ self.backward { Order::Desc } else { Order::Asc };
-            let nulls = key.column.def().is_null().then(|| match key.nulls_first ^ self.backward {
+            let nulls = match key.nulls_first ^ self.backward {
                 true => NullOrdering::First,
                 false => NullOrdering::Last,
-            });
+            };
+            let nulls = Some(nulls).filter(|_| key.column.def().is_null());
             (key.column, order, nulls)
         })
     }
@@ -374,7 +375,7 @@ impl<E: Tenant> PagePlan<E> {
     }
 
     fn cursor(&self, row: &E::Model) -> String {
-        let values: Vec<Json> = self.keys.iter().map(|key| to_json(row.get(key.column))).collect();
+        let values: Vec<Json> = self.keys.iter().map(|key| to_json(&row.get(key.column))).collect();
         encode(&(self.fingerprint, self.now.timestamp_millis(), values))
     }
 }
@@ -413,12 +414,12 @@ fn is_null(value: &Value) -> bool {
     )
 }
 
-fn to_json(value: Value) -> Json {
+fn to_json(value: &Value) -> Json {
     match value {
-        Value::SmallInt(Some(number)) => number.into(),
-        Value::Int(Some(number)) => number.into(),
-        Value::BigInt(Some(number)) => number.into(),
-        Value::Double(Some(number)) => number.into(),
+        Value::SmallInt(Some(number)) => (*number).into(),
+        Value::Int(Some(number)) => (*number).into(),
+        Value::BigInt(Some(number)) => (*number).into(),
+        Value::Double(Some(number)) => (*number).into(),
         Value::String(Some(text)) => text.as_str().into(),
         Value::Uuid(Some(id)) => id.simple().to_string().into(),
         Value::ChronoDateTimeUtc(Some(instant)) => instant.timestamp_millis().into(),

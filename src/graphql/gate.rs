@@ -14,7 +14,7 @@ use async_graphql::{
             ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet, VariableDefinition,
         },
     },
-    registry::{MetaField, MetaInputValue, MetaType, Registry},
+    registry::{MetaField, MetaType, Registry},
 };
 use async_graphql_value::Value as AstValue;
 use serde_json::json;
@@ -470,14 +470,14 @@ impl<'a> Walk<'a> {
     fn check_filters(&self, field: &Field, meta: &MetaField) -> Result<()> {
         for (name, value) in &field.arguments {
             let argument = meta.args.get(name.node.as_str());
-            if let Some(argument) = argument.filter(|argument| bare(&argument.ty).ends_with("Filter")) {
-                self.check_filter(&value.node, argument, &mut vec![name.node.to_string()])?;
+            if argument.is_some_and(|argument| bare(&argument.ty).ends_with("Filter")) {
+                self.check_filter(&value.node, &mut vec![name.node.to_string()])?;
             }
         }
         Ok(())
     }
 
-    fn check_filter(&self, value: &AstValue, meta: &MetaInputValue, path: &mut Vec<String>) -> Result<()> {
+    fn check_filter(&self, value: &AstValue, path: &mut Vec<String>) -> Result<()> {
         match value {
             AstValue::Null => Err(null_in_filter(path)),
             AstValue::Variable(name) => match self.variable(name) {
@@ -487,7 +487,7 @@ impl<'a> Walk<'a> {
             AstValue::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     path.push(index.to_string());
-                    self.check_filter(item, meta, path)?;
+                    self.check_filter(item, path)?;
                     path.pop();
                 }
                 Ok(())
@@ -495,7 +495,7 @@ impl<'a> Walk<'a> {
             AstValue::Object(fields) => {
                 for (name, value) in fields {
                     path.push(name.to_string());
-                    self.check_filter(value, meta, path)?;
+                    self.check_filter(value, path)?;
                     path.pop();
                 }
                 Ok(())

@@ -104,7 +104,7 @@ pub async fn graphql(State(api): State<Api>, path: Option<Path<String>>, request
     match read(&api, request).await {
         Ok(BatchRequest::Single(request)) => {
             let answer = api.execute(request, &envelope).await;
-            write(media, answer)
+            write(media, &answer)
         }
         Ok(BatchRequest::Batch(requests)) => batch(&api, media, requests, &envelope).await,
         Err((status, error)) => refuse(status, media, error, &origin),
@@ -264,8 +264,8 @@ fn answers_nothing(data: &async_graphql::Value) -> bool {
     }
 }
 
-fn write(media: Media, answer: Answer) -> HttpResponse {
-    let logged = log_of(&answer);
+fn write(media: Media, answer: &Answer) -> HttpResponse {
+    let logged = log_of(answer);
     let response = &answer.response;
     let ran = has_data(response);
     let has = |code: Code| response.errors.iter().any(|error| code_of(error) == Some(code.as_str()));

@@ -7,6 +7,7 @@ mod support;
 
 mod accounts;
 mod architecture;
+mod observe;
 mod policy;
 mod statements;
 mod tenancy;

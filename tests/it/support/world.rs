@@ -112,14 +112,14 @@ impl TestApp {
     }
 
     /// Creates something by one mutation `field(input: $input) { selected { id } }` and gives its id.
-    pub async fn create(&self, company: &Company, person: &Person, kind: &str, input: Value) -> String {
+    pub async fn create(&self, company: &Company, person: &Person, kind: &str, input: impl Into<Value>) -> String {
         let (first, rest) = kind.split_at(1);
         let query = format!(
             "mutation($input: {}{rest}CreateInput!) {{ {kind}Create(input: $input) {{ {kind} {{ id }} \
              userErrors {{ code path message }} }} }}",
             first.to_uppercase(),
         );
-        let payload = self.call(company, person, &query).vars(json!({ "input": input })).done().await;
+        let payload = self.call(company, person, &query).vars(json!({ "input": input.into() })).done().await;
         payload[kind]["id"].as_str().unwrap_or_default().to_owned()
     }
 
