@@ -134,7 +134,7 @@ impl PageStart {
             Some(values) if values.len() == keys.len() => Some(
                 keys.iter()
                     .zip(values)
-                    .map(|(key, value)| from_json(key.column, value).ok_or_else(invalid_cursor))
+                    .map(|(key, value)| from_json(key.column, &value).ok_or_else(invalid_cursor))
                     .collect::<Result<Vec<_>, Refusal>>()?,
             ),
             Some(_) => return Err(invalid_cursor().into()),
@@ -428,7 +428,7 @@ fn to_json(value: &Value) -> Json {
 }
 
 /// The value of a key, as its column's type; `None` for what such a column can't hold.
-fn from_json<C: ColumnTrait>(column: C, json: Json) -> Option<Value> {
+fn from_json<C: ColumnTrait>(column: C, json: &Json) -> Option<Value> {
     let definition = column.def();
     if json.is_null() && !definition.is_null() {
         return None;

@@ -17,7 +17,9 @@ use async_graphql::{
     registry::{MetaField, MetaType, Registry},
 };
 use async_graphql_value::Value as AstValue;
+use moka::sync::Cache;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::guard::Rule;
 use crate::{
@@ -49,11 +51,16 @@ pub struct Passed {
     pub needs_caller: bool,
 }
 
+/// Bytes of documents remembered for automatic persisted queries.
+const PERSISTED_BYTES: u64 = 16 << 20;
+
 /// Checks documents against the limits.
 #[derive(Clone)]
 pub struct Gate {
     registry: Arc<Registry>,
     limits: LimitsConfig,
+    /// Documents by their SHA-256 in hex. Shared by all tenants: whoever knows the hash knows the document.
+    persisted: Cache<String, Arc<str>>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -64,11 +71,41 @@ impl std::fmt::Debug for Gate {
 
 impl Gate {
     pub fn new(registry: Registry, limits: LimitsConfig) -> Self {
-        Self { registry: Arc::new(registry), limits }
+        let weight =
+            |hash: &String, document: &Arc<str>| u32::try_from(hash.len() + document.len()).unwrap_or(u32::MAX);
+        let persisted = Cache::builder().weigher(weight).max_capacity(PERSISTED_BYTES).build();
+        Self { registry: Arc::new(registry), limits, persisted }
+    }
+
+    /// Automatic persisted queries, as Apollo's clients speak them: a hash alone brings the document back, a hash with a
+    /// document is checked, and remembered once the document has passed. Returns the hash to remember.
+    fn recall(&self, request: &mut Request) -> Result<Option<String>> {
+        let Some(Value::Object(named)) = request.extensions.get("persistedQuery") else { return Ok(None) };
+        let (Some(Value::String(hash)), Some(Value::Number(version))) = (named.get("sha256Hash"), named.get("version"))
+        else {
+            return Err(Refusal::bad_request("`persistedQuery` needs `version` and `sha256Hash`.").into());
+        };
+        if version.as_u64() != Some(1) {
+            return Err(Refusal::bad_request("Only version 1 of `persistedQuery` is known.").into());
+        }
+        let hash = hash.to_ascii_lowercase();
+        if request.query.trim().is_empty() {
+            // The message is what clients look for; they then send the document along.
+            let unknown = || Refusal::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound");
+            request.query = self.persisted.get(&hash).ok_or_else(unknown)?.to_string();
+            return Ok(None);
+        }
+        let digest = Sha256::digest(request.query.as_bytes());
+        let actual: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        if actual != hash {
+            return Err(Refusal::bad_request("`sha256Hash` is not the hash of the document.").into());
+        }
+        Ok(Some(hash))
     }
 
     /// Checks a request and leaves its parsed document in it.
     pub fn check(&self, request: &mut Request) -> Result<Passed> {
+        let remember = self.recall(request)?;
         if request.query.trim().is_empty() {
             return Err(Refusal::bad_request("The request has no `query`.").into());
         }
@@ -101,6 +138,9 @@ impl Gate {
                 walk.operation = &other.node;
                 walk.measure(&other.node.selection_set.node)?;
             }
+        }
+        if let Some(hash) = remember {
+            self.persisted.insert(hash, request.query.as_str().into());
         }
         request.set_parsed_query(document);
         Ok(passed)

@@ -11,3 +11,4 @@ mod observe;
 mod policy;
 mod statements;
 mod tenancy;
+mod persisted;

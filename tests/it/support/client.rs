@@ -106,7 +106,7 @@ impl Call<'_> {
     /// The payload of the one mutation, which must have succeeded. The document selects `userErrors`.
     pub async fn done(self) -> Value {
         let query = self.query.clone();
-        let payload = only_field(self.data().await);
+        let payload = only_field(&self.data().await);
         assert_eq!(payload["userErrors"], json!([]), "{query}\n{payload:#}");
         payload
     }
@@ -114,7 +114,7 @@ impl Call<'_> {
     /// The `userErrors` of the one mutation, which must have failed: `(code, path)` of each.
     pub async fn refused(self) -> Vec<(String, String)> {
         let query = self.query.clone();
-        let payload = only_field(self.data().await);
+        let payload = only_field(&self.data().await);
         let errors = payload["userErrors"].as_array().unwrap_or_else(|| panic!("{query}\n{payload:#}"));
         assert!(!errors.is_empty(), "it was expected to fail: {query}\n{payload:#}");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -134,7 +134,7 @@ impl Call<'_> {
     }
 }
 
-fn only_field(data: Value) -> Value {
+fn only_field(data: &Value) -> Value {
     let fields = data.as_object().expect("an object of root fields");
     assert_eq!(fields.len(), 1, "one root field: {data:#}");
     fields.values().next().cloned().unwrap_or_default()
