@@ -122,6 +122,7 @@ async fn start_session(tx: &AccountTx, state: &State, origin: &Origin, user_id: 
 
 /// A fresh pair of tokens for a session.
 async fn issue(tx: &AccountTx, state: &State, user_id: UserId, session_id: SessionId) -> Result<Tokens> {
+    tx.mark_active(user_id).await?;
     let refresh_token = new_token()?;
     tx.insert(refresh_token::ActiveModel {
         hash: Set(hash_token(&refresh_token)),

@@ -16,7 +16,7 @@ use crate::{
         actor::{ActorRef, Origin},
         policy::Permissions,
     },
-    entity::{Global, Keyed, Tenant, enums::Role, event, invitation, ledger_head, organization},
+    entity::{Global, Keyed, Tenant, enums::Role, event, invitation, ledger_head, membership, organization},
     error::{Error, Problem, Result},
     id::{Id, OrganizationId, UserId},
     ledger::{EventType, LedgerCursor, NewEvent, PendingEvents},
@@ -332,6 +332,18 @@ impl AccountTx {
         #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
         let done = E::delete_many().filter(condition.into_condition()).exec(&self.tx).await.map_err(fail)?;
         Ok(done.rows_affected)
+    }
+
+    /// Notes in all their memberships that the person is there. Not a change that a ledger records.
+    pub async fn mark_active(&self, user_id: UserId) -> Result<()> {
+        #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
+        membership::Entity::update_many()
+            .col_expr(membership::Column::LastActiveAt, Expr::value(self.db.clock().now()))
+            .filter(membership::Column::UserId.eq(user_id))
+            .exec(&self.tx)
+            .await
+            .map_err(fail)?;
+        Ok(())
     }
 
     /// Adds an event to the ledger of one of the person's organizations.

@@ -56,6 +56,7 @@ impl Membership {
         self.0.joined_at.into()
     }
 
+    /// When the person last signed in or refreshed their session, to within a quarter of an hour while they work.
     async fn last_active_at(&self) -> Option<DateTime> {
         self.0.last_active_at.map(DateTime)
     }

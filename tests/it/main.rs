@@ -8,7 +8,7 @@ mod support;
 mod accounts;
 mod architecture;
 mod observe;
+mod persisted;
 mod policy;
 mod statements;
 mod tenancy;
-mod persisted;
