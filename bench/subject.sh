@@ -63,8 +63,8 @@ start() {
     disown
     until grep -q '^listening on' "$dir/server.out"; do sleep 0.05; done
     URL=$(sed -n 's/^listening on //p' "$dir/server.out")
-    email=$(sed -n 's/.*sign in as \([^ ]*\) .*/\1/p' "$dir/fill.log")
-    password=$(sed -n 's/.*password \([^ ]*\).*/\1/p' "$dir/fill.log")
+    email=$(sed -n 's/.* as \([^ ]*@[^ ]*\) with the password .*/\1/p' "$dir/fill.log")
+    password=$(sed -n 's/.* with the password \(.*\)/\1/p' "$dir/fill.log")
     sign_in='mutation($email: String!, $password: String!) { sessionCreate(input: {email: $email, password: $password}) { accessToken } }'
     TOKEN=$(ask "" "$sign_in" "{\"email\": \"$email\", \"password\": \"$password\"}" | field data.sessionCreate.accessToken)
     queries

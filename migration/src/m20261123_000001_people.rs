@@ -22,7 +22,6 @@ impl MigrationTrait for Migration {
                     .col(text_null("full_name"))
                     .col(text_null("avatar_url"))
                     .col(text("time_zone"))
-                    .col(text("password_hash"))
                     .col(instant_null("email_verified_at"))
                     .col(instant("created_at"))
                     .col(instant("updated_at"))
@@ -32,6 +31,19 @@ impl MigrationTrait for Migration {
             .await?;
         manager.create_index(unique("user", &["email_key"])).await?;
         manager.create_index(unique("user", &["username_key"])).await?;
+
+        // Apart from the person, so that whatever reads people can't read it.
+        manager
+            .create_table(
+                Table::create()
+                    .table("credential")
+                    .col(uuid("user_id").primary_key())
+                    .col(text("password_hash"))
+                    .col(instant("updated_at"))
+                    .foreign_key(&mut of_user("credential"))
+                    .take(),
+            )
+            .await?;
 
         manager
             .create_table(

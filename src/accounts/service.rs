@@ -12,7 +12,7 @@ use crate::{
     },
     clock::Instant,
     db::{AccountTx, Committed, filter::fold},
-    entity::{enums::SecurityEventKind, refresh_token, security_event, session, sign_in_failure, user},
+    entity::{credential, enums::SecurityEventKind, refresh_token, security_event, session, sign_in_failure, user},
     error::{Code, Error, Problem, ProblemCode, Refusal, Rejected, Result},
     id::{OrganizationId, SessionId, UserId},
     ledger::{EventType, Fields, LedgerCursor, NewEvent, changes},
@@ -37,33 +37,38 @@ pub struct Tokens {
 pub async fn sign_in(state: &State, origin: &Origin, email: &str, password: &str) -> Result<Committed<Tokens>> {
     let key = fold(email);
     let attempt = count_attempt(state, origin, &key).await?;
-    let found = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(key.as_str())).await?.pop();
-    let stored = found.as_ref().map(|user| user.password_hash.as_str());
-    let matches = state.passwords.verify(password, stored).await?;
-    let Some(user) = found.filter(|_| matches) else {
-        if let Some(user) = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(key)).await?.pop() {
+    let found = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(key)).await?.pop();
+    let user_id = found.as_ref().map_or(UserId::from_uuid(Uuid::nil()), |user| user.id);
+    let stored = state.db.find_global::<credential::Entity>(credential::Column::UserId.eq(user_id)).await?.pop();
+    let stored = stored.map(|credential| credential.password_hash);
+    let matches = state.passwords.verify(password, stored.as_deref()).await?;
+    let Some(user) = found.clone().filter(|_| matches) else {
+        if let Some(user) = found {
             let tx = AccountTx::begin(&state.db, origin).await?;
             log(&tx, state, origin, user.id, SecurityEventKind::SignInFailed).await?;
             tx.commit(ActorRef::SYSTEM, ()).await?;
         }
         return Err(Problem::new(ProblemCode::BadCredentials, &["input"], "Wrong e-mail or password.").into());
     };
-    let rehashed = if state.passwords.is_outdated(&user.password_hash) {
-        Some(state.passwords.hash(password).await?)
-    } else {
-        None
+    let rehashed = match stored {
+        Some(stored) if state.passwords.is_outdated(&stored) => Some(state.passwords.hash(password).await?),
+        _ => None,
     };
     let tx = AccountTx::begin(&state.db, origin).await?;
     if let Some(attempt) = attempt {
         tx.delete_where::<sign_in_failure::Entity>(sign_in_failure::Column::Id.eq(attempt)).await?;
     }
     if let Some(hash) = rehashed {
-        tx.update(user::ActiveModel { id: Set(user.id), password_hash: Set(hash), ..Default::default() }).await?;
+        tx.update(credential_row(user.id, hash, state.clock().now())).await?;
     }
     let tokens = start_session(&tx, state, origin, user.id).await?;
     log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
     tx.commit(ActorRef::user(user.id), ()).await?;
     Ok(Committed { value: tokens, cursor: None })
+}
+
+fn credential_row(user_id: UserId, password_hash: String, now: Instant) -> credential::ActiveModel {
+    credential::ActiveModel { user_id: Set(user_id), password_hash: Set(password_hash), updated_at: Set(now) }
 }
 
 /// Counts a try against account and address, and refuses one too many. A success takes its try back.
@@ -247,13 +252,13 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
             full_name: Set(full_name.map(|name| name.trim().to_owned())),
             avatar_url: Set(None),
             time_zone: Set(time_zone.unwrap_or_else(|| "UTC".to_owned())),
-            password_hash: Set(password_hash),
             email_verified_at: Set(None),
             created_at: Set(now),
             updated_at: Set(now),
             version: Set(1),
         })
         .await?;
+    tx.insert(credential_row(user.id, password_hash, now)).await?;
     let tokens = start_session(&tx, state, origin, user.id).await?;
     log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
     if let Some(attempt) = attempt {

@@ -1,6 +1,9 @@
 //! The commands: one file each.
 
+mod demo;
+mod fill;
 mod migrate;
+mod sample;
 mod schema;
 mod serve;
 
@@ -27,6 +30,8 @@ enum Command {
     Serve,
     /// Serve with a demo organization to look around in.
     Demo,
+    /// Fill organizations for measuring, in batches.
+    Fill(fill::FillArgs),
     /// Bring the database's schema up to date.
     Migrate,
     /// Print the GraphQL schema.
@@ -50,7 +55,9 @@ pub fn run() -> anyhow::Result<()> {
         match cli.command {
             None | Some(Command::Serve) => serve::serve(config, serve::Demo::default()).await,
             Some(Command::Migrate) => migrate::run(&config).await,
-            Some(Command::Schema | Command::Policy | Command::Demo) => Ok(()),
+            Some(Command::Demo) => demo::run(config).await,
+            Some(Command::Fill(args)) => fill::run(&args, &config).await,
+            Some(Command::Schema | Command::Policy) => Ok(()),
         }
     })
 }

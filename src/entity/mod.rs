@@ -1,6 +1,7 @@
 //! One file per table, flat, without logic. Which tables a tenant owns is said here, once.
 
 pub mod comment;
+pub mod credential;
 pub mod enums;
 pub mod event;
 pub mod invitation;
@@ -43,7 +44,7 @@ macro_rules! tables {
 
 tables! {
     tenant: comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member;
-    global: organization refresh_token security_event session sign_in_failure signing_key user
+    global: credential organization refresh_token security_event session sign_in_failure signing_key user
 }
 
 /// A tenant's table whose rows have an id of their own.

@@ -15,7 +15,6 @@ pub struct Model {
     pub full_name: Option<String>,
     pub avatar_url: Option<String>,
     pub time_zone: String,
-    pub password_hash: String,
     pub email_verified_at: Option<Instant>,
     pub created_at: Instant,
     pub updated_at: Instant,
