@@ -28,10 +28,13 @@ pub struct Demo {
 
 /// Logs to standard error: for people on a terminal, JSON lines otherwise.
 pub fn init_log(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_default().add_directive(
-        // Every statement, with its values: never in a log.
-        "sqlx=warn".parse().unwrap_or_default(),
-    );
+    let filter = EnvFilter::try_new(&config.log_level)
+        .unwrap_or_default()
+        .add_directive(
+            // Every statement, with its values: never in a log.
+            "sqlx=warn".parse().unwrap_or_default(),
+        )
+        .add_directive("sea_orm_migration=warn".parse().unwrap_or_default());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         log.compact().init();
