@@ -13,6 +13,11 @@ use crate::id::{Id, Kind};
 /// An instant as the API shows it.
 pub type Instant = DateTime<Utc>;
 
+/// Whether both databases hold an instant, and RFC 3339 can write it: the years 1 to 9999.
+pub fn in_calendar(instant: Instant) -> bool {
+    (-62_135_596_800..=253_402_300_799).contains(&instant.timestamp())
+}
+
 /// The server's clock. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);

@@ -101,6 +101,7 @@ pub async fn update(
     let mut tx = scope.write(Permission::CommentWrite).await?;
     let before: comment::Model = tx.locked::<comment::Entity>(input.id, &["input", "id"]).await?;
     check_edit(scope, &before)?;
+    let team_id = team_of_open(&tx, before.item_id).await?;
     if input.if_version.is_some_and(|version| version != before.version) {
         let version = before.version;
         return Err(Rejected::conflict(before, version));
@@ -116,14 +117,18 @@ pub async fn update(
     after.version += 1;
     after.edited_at = Some(scope.clock().now());
     let after = tx.update(after.into_active_model().reset_all()).await?;
-    let team_id = team_of(&tx, after.item_id).await?;
     let event = NewEvent::new(EventType::CommentUpdated, after.id.any(), changed);
     tx.record(event.of_item(after.item_id, team_id));
     Ok(tx.commit(after).await?)
 }
 
-async fn team_of(tx: &WriteTx, item_id: ItemId) -> Result<Option<crate::id::TeamId>> {
+/// The team of a comment's item, which must be outside the trash.
+async fn team_of_open(tx: &WriteTx, item_id: ItemId) -> Result<Option<crate::id::TeamId>> {
     let item = tx.find::<item::Entity>().filter(item::Column::Id.eq(item_id)).one().await?;
+    if item.as_ref().is_some_and(|item| item.deleted_at.is_some()) {
+        let message = "The item is in the trash; restore it first.";
+        return Err(Problem::new(ProblemCode::InvalidState, &["input", "id"], message).into());
+    }
     Ok(item.and_then(|item| item.team_id))
 }
 
@@ -134,7 +139,7 @@ pub async fn delete(scope: &OrgScope, id: CommentId) -> Result<Committed<Comment
     let Some(row) = found else { return tx.commit(id).await };
     check_edit(scope, &row)?;
     let replies = tx.find::<comment::Entity>().filter(comment::Column::ParentId.eq(id)).all().await?;
-    let team_id = team_of(&tx, row.item_id).await?;
+    let team_id = team_of_open(&tx, row.item_id).await?;
     let gone = i32::try_from(replies.len() + 1).unwrap_or(i32::MAX);
     count(&tx, row.item_id, -gone).await?;
     tx.delete_where::<comment::Entity>(comment::Column::ParentId.eq(id)).await?;

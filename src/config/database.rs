@@ -24,7 +24,7 @@ impl Default for Raw {
 }
 
 /// The database and its pool.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DatabaseConfig {
     /// `postgres://…` or `sqlite://path`.
     pub url: String,
@@ -33,6 +33,13 @@ pub struct DatabaseConfig {
     pub connect_timeout: Duration,
     /// How long a request waits for a free connection.
     pub acquire_timeout: Duration,
+}
+
+impl std::fmt::Debug for DatabaseConfig {
+    /// Without the URL: it may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseConfig").field("max_connections", &self.max_connections).finish_non_exhaustive()
+    }
 }
 
 impl Raw {

@@ -13,6 +13,11 @@ pub struct Environment {
     values: Vec<(Vec<String>, String)>,
 }
 
+/// Whether a variable is a setting of ours.
+pub fn is_ours(plain: &[&str], name: &str) -> bool {
+    name.starts_with(PREFIX) || plain.contains(&name)
+}
+
 impl Environment {
     pub fn new(plain: &[&str], environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let values = environment
@@ -30,6 +35,11 @@ impl Environment {
             .filter(|(_, value)| !value.is_empty())
             .collect();
         Self { values }
+    }
+
+    /// The settings' paths, for [`explain`].
+    pub fn names(&self) -> Vec<Vec<String>> {
+        self.values.iter().map(|(path, _)| path.clone()).collect()
     }
 }
 
@@ -59,12 +69,12 @@ impl Provider for Environment {
 }
 
 /// What is wrong, by the name that an operator wrote.
-pub fn explain(error: Error) -> String {
-    let lines: Vec<String> = error.into_iter().map(|error| explain_one(&error)).collect();
+pub fn explain(error: Error, names: &[Vec<String>]) -> String {
+    let lines: Vec<String> = error.into_iter().map(|error| explain_one(&error, names)).collect();
     lines.join("; ")
 }
 
-fn explain_one(error: &Error) -> String {
+fn explain_one(error: &Error, names: &[Vec<String>]) -> String {
     let mut path = error.path.clone();
     let what = match &error.kind {
         Kind::UnknownField(name, known) => {
@@ -76,6 +86,13 @@ fn explain_one(error: &Error) -> String {
         other => other.to_string(),
     };
     let from_environment = error.metadata.as_ref().is_some_and(|source| source.name == SOURCE);
+    if from_environment
+        && let [section] = path.as_slice()
+        && let Some(whole) = names.iter().find(|name| name.len() > 1 && name[0] == *section)
+    {
+        // Of an unknown section, the whole name that the operator wrote.
+        path.clone_from(whole);
+    }
     let name = match (from_environment, path.as_slice()) {
         (true, [plain]) if super::PLAIN.contains(&plain.to_uppercase().as_str()) => plain.to_uppercase(),
         (true, path) => format!("{PREFIX}{}", path.join("_").to_uppercase()),

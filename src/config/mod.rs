@@ -95,7 +95,7 @@ impl Default for PlansConfig {
 }
 
 /// All settings, checked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     pub mode: Mode,
     pub data_dir: PathBuf,
@@ -108,6 +108,13 @@ pub struct Config {
     pub auth: AuthConfig,
     pub limits: LimitsConfig,
     pub plans: PlansConfig,
+}
+
+impl std::fmt::Debug for Config {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("mode", &self.mode).field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
 }
 
 /// A setting that can't be used, by its name.
@@ -124,7 +131,17 @@ impl ConfigError {
 impl Config {
     /// Reads file and environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::from_parts(file, std::env::vars())
+        let mut environment = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            // A name that is no text is none of ours.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => environment.push((name, value)),
+                Err(_) if environment::is_ours(PLAIN, &name) => return Err(ConfigError::new(&name, "not UTF-8")),
+                Err(_) => {}
+            }
+        }
+        Self::from_parts(file, environment)
     }
 
     /// [`Config::load`] with an environment of the caller's; for tests.
@@ -142,10 +159,10 @@ impl Config {
         if file.is_file() {
             figment = figment.merge(Toml::file_exact(file));
         }
-        let raw: Raw = figment
-            .merge(environment::Environment::new(PLAIN, environment))
-            .extract()
-            .map_err(|error| ConfigError(environment::explain(error)))?;
+        let environment = environment::Environment::new(PLAIN, environment);
+        let names = environment.names();
+        let raw: Raw =
+            figment.merge(environment).extract().map_err(|error| ConfigError(environment::explain(error, &names)))?;
         raw.check()
     }
 

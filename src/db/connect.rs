@@ -25,7 +25,7 @@ pub struct Db {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("the database {url} can't be reached: {cause}")]
-    Unreachable { url: String, cause: DbErr },
+    Unreachable { url: String, cause: String },
     #[error("the data folder {path} can't be written: {cause}")]
     DataDir { path: String, cause: std::io::Error },
     #[error("DATABASE_URL {url}: expected postgres://… or sqlite://…")]
@@ -108,7 +108,12 @@ impl Db {
 }
 
 async fn open(options: ConnectOptions, url: &str) -> Result<DatabaseConnection, ConnectError> {
-    Database::connect(options).await.map_err(|cause| ConnectError::Unreachable { url: redact(url), cause })
+    Database::connect(options).await.map_err(|cause| {
+        let shown = redact(url);
+        // A URL that can't be parsed is quoted in the cause.
+        let cause = cause.to_string().replace(url, &shown);
+        ConnectError::Unreachable { url: shown, cause }
+    })
 }
 
 fn common(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
@@ -154,11 +159,12 @@ fn make_folder_of(path: &str) -> Result<(), ConnectError> {
 
 /// The URL without its password.
 fn redact(url: &str) -> String {
+    let before = |text: &str, ends: &[char]| text.split(ends).next().unwrap_or_default().to_owned();
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, rest)), Some((_, host))) if rest.contains('@') => {
-            let user = rest.split([':', '@']).next().unwrap_or_default();
-            format!("{scheme}://{user}:…@{host}")
+            // Parameters may name a password, too.
+            format!("{scheme}://{}:…@{}", before(rest, &[':', '@', '/', '?']), before(host, &['?', '&']))
         }
-        _ => url.to_owned(),
+        _ => before(url, &['?']),
     }
 }

@@ -21,7 +21,7 @@ use serde_json::Value as Json;
 
 use super::{OrgScope, fail};
 use crate::{
-    clock::{Clock, Instant},
+    clock::{Clock, Instant, in_calendar},
     entity::Tenant,
     error::{Code, Refusal, Result},
 };
@@ -112,7 +112,8 @@ impl PageStart {
             None => (None, clock.now()),
             Some(text) => {
                 let cursor = decode(text).filter(|cursor| cursor.0 == fingerprint).ok_or_else(invalid_cursor)?;
-                let now = DateTime::from_timestamp_millis(cursor.1).ok_or_else(invalid_cursor)?;
+                let now = DateTime::from_timestamp_millis(cursor.1).filter(|now| in_calendar(*now));
+                let now = now.ok_or_else(invalid_cursor)?;
                 (Some(cursor.2), now)
             }
         };
@@ -444,8 +445,10 @@ fn from_json<C: ColumnTrait>(column: C, json: &Json) -> Option<Value> {
         ColumnType::Uuid => Value::Uuid(Some(Uuid::parse_str(json.as_str()?).ok()?)),
         ColumnType::TimestampWithTimeZone if absent => Value::ChronoDateTimeUtc(None),
         ColumnType::TimestampWithTimeZone => {
-            Value::ChronoDateTimeUtc(Some(DateTime::from_timestamp_millis(json.as_i64()?)?))
+            let instant = DateTime::from_timestamp_millis(json.as_i64()?)?;
+            Value::ChronoDateTimeUtc(Some(Some(instant).filter(|instant| in_calendar(*instant))?))
         }
-        _ => Value::String(Some(json.as_str()?.to_owned())),
+        // PostgreSQL holds no text with a NUL.
+        _ => Value::String(Some(json.as_str().filter(|text| !text.contains('\0'))?.to_owned())),
     })
 }

@@ -17,7 +17,7 @@ use crate::{
         policy::Permissions,
     },
     entity::{Global, Keyed, Tenant, enums::Role, event, invitation, ledger_head, membership, organization},
-    error::{Error, Problem, Result},
+    error::{Error, Problem, ProblemCode, Result},
     id::{Id, OrganizationId, UserId},
     ledger::{EventType, LedgerCursor, NewEvent, PendingEvents},
 };
@@ -43,13 +43,25 @@ where
 {
     for _ in 0..2 {
         match attempt().await {
-            Err(error) if matches!(error.as_ref(), Error::Retry(_)) => {
+            Err(error) if gave_way(error.as_ref()) => {
                 tracing::debug!(error = %error.as_ref().describe(), "a write gave way; trying again");
             }
             done => return done,
         }
     }
     attempt().await
+}
+
+/// Also a unique key that the checks before it did not see: the next try finds out what took it, and whether that is a
+/// repeat of the very same create.
+fn gave_way(error: &Error) -> bool {
+    match error {
+        Error::Retry(_) => true,
+        Error::Invalid(problems) => {
+            matches!(&problems[..], [problem] if problem.code == ProblemCode::Taken && problem.path.is_empty())
+        }
+        _ => false,
+    }
 }
 
 impl AsRef<Error> for Error {

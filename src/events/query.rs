@@ -32,12 +32,13 @@ pub fn visible(scope: &OrgScope) -> Condition {
 }
 
 fn plan(
+    list: &str,
     scope: &OrgScope,
     filter: Option<&EventFilter>,
     args: &PageArgs,
     wants_total: bool,
 ) -> Result<PagePlan<event::Entity>> {
-    let start = PageStart::read(args, format!("events {filter:?}"), scope.clock())?;
+    let start = PageStart::read(args, format!("{list} {filter:?}"), scope.clock())?;
     let mut condition = visible(scope);
     if let Some(filter) = filter {
         condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);
@@ -48,13 +49,13 @@ fn plan(
 /// The organization's ledger, oldest first.
 pub async fn events(ctx: &Context<'_>, filter: Option<&EventFilter>, args: &PageArgs) -> Result<Connection<Event>> {
     let scope = ctx.scope()?;
-    let page = plan(scope, filter, args, wants_total(ctx))?.fetch(scope).await?;
+    let page = plan("events", scope, filter, args, wants_total(ctx))?.fetch(scope).await?;
     Ok(Connection::new(page, Event))
 }
 
 /// The ledger entries of one item.
 pub async fn of_item(ctx: &Context<'_>, item_id: ItemId, args: &PageArgs) -> Result<Connection<Event>> {
-    let plan = plan(ctx.scope()?, None, args, wants_total(ctx))?;
+    let plan = plan("events of an item", ctx.scope()?, None, args, wants_total(ctx))?;
     let key = ChildPage::new(item_id.uuid(), ParentKey::column::<event::Entity>(event::Column::ItemId), plan);
     let page = ctx.loaders()?.event_pages.load_one(key).await?;
     Ok(Connection::new(page.unwrap_or_default(), Event))

@@ -132,6 +132,18 @@ impl StringFilter {
     }
 }
 
+impl StringFilter {
+    /// What it asks for, and what it rules out: of several columns, one must have the first, none the second. An empty
+    /// filter is in the first half, so that it is still refused.
+    pub fn halves(&self) -> (Option<Self>, Option<Self>) {
+        let wanted = Self { neq: None, not_in: None, ..self.clone() };
+        let unwanted = Self { eq: None, r#in: None, contains: None, starts_with: None, ..self.clone() };
+        let asks = self.eq.is_some() || self.r#in.is_some() || self.contains.is_some() || self.starts_with.is_some();
+        let rules_out = self.neq.is_some() || self.not_in.is_some();
+        ((asks || !rules_out).then_some(wanted), rules_out.then_some(unwanted))
+    }
+}
+
 /// [`fold`] of a part of a text, whose outer spaces count.
 fn fold_part(text: &str) -> String {
     if text.trim() == text { fold(text) } else { text.to_lowercase() }

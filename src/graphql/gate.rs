@@ -136,6 +136,7 @@ impl Gate {
         for (_, other) in document.operations.iter() {
             if !std::ptr::eq(&other.node, operation) {
                 walk.operation = &other.node;
+                walk.count_directives(other.node.directives.len())?;
                 walk.measure(&other.node.selection_set.node)?;
             }
         }
@@ -268,7 +269,8 @@ impl<'a> Walk<'a> {
             OperationType::Subscription => self.registry.subscription_type.as_deref(),
         };
         let root_type = root.and_then(|name| self.registry.types.get(name));
-        self.directives += operation.directives.len();
+        self.count_directives(operation.directives.len())?;
+        self.check_required_variables()?;
         let mut roots = Vec::new();
         self.root_fields(&operation.selection_set.node, &mut roots, 0)?;
         if roots.len() > self.limits.root_fields {
@@ -280,9 +282,6 @@ impl<'a> Walk<'a> {
             return Err(Refusal::bad_request("At most one sign-in or registration a document.").into());
         }
         let priced = self.selection(&operation.selection_set.node, root_type, 1)?;
-        if self.directives > self.limits.document_directives {
-            return Err(too_complex("directives", self.directives, self.limits.document_directives));
-        }
         if priced.total > self.limits.cost {
             let path = priced.dearest.1.join(".");
             let message = format!(
@@ -302,10 +301,22 @@ impl<'a> Walk<'a> {
         Ok(Passed { operation: operation.ty, name, cost: priced.total, needs_caller })
     }
 
+    /// Refuses an operation that lacks a variable it requires: the library would run the fields that don't use it.
+    fn check_required_variables(&self) -> Result<()> {
+        for definition in &self.operation.variable_definitions {
+            let (name, required) = (&definition.node.name.node, !definition.node.var_type.node.nullable);
+            if required && self.variable(name).is_none_or(|value| *value == Value::Null) {
+                let message = format!("The variable `${name}` is required and not set.");
+                return Err(Refusal::bad_request(message).details(json!({ "variable": name.as_str() })).into());
+            }
+        }
+        Ok(())
+    }
+
     /// Names of the fields at the root, fragments expanded.
     fn root_fields(&mut self, set: &'a SelectionSet, into: &mut Vec<&'a str>, depth: usize) -> Result<()> {
-        self.visit()?;
         for selection in &set.items {
+            self.visit()?;
             match &selection.node {
                 Selection::Field(field) => into.push(field.node.name.node.as_str()),
                 Selection::InlineFragment(inline) => {
@@ -326,6 +337,18 @@ impl<'a> Walk<'a> {
         self.visits += 1;
         if self.visits > MAX_VISITS {
             return Err(too_complex("fields, fragments expanded", self.visits, MAX_VISITS));
+        }
+        Ok(())
+    }
+
+    /// Counts the directives of one place.
+    fn count_directives(&mut self, here: usize) -> Result<()> {
+        if here > self.limits.directives {
+            return Err(too_complex("directives in one place", here, self.limits.directives));
+        }
+        self.directives += here;
+        if self.directives > self.limits.document_directives {
+            return Err(too_complex("directives", self.directives, self.limits.document_directives));
         }
         Ok(())
     }
@@ -353,7 +376,7 @@ impl<'a> Walk<'a> {
             self.visit()?;
             match &selection.node {
                 Selection::Field(field) => {
-                    self.directives += field.node.directives.len();
+                    self.count_directives(field.node.directives.len())?;
                     self.aliases += usize::from(field.node.alias.is_some());
                     if self.aliases > self.limits.aliases {
                         return Err(too_complex("aliases", self.aliases, self.limits.aliases));
@@ -368,13 +391,13 @@ impl<'a> Walk<'a> {
                     priced.add(field.node.response_key().node.as_str(), cost, below);
                 }
                 Selection::InlineFragment(inline) => {
-                    self.directives += inline.node.directives.len();
+                    self.count_directives(inline.node.directives.len())?;
                     let condition = inline.node.type_condition.as_ref().map(|on| on.node.on.node.as_str());
                     let ty = condition.map_or(ty, |name| self.registry.types.get(name));
                     self.selection_into(&inline.node.selection_set.node, ty, depth, priced)?;
                 }
                 Selection::FragmentSpread(spread) => {
-                    self.directives += spread.node.directives.len();
+                    self.count_directives(spread.node.directives.len())?;
                     let name = spread.node.fragment_name.node.as_str();
                     let Some(fragment) = self.document.fragments.get(name) else { continue };
                     if self.fragments.contains(&name) {

@@ -7,12 +7,12 @@ use async_graphql::{BatchRequest, ParseRequestError, Request, Response};
 use async_graphql_axum::GraphQLBatchRequest;
 use axum::{
     body::{Body, Bytes},
-    extract::{FromRequest, Path, Request as HttpRequest, State},
+    extract::{FromRequest, Path, Query, Request as HttpRequest, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response as HttpResponse},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     api::{Answer, Api, Envelope},
@@ -60,25 +60,40 @@ impl Media {
         if accepted.trim().is_empty() {
             return Some(Self::Json);
         }
-        let mut best: Option<(f32, Self)> = None;
-        for range in accepted.split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let media = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-                "application/graphql-response+json" => Self::GraphqlResponse,
-                "application/json" | "application/*" | "*/*" => Self::Json,
-                _ => continue,
-            };
-            let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0_f32);
-            if quality > 0.0 && best.is_none_or(|(found, _)| quality > found) {
-                best = Some((quality, media));
+        // Quality and place of the most specific range that covers a media type, as RFC 9110 has it.
+        let liking = |media: &str| {
+            let ranges = accepted.split(',').enumerate().filter_map(|(place, range)| {
+                let mut parts = range.split(';').map(str::trim);
+                let specific = match parts.next()?.to_ascii_lowercase().as_str() {
+                    "*/*" => 0,
+                    "application/*" => 1,
+                    name if name == media => 2,
+                    _ => return None,
+                };
+                let quality = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('=')?.parse().ok());
+                Some((specific, quality.unwrap_or(1.0_f32), place))
+            });
+            ranges.max_by_key(|(specific, ..)| *specific).filter(|(_, quality, _)| *quality > 0.0)
+        };
+        match (liking("application/json"), liking("application/graphql-response+json")) {
+            (Some((_, json, json_place)), Some((_, telling, place)))
+                if telling > json || telling == json && place < json_place =>
+            {
+                Some(Self::GraphqlResponse)
             }
+            (None, Some(_)) => Some(Self::GraphqlResponse),
+            (Some(_), _) => Some(Self::Json),
+            (None, None) => None,
         }
-        best.map(|(_, media)| media)
     }
 }
 
 /// `/graphql` and `/o/{organization}/graphql`.
-pub async fn graphql(State(api): State<Api>, path: Option<Path<String>>, request: HttpRequest) -> HttpResponse {
+pub async fn graphql(
+    State(api): State<Api>,
+    path: Result<Option<Path<String>>, PathRejection>,
+    request: HttpRequest,
+) -> HttpResponse {
     let origin = request.extensions().get::<Origin>().cloned().unwrap_or_else(|| Origin::command("unknown"));
     let Some(media) = Media::negotiate(request.headers()) else {
         let refusal = Refusal::bad_request(
@@ -97,6 +112,10 @@ pub async fn graphql(State(api): State<Api>, path: Option<Path<String>>, request
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
         return response;
     }
+    let Ok(path) = path else {
+        let refusal = Refusal::bad_request("The path is not UTF-8.");
+        return refuse(StatusCode::BAD_REQUEST, media, refusal.into(), &origin);
+    };
     let envelope = match envelope(request.headers(), path.map(|Path(name)| name), &origin, method == Method::GET) {
         Ok(envelope) => envelope,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, media, error, &origin),
@@ -182,11 +201,33 @@ async fn read(api: &Api, request: HttpRequest) -> Result<BatchRequest, (StatusCo
         }
         Bytes::new()
     };
+    let is_array = body.trim_ascii_start().starts_with(b"[");
+    // The library looks for `operation_name` there.
+    let named = Query::<OperationName>::try_from_uri(&parts.uri).ok().and_then(|Query(named)| named.operation_name);
+    let from_uri = parts.method == Method::GET;
     let request = HttpRequest::from_parts(parts, Body::from(body));
-    match GraphQLBatchRequest::<Unreadable>::from_request(request, &()).await {
-        Ok(request) => Ok(request.into_inner()),
+    match GraphQLBatchRequest::<Unreadable>::from_request(request, &()).await.map(GraphQLBatchRequest::into_inner) {
+        // The library takes the fields of an object in order, too.
+        Ok(BatchRequest::Single(_)) if is_array => Err(bad_request("The body is no GraphQL request: it is an array.")),
+        Ok(BatchRequest::Single(mut request)) => {
+            if request.query.trim().is_empty() && !request.extensions.contains_key("persistedQuery") {
+                return Err(bad_request("The request has no `query`."));
+            }
+            if from_uri {
+                request.operation_name = named;
+            }
+            Ok(BatchRequest::Single(request))
+        }
+        Ok(batch) => Ok(batch),
         Err(Unreadable(message)) => Err(bad_request(message)),
     }
+}
+
+/// The part of a GET's query string that the library misreads.
+#[derive(Deserialize)]
+struct OperationName {
+    #[serde(rename = "operationName")]
+    operation_name: Option<String>,
 }
 
 fn bad_request(message: impl Into<std::borrow::Cow<'static, str>>) -> (StatusCode, Error) {
@@ -289,9 +330,6 @@ fn write(media: Media, answer: &Answer) -> HttpResponse {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         written.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
-    if status == StatusCode::UNAUTHORIZED {
-        written.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
     written
 }
 
@@ -333,6 +371,9 @@ fn respond(status: StatusCode, media: Media, body: &impl Serialize, logged: Logg
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     response.extensions_mut().insert(Arc::new(logged));
     response
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use chrono::{DateTime as ChronoDateTime, Duration, Months, SecondsFormat, SubsecRound, Utc};
 
-use crate::clock::Instant;
+use crate::clock::{Instant, in_calendar};
 
 /// RFC 3339 instant, UTC, millisecond precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,8 +31,7 @@ pub fn format_instant(instant: Instant) -> String {
 
 fn parse_instant(text: &str) -> Option<Instant> {
     let instant = ChronoDateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc).trunc_subsecs(3);
-    // Beyond this PostgreSQL and RFC 3339 part ways.
-    (instant.timestamp() >= -62_135_596_800).then_some(instant)
+    in_calendar(instant).then_some(instant)
 }
 
 #[Scalar]
@@ -71,7 +70,7 @@ impl DateTimeOrDuration {
                 let distance = Months::new(months.unsigned_abs());
                 let moved =
                     if months < 0 { now.checked_sub_months(distance) } else { now.checked_add_months(distance) };
-                moved?.checked_add_signed(span)
+                moved?.checked_add_signed(span).filter(|instant| in_calendar(*instant))
             }
         }
     }
@@ -82,7 +81,12 @@ fn parse_duration(text: &str) -> Option<DateTimeOrDuration> {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
-    let parts = match iso8601::duration(text).ok()? {
+    // `iso8601::duration` would overlook what follows one.
+    let (rest, duration) = iso8601::parsers::parse_duration(text.as_bytes()).ok()?;
+    if !rest.is_empty() {
+        return None;
+    }
+    let parts = match duration {
         iso8601::Duration::Weeks(weeks) => (0, Duration::try_weeks(i64::from(weeks))?),
         iso8601::Duration::YMDHMS { year, month, day, hour, minute, second, millisecond } => (
             i32::try_from(u64::from(year) * 12 + u64::from(month)).ok()?,

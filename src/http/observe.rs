@@ -29,7 +29,7 @@ const REQUEST_ID: &str = "x-request-id";
 
 pub async fn observe(State(config): State<Arc<Config>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
     let origin = Origin {
         request_id: request_id(request.headers()),
         ip: peer.map(|peer| client_ip(peer, request.headers(), &config.server.trusted_proxies)),

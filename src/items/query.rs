@@ -41,12 +41,12 @@ pub struct ItemList {
 }
 
 impl ItemList {
-    fn plan(&self, scope: &OrgScope, wants_total: bool) -> Result<PagePlan<item::Entity>> {
+    fn plan(&self, list: &str, scope: &OrgScope, wants_total: bool) -> Result<PagePlan<item::Entity>> {
         let Self { filter, scope: items, order_by, args } = self;
         if order_by.len() > MAX_KEYS {
             return Err(bad(format!("At most {MAX_KEYS} fields to order by.")));
         }
-        let start = PageStart::read(args, format!("items {filter:?} {items:?} {order_by:?}"), scope.clock())?;
+        let start = PageStart::read(args, format!("{list} {filter:?} {items:?} {order_by:?}"), scope.clock())?;
         let mut condition = shelf(*items);
         if let Some(filter) = filter {
             condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);
@@ -59,7 +59,7 @@ impl ItemList {
 /// Items of the organization.
 pub async fn items(ctx: &Context<'_>, list: &ItemList) -> Result<Connection<Item>> {
     let scope = ctx.scope()?;
-    let page = list.plan(scope, wants_total(ctx))?.fetch(scope).await?;
+    let page = list.plan("items", scope, wants_total(ctx))?.fetch(scope).await?;
     with_nested(ctx, page).await
 }
 
@@ -70,7 +70,7 @@ pub async fn children(
     parent: Uuid,
     list: &ItemList,
 ) -> Result<Connection<Item>> {
-    let plan = list.plan(ctx.scope()?, wants_total(ctx))?;
+    let plan = list.plan(&format!("items of {column:?}"), ctx.scope()?, wants_total(ctx))?;
     let page = ctx
         .loaders()?
         .item_pages

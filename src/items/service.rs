@@ -44,7 +44,7 @@ pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
     let mut states = Vec::new();
     let mut wanted = Wanted::default();
     plan(scope, input, input.parent_id, level, &["input".to_owned()], &mut states, &mut wanted)?;
-    wanted.check(&tx).await?;
+    wanted.check(&tx, input.id).await?;
 
     // The counts of the parent that is already there; the new ones carry theirs.
     let mut counts = Counts::default();
@@ -76,11 +76,15 @@ struct Wanted {
 
 impl Wanted {
     /// Problems for whatever is not there, each at its path: at most one statement a kind.
-    async fn check(self, tx: &WriteTx) -> Result<()> {
+    /// `root`, absent a moment ago and there now, was created meanwhile: the next try answers as to a repeat.
+    async fn check(self, tx: &WriteTx, root: Option<ItemId>) -> Result<()> {
         let mut problems = Vec::new();
         if !self.ids.is_empty() {
             let ids = tx.find::<item::Entity>().filter(item::Column::Id.is_in(self.ids.keys().copied()));
             for id in ids.column(item::Column::Id).await? {
+                if Some(id) == root {
+                    return Err(Error::Retry(format!("{id} was created meanwhile")));
+                }
                 let path = self.ids.get(&id).cloned().unwrap_or_default();
                 problems.push(Problem { path, ..Problem::new(ProblemCode::Taken, &[], "The id is in use.") });
             }
@@ -200,11 +204,30 @@ async fn repeated(tx: WriteTx, present: item::Model, input: &ItemCreateInput) ->
         && row.team_id == input.team_id
         && row.parent_id == input.parent_id
         && state.assignees == input.assignees()
-        && state.tags == input.tags();
+        && state.tags == input.tags()
+        && has_subtasks(&tx, row.id, input.subtasks.as_deref().unwrap_or_default()).await?;
     if !same {
         return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
     }
     Ok(tx.commit(state.row).await?)
+}
+
+/// Whether an item has all these subtasks; others may have come since.
+async fn has_subtasks(tx: &WriteTx, root: ItemId, subtasks: &[ItemCreateInput]) -> Result<bool> {
+    let mut open = vec![(root, subtasks)];
+    while let Some((parent, subtasks)) = open.pop() {
+        if subtasks.is_empty() {
+            continue;
+        }
+        let mut children = tx.find::<item::Entity>().filter(item::Column::ParentId.eq(parent)).all().await?;
+        for subtask in subtasks {
+            let same =
+                |row: &item::Model| row.title == subtask.title.trim() && subtask.id.is_none_or(|id| id == row.id);
+            let Some(place) = children.iter().position(same) else { return Ok(false) };
+            open.push((children.swap_remove(place).id, subtask.subtasks.as_deref().unwrap_or_default()));
+        }
+    }
+    Ok(true)
 }
 
 /// Checks that an item may hang under `parent`, and locks the way up; says how many ancestors it then has.
@@ -282,7 +305,7 @@ pub async fn update(scope: &OrgScope, input: &ItemUpdateInput) -> Written {
     if let Some(team) = after.row.team_id.filter(|_| after.row.team_id != before.row.team_id) {
         wanted.teams.insert(team, at("teamId"));
     }
-    wanted.check(&tx).await?;
+    wanted.check(&tx, None).await?;
     if after.row.parent_id != before.row.parent_id && after.row.parent_id.is_some() {
         let path = ["input", "patch", "parentId"];
         let level = check_parent(&tx, after.row.parent_id, Some(input.id), &path).await?;
@@ -430,9 +453,17 @@ pub async fn purge(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
     scope.require(Permission::ItemPurge)?;
     let root = open_anywhere(&tx, input.id, input.if_version).await?.row;
     let mut rows = subtree(&tx, root.id, |_| true).await?.rows;
+    // In the trash it still counts for a parent that went there with it.
+    let mut leaving = root.clone();
+    if let Some(parent) = root.parent_id.filter(|_| root.deleted_at.is_some()) {
+        let parent: item::Model = tx.locked::<item::Entity>(parent, &["input", "id"]).await?;
+        if parent.deletion_id == root.deletion_id {
+            leaving.deleted_at = None;
+        }
+    }
     rows.insert(0, root);
     let mut counts = Counts::default();
-    counts.leave(&rows[0]);
+    counts.leave(&leaving);
     counts.apply(&tx).await?;
     let states = ItemState::load(&tx, rows).await?;
     // Children first: they refer to their parents.

@@ -59,7 +59,6 @@ impl PendingEvents {
         actor: ActorRef,
         origin: &Origin,
     ) -> Result<BTreeMap<OrganizationId, i64>> {
-        let now = clock.now();
         let mut sequences = BTreeMap::new();
         for (organization_id, batch) in self.by_organization {
             let wanted = i64::try_from(batch.events.len()).map_err(Error::internal)?;
@@ -71,6 +70,8 @@ impl PendingEvents {
                 None if wanted == 0 => continue,
                 None => raise(tx, organization_id, 0, wanted).await?.sequence - wanted + 1,
             };
+            // Read with the head locked, so that time follows the order of sequences.
+            let now = clock.now();
             let rows: Vec<_> = (first..)
                 .zip(batch.events)
                 .map(|(sequence, event)| row(organization_id, sequence, event, clock, now, actor, origin))

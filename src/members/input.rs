@@ -151,10 +151,16 @@ impl UserFilter {
             condition = condition.add(id.condition::<kind::User>(f, column)?);
         }
         if let Some(name) = name {
-            let folded = name.condition(f, user::Column::Username, user::Column::UsernameKey)?;
-            // Full names have no folded column; they compare as written.
-            let full = name.condition(f, user::Column::FullName, user::Column::FullName)?;
-            let named = Condition::any().add(folded).add(full);
+            let (wanted, unwanted) = name.halves();
+            let mut named = everything();
+            for (half, mut either) in [(wanted, Condition::any()), (unwanted, Condition::all())] {
+                let Some(half) = half else { continue };
+                either = either.add(half.condition(f, user::Column::Username, user::Column::UsernameKey)?);
+                // Full names have no folded column; they compare as written.
+                let written = StringFilter { ignore_case: false, ..half };
+                either = either.add(written.condition(f, user::Column::FullName, user::Column::FullName)?);
+                named = named.add(either);
+            }
             condition = condition.add(present(column, column.in_subquery(select_people(f.scope, named))));
         }
         if let Some(email) = email {

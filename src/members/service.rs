@@ -80,7 +80,12 @@ pub async fn invite(
     }
     let teams: BTreeSet<TeamId> = input.team_ids.iter().flatten().copied().collect();
     check_teams(&tx, &teams, &["input", "teamIds"]).await?;
-    tx.delete_where::<invitation::Entity>(invitation::Column::EmailKey.eq(email_key.as_str())).await?;
+    let earlier = invitation::Column::EmailKey.eq(email_key.as_str());
+    if let Some(earlier) = tx.find::<invitation::Entity>().filter(earlier.clone()).one().await? {
+        let message = "They are invited to a role above your own.";
+        reaches(scope, earlier.role, &["input", "email"], message)?;
+    }
+    tx.delete_where::<invitation::Entity>(earlier).await?;
     let token = new_token()?;
     let now = scope.clock().now();
     let row = tx

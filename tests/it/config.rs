@@ -1,0 +1,376 @@
+//! Settings: where they come from, and what is said of one that can't be used.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+
+use tempfile::TempDir;
+use todo_platform::{
+    config::{Config, Mode},
+    entity::enums::PlanTier,
+};
+
+const KEY: &str = "a secret of thirty-two bytes or more";
+
+/// A settings file.
+struct Settings {
+    folder: TempDir,
+    file: PathBuf,
+}
+
+impl Settings {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("settings.toml");
+        fs::write(&file, text).expect("a settings file");
+        Self { folder, file }
+    }
+
+    /// The settings of this file and this environment, or what is said against them.
+    fn with(&self, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_parts(Some(&self.file), environment.collect::<Vec<_>>()).map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn good(&self, environment: &[(&str, &str)]) -> Config {
+        self.with(environment).unwrap_or_else(|error| panic!("{environment:?}: {error}"))
+    }
+
+    /// Refused, with all of these words.
+    #[track_caller]
+    fn bad(&self, environment: &[(&str, &str)], words: &[&str]) -> String {
+        let error = match self.with(environment) {
+            Ok(config) => panic!("{environment:?} was taken: {config:?}"),
+            Err(error) => error,
+        };
+        for word in words {
+            assert!(error.contains(word), "{environment:?}: {word:?} is not in {error:?}");
+        }
+        error
+    }
+}
+
+fn good(environment: &[(&str, &str)]) -> Config {
+    Settings::new("").good(environment)
+}
+
+#[track_caller]
+fn bad(environment: &[(&str, &str)], words: &[&str]) -> String {
+    Settings::new("").bad(environment, words)
+}
+
+const MINUTES: fn(u64) -> Duration = |minutes| Duration::from_secs(60 * minutes);
+
+#[test]
+fn without_any_setting_it_is_embedded_and_local() {
+    let config = good(&[]);
+    assert_eq!(config.mode, Mode::Embedded);
+    assert_eq!((config.server.host.to_string(), config.server.port), ("127.0.0.1".to_owned(), 8000));
+    assert_eq!(config.data_dir, PathBuf::from("data"));
+    assert_eq!(config.database.url, "sqlite://data/todo.sqlite");
+    assert_eq!(config.secret_key, None);
+    assert_eq!(config.log_level, "info");
+    assert!(config.server.playground);
+    assert!(config.server.cors_origins.is_empty() && config.server.trusted_proxies.is_empty());
+    assert_eq!(config.server.batch_limit, 1);
+    assert_eq!(config.server.drain, Duration::from_secs(20));
+    assert_eq!(config.auth.access_ttl, MINUTES(15));
+    assert_eq!(config.auth.session_idle, MINUTES(30 * 24 * 60));
+    assert_eq!(config.auth.session_absolute, MINUTES(90 * 24 * 60));
+    assert_eq!(config.auth.refresh_overlap, Duration::from_secs(10));
+    assert_eq!((config.auth.sign_ins_per_address, config.auth.sign_ins_per_account), (50, 5));
+    let limits = &config.limits;
+    assert_eq!((limits.depth, limits.aliases, limits.root_fields, limits.tokens), (15, 30, 20, 5_000));
+    assert_eq!((limits.directives, limits.document_directives, limits.cost), (10, 50, 1_000));
+    assert_eq!(
+        (limits.body_bytes, limits.body_timeout, limits.timeout),
+        (1 << 20, Duration::from_secs(30), Duration::from_secs(10))
+    );
+    assert_eq!(config.plans.default, PlanTier::Enterprise);
+}
+
+#[test]
+fn the_file_has_the_same_keys_in_sections() {
+    let file = Settings::new(
+        r#"
+        host = "0.0.0.0"
+        port = 9000
+        secret_key = "a secret of thirty-two bytes or more"
+        cors_origins = ["https://a.example", "http://localhost:3000"]
+        mode = "production"
+        [server]
+        playground = true
+        trusted_proxies = ["10.0.0.0/8"]
+        batch_limit = 5
+        [auth]
+        access_ttl = "5m"
+        sign_ins_per_address = 0
+        [limits]
+        cost = 2000
+        [database]
+        max_connections = 7
+        [plans]
+        default = "FREE"
+        "#,
+    );
+    let config = file.good(&[]);
+    assert_eq!((config.server.host.to_string(), config.server.port), ("0.0.0.0".to_owned(), 9000));
+    assert_eq!((config.mode, config.server.playground), (Mode::Production, true));
+    assert_eq!(config.server.cors_origins, ["https://a.example", "http://localhost:3000"]);
+    assert_eq!(config.server.trusted_proxies.len(), 1);
+    assert_eq!((config.server.batch_limit, config.limits.cost, config.database.max_connections), (5, 2_000, 7));
+    assert_eq!((config.auth.access_ttl, config.auth.sign_ins_per_address), (MINUTES(5), 0));
+    assert_eq!(config.plans.default, PlanTier::Free);
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let file = Settings::new(
+        "port = 9000\ncors_origins = [\"https://a.example\"]\n[auth]\naccess_ttl = \"5m\"\nrefresh_overlap = \"7s\"\n[limits]\ncost = 7\n",
+    );
+    let environment = [
+        ("PORT", "9001"),
+        ("TODO_AUTH_ACCESS_TTL", "90s"),
+        ("TODO_LIMITS_COST", "8"),
+        ("CORS_ORIGINS", "https://b.example"),
+        ("HOME", "/root"),
+        ("PATH", "/bin"),
+    ];
+    let config = file.good(&environment);
+    assert_eq!(config.server.port, 9001);
+    assert_eq!(config.auth.access_ttl, Duration::from_secs(90));
+    assert_eq!(config.auth.refresh_overlap, Duration::from_secs(7), "the rest of the section stays");
+    assert_eq!(config.limits.cost, 8);
+    assert_eq!(config.server.cors_origins, ["https://b.example"]);
+}
+
+#[test]
+fn an_unknown_name_is_named() {
+    for name in [
+        "TODO_NONSENSE",
+        "TODO_SERVER_NONSENSE",
+        "TODO_AUTH_ACCESS_TLL",
+        "TODO_NO_SUCH_SECTION",
+        "TODO_DATABASE_URL",
+        "TODO_",
+    ] {
+        bad(&[(name, "1")], &[name]);
+    }
+    // Others' variables are none of ours.
+    good(&[("TODOLIST", "1"), ("NONSENSE", "1"), ("SERVER_PLAYGROUND", "off")]);
+}
+
+#[test]
+fn an_unknown_key_of_the_file_is_named_with_the_file() {
+    for (text, key) in
+        [("nonsense = 1", "nonsense"), ("[server]\nnonsense = 1", "server.nonsense"), ("[nonsense]\na = 1", "nonsense")]
+    {
+        Settings::new(text).bad(&[], &[key, "settings.toml"]);
+    }
+    Settings::new("port = \"many\"").bad(&[], &["port", "many", "settings.toml"]);
+    Settings::new("[auth]\naccess_ttl = \"soon\"").bad(&[], &["auth.access_ttl", "settings.toml"]);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_named() {
+    for text in ["port = ", "[server", "port == 1", "\u{0}", "just words"] {
+        Settings::new(text).bad(&[], &["settings.toml"]);
+    }
+    let missing =
+        Settings { file: PathBuf::from("/nowhere/settings.toml"), folder: tempfile::tempdir().expect("a folder") };
+    missing.bad(&[], &["--config", "/nowhere/settings.toml"]);
+    let settings = Settings::new("");
+    let folder = Settings { file: settings.folder.path().to_owned(), folder: tempfile::tempdir().expect("a folder") };
+    folder.bad(&[], &["--config"]);
+    fs::write(&settings.file, b"host = \"\xff\"").expect("a file that is no text");
+    settings.bad(&[], &["settings.toml"]);
+}
+
+#[test]
+fn a_value_that_can_not_be_used_is_named() {
+    let cases: &[(&str, &[&str])] = &[
+        ("PORT", &["abc", "65536", "-1", "80.5", "80 80"]),
+        ("HOST", &["not a host", "example.com", "1.2.3"]),
+        ("TODO_MODE", &["prod", "PRODUCTION"]),
+        ("TODO_AUTH_ACCESS_TTL", &["15", "soon", "16m", "15m 1s", "0s", "-5m"]),
+        ("TODO_AUTH_SESSION_IDLE", &["forever", "91d"]),
+        ("TODO_AUTH_SIGN_INS_PER_ADDRESS", &["many", "-1", "1.5"]),
+        ("TODO_SERVER_TRUSTED_PROXIES", &["10.0.0.0/33", "10.0.0", "10.0.0.0/8,nonsense", "proxy.example"]),
+        ("TODO_SERVER_PLAYGROUND", &["maybe", "yes!"]),
+        ("TODO_SERVER_BATCH_LIMIT", &["0", "-1", "lots"]),
+        ("TODO_SERVER_DRAIN", &["20"]),
+        ("TODO_LIMITS_COST", &["-1", "cheap"]),
+        ("TODO_DATABASE_MAX_CONNECTIONS", &["0", "-1", "x"]),
+        ("TODO_PLANS_DEFAULT", &["GOLD"]),
+        (
+            "CORS_ORIGINS",
+            &[
+                "*",
+                "null",
+                "https://a.example/",
+                "https://a.example/path",
+                "a.example",
+                "ftp://a.example",
+                "https://",
+                "https://a.example,*",
+            ],
+        ),
+        ("DATABASE_URL", &["mysql://localhost/db", "todo.sqlite", "postgres:/x", "sqlite:x"]),
+        ("REDIS_URL", &["http://localhost", "localhost:6379"]),
+        ("PUBLIC_URL", &["todo.example.com", "ftp://todo.example.com"]),
+        ("SECRET_KEY", &["short", "thirty-one bytes are not enough"]),
+        ("LOG_LEVEL", &["a=b=c", "todo_platform=loud"]),
+    ];
+    for (name, values) in cases {
+        for value in *values {
+            let mut environment = vec![(*name, *value)];
+            if *name != "SECRET_KEY" {
+                environment.push(("SECRET_KEY", KEY));
+            }
+            bad(&environment, &[name]);
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_never_part_of_a_complaint() {
+    let error = bad(&[("SECRET_KEY", "hunter2")], &["SECRET_KEY", "32"]);
+    assert!(!error.contains("hunter2"), "{error}");
+    let error = bad(&[("DATABASE_URL", "mysql://me:hunter2@localhost/db")], &["DATABASE_URL"]);
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn production_makes_nothing_up() {
+    let postgres = ("DATABASE_URL", "postgres://localhost/todo");
+    bad(&[postgres], &["SECRET_KEY", "production"]);
+    bad(&[("DATABASE_URL", "postgresql://localhost/todo")], &["SECRET_KEY", "production"]);
+    bad(&[("TODO_MODE", "production")], &["SECRET_KEY", "production"]);
+    bad(&[("TODO_MODE", "production"), ("SECRET_KEY", "")], &["SECRET_KEY", "production"]);
+    let config = good(&[postgres, ("SECRET_KEY", KEY)]);
+    assert_eq!((config.mode, config.server.playground), (Mode::Production, false));
+    let config = good(&[postgres, ("SECRET_KEY", KEY), ("TODO_SERVER_PLAYGROUND", "on")]);
+    assert!(config.server.playground, "unless told");
+    let config = good(&[postgres, ("TODO_MODE", "embedded")]);
+    assert_eq!((config.mode, config.server.playground), (Mode::Embedded, true));
+}
+
+#[test]
+fn text_that_looks_like_a_number_stays_text() {
+    let digits = "12345678901234567890123456789012";
+    assert_eq!(good(&[("SECRET_KEY", digits)]).secret_key.as_deref(), Some(digits));
+    let zeros = "00000000000000000000000000000000.10";
+    assert_eq!(good(&[("SECRET_KEY", zeros)]).secret_key.as_deref(), Some(zeros));
+    let brackets = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]";
+    assert_eq!(good(&[("SECRET_KEY", brackets)]).secret_key.as_deref(), Some(brackets));
+    assert_eq!(good(&[("DATA_DIR", "007")]).data_dir, PathBuf::from("007"));
+    assert_eq!(good(&[("DATA_DIR", "true")]).data_dir, PathBuf::from("true"));
+    let quoted = "\"a secret of thirty-two bytes or more\"";
+    assert_eq!(good(&[("SECRET_KEY", quoted)]).secret_key.as_deref(), Some(quoted), "quotes belong to it");
+}
+
+#[test]
+fn an_empty_value_means_not_set() {
+    let file = Settings::new("port = 9000\n[server]\nplayground = false\n");
+    let empty = [
+        "PORT",
+        "HOST",
+        "DATA_DIR",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "SECRET_KEY",
+        "CORS_ORIGINS",
+        "PUBLIC_URL",
+        "LOG_LEVEL",
+        "TODO_MODE",
+        "TODO_SERVER_PLAYGROUND",
+        "TODO_AUTH_ACCESS_TTL",
+        "TODO_SERVER_TRUSTED_PROXIES",
+    ];
+    let config = file.good(&empty.map(|name| (name, "")));
+    assert_eq!((config.server.port, config.server.playground), (9000, false), "the file's value stays");
+    assert_eq!((config.mode, config.secret_key), (Mode::Embedded, None));
+    assert_eq!(config.auth.access_ttl, MINUTES(15));
+}
+
+#[test]
+fn lists_are_written_with_commas() {
+    let config = good(&[
+        ("CORS_ORIGINS", " https://a.example , http://localhost:3000,"),
+        ("TODO_SERVER_TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8"),
+    ]);
+    assert_eq!(config.server.cors_origins, ["https://a.example", "http://localhost:3000"]);
+    let proxies: Vec<String> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "fd00::/8"]);
+    assert_eq!(good(&[("CORS_ORIGINS", "https://a.example")]).server.cors_origins, ["https://a.example"]);
+}
+
+#[test]
+fn values_may_be_written_in_their_usual_ways() {
+    for (value, expected) in [("on", true), ("true", true), ("1", true), ("off", false), ("false", false), ("0", false)]
+    {
+        assert_eq!(good(&[("TODO_SERVER_PLAYGROUND", value)]).server.playground, expected, "{value}");
+    }
+    for (value, expected) in [
+        ("15m", MINUTES(15)),
+        ("900s", MINUTES(15)),
+        ("1m 30s", Duration::from_secs(90)),
+        ("1s", Duration::from_secs(1)),
+    ] {
+        assert_eq!(good(&[("TODO_AUTH_ACCESS_TTL", value)]).auth.access_ttl, expected, "{value}");
+    }
+    assert_eq!(good(&[("HOST", "localhost")]).server.host.to_string(), "127.0.0.1");
+    assert_eq!(good(&[("HOST", "::")]).server.host.to_string(), "::");
+    assert_eq!(good(&[("PORT", "0")]).server.port, 0);
+    assert_eq!(
+        good(&[("PUBLIC_URL", "https://todo.example/")]).server.public_url.as_deref(),
+        Some("https://todo.example")
+    );
+    assert_eq!(good(&[("DATA_DIR", "/var/lib/todo")]).database.url, "sqlite:///var/lib/todo/todo.sqlite");
+}
+
+#[test]
+fn the_generated_secret_is_kept_for_its_owner_alone() {
+    let settings = Settings::new("");
+    let data = settings.folder.path().join("new").join("data");
+    let data_dir = data.display().to_string();
+    let config = settings.good(&[("DATA_DIR", &data_dir)]);
+    let sealed = config.secret().expect("a secret").seal("test", "id", b"plain").expect("it seals");
+    let file = data.join("secret_key");
+    assert_eq!(fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
+    let kept = fs::read_to_string(&file).expect("text");
+    assert!(kept.trim().len() >= 32);
+    let again = settings.good(&[("DATA_DIR", &data_dir)]).secret().expect("the same secret");
+    assert_eq!(again.open("test", "id", &sealed).expect("it opens"), b"plain");
+    assert_eq!(fs::read_to_string(&file).expect("text"), kept);
+    // A configured one is used instead.
+    let configured = settings.good(&[("DATA_DIR", &data_dir), ("SECRET_KEY", KEY)]).secret().expect("a secret");
+    assert!(configured.open("test", "id", &sealed).is_err());
+    // Another folder, another secret.
+    let other = settings.folder.path().join("other").display().to_string();
+    let other = settings.good(&[("DATA_DIR", &other)]).secret().expect("a secret");
+    assert!(other.open("test", "id", &sealed).is_err());
+}
+
+#[test]
+fn a_damaged_or_unreadable_secret_is_said_and_not_replaced() {
+    let settings = Settings::new("");
+    let data_dir = settings.folder.path().display().to_string();
+    let file = settings.folder.path().join("secret_key");
+    fs::write(&file, "short").expect("a damaged file");
+    let error = settings.good(&[("DATA_DIR", &data_dir)]).secret().expect_err("too short").to_string();
+    assert!(error.contains("DATA_DIR") && error.contains("secret_key") && error.contains("too short"), "{error}");
+    assert_eq!(fs::read_to_string(&file).expect("text"), "short");
+    let below_a_file = settings.file.join("data").display().to_string();
+    let error = settings.good(&[("DATA_DIR", &below_a_file)]).secret().expect_err("no folder").to_string();
+    assert!(error.contains("DATA_DIR") && error.contains(&below_a_file), "{error}");
+}
+
+#[test]
+fn the_secret_does_not_show_in_debug_output() {
+    let config = good(&[("SECRET_KEY", "hunter2hunter2hunter2hunter2hunter2")]);
+    assert!(!format!("{:?}", config.secret().expect("a secret")).contains("hunter2"));
+    let url = "postgres://me:hunter2@localhost/todo";
+    let config = good(&[("SECRET_KEY", "swordfish swordfish swordfish swordfish"), ("DATABASE_URL", url)]);
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("swordfish") && !shown.contains("hunter2"), "{shown}");
+}
