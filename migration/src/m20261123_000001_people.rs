@@ -20,6 +20,7 @@ impl MigrationTrait for Migration {
                     .col(text("username"))
                     .col(sort_key(manager, "username_key"))
                     .col(text_null("full_name"))
+                    .col(text_null("full_name_key"))
                     .col(text_null("avatar_url"))
                     .col(text("time_zone"))
                     .col(instant_null("email_verified_at"))
@@ -114,7 +115,8 @@ impl MigrationTrait for Migration {
                     .take(),
             )
             .await?;
-        manager.create_index(index("sign_in_failure", &["ip", "created_at"])).await?;
+        manager.create_index(index("sign_in_failure", &["ip"])).await?;
+        manager.create_index(index("sign_in_failure", &["created_at"])).await?;
 
         manager
             .create_table(

@@ -75,6 +75,7 @@ impl UserPatch {
             row.username = username.trim().to_owned();
         }
         full_name.map_value(|name| name.trim().to_owned()).update_to(&mut row.full_name);
+        row.full_name_key = row.full_name.as_deref().map(fold);
         avatar_url.map_value(|url| url.0).update_to(&mut row.avatar_url);
         if let MaybeUndefined::Value(zone) = time_zone {
             row.time_zone = zone;

@@ -35,7 +35,8 @@ pub struct Tokens {
 /// Starts a session. Throttled by account and address: a failed try is counted before the password is looked at, so
 /// that trying in parallel is no way around.
 pub async fn sign_in(state: &State, origin: &Origin, email: &str, password: &str) -> Result<Committed<Tokens>> {
-    let key = fold(email);
+    // PostgreSQL's texts can't hold NUL; no account has one.
+    let key = fold(email).replace('\0', "");
     let attempt = count_attempt(state, origin, &key).await?;
     let found = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(key)).await?.pop();
     let user_id = found.as_ref().map_or(UserId::from_uuid(Uuid::nil()), |user| user.id);
@@ -75,14 +76,14 @@ fn credential_row(user_id: UserId, password_hash: String, now: Instant) -> crede
 async fn count_attempt(state: &State, origin: &Origin, account_key: &str) -> Result<Option<Uuid>> {
     use sign_in_failure::{ActiveModel, Column, Entity};
     let limits = &state.config.auth;
-    if limits.sign_ins_per_address == 0 {
+    if limits.sign_ins_per_address == 0 || limits.sign_ins_per_account == 0 {
         return Ok(None);
     }
     let now = state.clock().now();
     let ip = origin.ip.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
     let id = state.clock().new_uuid();
     let tx = AccountTx::begin(&state.db, origin).await?;
-    tx.delete_where::<Entity>(Column::Ip.eq(ip.as_str()).and(Column::CreatedAt.lte(now - Duration::hours(1)))).await?;
+    tx.delete_where::<Entity>(Column::CreatedAt.lte(now - Duration::hours(1))).await?;
     tx.insert(ActiveModel {
         id: Set(id),
         account_key: Set(account_key.to_owned()),
@@ -94,13 +95,18 @@ async fn count_attempt(state: &State, origin: &Origin, account_key: &str) -> Res
     // Counted after the commit: of two tries at once, at least one sees both.
     let tries = state.db.find_global::<Entity>(Column::Ip.eq(ip)).await?;
     let recent = now - Duration::minutes(15);
-    let of_account = tries.iter().filter(|t| t.account_key == account_key && t.created_at > recent).count() as u64;
+    // A registration names no account: only the address counts.
+    let of_account = tries
+        .iter()
+        .filter(|t| !account_key.is_empty() && t.account_key == account_key && t.created_at > recent)
+        .count() as u64;
     if of_account > limits.sign_ins_per_account || tries.len() as u64 > limits.sign_ins_per_address {
         let tx = AccountTx::begin(&state.db, origin).await?;
         tx.delete_where::<Entity>(Column::Id.eq(id)).await?;
         tx.commit(ActorRef::SYSTEM, ()).await?;
+        let wait = if of_account > limits.sign_ins_per_account { 15 * 60 } else { 60 * 60 };
         return Err(Refusal::new(Code::RateLimited, "Too many failed sign-ins; try again later.")
-            .details(serde_json::json!({ "retryAfterSeconds": 900 }))
+            .details(serde_json::json!({ "retryAfterSeconds": wait }))
             .into());
     }
     Ok(Some(id))
@@ -249,6 +255,7 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
             email: Set(email.trim().to_owned()),
             username_key: Set(fold(&username)),
             username: Set(username.trim().to_owned()),
+            full_name_key: Set(full_name.as_deref().map(fold)),
             full_name: Set(full_name.map(|name| name.trim().to_owned())),
             avatar_url: Set(None),
             time_zone: Set(time_zone.unwrap_or_else(|| "UTC".to_owned())),

@@ -244,6 +244,8 @@ impl Filling<'_> {
         for index in 0..self.size.people {
             let address = email(slug, index);
             let username = format!("user{}.{slug}", index + 1);
+            let full_name =
+                format!("{} {}", sample::one(rng, sample::FIRST_NAMES), sample::one(rng, sample::LAST_NAMES));
             let person = tx
                 .insert(user::ActiveModel {
                     id: Set(db.clock().new_id()),
@@ -251,11 +253,8 @@ impl Filling<'_> {
                     email: Set(address),
                     username_key: Set(fold(&username)),
                     username: Set(username),
-                    full_name: Set(Some(format!(
-                        "{} {}",
-                        sample::one(rng, sample::FIRST_NAMES),
-                        sample::one(rng, sample::LAST_NAMES)
-                    ))),
+                    full_name_key: Set(Some(fold(&full_name))),
+                    full_name: Set(Some(full_name)),
                     avatar_url: Set(None),
                     time_zone: Set("UTC".to_owned()),
                     email_verified_at: Set(Some(now)),

@@ -12,7 +12,7 @@ use crate::{
     entity::comment,
     error::Result,
     graphql::{
-        connection::{Connection, wants_total},
+        connection::{Connection, wants},
         context::ContextExt,
         guard,
         loaders::ChildPage,
@@ -29,7 +29,7 @@ pub async fn children(
     guard::check_type::<Comment>(ctx)?;
     let start = PageStart::read(args, format!("comments {column:?}"), ctx.state().clock())?;
     let keys = vec![Key::asc(comment::Column::CreatedAt)];
-    let plan = start.plan(everything(), keys, comment::Column::Id, wants_total(ctx))?;
+    let plan = start.plan(everything(), keys, comment::Column::Id, wants(ctx))?;
     let page = ctx
         .loaders()?
         .comment_pages

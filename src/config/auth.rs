@@ -27,7 +27,7 @@ pub struct AuthConfig {
     /// Failed sign-ins an hour from one address; 0 turns the throttle off.
     #[serde(deserialize_with = "parse::number")]
     pub sign_ins_per_address: u64,
-    /// Failed sign-ins in 15 minutes for one account from one address.
+    /// Failed sign-ins in 15 minutes for one account from one address; 0 turns the throttle off.
     #[serde(deserialize_with = "parse::number")]
     pub sign_ins_per_account: u64,
     /// How long an invitation may be accepted.

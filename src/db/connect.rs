@@ -88,7 +88,7 @@ impl Db {
 
     /// Names of the schema steps that this database lacks.
     pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
-        let pending = Migrator::get_pending_migrations(&self.writer).await?;
+        let pending = Migrator::get_pending_migrations_read_only(&self.reader).await?;
         Ok(pending.iter().map(|step| step.name().to_owned()).collect())
     }
 

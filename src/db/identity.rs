@@ -27,7 +27,7 @@ pub enum OrganizationChoice {
 impl OrganizationChoice {
     /// A slug, or an id (`org_…`).
     pub fn parse(text: &str) -> Self {
-        text.parse().map_or_else(|_| Self::Slug(text.to_lowercase()), Self::Id)
+        text.parse().map_or_else(|_| Self::Slug(text.to_lowercase().replace('\0', "")), Self::Id)
     }
 }
 

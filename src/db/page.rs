@@ -126,7 +126,7 @@ impl PageStart {
         condition: Condition,
         mut keys: Vec<Key<E::Column>>,
         id: E::Column,
-        wants_total: bool,
+        wants: Wants,
     ) -> Result<PagePlan<E>> {
         let descending = keys.last().is_some_and(|key| key.descending);
         keys.push(Key { column: id, descending, nulls_first: false });
@@ -148,7 +148,7 @@ impl PageStart {
             position,
             fingerprint: self.fingerprint,
             now: self.now,
-            wants_total,
+            wants,
         })
     }
 }
@@ -167,7 +167,7 @@ pub struct PagePlan<E: Tenant> {
     position: Option<Vec<Value>>,
     fingerprint: u64,
     now: Instant,
-    wants_total: bool,
+    wants: Wants,
 }
 
 /// Where a child's parent is named: in a column of its own table, or of a table that links the two.
@@ -200,6 +200,13 @@ impl ParentKey {
     }
 }
 
+/// What of a page is asked for: the list itself doesn't run for its total alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wants {
+    pub rows: bool,
+    pub total: bool,
+}
+
 /// Rows with their cursors.
 #[derive(Clone, Debug)]
 pub struct Page<M> {
@@ -221,8 +228,7 @@ impl<E: Tenant> PagePlan<E> {
     /// Distinguishes plans that may share a statement from those that may not.
     pub fn group(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.fingerprint, self.limit, self.backward, self.wants_total, format!("{:?}", self.position))
-            .hash(&mut hasher);
+        (self.fingerprint, self.limit, self.backward, self.wants, format!("{:?}", self.position)).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -230,12 +236,15 @@ impl<E: Tenant> PagePlan<E> {
     pub async fn fetch(&self, scope: &OrgScope) -> Result<Page<E::Model>> {
         let (connection, _, select) = scope.find::<E>().filter(self.condition.clone()).into_parts();
         let counted = async {
-            if !self.wants_total {
+            if !self.wants.total {
                 return Ok(None);
             }
             select.clone().count(connection).await.map(Some).map_err(fail)
         };
         let total = counted.await?;
+        if !self.wants.rows {
+            return Ok(Page { total, ..Page::default() });
+        }
         let mut page = select.clone();
         if let Some(position) = &self.position {
             page = page.filter(self.after(position));
@@ -266,7 +275,7 @@ impl<E: Tenant> PagePlan<E> {
             select = select.join(JoinType::InnerJoin, link.clone());
         }
         let mut totals = HashMap::new();
-        if self.wants_total {
+        if self.wants.total {
             let counts: Vec<(Uuid, i64)> = select
                 .clone()
                 .select_only()
@@ -310,7 +319,7 @@ impl<E: Tenant> PagePlan<E> {
         Ok(parents
             .iter()
             .map(|id| {
-                let total = self.wants_total.then(|| totals.get(id).copied().unwrap_or(0));
+                let total = self.wants.total.then(|| totals.get(id).copied().unwrap_or(0));
                 (*id, self.page(children.remove(id).unwrap_or_default(), total))
             })
             .collect())

@@ -209,13 +209,14 @@ impl WriteTx {
         row.update(&self.tx).await.map_err(fail)
     }
 
-    /// The organization as it stands, locked until the transaction ends.
+    /// The organization as it stands, locked until the transaction ends; rows that refer to it may still be inserted, as
+    /// every event does.
     pub async fn lock_organization(&self) -> Result<organization::Model> {
-        use sea_orm::QuerySelect;
+        use sea_orm::{QuerySelect, sea_query::LockType};
         #[allow(clippy::disallowed_methods, reason = "this scope's own organization")]
         organization::Entity::find()
             .filter(organization::Column::Id.eq(self.organization_id()))
-            .lock_exclusive()
+            .lock(LockType::NoKeyUpdate)
             .one(&self.tx)
             .await
             .map_err(fail)?

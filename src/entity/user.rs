@@ -13,6 +13,7 @@ pub struct Model {
     pub username: String,
     pub username_key: String,
     pub full_name: Option<String>,
+    pub full_name_key: Option<String>,
     pub avatar_url: Option<String>,
     pub time_zone: String,
     pub email_verified_at: Option<Instant>,

@@ -29,23 +29,23 @@ impl EventFilter {
         let uuids = |ids: &[AnyId]| ids.iter().map(|id| id.uuid()).collect::<Vec<Uuid>>();
         let mut all = everything();
         if let Some(types) = types {
-            f.spend()?;
+            f.spend_list(types)?;
             all = all.add(Column::Type.is_in(types.iter().copied()));
         }
         if let Some(ids) = subject_ids {
-            f.spend()?;
+            f.spend_list(ids)?;
             all = all.add(Column::SubjectId.is_in(uuids(ids)));
         }
         if let Some(ids) = item_ids {
-            f.spend()?;
+            f.spend_list(ids)?;
             all = all.add(Column::ItemId.is_in(ids.iter().copied()));
         }
         if let Some(ids) = team_ids {
-            f.spend()?;
+            f.spend_list(ids)?;
             all = all.add(Column::TeamId.is_in(ids.iter().copied()));
         }
         if let Some(ids) = actor_ids {
-            f.spend()?;
+            f.spend_list(ids)?;
             all = all.add(Column::ActorId.is_in(uuids(ids)));
         }
         if *exclude_viewer == Some(true) {

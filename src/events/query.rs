@@ -9,12 +9,12 @@ use crate::{
     db::{
         OrgScope,
         filter::everything,
-        page::{PageArgs, PagePlan, PageStart, ParentKey},
+        page::{PageArgs, PagePlan, PageStart, ParentKey, Wants},
     },
     entity::event,
     error::Result,
     graphql::{
-        connection::{Connection, wants_total},
+        connection::{Connection, wants},
         context::ContextExt,
         filter::Filtering,
         loaders::ChildPage,
@@ -36,26 +36,26 @@ fn plan(
     scope: &OrgScope,
     filter: Option<&EventFilter>,
     args: &PageArgs,
-    wants_total: bool,
+    wants: Wants,
 ) -> Result<PagePlan<event::Entity>> {
     let start = PageStart::read(args, format!("{list} {filter:?}"), scope.clock())?;
     let mut condition = visible(scope);
     if let Some(filter) = filter {
         condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);
     }
-    start.plan(condition, Vec::new(), event::Column::Sequence, wants_total)
+    start.plan(condition, Vec::new(), event::Column::Sequence, wants)
 }
 
 /// The organization's ledger, oldest first.
 pub async fn events(ctx: &Context<'_>, filter: Option<&EventFilter>, args: &PageArgs) -> Result<Connection<Event>> {
     let scope = ctx.scope()?;
-    let page = plan("events", scope, filter, args, wants_total(ctx))?.fetch(scope).await?;
+    let page = plan("events", scope, filter, args, wants(ctx))?.fetch(scope).await?;
     Ok(Connection::new(page, Event))
 }
 
 /// The ledger entries of one item.
 pub async fn of_item(ctx: &Context<'_>, item_id: ItemId, args: &PageArgs) -> Result<Connection<Event>> {
-    let plan = plan("events of an item", ctx.scope()?, None, args, wants_total(ctx))?;
+    let plan = plan("events of an item", ctx.scope()?, None, args, wants(ctx))?;
     let key = ChildPage::new(item_id.uuid(), ParentKey::column::<event::Entity>(event::Column::ItemId), plan);
     let page = ctx.loaders()?.event_pages.load_one(key).await?;
     Ok(Connection::new(page.unwrap_or_default(), Event))

@@ -6,7 +6,7 @@ use async_graphql::{Context, Object, OutputType, SimpleObject, TypeName};
 
 use super::scalars::Cursor;
 use crate::{
-    db::page::{Page, PageArgs},
+    db::page::{Page, PageArgs, Wants},
     error::{Error, Result},
 };
 
@@ -107,7 +107,8 @@ pub fn page_args(first: Option<i32>, after: Option<Cursor>, last: Option<i32>, b
     PageArgs { first, after: after.map(|cursor| cursor.0), last, before: before.map(|cursor| cursor.0) }
 }
 
-/// Whether the connection being resolved is asked for its `totalCount`.
-pub fn wants_total(ctx: &Context<'_>) -> bool {
-    ctx.look_ahead().field("totalCount").exists()
+/// What the connection being resolved is asked for.
+pub fn wants(ctx: &Context<'_>) -> Wants {
+    let asked = |field: &str| ctx.look_ahead().field(field).exists();
+    Wants { total: asked("totalCount"), rows: ["nodes", "edges", "pageInfo"].into_iter().any(asked) }
 }

@@ -17,6 +17,8 @@ use crate::{
 
 /// Nested filters below each other.
 const MAX_DEPTH: u32 = 5;
+/// Values of one list in a filter.
+const MAX_VALUES: usize = 500;
 /// Comparisons of one filter.
 const MAX_CONDITIONS: u32 = 50;
 
@@ -26,11 +28,12 @@ pub struct Filtering<'s> {
     /// Relative times are relative to this.
     pub now: Instant,
     conditions: u32,
+    nested: u32,
 }
 
 impl<'s> Filtering<'s> {
     pub fn new(scope: &'s OrgScope, now: Instant) -> Self {
-        Self { scope, now, conditions: 0 }
+        Self { scope, now, conditions: 0, nested: 0 }
     }
 
     /// Counts one comparison.
@@ -42,13 +45,31 @@ impl<'s> Filtering<'s> {
         Ok(())
     }
 
+    /// Counts one comparison with a list of values.
+    pub fn spend_list<T>(&mut self, values: &[T]) -> Result<()> {
+        self.spend()?;
+        check_list(values)
+    }
+
     /// `depth` of the nested filter about to be resolved; the outermost is 1.
-    pub fn descend(&self, depth: u32) -> Result<()> {
+    pub fn descend(&mut self, depth: u32) -> Result<()> {
+        self.nested += 1;
+        if self.nested > MAX_CONDITIONS {
+            return Err(bad(format!("A filter has at most {MAX_CONDITIONS} filters within it.")));
+        }
         if depth > MAX_DEPTH {
             return Err(bad(format!("A filter is at most {MAX_DEPTH} deep.")));
         }
         Ok(())
     }
+}
+
+/// Both databases limit the values of a statement.
+fn check_list<T>(values: &[T]) -> Result<()> {
+    if values.len() > MAX_VALUES {
+        return Err(bad(format!("A list in a filter has at most {MAX_VALUES} values.")));
+    }
+    Ok(())
 }
 
 pub fn bad(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
@@ -81,6 +102,9 @@ impl IdFilter {
     pub fn condition<K: Kind>(&self, f: &mut Filtering<'_>, column: impl ColumnTrait) -> Result<Condition> {
         f.spend()?;
         let typed = |id: &AnyId| id.typed::<K>().map_err(|error| bad(format!("In a filter: {error}.")));
+        for list in [&self.r#in, &self.not_in].into_iter().flatten() {
+            check_list(list)?;
+        }
         let many = |ids: &Vec<AnyId>| ids.iter().map(typed).collect::<Result<Vec<Id<K>>>>();
         all(
             "IdFilter",
@@ -115,6 +139,14 @@ impl StringFilter {
     /// The comparison with a text column, or with its folded form where case doesn't matter.
     pub fn condition<C: ColumnTrait>(&self, f: &mut Filtering<'_>, exact: C, folded: C) -> Result<Condition> {
         f.spend()?;
+        let lists = [&self.r#in, &self.not_in].into_iter().flatten();
+        let texts = [&self.eq, &self.neq, &self.contains, &self.starts_with].into_iter().flatten();
+        for list in lists.clone() {
+            check_list(list)?;
+        }
+        if texts.chain(lists.flatten()).any(|text| text.contains('\0')) {
+            return Err(bad("A text in a filter can't hold the NUL character."));
+        }
         let column = if self.ignore_case { folded } else { exact };
         let form = |text: &String| if self.ignore_case { fold_part(text) } else { text.clone() };
         let many = |texts: &Vec<String>| texts.iter().map(form).collect::<Vec<_>>();

@@ -441,6 +441,8 @@ impl<'a> Walk<'a> {
             (true, "edges") => below.total,
             (true, _) => 0,
             (false, _) if !ty.is_some_and(MetaType::is_composite) => below.total,
+            // As many as are named.
+            (false, "nodes") => object.saturating_mul(self.named(field)),
             (false, _) if meta.is_some_and(|meta| meta.ty.starts_with('[')) => {
                 object.saturating_mul(2).saturating_add(1)
             }
@@ -493,6 +495,18 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How many objects the argument `ids` names; as many as it may where that can't be seen.
+    fn named(&self, field: &Field) -> u64 {
+        let ids = field.get_argument("ids").and_then(|ids| match &ids.node {
+            AstValue::List(ids) => Some(ids.len()),
+            other => match self.resolve(other)? {
+                Value::List(ids) => Some(ids.len()),
+                _ => None,
+            },
+        });
+        ids.and_then(|count| u64::try_from(count).ok()).unwrap_or(MAX_PAGE)
     }
 
     /// How many nodes a page may have.

@@ -15,12 +15,12 @@ use super::{
 use crate::{
     db::{
         OrgScope,
-        page::{Key, Page, PageArgs, PagePlan, PageStart, ParentKey},
+        page::{Key, Page, PageArgs, PagePlan, PageStart, ParentKey, Wants},
     },
     entity::{item, team},
     error::Result,
     graphql::{
-        connection::{Connection, wants_total},
+        connection::{Connection, wants},
         context::ContextExt,
         filter::{Filtering, bad},
         loaders::ChildPage,
@@ -41,7 +41,7 @@ pub struct ItemList {
 }
 
 impl ItemList {
-    fn plan(&self, list: &str, scope: &OrgScope, wants_total: bool) -> Result<PagePlan<item::Entity>> {
+    fn plan(&self, list: &str, scope: &OrgScope, wants: Wants) -> Result<PagePlan<item::Entity>> {
         let Self { filter, scope: items, order_by, args } = self;
         if order_by.len() > MAX_KEYS {
             return Err(bad(format!("At most {MAX_KEYS} fields to order by.")));
@@ -52,14 +52,14 @@ impl ItemList {
             condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);
         }
         let keys: Vec<Key<item::Column>> = order_by.iter().map(|order| order.key()).collect();
-        start.plan(condition, keys, item::Column::Id, wants_total)
+        start.plan(condition, keys, item::Column::Id, wants)
     }
 }
 
 /// Items of the organization.
 pub async fn items(ctx: &Context<'_>, list: &ItemList) -> Result<Connection<Item>> {
     let scope = ctx.scope()?;
-    let page = list.plan("items", scope, wants_total(ctx))?.fetch(scope).await?;
+    let page = list.plan("items", scope, wants(ctx))?.fetch(scope).await?;
     with_nested(ctx, page).await
 }
 
@@ -70,7 +70,7 @@ pub async fn children(
     parent: Uuid,
     list: &ItemList,
 ) -> Result<Connection<Item>> {
-    let plan = list.plan(&format!("items of {column:?}"), ctx.scope()?, wants_total(ctx))?;
+    let plan = list.plan(&format!("items of {column:?}"), ctx.scope()?, wants(ctx))?;
     let page = ctx
         .loaders()?
         .item_pages

@@ -115,11 +115,11 @@ impl MembershipFilter {
             condition = condition.add(user.condition(f, membership::Column::UserId)?);
         }
         if let Some(roles) = roles {
-            f.spend()?;
+            f.spend_list(roles)?;
             condition = condition.add(membership::Column::Role.is_in(roles.iter().copied()));
         }
         if let Some(statuses) = statuses {
-            f.spend()?;
+            f.spend_list(statuses)?;
             condition = condition.add(membership::Column::Status.is_in(statuses.iter().copied()));
         }
         if let Some(team) = team_id {
@@ -156,9 +156,7 @@ impl UserFilter {
             for (half, mut either) in [(wanted, Condition::any()), (unwanted, Condition::all())] {
                 let Some(half) = half else { continue };
                 either = either.add(half.condition(f, user::Column::Username, user::Column::UsernameKey)?);
-                // Full names have no folded column; they compare as written.
-                let written = StringFilter { ignore_case: false, ..half };
-                either = either.add(written.condition(f, user::Column::FullName, user::Column::FullName)?);
+                either = either.add(half.condition(f, user::Column::FullName, user::Column::FullNameKey)?);
                 named = named.add(either);
             }
             condition = condition.add(present(column, column.in_subquery(select_people(f.scope, named))));
@@ -175,7 +173,7 @@ impl UserFilter {
             condition = condition.add(is_viewer(f.scope, column, *wanted));
         }
         if let Some(roles) = roles {
-            f.spend()?;
+            f.spend_list(roles)?;
             let of_roles = everything().add(membership::Column::Role.is_in(roles.iter().copied()));
             let people = select::<membership::Entity>(f.scope, membership::Column::UserId, of_roles);
             condition = condition.add(present(column, column.in_subquery(people)));

@@ -8,11 +8,11 @@ use crate::{
     db::{
         OrgScope,
         filter::everything,
-        page::{Key, Page, PageArgs, PagePlan, PageStart, ParentKey},
+        page::{Key, Page, PageArgs, PagePlan, PageStart, ParentKey, Wants},
     },
     entity::{invitation, membership, team_member},
     error::Result,
-    graphql::{connection::wants_total, context::ContextExt, filter::Filtering, loaders::ChildPage},
+    graphql::{connection::wants, context::ContextExt, filter::Filtering, loaders::ChildPage},
     id::TeamId,
 };
 
@@ -21,28 +21,28 @@ pub async fn members(
     scope: &OrgScope,
     filter: Option<&MembershipFilter>,
     args: &PageArgs,
-    wants_total: bool,
+    wants: Wants,
 ) -> Result<Page<membership::Model>> {
-    members_plan(scope, filter, args, wants_total)?.fetch(scope).await
+    members_plan(scope, filter, args, wants)?.fetch(scope).await
 }
 
 fn members_plan(
     scope: &OrgScope,
     filter: Option<&MembershipFilter>,
     args: &PageArgs,
-    wants_total: bool,
+    wants: Wants,
 ) -> Result<PagePlan<membership::Entity>> {
     let start = PageStart::read(args, format!("members {filter:?}"), scope.clock())?;
     let condition = match filter {
         Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
         None => everything(),
     };
-    start.plan(condition, vec![Key::asc(membership::Column::JoinedAt)], membership::Column::Id, wants_total)
+    start.plan(condition, vec![Key::asc(membership::Column::JoinedAt)], membership::Column::Id, wants)
 }
 
 /// Members of a team in the order they joined the organization.
 pub async fn of_team(ctx: &Context<'_>, team_id: TeamId, args: &PageArgs) -> Result<Page<membership::Model>> {
-    let plan = members_plan(ctx.scope()?, None, args, wants_total(ctx))?;
+    let plan = members_plan(ctx.scope()?, None, args, wants(ctx))?;
     let link = ParentKey::linked::<membership::Entity, team_member::Entity>(
         membership::Column::UserId,
         team_member::Column::UserId,
@@ -53,9 +53,9 @@ pub async fn of_team(ctx: &Context<'_>, team_id: TeamId, args: &PageArgs) -> Res
 }
 
 /// Open invitations, oldest first.
-pub async fn invitations(scope: &OrgScope, args: &PageArgs, wants_total: bool) -> Result<Page<invitation::Model>> {
+pub async fn invitations(scope: &OrgScope, args: &PageArgs, wants: Wants) -> Result<Page<invitation::Model>> {
     let start = PageStart::read(args, "invitations", scope.clock())?;
     let open = everything().add(invitation::Column::ExpiresAt.gt(scope.clock().now()));
     let keys = vec![Key::asc(invitation::Column::CreatedAt)];
-    start.plan::<invitation::Entity>(open, keys, invitation::Column::Id, wants_total)?.fetch(scope).await
+    start.plan::<invitation::Entity>(open, keys, invitation::Column::Id, wants)?.fetch(scope).await
 }

@@ -219,7 +219,7 @@ pub async fn redeem(
             role: Set(invitation.role),
             status: Set(MembershipStatus::Active),
             joined_at: Set(now),
-            last_active_at: Set(None),
+            last_active_at: Set(Some(now)),
             version: Set(1),
             ..Default::default()
         })

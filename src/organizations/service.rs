@@ -70,7 +70,7 @@ pub async fn create(
             role: Set(Role::Owner),
             status: Set(MembershipStatus::Active),
             joined_at: Set(now),
-            last_active_at: Set(None),
+            last_active_at: Set(Some(now)),
             version: Set(1),
             ..Default::default()
         })

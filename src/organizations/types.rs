@@ -5,7 +5,7 @@ use crate::{
     entity::{enums::Role, organization},
     error::Result,
     graphql::{
-        connection::{Connection, page_args, wants_total},
+        connection::{Connection, page_args, wants},
         context::ContextExt,
         guard,
         payload::payload,
@@ -60,13 +60,9 @@ impl Organization {
         before: Option<Cursor>,
     ) -> Result<Connection<Membership>> {
         guard::check_field::<Self>(ctx)?;
-        let page = members::query::members(
-            ctx.scope()?,
-            filter.as_ref(),
-            &page_args(first, after, last, before),
-            wants_total(ctx),
-        )
-        .await?;
+        let page =
+            members::query::members(ctx.scope()?, filter.as_ref(), &page_args(first, after, last, before), wants(ctx))
+                .await?;
         Ok(Connection::new(page, Membership))
     }
 
@@ -80,7 +76,7 @@ impl Organization {
         let page = async {
             guard::check_field::<Self>(ctx)?;
             let args = page_args(first, after, None, None);
-            let page = members::query::invitations(ctx.scope()?, &args, wants_total(ctx)).await?;
+            let page = members::query::invitations(ctx.scope()?, &args, wants(ctx)).await?;
             Ok(Connection::new(page, Invitation))
         };
         Some(page.await)
@@ -98,7 +94,7 @@ impl Organization {
     ) -> Result<Connection<Team>> {
         guard::check_type::<Team>(ctx)?;
         let args = page_args(first, after, last, before);
-        let page = teams::query::teams(ctx.scope()?, filter.as_ref(), &args, wants_total(ctx)).await?;
+        let page = teams::query::teams(ctx.scope()?, filter.as_ref(), &args, wants(ctx)).await?;
         Ok(Connection::new(page, Team))
     }
 
@@ -114,7 +110,7 @@ impl Organization {
     ) -> Result<Connection<Tag>> {
         guard::check_type::<Tag>(ctx)?;
         let args = page_args(first, after, last, before);
-        let page = tags::query::tags(ctx.scope()?, filter.as_ref(), &args, wants_total(ctx)).await?;
+        let page = tags::query::tags(ctx.scope()?, filter.as_ref(), &args, wants(ctx)).await?;
         Ok(Connection::new(page, Tag))
     }
 

@@ -5,7 +5,7 @@ use crate::{
     db::{
         OrgScope,
         filter::everything,
-        page::{Key, Page, PageArgs, PageStart},
+        page::{Key, Page, PageArgs, PageStart, Wants},
     },
     entity::tag,
     error::Result,
@@ -17,7 +17,7 @@ pub async fn tags(
     scope: &OrgScope,
     filter: Option<&TagFilter>,
     args: &PageArgs,
-    wants_total: bool,
+    wants: Wants,
 ) -> Result<Page<tag::Model>> {
     let start = PageStart::read(args, format!("tags {filter:?}"), scope.clock())?;
     let condition = match filter {
@@ -25,5 +25,5 @@ pub async fn tags(
         None => everything(),
     };
     let keys = vec![Key::asc(tag::Column::NameKey)];
-    start.plan::<tag::Entity>(condition, keys, tag::Column::Id, wants_total)?.fetch(scope).await
+    start.plan::<tag::Entity>(condition, keys, tag::Column::Id, wants)?.fetch(scope).await
 }

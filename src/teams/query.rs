@@ -5,7 +5,7 @@ use crate::{
     db::{
         OrgScope,
         filter::everything,
-        page::{Key, Page, PageArgs, PageStart},
+        page::{Key, Page, PageArgs, PageStart, Wants},
     },
     entity::team,
     error::Result,
@@ -17,7 +17,7 @@ pub async fn teams(
     scope: &OrgScope,
     filter: Option<&TeamFilter>,
     args: &PageArgs,
-    wants_total: bool,
+    wants: Wants,
 ) -> Result<Page<team::Model>> {
     let start = PageStart::read(args, format!("teams {filter:?}"), scope.clock())?;
     let condition = match filter {
@@ -25,5 +25,5 @@ pub async fn teams(
         None => everything(),
     };
     let keys = vec![Key::asc(team::Column::NameKey)];
-    start.plan::<team::Entity>(condition, keys, team::Column::Id, wants_total)?.fetch(scope).await
+    start.plan::<team::Entity>(condition, keys, team::Column::Id, wants)?.fetch(scope).await
 }

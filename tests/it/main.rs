@@ -7,8 +7,16 @@ mod support;
 
 mod accounts;
 mod architecture;
+mod config;
+mod gate;
+mod http;
+mod items;
+mod ledger;
+mod lists;
 mod observe;
+mod people;
 mod persisted;
 mod policy;
+mod process;
 mod statements;
 mod tenancy;
