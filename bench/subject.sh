@@ -16,8 +16,11 @@ dir=$(mkdir -p "${2:?a folder}" && cd "$2" && pwd)
 bin=${BIN:-target/release/todo-platform}
 
 postgres_bin() {
-    if command -v postgres >/dev/null; then dirname "$(command -v postgres)"; return; fi
-    ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1
+    for folder in $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -Vr) $(dirname "$(command -v pg_ctl || echo .)"); do
+        if [ -x "$folder/pg_isready" ]; then echo "$folder"; return; fi
+    done
+    echo "no PostgreSQL binaries found" >&2
+    return 1
 }
 # PostgreSQL refuses to run as root.
 as_postgres() {
@@ -51,7 +54,7 @@ start() {
         postgres_pid=$!
         disown
         until "$pg/pg_isready" -q -h 127.0.0.1 -p "$port"; do sleep 0.2; done
-        "$pg/createdb" -h 127.0.0.1 -p "$port" -U bench bench 2>/dev/null || createdb -h 127.0.0.1 -p "$port" -U bench bench
+        "$pg/createdb" -h 127.0.0.1 -p "$port" -U bench bench
         export DATABASE_URL=postgres://bench@127.0.0.1:$port/bench
     fi
     "$bin" migrate

@@ -26,7 +26,7 @@ impl AccountQuery {
     /// Who is calling, in which organization, with which permissions.
     #[graphql(directive = access::apply(Access::User))]
     async fn viewer(&self, ctx: &Context<'_>) -> Result<Viewer> {
-        Viewer::of(&ctx.request().caller).ok_or_else(|| Refusal::unauthenticated().into())
+        Viewer::of(ctx.request().caller()).ok_or_else(|| Refusal::unauthenticated().into())
     }
 }
 
@@ -78,7 +78,7 @@ impl AccountMutation {
     #[graphql(directive = access::apply(Access::User))]
     async fn user_update(&self, ctx: &Context<'_>, input: UserUpdateInput) -> Result<Option<UserPayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
-        let current = request.caller.scope.as_ref().map(|scope| scope.organization_id());
+        let current = request.caller().scope.as_ref().map(|scope| scope.organization_id());
         let attempt = || service::update(&request.state, &request.origin, person, current, &input);
         write(ctx, attempt, User::from).await
     }
@@ -94,5 +94,6 @@ async fn with_caller(ctx: &Context<'_>, signed: Committed<Tokens>) -> Result<Com
         .filter(|identified| identified.memberships.len() == 1)
         .and_then(|identified| identified.scope(&request.state.db, 0, request.origin.clone()));
     let caller = Caller { identified, scope, organization_refused: false };
+    request.adopt(caller.clone());
     Ok(Committed { value: Signed { tokens, caller }, cursor: signed.cursor })
 }

@@ -1,6 +1,9 @@
 //! What resolvers ask of the request: who is calling, in which organization, and the loaders of this request.
 
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_graphql::Context;
 
@@ -19,14 +22,54 @@ use crate::{
 #[derive(Debug)]
 pub struct RequestContext {
     pub state: State,
-    pub caller: Caller,
     pub origin: Origin,
+    /// Whom the request came from.
+    sender: Standing,
+    /// Who stands in for the sender below one mutation: see [`RequestContext::adopt`]. One place for each root field.
+    adopted: Box<[OnceLock<Standing>]>,
+    /// The root mutation that runs.
+    mutation: AtomicUsize,
+}
+
+/// A caller with the loaders that see with their eyes.
+#[derive(Debug)]
+struct Standing {
+    caller: Caller,
     loaders: OnceLock<Loaders>,
+}
+
+impl Standing {
+    fn new(caller: Caller) -> Self {
+        Self { caller, loaders: OnceLock::new() }
+    }
 }
 
 impl RequestContext {
     pub fn new(state: State, caller: Caller, origin: Origin) -> Self {
-        Self { state, caller, origin, loaders: OnceLock::new() }
+        let adopted = (0..=state.config.limits.root_fields).map(|_| OnceLock::new()).collect();
+        Self { state, origin, sender: Standing::new(caller), adopted, mutation: AtomicUsize::new(0) }
+    }
+
+    fn standing(&self) -> &Standing {
+        let adopted = self.adopted.get(self.mutation.load(Ordering::Relaxed));
+        adopted.and_then(OnceLock::get).unwrap_or(&self.sender)
+    }
+
+    pub fn caller(&self) -> &Caller {
+        &self.standing().caller
+    }
+
+    /// Lets the rest of this one mutation be seen by `caller`: the person who has just signed in, the organization just
+    /// founded or joined. Mutations run one after the other, so the next one is the sender's again.
+    pub fn adopt(&self, caller: Caller) {
+        if let Some(place) = self.adopted.get(self.mutation.load(Ordering::Relaxed)) {
+            let _ = place.set(Standing::new(caller));
+        }
+    }
+
+    /// The next root mutation begins.
+    pub(super) fn next_mutation(&self) {
+        self.mutation.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -40,7 +83,7 @@ pub trait ContextExt {
 
     /// The organization of the request; ORGANIZATION_REQUIRED without one, UNAUTHENTICATED without a caller.
     fn scope(&self) -> Result<&OrgScope> {
-        let caller = &self.request().caller;
+        let caller = self.request().caller();
         match &caller.scope {
             Some(scope) => Ok(scope),
             None if caller.identified.is_none() => Err(Refusal::unauthenticated().into()),
@@ -50,7 +93,7 @@ pub trait ContextExt {
 
     /// The person calling; UNAUTHENTICATED without one.
     fn person(&self) -> Result<&Person> {
-        match &self.request().caller.identified {
+        match &self.request().caller().identified {
             Some(identified) => Ok(&identified.person),
             None => Err(Refusal::unauthenticated().into()),
         }
@@ -59,7 +102,7 @@ pub trait ContextExt {
     /// The loaders of this request, made at their first use.
     fn loaders(&self) -> Result<&Loaders> {
         let scope = self.scope()?;
-        Ok(self.request().loaders.get_or_init(|| Loaders::new(scope)))
+        Ok(self.request().standing().loaders.get_or_init(|| Loaders::new(scope)))
     }
 }
 

@@ -17,6 +17,8 @@ use crate::{
 
 /// Nested filters below each other.
 const MAX_DEPTH: u32 = 5;
+/// Filters within a filter, itself included.
+const MAX_NESTED: u32 = 100;
 /// Values of one list in a filter.
 const MAX_VALUES: usize = 500;
 /// Comparisons of one filter.
@@ -54,8 +56,8 @@ impl<'s> Filtering<'s> {
     /// `depth` of the nested filter about to be resolved; the outermost is 1.
     pub fn descend(&mut self, depth: u32) -> Result<()> {
         self.nested += 1;
-        if self.nested > MAX_CONDITIONS {
-            return Err(bad(format!("A filter has at most {MAX_CONDITIONS} filters within it.")));
+        if self.nested > MAX_NESTED {
+            return Err(bad(format!("A filter has at most {MAX_NESTED} filters within it.")));
         }
         if depth > MAX_DEPTH {
             return Err(bad(format!("A filter is at most {MAX_DEPTH} deep.")));

@@ -506,7 +506,8 @@ impl<'a> Walk<'a> {
                 _ => None,
             },
         });
-        ids.and_then(|count| u64::try_from(count).ok()).unwrap_or(MAX_PAGE)
+        // More are refused by the field itself.
+        ids.and_then(|count| u64::try_from(count).ok()).unwrap_or(MAX_PAGE).min(MAX_PAGE)
     }
 
     /// How many nodes a page may have.

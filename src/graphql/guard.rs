@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use async_graphql::{
     Context, ContextSelectionSet, ObjectType, OutputType, Positioned, ServerResult, Value,
-    parser::types::Field,
+    parser::types::{Field, OperationType},
     registry::{MetaDirectiveInvocation, Registry},
     resolver_utils::{ContainerType, resolve_container},
 };
@@ -94,6 +94,9 @@ impl<T: ObjectType> ContainerType for Guarded<T> {
         let Some(field) = registry.types.get(&*T::type_name()).and_then(|root| root.field_by_name(name)) else {
             return Ok(None);
         };
+        if ctx.query_env.operation.node.ty == OperationType::Mutation {
+            ctx.request().next_mutation();
+        }
         let checked = match Rule::among(&field.directive_invocations) {
             Some(rule) => rule.check(ctx),
             None => Err(Error::internal(format!("the field {name} says neither @requires nor @access"))),

@@ -297,6 +297,14 @@ fn has_data(response: &Response) -> bool {
     response.data != async_graphql::Value::Null || response.errors.iter().any(|error| !error.path.is_empty())
 }
 
+/// When the caller may try again, where an error says so.
+fn retry_after(response: &Response) -> Option<u64> {
+    response.errors.iter().find_map(|error| match error.extensions.as_ref()?.get("retryAfterSeconds")? {
+        async_graphql::Value::Number(seconds) => seconds.as_u64(),
+        _ => None,
+    })
+}
+
 /// Whether no root field has an answer.
 fn answers_nothing(data: &async_graphql::Value) -> bool {
     match data {
@@ -327,6 +335,9 @@ fn write(media: Media, answer: &Answer) -> HttpResponse {
         StatusCode::BAD_REQUEST
     };
     let mut written = respond(status, media, &ResponseBody::from(response), logged);
+    if let Some(seconds) = retry_after(response) {
+        written.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         written.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
     }

@@ -10,11 +10,12 @@ use super::{
 };
 use crate::{
     auth::policy::{Access, Permission, access, requires},
-    error::Result,
+    error::{Error, Result},
     graphql::{
         context::ContextExt,
         payload::{DeletePayload, write},
     },
+    organizations::resolvers::adopt_organization,
 };
 
 #[derive(Default)]
@@ -61,7 +62,12 @@ impl MemberMutation {
         input: InvitationAcceptInput,
     ) -> Result<Option<MembershipPayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
-        write(ctx, || service::accept(&request.state, &request.origin, person, &input), Membership).await
+        let attempt = async || {
+            let joined = service::accept(&request.state, &request.origin, person, &input).await?;
+            adopt_organization(ctx, joined.value.organization_id).await?;
+            Ok::<_, Error>(joined)
+        };
+        write(ctx, attempt, Membership).await
     }
 
     /// Role or suspension. Nobody may grant above their own role, nor demote the last owner.

@@ -6,12 +6,17 @@ use super::{
     types::{Organization, OrganizationPayload},
 };
 use crate::{
-    auth::policy::{Access, Permission, access, requires},
-    error::Result,
+    auth::{
+        policy::{Access, Permission, access, requires},
+        session::Caller,
+    },
+    db::identity::OrganizationChoice,
+    error::{Error, Result},
     graphql::{
         context::ContextExt,
         payload::{DeletePayload, write},
     },
+    id::OrganizationId,
 };
 
 #[derive(Default)]
@@ -39,7 +44,12 @@ impl OrganizationMutation {
         input: OrganizationCreateInput,
     ) -> Result<Option<OrganizationPayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
-        write(ctx, || service::create(&request.state, &request.origin, person, &input), Organization).await
+        let attempt = async || {
+            let founded = service::create(&request.state, &request.origin, person, &input).await?;
+            adopt_organization(ctx, founded.value.id).await?;
+            Ok::<_, Error>(founded)
+        };
+        write(ctx, attempt, Organization).await
     }
 
     #[graphql(directive = requires::apply(Permission::OrganizationManage))]
@@ -62,4 +72,16 @@ impl OrganizationMutation {
         let scope = ctx.scope()?;
         write(ctx, || service::delete(scope, &input), |id| id.any()).await
     }
+}
+
+/// Lets the rest of the mutation be seen from an organization that the caller has just founded or joined.
+pub async fn adopt_organization(ctx: &Context<'_>, id: OrganizationId) -> Result<()> {
+    let (request, person) = (ctx.request(), ctx.person()?);
+    let db = &request.state.db;
+    let choice = OrganizationChoice::Id(id);
+    if let Some(identified) = db.identify(person.session_id, person.user.id, Some(&choice)).await? {
+        let scope = identified.scope(db, 0, request.origin.clone());
+        request.adopt(Caller { identified: Some(identified), scope, organization_refused: false });
+    }
+    Ok(())
 }

@@ -180,4 +180,33 @@ databases! {
         assert_eq!(stale["userErrors"][0]["code"], json!("CONFLICT"));
         assert_eq!(stale["user"]["version"], json!(2), "the present state comes along");
     }
+
+    /// What a mutation gives is seen by whoever it made the caller, in the organization it is about.
+    async fn a_payload_is_seen_from_where_it_leads(app: TestApp) {
+        let acme = app.company("acme").await;
+        let found = "mutation { organizationCreate(input: {name: \"Side\", slug: \"side\"}) { organization { slug \
+                     members(first: 9) { nodes { user { id } } } } userErrors { code } } \
+                     tagCreate(input: {name: \"after\"}) { tag { id } userErrors { code } } }";
+        let data = app.call(&acme, &acme.owner, found).data().await;
+        let members = &data["organizationCreate"]["organization"]["members"]["nodes"];
+        assert_eq!(*members, json!([{ "user": { "id": acme.owner.id } }]), "its own members, not those of acme");
+        // The next mutation is about the request's organization again.
+        let tags = app.call(&acme, &acme.owner, "{ organization { tags { nodes { name } } } }").data().await;
+        assert_eq!(tags["organization"]["tags"]["nodes"], json!([{ "name": "after" }]));
+
+        let sign_in = "mutation($email: String!, $password: String!) { sessionCreate(input: {email: $email, password: \
+                       $password}) { viewer { user { email membership { role } } organization { members { totalCount } } } \
+                       userErrors { code } } }";
+        let payload = app.gql(sign_in).vars(credentials(&acme.member)).done().await;
+        assert_eq!(payload["viewer"]["user"]["membership"]["role"], json!("MEMBER"));
+        assert_eq!(payload["viewer"]["organization"]["members"]["totalCount"], json!(4));
+
+        let guest = app.register("guest").await;
+        let invite = "mutation { invitationCreate(input: {email: \"guest@example.com\"}) { token userErrors { code } } }";
+        let token = app.call(&acme, &acme.owner, invite).done().await["token"].clone();
+        let accept = "mutation($token: String!) { invitationAccept(input: {token: $token}) { membership { \
+                      user { id } teams { id } } userErrors { code } } }";
+        let joined = app.gql(accept).vars(json!({ "token": token })).token(&guest.token).done().await;
+        assert_eq!(joined["membership"], json!({ "user": { "id": guest.id }, "teams": [] }));
+    }
 }

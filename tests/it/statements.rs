@@ -87,7 +87,7 @@ const COSTS: &[(&str, &str, usize)] = &[
     (
         "viewer",
         "query($first: Int) { viewer { user { id } role permissions memberships { organizationName } } organization { members(first: $first) { totalCount } } }",
-        4,
+        3,
     ),
 ];
 
