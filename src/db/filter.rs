@@ -5,13 +5,14 @@
 
 use sea_orm::{
     ColumnTrait, Condition, DatabaseBackend, QueryFilter, QuerySelect, QueryTrait,
-    sea_query::{Expr, ExprTrait, Func, IntoCondition, SelectStatement, SimpleExpr},
+    prelude::Uuid,
+    sea_query::{Expr, ExprTrait, Func, IntoCondition, SelectStatement, SimpleExpr, extension::postgres::PgFunc},
 };
 
-use super::OrgScope;
+use super::{Db, OrgScope};
 use crate::{
     entity::{Tenant, user},
-    id::UserId,
+    id::{Id, Kind, UserId},
 };
 
 /// Everything: `AND` of nothing.
@@ -27,6 +28,20 @@ pub fn nothing() -> Condition {
 /// A comparison that is false where the column is absent.
 pub fn present(column: impl ColumnTrait, comparison: impl IntoCondition) -> Condition {
     Condition::all().add(column.is_not_null()).add(comparison.into_condition())
+}
+
+/// Whether a column of ids is among `ids`. On PostgreSQL they go as one array: a list of parameters would get another
+/// statement for each length, and a generic plan that has been seen to read a whole organization.
+pub fn among<K: Kind>(db: &Db, column: impl ColumnTrait, ids: impl IntoIterator<Item = Id<K>>) -> SimpleExpr {
+    among_uuids(db, Expr::col(column.as_column_ref()), ids.into_iter().map(Id::uuid).collect())
+}
+
+/// [`among`], of bare ids and any expression.
+pub fn among_uuids(db: &Db, column: SimpleExpr, ids: Vec<Uuid>) -> SimpleExpr {
+    match db.backend() {
+        DatabaseBackend::Postgres => column.eq(PgFunc::any(Expr::val(ids))),
+        _ => column.is_in(ids),
+    }
 }
 
 /// One column of the organization's rows that match, for `IN (…)`.

@@ -268,7 +268,7 @@ impl<E: Tenant> PagePlan<E> {
     ) -> Result<HashMap<Uuid, Page<E::Model>>> {
         use sea_orm::ExprTrait as _;
         let parent_id = || Expr::col((parent.table.clone(), parent.column.clone()));
-        let of_parents = parent_id().is_in(parents.iter().copied());
+        let of_parents = super::filter::among_uuids(scope.db(), parent_id(), parents.to_vec());
         let (connection, _, mut select) =
             scope.find::<E>().filter(self.condition.clone()).filter(of_parents).into_parts();
         if let Some(link) = &parent.link {

@@ -11,12 +11,12 @@ use async_graphql::{
     dataloader::{DataLoader, Loader},
     runtime::{TokioSpawner, TokioTimer},
 };
-use sea_orm::ColumnTrait;
 use uuid::Uuid;
 
 use crate::{
     db::{
         OrgScope,
+        filter::among,
         page::{Page, PagePlan, ParentKey},
     },
     entity::{Keyed, Tenant, comment, event, invitation, item, membership, tag, team, user},
@@ -104,7 +104,7 @@ where
     type Error = LoadError;
 
     async fn load(&self, ids: &[Id<E::Kind>]) -> Result<HashMap<Id<E::Kind>, E::Model>, LoadError> {
-        let rows = self.scope.find::<E>().filter(E::ID.is_in(ids.iter().copied())).all().await?;
+        let rows = self.scope.find::<E>().filter(among(self.scope.db(), E::ID, ids.iter().copied())).all().await?;
         Ok(rows.into_iter().map(|row| (E::id(&row), row)).collect())
     }
 }
@@ -117,7 +117,8 @@ impl Loader<UserId> for Users {
     type Error = LoadError;
 
     async fn load(&self, ids: &[UserId]) -> Result<HashMap<UserId, Arc<user::Model>>, LoadError> {
-        let rows = self.0.db().find_global::<user::Entity>(user::Column::Id.is_in(ids.iter().copied())).await?;
+        let rows =
+            self.0.db().find_global::<user::Entity>(among(self.0.db(), user::Column::Id, ids.iter().copied())).await?;
         Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
     }
 }

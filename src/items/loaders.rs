@@ -3,11 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::dataloader::Loader;
-use sea_orm::ColumnTrait;
 
 use crate::{
     accounts::types::User,
-    db::OrgScope,
+    db::{OrgScope, filter::among},
     entity::{item_assignee, item_tag, tag},
     error::Result,
     graphql::loaders::LoadError,
@@ -21,7 +20,8 @@ pub async fn assignees(scope: &OrgScope, items: &[ItemId]) -> Result<HashMap<Ite
     if items.is_empty() {
         return Ok(HashMap::new());
     }
-    let of_items = scope.find::<item_assignee::Entity>().filter(Column::ItemId.is_in(items.iter().copied()));
+    let of_items =
+        scope.find::<item_assignee::Entity>().filter(among(scope.db(), Column::ItemId, items.iter().copied()));
     let mut found: HashMap<ItemId, Vec<User>> = HashMap::with_capacity(items.len());
     for (item, user) in of_items.linked_people(Column::ItemId, Column::UserId).await? {
         found.entry(ItemId::from_uuid(item)).or_default().push(User::from(Arc::new(user)));
@@ -38,7 +38,7 @@ pub async fn tags(scope: &OrgScope, items: &[ItemId]) -> Result<HashMap<ItemId, 
     if items.is_empty() {
         return Ok(HashMap::new());
     }
-    let of_items = scope.find::<item_tag::Entity>().filter(Column::ItemId.is_in(items.iter().copied()));
+    let of_items = scope.find::<item_tag::Entity>().filter(among(scope.db(), Column::ItemId, items.iter().copied()));
     let mut found: HashMap<ItemId, Vec<Tag>> = HashMap::with_capacity(items.len());
     for (item, tag) in of_items.linked::<tag::Entity>(Column::ItemId, Column::TagId).await? {
         found.entry(ItemId::from_uuid(item)).or_default().push(Tag(tag));

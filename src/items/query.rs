@@ -15,6 +15,7 @@ use super::{
 use crate::{
     db::{
         OrgScope,
+        filter::among,
         page::{Key, Page, PageArgs, PagePlan, PageStart, ParentKey, Wants},
     },
     entity::{item, team},
@@ -108,7 +109,7 @@ async fn teams_of(scope: &OrgScope, rows: &[item::Model]) -> Result<HashMap<Team
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let teams = scope.find::<team::Entity>().filter(team::Column::Id.is_in(ids)).all().await?;
+    let teams = scope.find::<team::Entity>().filter(among(scope.db(), team::Column::Id, ids)).all().await?;
     Ok(teams.into_iter().map(|row| (row.id, Team(row))).collect())
 }
 

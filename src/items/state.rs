@@ -11,7 +11,7 @@ use sea_orm::{
 
 use crate::{
     clock::Instant,
-    db::WriteTx,
+    db::{WriteTx, filter::among},
     entity::{enums::ItemStatus, item, item_assignee, item_tag},
     error::Result,
     graphql::scalars::format_instant,
@@ -34,11 +34,15 @@ impl ItemState {
         let mut tags: HashMap<ItemId, BTreeSet<TagId>> = HashMap::new();
         if !ids.is_empty() {
             use {item_assignee::Column as Assignee, item_tag::Column as Tag};
-            let of_items = tx.find::<item_assignee::Entity>().filter(Assignee::ItemId.is_in(ids.iter().copied()));
+            let of_items = tx.find::<item_assignee::Entity>().filter(among(
+                tx.scope().db(),
+                Assignee::ItemId,
+                ids.iter().copied(),
+            ));
             for (item, user) in of_items.columns(Assignee::ItemId, Assignee::UserId).await? {
                 assignees.entry(item).or_default().insert(user);
             }
-            let of_items = tx.find::<item_tag::Entity>().filter(Tag::ItemId.is_in(ids));
+            let of_items = tx.find::<item_tag::Entity>().filter(among(tx.scope().db(), Tag::ItemId, ids));
             for (item, tag) in of_items.columns(Tag::ItemId, Tag::TagId).await? {
                 tags.entry(item).or_default().insert(tag);
             }

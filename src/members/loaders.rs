@@ -1,9 +1,13 @@
 use std::collections::HashMap;
 
 use async_graphql::dataloader::Loader;
-use sea_orm::ColumnTrait;
 
-use crate::{db::OrgScope, entity::membership, graphql::loaders::LoadError, id::UserId};
+use crate::{
+    db::{OrgScope, filter::among},
+    entity::membership,
+    graphql::loaders::LoadError,
+    id::UserId,
+};
 
 /// The membership of a person in this organization.
 pub struct MembershipOfUser(pub OrgScope);
@@ -13,7 +17,7 @@ impl Loader<UserId> for MembershipOfUser {
     type Error = LoadError;
 
     async fn load(&self, ids: &[UserId]) -> Result<HashMap<UserId, membership::Model>, LoadError> {
-        let of_users = membership::Column::UserId.is_in(ids.iter().copied());
+        let of_users = among(self.0.db(), membership::Column::UserId, ids.iter().copied());
         let rows = self.0.find::<membership::Entity>().filter(of_users).all().await?;
         Ok(rows.into_iter().map(|row| (row.user_id, row)).collect())
     }

@@ -24,7 +24,7 @@ impl Loader<TagId> for ItemCounts {
         let counts = self
             .0
             .find::<item_tag::Entity>()
-            .filter(Column::TagId.is_in(ids.iter().copied()))
+            .filter(filter::among(self.0.db(), Column::TagId, ids.iter().copied()))
             .filter(Column::ItemId.in_subquery(kept))
             .count_by(Column::TagId)
             .await?;

@@ -1,10 +1,9 @@
 use std::collections::HashMap;
 
 use async_graphql::dataloader::Loader;
-use sea_orm::ColumnTrait;
 
 use crate::{
-    db::OrgScope,
+    db::{OrgScope, filter::among},
     entity::{invitation_team, team, team_member},
     error::Result,
     graphql::loaders::LoadError,
@@ -23,7 +22,7 @@ impl Loader<UserId> for TeamsOfMember {
         let links = self
             .0
             .find::<team_member::Entity>()
-            .filter(Column::UserId.is_in(ids.iter().copied()))
+            .filter(among(self.0.db(), Column::UserId, ids.iter().copied()))
             .columns(Column::UserId, Column::TeamId)
             .await?;
         Ok(by_owner(&self.0, links).await?)
@@ -42,7 +41,7 @@ impl Loader<InvitationId> for TeamsOfInvitation {
         let links = self
             .0
             .find::<invitation_team::Entity>()
-            .filter(Column::InvitationId.is_in(ids.iter().copied()))
+            .filter(among(self.0.db(), Column::InvitationId, ids.iter().copied()))
             .columns(Column::InvitationId, Column::TeamId)
             .await?;
         Ok(by_owner(&self.0, links).await?)
@@ -54,7 +53,7 @@ async fn by_owner<O: std::hash::Hash + Eq>(
     links: Vec<(O, TeamId)>,
 ) -> Result<HashMap<O, Vec<team::Model>>> {
     let wanted: std::collections::BTreeSet<TeamId> = links.iter().map(|(_, team)| *team).collect();
-    let teams = scope.find::<team::Entity>().filter(team::Column::Id.is_in(wanted)).all().await?;
+    let teams = scope.find::<team::Entity>().filter(among(scope.db(), team::Column::Id, wanted)).all().await?;
     let teams: HashMap<TeamId, team::Model> = teams.into_iter().map(|team| (team.id, team)).collect();
     let mut owned: HashMap<O, Vec<team::Model>> = HashMap::new();
     for (owner, team) in links {
