@@ -51,11 +51,11 @@ impl User {
         self.row.full_name.as_deref().unwrap_or(&self.row.username)
     }
 
-    async fn username(&self) -> &str {
+    fn username(&self) -> &str {
         &self.row.username
     }
 
-    async fn full_name(&self) -> Option<&str> {
+    fn full_name(&self) -> Option<&str> {
         self.row.full_name.as_deref()
     }
 
@@ -79,7 +79,7 @@ impl User {
         self.row.email_verified_at.filter(|_| self.is_viewer(ctx)).map(DateTime)
     }
 
-    async fn time_zone(&self) -> &str {
+    fn time_zone(&self) -> &str {
         &self.row.time_zone
     }
 
@@ -92,11 +92,11 @@ impl User {
         Ok(ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.map(Membership))
     }
 
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         self.row.created_at.into()
     }
 
-    async fn version(&self) -> i32 {
+    fn version(&self) -> i32 {
         self.row.version
     }
 }
@@ -160,26 +160,26 @@ impl Viewer {
 
 #[Object]
 impl Viewer {
-    async fn actor(&self) -> Actor {
+    fn actor(&self) -> Actor {
         Actor::User(User { row: self.user.clone(), own: true })
     }
 
     /// Null when the caller is an API key.
-    async fn user(&self) -> Option<User> {
+    fn user(&self) -> Option<User> {
         Some(User { row: self.user.clone(), own: true })
     }
 
     /// Null in a request without an organization.
-    async fn organization(&self) -> Option<Organization> {
+    fn organization(&self) -> Option<Organization> {
         self.caller.scope.as_ref().map(|scope| Organization(scope.organization().clone()))
     }
 
-    async fn role(&self) -> Option<Role> {
+    fn role(&self) -> Option<Role> {
         self.caller.scope.as_ref()?.role()
     }
 
     /// Effective here: the role's, cut down by the API key's scopes.
-    async fn permissions(&self) -> Vec<Permission> {
+    fn permissions(&self) -> Vec<Permission> {
         self.caller.scope.iter().flat_map(|scope| scope.permissions().iter()).collect()
     }
 

@@ -44,7 +44,7 @@ impl Comment {
         super::query::children(ctx, comment::Column::ParentId, self.0.id.uuid(), &args).await
     }
 
-    async fn body(&self) -> Markdown {
+    fn body(&self) -> Markdown {
         Markdown(self.0.body.clone())
     }
 
@@ -56,16 +56,16 @@ impl Comment {
         Ok(super::service::may_edit(ctx.scope()?, &self.0))
     }
 
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
     /// Null unless the body was changed.
-    async fn edited_at(&self) -> Option<DateTime> {
+    fn edited_at(&self) -> Option<DateTime> {
         self.0.edited_at.map(DateTime)
     }
 
-    async fn version(&self) -> i32 {
+    fn version(&self) -> i32 {
         self.0.version
     }
 }

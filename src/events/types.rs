@@ -30,11 +30,11 @@ impl Event {
     }
 
     /// Per organization, in commit order, without gaps.
-    async fn sequence(&self) -> BigInt {
+    fn sequence(&self) -> BigInt {
         BigInt(self.0.sequence)
     }
 
-    async fn cursor(&self) -> Cursor {
+    fn cursor(&self) -> Cursor {
         Cursor(LedgerCursor { organization_id: self.0.organization_id, sequence: self.0.sequence }.encode())
     }
 
@@ -42,7 +42,7 @@ impl Event {
         self.0.r#type
     }
 
-    async fn occurred_at(&self) -> DateTime {
+    fn occurred_at(&self) -> DateTime {
         self.0.occurred_at.into()
     }
 
@@ -50,7 +50,7 @@ impl Event {
         Actor::load(ctx, ActorRef { kind: self.0.actor_kind, id: self.0.actor_id }).await
     }
 
-    async fn subject_id(&self) -> Result<AnyId> {
+    fn subject_id(&self) -> Result<AnyId> {
         AnyId::new(&self.0.subject_kind, self.0.subject_id)
             .ok_or_else(|| Error::internal("an event with a subject of unknown kind"))
     }
@@ -71,13 +71,13 @@ impl Event {
     }
 
     /// Before and after of each field that changed.
-    async fn changes(&self) -> Result<Vec<FieldChange>> {
+    fn changes(&self) -> Result<Vec<FieldChange>> {
         let changes: Vec<Change> = serde_json::from_value(self.0.changes.clone()).map_err(Error::internal)?;
         Ok(changes.into_iter().map(FieldChange::from).collect())
     }
 
     /// Correlates everything one request did.
-    async fn request_id(&self) -> &str {
+    fn request_id(&self) -> &str {
         &self.0.request_id
     }
 

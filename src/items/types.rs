@@ -83,23 +83,23 @@ impl Item {
         Ok(format!("{}-{}", ctx.scope()?.organization().item_prefix, self.row.number))
     }
 
-    async fn title(&self) -> &str {
+    fn title(&self) -> &str {
         &self.row.title
     }
 
-    async fn description(&self) -> Option<Markdown> {
+    fn description(&self) -> Option<Markdown> {
         self.row.description.clone().map(Markdown)
     }
 
-    async fn status(&self) -> ItemStatus {
+    fn status(&self) -> ItemStatus {
         self.row.status
     }
 
-    async fn priority(&self) -> Priority {
+    fn priority(&self) -> Priority {
         self.row.priority
     }
 
-    async fn due_at(&self) -> Option<DateTime> {
+    fn due_at(&self) -> Option<DateTime> {
         self.row.due_at.map(DateTime)
     }
 
@@ -109,11 +109,11 @@ impl Item {
         !finished && self.row.due_at.is_some_and(|due| due < ctx.state().clock().now())
     }
 
-    async fn estimated_hours(&self) -> Option<f64> {
+    fn estimated_hours(&self) -> Option<f64> {
         self.row.estimated_hours
     }
 
-    async fn actual_hours(&self) -> Option<f64> {
+    fn actual_hours(&self) -> Option<f64> {
         self.row.actual_hours
     }
 
@@ -162,7 +162,7 @@ impl Item {
         super::query::children(ctx, item::Column::ParentId, self.row.id.uuid(), &list).await
     }
 
-    async fn subtask_progress(&self) -> Progress {
+    fn subtask_progress(&self) -> Progress {
         Progress { done: self.row.subtask_done_count, total: self.row.subtask_count }
     }
 
@@ -230,32 +230,32 @@ impl Item {
         Actor::load(ctx, ActorRef { kind: self.row.created_by_kind, id: self.row.created_by_id }).await
     }
 
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         self.row.created_at.into()
     }
 
-    async fn updated_at(&self) -> DateTime {
+    fn updated_at(&self) -> DateTime {
         self.row.updated_at.into()
     }
 
-    async fn started_at(&self) -> Option<DateTime> {
+    fn started_at(&self) -> Option<DateTime> {
         self.row.started_at.map(DateTime)
     }
 
-    async fn completed_at(&self) -> Option<DateTime> {
+    fn completed_at(&self) -> Option<DateTime> {
         self.row.completed_at.map(DateTime)
     }
 
-    async fn archived_at(&self) -> Option<DateTime> {
+    fn archived_at(&self) -> Option<DateTime> {
         self.row.archived_at.map(DateTime)
     }
 
-    async fn deleted_at(&self) -> Option<DateTime> {
+    fn deleted_at(&self) -> Option<DateTime> {
         self.row.deleted_at.map(DateTime)
     }
 
     /// Rises by one with each change; pass as `ifVersion`.
-    async fn version(&self) -> i32 {
+    fn version(&self) -> i32 {
         self.row.version
     }
 }

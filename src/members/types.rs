@@ -37,11 +37,11 @@ impl Membership {
         user.map(User::from).ok_or_else(|| Error::internal("a membership without a person"))
     }
 
-    async fn role(&self) -> Role {
+    fn role(&self) -> Role {
         self.0.role
     }
 
-    async fn status(&self) -> MembershipStatus {
+    fn status(&self) -> MembershipStatus {
         self.0.status
     }
 
@@ -52,16 +52,16 @@ impl Membership {
         Ok(teams.unwrap_or_default().into_iter().map(Team).collect())
     }
 
-    async fn joined_at(&self) -> DateTime {
+    fn joined_at(&self) -> DateTime {
         self.0.joined_at.into()
     }
 
     /// When the person last signed in or refreshed their session, to within a quarter of an hour while they work.
-    async fn last_active_at(&self) -> Option<DateTime> {
+    fn last_active_at(&self) -> Option<DateTime> {
         self.0.last_active_at.map(DateTime)
     }
 
-    async fn version(&self) -> i32 {
+    fn version(&self) -> i32 {
         self.0.version
     }
 }
@@ -76,11 +76,11 @@ impl Invitation {
         self.0.id
     }
 
-    async fn email(&self) -> &str {
+    fn email(&self) -> &str {
         &self.0.email
     }
 
-    async fn role(&self) -> Role {
+    fn role(&self) -> Role {
         self.0.role
     }
 
@@ -94,11 +94,11 @@ impl Invitation {
         Actor::load(ctx, ActorRef { kind: self.0.invited_by_kind, id: self.0.invited_by_id }).await
     }
 
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
-    async fn expires_at(&self) -> DateTime {
+    fn expires_at(&self) -> DateTime {
         self.0.expires_at.into()
     }
 }

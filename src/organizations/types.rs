@@ -31,20 +31,20 @@ impl Organization {
         self.0.id
     }
 
-    async fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.0.name
     }
 
-    async fn slug(&self) -> &str {
+    fn slug(&self) -> &str {
         &self.0.slug
     }
 
     /// Prefix of item identifiers, e.g. `ACME` in `ACME-42`.
-    async fn item_prefix(&self) -> &str {
+    fn item_prefix(&self) -> &str {
         &self.0.item_prefix
     }
 
-    async fn time_zone(&self) -> &str {
+    fn time_zone(&self) -> &str {
         &self.0.time_zone
     }
 
@@ -115,21 +115,21 @@ impl Organization {
     }
 
     /// Who may do what: the whole matrix.
-    async fn roles(&self) -> Vec<RoleGrant> {
+    fn roles(&self) -> Vec<RoleGrant> {
         [Role::Owner, Role::Admin, Role::Member, Role::Viewer]
             .map(|role| RoleGrant { role, permissions: Permissions::of(role).iter().collect() })
             .into()
     }
 
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
-    async fn updated_at(&self) -> DateTime {
+    fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
-    async fn version(&self) -> i32 {
+    fn version(&self) -> i32 {
         self.0.version
     }
 }

@@ -22,11 +22,11 @@ impl Tag {
         self.0.id
     }
 
-    async fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.0.name
     }
 
-    async fn color(&self) -> Color {
+    fn color(&self) -> Color {
         Color(self.0.color.clone())
     }
 
@@ -36,15 +36,15 @@ impl Tag {
         i32::try_from(count.unwrap_or(0)).map_err(Error::internal)
     }
 
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
-    async fn updated_at(&self) -> DateTime {
+    fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
-    async fn version(&self) -> i32 {
+    fn version(&self) -> i32 {
         self.0.version
     }
 }

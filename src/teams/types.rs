@@ -29,11 +29,11 @@ impl Team {
         self.0.id
     }
 
-    async fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.0.name
     }
 
-    async fn description(&self) -> Option<Markdown> {
+    fn description(&self) -> Option<Markdown> {
         self.0.description.clone().map(Markdown)
     }
 
@@ -70,15 +70,15 @@ impl Team {
         items::query::children(ctx, item::Column::TeamId, self.0.id.uuid(), &list).await
     }
 
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
-    async fn updated_at(&self) -> DateTime {
+    fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
-    async fn version(&self) -> i32 {
+    fn version(&self) -> i32 {
         self.0.version
     }
 }
