@@ -65,13 +65,16 @@ impl User {
 
     /// Visible to fellow members holding MEMBER_READ.
     async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
-        if self.is_viewer(ctx) {
-            return Ok(Some(&self.row.email));
-        }
-        let Ok(scope) = ctx.scope() else { return Ok(None) };
-        let visible = scope.allows(Permission::MemberRead)
-            && ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.is_some();
-        Ok(visible.then_some(&*self.row.email))
+        Box::pin(async move {
+            if self.is_viewer(ctx) {
+                return Ok(Some(self.row.email.as_str()));
+            }
+            let Ok(scope) = ctx.scope() else { return Ok(None) };
+            let visible = scope.allows(Permission::MemberRead)
+                && ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.is_some();
+            Ok(visible.then_some(self.row.email.as_str()))
+        })
+        .await
     }
 
     /// Visible to the person alone.
@@ -85,11 +88,14 @@ impl User {
 
     /// In the current organization; null once removed.
     async fn membership(&self, ctx: &Context<'_>) -> Result<Option<Membership>> {
-        if ctx.scope().is_err() {
-            return Ok(None);
-        }
-        guard::check_type::<Membership>(ctx)?;
-        Ok(ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.map(Membership))
+        Box::pin(async move {
+            if ctx.scope().is_err() {
+                return Ok(None);
+            }
+            guard::check_type::<Membership>(ctx)?;
+            Ok(ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.map(Membership))
+        })
+        .await
     }
 
     fn created_at(&self) -> DateTime {

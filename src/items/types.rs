@@ -72,6 +72,8 @@ pub struct Progress {
     total: i32,
 }
 
+// The future of any field is as large as that of the largest, and a page makes hundreds of them: fields that wait for
+// something box what they wait with.
 #[Object(directive = requires::apply(Permission::ItemRead))]
 impl Item {
     pub async fn id(&self) -> ItemId {
@@ -118,29 +120,38 @@ impl Item {
     }
 
     async fn team(&self, ctx: &Context<'_>) -> Result<Option<Team>> {
-        let Some(id) = self.row.team_id else { return Ok(None) };
-        if let Some(teams) = self.nested.as_ref().and_then(|nested| nested.teams.as_ref()) {
-            return Ok(teams.get(&id).cloned());
-        }
-        Ok(ctx.loaders()?.teams.load_one(id).await?.map(Team))
+        Box::pin(async move {
+            let Some(id) = self.row.team_id else { return Ok(None) };
+            if let Some(teams) = self.nested.as_ref().and_then(|nested| nested.teams.as_ref()) {
+                return Ok(teams.get(&id).cloned());
+            }
+            Ok(ctx.loaders()?.teams.load_one(id).await?.map(Team))
+        })
+        .await
     }
 
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
-        let Some(id) = self.row.parent_id else { return Ok(None) };
-        Ok(ctx.loaders()?.items.load_one(id).await?.map(Self::from))
+        Box::pin(async move {
+            let Some(id) = self.row.parent_id else { return Ok(None) };
+            Ok(ctx.loaders()?.items.load_one(id).await?.map(Self::from))
+        })
+        .await
     }
 
     /// Root first, at most 10.
     async fn ancestors(&self, ctx: &Context<'_>) -> Result<Vec<Self>> {
-        let mut ancestors = Vec::new();
-        let mut next = self.row.parent_id;
-        while let Some(id) = next.filter(|_| ancestors.len() < super::input::MAX_ANCESTORS) {
-            let Some(row) = ctx.loaders()?.items.load_one(id).await? else { break };
-            next = row.parent_id;
-            ancestors.push(Self::from(row));
-        }
-        ancestors.reverse();
-        Ok(ancestors)
+        Box::pin(async move {
+            let mut ancestors = Vec::new();
+            let mut next = self.row.parent_id;
+            while let Some(id) = next.filter(|_| ancestors.len() < super::input::MAX_ANCESTORS) {
+                let Some(row) = ctx.loaders()?.items.load_one(id).await? else { break };
+                next = row.parent_id;
+                ancestors.push(Self::from(row));
+            }
+            ancestors.reverse();
+            Ok(ancestors)
+        })
+        .await
     }
 
     async fn subtasks(
@@ -152,14 +163,17 @@ impl Item {
         last: Option<i32>,
         before: Option<Cursor>,
     ) -> Result<Connection<Self>> {
-        if let Some(known) = only_total(ctx, self.row.subtask_count) {
-            return Ok(known);
-        }
-        let args = page_args(first, after, last, before);
-        // A tree in the trash still shows what it is made of.
-        let scope = if self.row.deleted_at.is_some() { ItemScope::Trashed } else { ItemScope::All };
-        let list = ItemList { filter: None, scope, order_by, args };
-        super::query::children(ctx, item::Column::ParentId, self.row.id.uuid(), &list).await
+        Box::pin(async move {
+            if let Some(known) = only_total(ctx, self.row.subtask_count) {
+                return Ok(known);
+            }
+            let args = page_args(first, after, last, before);
+            // A tree in the trash still shows what it is made of.
+            let scope = if self.row.deleted_at.is_some() { ItemScope::Trashed } else { ItemScope::All };
+            let list = ItemList { filter: None, scope, order_by, args };
+            super::query::children(ctx, item::Column::ParentId, self.row.id.uuid(), &list).await
+        })
+        .await
     }
 
     fn subtask_progress(&self) -> Progress {
@@ -168,18 +182,24 @@ impl Item {
 
     /// At most 20.
     async fn assignees(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
-        if let Some(known) = self.nested.as_ref().and_then(|nested| nested.assignees.as_ref()) {
-            return Ok(known.get(&self.row.id).cloned().unwrap_or_default());
-        }
-        Ok(ctx.loaders()?.assignees.load_one(self.row.id).await?.unwrap_or_default())
+        Box::pin(async move {
+            if let Some(known) = self.nested.as_ref().and_then(|nested| nested.assignees.as_ref()) {
+                return Ok(known.get(&self.row.id).cloned().unwrap_or_default());
+            }
+            Ok(ctx.loaders()?.assignees.load_one(self.row.id).await?.unwrap_or_default())
+        })
+        .await
     }
 
     /// At most 50.
     async fn tags(&self, ctx: &Context<'_>) -> Result<Vec<Tag>> {
-        if let Some(known) = self.nested.as_ref().and_then(|nested| nested.tags.as_ref()) {
-            return Ok(known.get(&self.row.id).cloned().unwrap_or_default());
-        }
-        Ok(ctx.loaders()?.item_tags.load_one(self.row.id).await?.unwrap_or_default())
+        Box::pin(async move {
+            if let Some(known) = self.nested.as_ref().and_then(|nested| nested.tags.as_ref()) {
+                return Ok(known.get(&self.row.id).cloned().unwrap_or_default());
+            }
+            Ok(ctx.loaders()?.item_tags.load_one(self.row.id).await?.unwrap_or_default())
+        })
+        .await
     }
 
     async fn comments(
@@ -190,12 +210,15 @@ impl Item {
         last: Option<i32>,
         before: Option<Cursor>,
     ) -> Result<Connection<Comment>> {
-        guard::check_type::<Comment>(ctx)?;
-        if let Some(known) = only_total(ctx, self.row.comment_count) {
-            return Ok(known);
-        }
-        let args = page_args(first, after, last, before);
-        comments::query::children(ctx, comment::Column::ItemId, self.row.id.uuid(), &args).await
+        Box::pin(async move {
+            guard::check_type::<Comment>(ctx)?;
+            if let Some(known) = only_total(ctx, self.row.comment_count) {
+                return Ok(known);
+            }
+            let args = page_args(first, after, last, before);
+            comments::query::children(ctx, comment::Column::ItemId, self.row.id.uuid(), &args).await
+        })
+        .await
     }
 
     /// Ledger entries about this item and its comments and attachments.
@@ -207,27 +230,34 @@ impl Item {
         last: Option<i32>,
         before: Option<Cursor>,
     ) -> Result<Connection<Event>> {
-        events::query::of_item(ctx, self.row.id, &page_args(first, after, last, before)).await
+        Box::pin(async move { events::query::of_item(ctx, self.row.id, &page_args(first, after, last, before)).await })
+            .await
     }
 
     /// What the caller may do to this item now.
     async fn viewer_can(&self, ctx: &Context<'_>) -> Result<Vec<ItemAction>> {
-        let scope = ctx.scope()?;
-        let trashed = self.row.deleted_at.is_some();
-        let archived = self.row.status == ItemStatus::Archived;
-        let allowed = [
-            (ItemAction::Update, scope.allows(Permission::ItemWrite) && !trashed),
-            (ItemAction::Archive, scope.allows(Permission::ItemWrite) && !trashed && !archived),
-            (ItemAction::Delete, scope.allows(Permission::ItemDelete) && !trashed),
-            (ItemAction::Purge, scope.allows(Permission::ItemDelete) && scope.allows(Permission::ItemPurge)),
-            (ItemAction::Restore, scope.allows(Permission::ItemDelete) && trashed),
-            (ItemAction::Comment, scope.allows(Permission::CommentWrite) && !trashed),
-        ];
-        Ok(allowed.into_iter().filter_map(|(action, may)| may.then_some(action)).collect())
+        Box::pin(async move {
+            let scope = ctx.scope()?;
+            let trashed = self.row.deleted_at.is_some();
+            let archived = self.row.status == ItemStatus::Archived;
+            let allowed = [
+                (ItemAction::Update, scope.allows(Permission::ItemWrite) && !trashed),
+                (ItemAction::Archive, scope.allows(Permission::ItemWrite) && !trashed && !archived),
+                (ItemAction::Delete, scope.allows(Permission::ItemDelete) && !trashed),
+                (ItemAction::Purge, scope.allows(Permission::ItemDelete) && scope.allows(Permission::ItemPurge)),
+                (ItemAction::Restore, scope.allows(Permission::ItemDelete) && trashed),
+                (ItemAction::Comment, scope.allows(Permission::CommentWrite) && !trashed),
+            ];
+            Ok(allowed.into_iter().filter_map(|(action, may)| may.then_some(action)).collect())
+        })
+        .await
     }
 
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Actor> {
-        Actor::load(ctx, ActorRef { kind: self.row.created_by_kind, id: self.row.created_by_id }).await
+        Box::pin(async move {
+            Actor::load(ctx, ActorRef { kind: self.row.created_by_kind, id: self.row.created_by_id }).await
+        })
+        .await
     }
 
     fn created_at(&self) -> DateTime {

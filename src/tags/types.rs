@@ -32,8 +32,11 @@ impl Tag {
 
     /// Items outside the trash that carry it.
     async fn item_count(&self, ctx: &Context<'_>) -> Result<i32> {
-        let count = ctx.loaders()?.tag_item_counts.load_one(self.0.id).await?;
-        i32::try_from(count.unwrap_or(0)).map_err(Error::internal)
+        Box::pin(async move {
+            let count = ctx.loaders()?.tag_item_counts.load_one(self.0.id).await?;
+            i32::try_from(count.unwrap_or(0)).map_err(Error::internal)
+        })
+        .await
     }
 
     fn created_at(&self) -> DateTime {

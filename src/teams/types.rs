@@ -46,10 +46,13 @@ impl Team {
         last: Option<i32>,
         before: Option<Cursor>,
     ) -> Result<Connection<Membership>> {
-        guard::check_field::<Self>(ctx)?;
-        let args = page_args(first, after, last, before);
-        let page = members::query::of_team(ctx, self.0.id, &args).await?;
-        Ok(Connection::new(page, Membership))
+        Box::pin(async move {
+            guard::check_field::<Self>(ctx)?;
+            let args = page_args(first, after, last, before);
+            let page = members::query::of_team(ctx, self.0.id, &args).await?;
+            Ok(Connection::new(page, Membership))
+        })
+        .await
     }
 
     #[graphql(directive = requires::apply(Permission::ItemRead))]
@@ -65,9 +68,12 @@ impl Team {
         last: Option<i32>,
         before: Option<Cursor>,
     ) -> Result<Connection<Item>> {
-        guard::check_field::<Self>(ctx)?;
-        let list = items::query::ItemList { filter, scope, order_by, args: page_args(first, after, last, before) };
-        items::query::children(ctx, item::Column::TeamId, self.0.id.uuid(), &list).await
+        Box::pin(async move {
+            guard::check_field::<Self>(ctx)?;
+            let list = items::query::ItemList { filter, scope, order_by, args: page_args(first, after, last, before) };
+            items::query::children(ctx, item::Column::TeamId, self.0.id.uuid(), &list).await
+        })
+        .await
     }
 
     fn created_at(&self) -> DateTime {
