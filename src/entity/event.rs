@@ -7,7 +7,7 @@ use crate::{
     ledger::EventType,
 };
 
-/// One change; see \`ledger\`.
+/// One change; see `ledger`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "event")]
 pub struct Model {

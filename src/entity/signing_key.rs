@@ -2,7 +2,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::clock::Instant;
 
-/// A key of the ring that signs access tokens; \`secret\` is encrypted under \`SECRET_KEY\`.
+/// A key of the ring that signs access tokens; `secret` is encrypted under `SECRET_KEY`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "signing_key")]
 pub struct Model {

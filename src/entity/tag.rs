@@ -5,7 +5,6 @@ use crate::{
     id::{OrganizationId, TagId},
 };
 
-/// \`item_count\` counts the items outside the trash that carry it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "tag")]
 pub struct Model {
