@@ -38,7 +38,7 @@ print(value)' "$1"; }
 
 start() {
     export DATA_DIR=$dir/data TODO_MODE=production SECRET_KEY=benchmark-secret-of-thirty-two-bytes-or-more
-    export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 TODO_DATABASE_MAX_CONNECTIONS=${CONNECTIONS:-20} LOG_LEVEL=${LOG_LEVEL:-warn}
+    export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 TODO_DATABASE_MAX_CONNECTIONS=${CONNECTIONS:-6} LOG_LEVEL=${LOG_LEVEL:-warn}
     mkdir -p "$DATA_DIR" "$dir/queries"
     postgres_pid=
     if [ "${DATABASE:-postgres}" = sqlite ]; then
