@@ -47,6 +47,7 @@ ids! {
     Item ItemId "itm";
     Comment CommentId "cmt";
     Event EventId "evt";
+    ApiKey ApiKeyId "key";
     Session SessionId "ses";
     SecurityEvent SecurityEventId "sev";
     /// The server itself, as an actor.

@@ -9,6 +9,7 @@
 //! types and loaders. `docs/ARCHITECTURE.md` walks through a query, a mutation, a new field and a new entity.
 
 pub mod accounts;
+pub mod api_keys;
 pub mod app;
 pub mod auth;
 pub mod cli;

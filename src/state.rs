@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::TaskTracker;
+
 use crate::{
     auth::{
+        api_key::KeyMint,
         password::{Cost, PasswordHasher},
         secret::ServerSecret,
+        session::Authenticator,
         token::KeyRing,
     },
     clock::Clock,
@@ -18,18 +22,31 @@ use crate::{
 pub struct State {
     pub db: Db,
     pub keys: KeyRing,
+    pub mint: KeyMint,
     pub passwords: PasswordHasher,
     pub config: Arc<Config>,
+    /// Work that an answer doesn't wait for; the server does, before it ends.
+    pub background: TaskTracker,
 }
 
 impl State {
     /// Reads the key ring; the schema must be current.
     pub async fn new(db: Db, config: Arc<Config>, secret: &ServerSecret, cost: Cost) -> Result<Self> {
-        let keys = KeyRing::load(&db, secret).await?;
-        Ok(Self { keys, passwords: PasswordHasher::new(cost)?, db, config })
+        Ok(Self {
+            keys: KeyRing::load(&db, secret).await?,
+            mint: KeyMint::new(secret)?,
+            passwords: PasswordHasher::new(cost)?,
+            background: TaskTracker::new(),
+            db,
+            config,
+        })
     }
 
     pub fn clock(&self) -> &Clock {
         self.db.clock()
+    }
+
+    pub fn authenticator(&self) -> Authenticator {
+        Authenticator { db: self.db.clone(), keys: self.keys.clone(), mint: self.mint.clone() }
     }
 }

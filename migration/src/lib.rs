@@ -13,6 +13,7 @@ mod m20261123_000001_people;
 mod m20261123_000002_organizations;
 mod m20261123_000003_work;
 mod m20261123_000004_ledger;
+mod m20261123_000005_api_keys;
 
 pub use sea_orm_migration::MigratorTrait;
 
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000002_organizations::Migration),
             Box::new(m20261123_000003_work::Migration),
             Box::new(m20261123_000004_ledger::Migration),
+            Box::new(m20261123_000005_api_keys::Migration),
         ]
     }
 }

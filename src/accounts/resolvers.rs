@@ -10,7 +10,7 @@ use crate::{
         policy::{Access, access},
         session::Caller,
     },
-    db::Committed,
+    db::{Committed, identity::Identified},
     error::{Refusal, Result},
     graphql::{
         context::ContextExt,
@@ -88,11 +88,12 @@ impl AccountMutation {
 async fn with_caller(ctx: &Context<'_>, signed: Committed<Tokens>) -> Result<Committed<Signed>> {
     let request = ctx.request();
     let tokens = signed.value;
-    let identified = request.state.db.identify(tokens.session_id, tokens.user_id, None).await?;
-    let scope = identified
+    let signed_in = request.state.db.identify(tokens.session_id, tokens.user_id, None).await?;
+    let scope = signed_in
         .as_ref()
-        .filter(|identified| identified.memberships.len() == 1)
-        .and_then(|identified| identified.scope(&request.state.db, 0, request.origin.clone()));
+        .filter(|signed_in| signed_in.memberships.len() == 1)
+        .and_then(|signed_in| signed_in.scope(&request.state.db, 0, request.origin.clone()));
+    let identified = signed_in.map(|signed_in| Identified::Person(signed_in.into()));
     let caller = Caller { identified, scope, organization_refused: false };
     request.adopt(caller.clone());
     Ok(Committed { value: Signed { tokens, caller }, cursor: signed.cursor })

@@ -3,8 +3,17 @@ use std::sync::Arc;
 use async_graphql::{ComplexObject, Context, Interface, Object, SimpleObject};
 
 use crate::{
-    auth::{actor::ActorRef, policy::Permission, session::Caller},
-    entity::{enums::Role, invitation, ledger_head, organization, user},
+    api_keys::types::ApiKeyActor,
+    auth::{
+        actor::{ActorRef, Person},
+        policy::Permission,
+        session::Caller,
+    },
+    db::identity::Identified,
+    entity::{
+        enums::{ActorKind, Role},
+        invitation, ledger_head, organization, user,
+    },
     error::Result,
     graphql::{
         context::ContextExt,
@@ -118,7 +127,11 @@ impl SystemActor {
     }
 
     pub async fn display_name(&self) -> &str {
-        if self.0 == ActorRef::SYSTEM { "System" } else { "Deleted user" }
+        match self.0.kind {
+            ActorKind::System => "System",
+            ActorKind::User => "Deleted user",
+            ActorKind::ApiKey => "Deleted API key",
+        }
     }
 
     pub async fn avatar_url(&self) -> Option<Url> {
@@ -136,43 +149,54 @@ impl SystemActor {
 pub enum Actor {
     User(User),
     SystemActor(SystemActor),
+    ApiKeyActor(ApiKeyActor),
 }
 
 impl Actor {
     /// Whoever a row names.
     pub async fn load(ctx: &Context<'_>, actor: ActorRef) -> Result<Self> {
-        let user = match actor.user_id() {
-            Some(id) => ctx.loaders()?.users.load_one(id).await?,
-            None => None,
+        let found = if let Some(id) = actor.user_id() {
+            ctx.loaders()?.users.load_one(id).await?.map(|user| Self::User(user.into()))
+        } else if let Some(id) = actor.api_key_id() {
+            ctx.loaders()?.api_keys.load_one(id).await?.map(|key| Self::ApiKeyActor(ApiKeyActor(key)))
+        } else {
+            None
         };
-        Ok(user.map_or(Self::SystemActor(SystemActor(actor)), |user| Self::User(user.into())))
+        Ok(found.unwrap_or(Self::SystemActor(SystemActor(actor))))
     }
 }
 
 /// The caller's own view: who they are, and in which organization.
 #[derive(Clone, Debug)]
 pub struct Viewer {
-    user: Arc<user::Model>,
+    identified: Identified,
     caller: Caller,
 }
 
 impl Viewer {
     /// `None` for nobody.
     pub fn of(caller: &Caller) -> Option<Self> {
-        let user = caller.identified.as_ref()?.person.user.clone();
-        Some(Self { user, caller: caller.clone() })
+        Some(Self { identified: caller.identified.clone()?, caller: caller.clone() })
+    }
+
+    /// The person, unless the caller is an API key.
+    fn person(&self) -> Option<&Person> {
+        self.identified.person()
     }
 }
 
 #[Object]
 impl Viewer {
     fn actor(&self) -> Actor {
-        Actor::User(User { row: self.user.clone(), own: true })
+        match &self.identified {
+            Identified::Person(signed_in) => Actor::User(User { row: signed_in.person.user.clone(), own: true }),
+            Identified::ApiKey(holder) => Actor::ApiKeyActor(ApiKeyActor(holder.key.clone())),
+        }
     }
 
     /// Null when the caller is an API key.
     fn user(&self) -> Option<User> {
-        Some(User { row: self.user.clone(), own: true })
+        self.person().map(|person| User { row: person.user.clone(), own: true })
     }
 
     /// Null in a request without an organization.
@@ -192,7 +216,8 @@ impl Viewer {
     /// Every organization this person may choose.
     async fn memberships(&self, ctx: &Context<'_>) -> Result<Vec<ViewerMembership>> {
         let current = self.caller.scope.as_ref().map(|scope| scope.organization_id());
-        let memberships = ctx.state().db.memberships_of(self.user.id).await?;
+        let Some(person) = self.person() else { return Ok(Vec::new()) };
+        let memberships = ctx.state().db.memberships_of(person.user.id).await?;
         Ok(memberships
             .into_iter()
             .map(|(membership, organization)| ViewerMembership {
@@ -207,11 +232,12 @@ impl Viewer {
 
     /// Open invitations to the caller's verified address.
     async fn invitations(&self, ctx: &Context<'_>) -> Result<Vec<ViewerInvitation>> {
-        if self.user.email_verified_at.is_none() {
+        let Some(user) = self.person().map(|person| &person.user).filter(|user| user.email_verified_at.is_some())
+        else {
             return Ok(Vec::new());
-        }
+        };
         let state = ctx.state();
-        let invitations = state.db.invitations_to(&self.user.email_key, state.clock().now()).await?;
+        let invitations = state.db.invitations_to(&user.email_key, state.clock().now()).await?;
         Ok(invitations
             .into_iter()
             .map(|(invitation, organization)| ViewerInvitation::new(&invitation, organization))

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     entity::{enums::ActorKind, user},
-    id::{AnyId, Id, SessionId, UserId, kind},
+    id::{AnyId, ApiKeyId, Id, SessionId, UserId, kind},
 };
 
 /// Whoever did something, as rows name them: `(…_kind, …_id)`.
@@ -24,6 +24,15 @@ impl ActorRef {
         Self { kind: ActorKind::User, id: id.uuid() }
     }
 
+    pub fn api_key(id: ApiKeyId) -> Self {
+        Self { kind: ActorKind::ApiKey, id: id.uuid() }
+    }
+
+    /// The API key, when it is one.
+    pub fn api_key_id(self) -> Option<ApiKeyId> {
+        (self.kind == ActorKind::ApiKey).then(|| ApiKeyId::from_uuid(self.id))
+    }
+
     /// The person, when it is one.
     pub fn user_id(self) -> Option<UserId> {
         (self.kind == ActorKind::User).then(|| UserId::from_uuid(self.id))
@@ -34,6 +43,7 @@ impl ActorRef {
         match self.kind {
             ActorKind::System => Id::<kind::System>::from_uuid(self.id).any(),
             ActorKind::User => UserId::from_uuid(self.id).any(),
+            ActorKind::ApiKey => ApiKeyId::from_uuid(self.id).any(),
         }
     }
 }

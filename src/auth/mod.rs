@@ -2,7 +2,9 @@
 //! they may do ([`policy`]).
 
 pub mod actor;
+pub mod api_key;
 pub mod password;
+pub mod plan;
 pub mod policy;
 pub mod secret;
 pub mod session;

@@ -89,12 +89,32 @@ impl Permissions {
         Self(TABLE.iter().filter(|(_, least)| role >= *least).fold(0, |bits, (p, _)| bits | p.bit()))
     }
 
+    /// Those that a JSON list names; unknown names give nothing.
+    pub fn named(names: &serde_json::Value) -> Self {
+        let names = names.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+        names.filter_map(Permission::named).collect()
+    }
+
     pub const fn contains(self, permission: Permission) -> bool {
         self.0 & permission.bit() != 0
     }
 
     pub fn iter(self) -> impl Iterator<Item = Permission> {
         Permission::all().filter(move |permission| self.contains(*permission))
+    }
+}
+
+impl std::ops::BitAnd for Permissions {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl FromIterator<Permission> for Permissions {
+    fn from_iter<I: IntoIterator<Item = Permission>>(permissions: I) -> Self {
+        Self(permissions.into_iter().fold(0, |bits, permission| bits | permission.bit()))
     }
 }
 

@@ -43,7 +43,7 @@ impl ServerSecret {
     }
 
     /// HMAC-SHA256 of the use's name: keys of different uses tell nothing about each other.
-    fn derive(&self, purpose: &str) -> Result<[u8; 32]> {
+    pub(super) fn derive(&self, purpose: &str) -> Result<[u8; 32]> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).map_err(Error::internal)?;
         mac.update(purpose.as_bytes());
         Ok(mac.finalize().into_bytes().into())

@@ -1,10 +1,19 @@
-//! From the headers of a request to a caller: [`authenticate`].
+//! From the headers of a request to a caller: [`Authenticator`].
 
-use super::{actor::Origin, token::KeyRing};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{
+    actor::Origin,
+    api_key::{self, KeyMint},
+    token::KeyRing,
+};
 use crate::{
     db::{
         Db, OrgScope,
         identity::{Identified, OrganizationChoice},
+        remembered::CredentialKey,
     },
     error::{Code, Refusal, Result},
 };
@@ -26,7 +35,10 @@ impl Caller {
         let choices: Vec<_> = self
             .identified
             .iter()
-            .flat_map(|identified| &identified.memberships)
+            .flat_map(|identified| match identified {
+                Identified::Person(signed_in) => signed_in.memberships.as_slice(),
+                Identified::ApiKey(_) => &[],
+            })
             .map(|(_, organization)| {
                 serde_json::json!({
                     "id": organization.id, "slug": organization.slug, "name": organization.name,
@@ -44,24 +56,136 @@ impl Caller {
     }
 }
 
-/// The caller behind a bearer token; a refusal (UNAUTHENTICATED) for a token that isn't valid any more.
-pub async fn authenticate(
-    db: &Db,
-    keys: &KeyRing,
-    bearer: Option<&str>,
-    choice: Option<&OrganizationChoice>,
-    origin: &Origin,
-) -> Result<Caller> {
-    let Some(token) = bearer else {
-        return Ok(Caller { organization_refused: choice.is_some(), ..Caller::default() });
-    };
-    let invalid = || {
-        Refusal::new(Code::Unauthenticated, "The access token is invalid or has expired; refresh it or sign in again.")
-    };
-    let claims = keys.verify(token).await?.ok_or_else(invalid)?;
-    let identified = db.identify(claims.sid, claims.sub, choice).await?.ok_or_else(invalid)?;
-    let only = choice.is_some() || identified.memberships.len() == 1;
-    let scope = if only { identified.scope(db, 0, origin.clone()) } else { None };
-    let organization_refused = choice.is_some() && scope.is_none();
-    Ok(Caller { identified: Some(identified), scope, organization_refused })
+/// What a request proves itself with.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// The access token of a session.
+    AccessToken(String),
+    ApiKey(String),
+}
+
+impl Credential {
+    /// What stands after `Bearer`.
+    pub fn bearer(token: &str) -> Self {
+        if token.starts_with(api_key::PREFIX) {
+            Self::ApiKey(token.to_owned())
+        } else {
+            Self::AccessToken(token.to_owned())
+        }
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::AccessToken(_) => "AccessToken(…)",
+            Self::ApiKey(_) => "ApiKey(…)",
+        })
+    }
+}
+
+/// Turns credentials into callers.
+#[derive(Clone, Debug)]
+pub struct Authenticator {
+    pub db: Db,
+    pub keys: KeyRing,
+    pub mint: KeyMint,
+}
+
+impl Authenticator {
+    /// Who is calling; a refusal (UNAUTHENTICATED) for a credential that isn't good any more.
+    pub async fn authenticate(
+        &self,
+        credential: Option<&Credential>,
+        choice: Option<&OrganizationChoice>,
+        origin: &Origin,
+    ) -> Result<Caller> {
+        match credential {
+            None => Ok(Caller { organization_refused: choice.is_some(), ..Caller::default() }),
+            Some(Credential::AccessToken(token)) => self.session(token, choice, origin).await,
+            Some(Credential::ApiKey(key)) => self.api_key(key, choice, origin).await,
+        }
+    }
+
+    async fn session(&self, token: &str, choice: Option<&OrganizationChoice>, origin: &Origin) -> Result<Caller> {
+        let invalid = || {
+            Refusal::new(
+                Code::Unauthenticated,
+                "The access token is invalid or has expired; refresh it or sign in again.",
+            )
+        };
+        let claims = self.keys.verify(token).await?.ok_or_else(invalid)?;
+        let remembered = CredentialKey::Session(claims.sid, choice.cloned());
+        let read = async {
+            let signed_in = self.db.identify(claims.sid, claims.sub, choice).await?;
+            Ok(signed_in.map(|signed_in| Identified::Person(signed_in.into())))
+        };
+        let Some(Identified::Person(signed_in)) = self.db.remembered(remembered, read).await? else {
+            return Err(invalid().into());
+        };
+        let only = choice.is_some() || signed_in.memberships.len() == 1;
+        let scope = if only { signed_in.scope(&self.db, 0, origin.clone()) } else { None };
+        let organization_refused = choice.is_some() && scope.is_none();
+        Ok(Caller { identified: Some(Identified::Person(signed_in)), scope, organization_refused })
+    }
+
+    /// Checksum first, so that a mistyped key costs no statement; then the secret, in constant time; then whether the key
+    /// still stands. Only who holds the secret is told why it doesn't.
+    async fn api_key(&self, text: &str, choice: Option<&OrganizationChoice>, origin: &Origin) -> Result<Caller> {
+        let now = self.db.clock().now();
+        let presented = self.mint.read(text).ok_or_else(|| {
+            refused("MALFORMED", "This is no API key of ours: it is mistyped or cut off (its checksum is wrong).")
+        })?;
+        let unknown = || refused("UNKNOWN", "There is no such API key.");
+        let read = async {
+            let holder = self.db.identify_key(&presented.lookup).await?;
+            Ok(holder.map(|holder| Identified::ApiKey(holder.into())))
+        };
+        let remembered = CredentialKey::ApiKey(presented.lookup.clone());
+        let Some(Identified::ApiKey(holder)) = self.db.remembered(remembered, read).await? else {
+            return Err(unknown().into());
+        };
+        let key = &holder.key;
+        let previous = key.previous_hash.as_deref().filter(|_| key.previous_until.is_some_and(|until| until > now));
+        if !presented.matches(&key.secret_hash) && !previous.is_some_and(|hash| presented.matches(hash)) {
+            return Err(unknown().into());
+        }
+        if key.revoked_at.is_some() {
+            return Err(refused("REVOKED", "The API key has been revoked.").into());
+        }
+        if key.expires_at.is_some_and(|end| end <= now) {
+            return Err(refused("EXPIRED", "The API key has expired.").into());
+        }
+        if !holder.creator_is_active {
+            let message = "The member who made the API key is suspended or has left.";
+            return Err(refused("CREATOR_INACTIVE", message).into());
+        }
+        if !admits(&key.ip_allowlist, origin.ip) {
+            return Err(refused("ADDRESS", "The API key may not be used from this address.").into());
+        }
+        if let Some(choice) = choice {
+            let same = match choice {
+                OrganizationChoice::Id(id) => *id == holder.organization.id,
+                OrganizationChoice::Slug(slug) => *slug == holder.organization.slug,
+            };
+            if !same {
+                let message = "The API key is of another organization than the one the request names.";
+                return Err(Refusal::bad_request(message).into());
+            }
+        }
+        let scope = holder.scope(&self.db, origin.clone());
+        Ok(Caller { identified: Some(Identified::ApiKey(holder)), scope: Some(scope), organization_refused: false })
+    }
+}
+
+fn refused(reason: &'static str, message: &'static str) -> Refusal {
+    Refusal::new(Code::Unauthenticated, message).details(serde_json::json!({ "reason": reason }))
+}
+
+/// Whether an address is in a list of networks; an empty list admits every address.
+fn admits(allowlist: &serde_json::Value, ip: Option<IpAddr>) -> bool {
+    let networks: Vec<IpNet> =
+        allowlist.as_array().into_iter().flatten().filter_map(|network| network.as_str()?.parse().ok()).collect();
+    networks.is_empty() || ip.is_some_and(|ip| networks.iter().any(|network| network.contains(&ip)))
 }

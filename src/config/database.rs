@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, parse};
 
+/// Revocations are promised to hold within two seconds.
+const MAXIMUM_IDENTITY_CACHE: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
@@ -15,11 +18,18 @@ pub(super) struct Raw {
     connect_timeout: Duration,
     #[serde(with = "humantime_serde")]
     acquire_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    identity_cache: Duration,
 }
 
 impl Default for Raw {
     fn default() -> Self {
-        Self { max_connections: 20, connect_timeout: Duration::from_secs(5), acquire_timeout: Duration::from_secs(5) }
+        Self {
+            max_connections: 20,
+            connect_timeout: Duration::from_secs(5),
+            acquire_timeout: Duration::from_secs(5),
+            identity_cache: MAXIMUM_IDENTITY_CACHE,
+        }
     }
 }
 
@@ -33,6 +43,9 @@ pub struct DatabaseConfig {
     pub connect_timeout: Duration,
     /// How long a request waits for a free connection.
     pub acquire_timeout: Duration,
+    /// How long a caller's identity may be used without being read again, 1 second at most: how late this instance
+    /// notices what another one revoked. Zero: read with every request.
+    pub identity_cache: Duration,
 }
 
 impl std::fmt::Debug for DatabaseConfig {
@@ -47,6 +60,9 @@ impl Raw {
         if self.max_connections == 0 {
             return Err(ConfigError::new("TODO_DATABASE_MAX_CONNECTIONS", "at least 1"));
         }
+        if self.identity_cache > MAXIMUM_IDENTITY_CACHE {
+            return Err(ConfigError::new("TODO_DATABASE_IDENTITY_CACHE", "1s at most"));
+        }
         let url = url.unwrap_or_else(|| format!("sqlite://{}", data_dir.join("todo.sqlite").display()));
         if !["postgres://", "postgresql://", "sqlite://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(ConfigError::new("DATABASE_URL", "expected postgres://… or sqlite://…"));
@@ -56,6 +72,7 @@ impl Raw {
             max_connections: self.max_connections,
             connect_timeout: self.connect_timeout,
             acquire_timeout: self.acquire_timeout,
+            identity_cache: self.identity_cache,
         })
     }
 }

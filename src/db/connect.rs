@@ -8,6 +8,7 @@ use sea_orm::{
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
+use super::remembered::Remembered;
 use crate::{clock::Clock, config::DatabaseConfig, entity::Global};
 
 /// Called with each statement's SQL; tests count and read them.
@@ -19,6 +20,7 @@ pub struct Db {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
     clock: Clock,
+    identities: Remembered,
 }
 
 /// Why the database can't be used. Shown to the operator at the start.
@@ -56,7 +58,7 @@ impl Db {
             reader.set_metric_callback(move |info| observer(&info.statement.sql));
             writer.set_metric_callback(move |info| for_writer(&info.statement.sql));
         }
-        Ok(Self { reader, writer, clock })
+        Ok(Self { reader, writer, clock, identities: Remembered::new(config.identity_cache) })
     }
 
     pub(super) fn reader(&self) -> &DatabaseConnection {
@@ -65,6 +67,10 @@ impl Db {
 
     pub(super) fn writer(&self) -> &DatabaseConnection {
         &self.writer
+    }
+
+    pub(super) fn identities(&self) -> &Remembered {
+        &self.identities
     }
 
     pub fn clock(&self) -> &Clock {

@@ -1,4 +1,5 @@
-//! From a verified access token to a caller and, where the request has one, an organization: one statement.
+//! From a verified credential to a caller and, where the request has one, an organization: one statement, remembered for
+//! a second at most (see `db::remembered`).
 
 use std::sync::Arc;
 
@@ -10,15 +11,22 @@ use sea_orm::{
 
 use super::{Db, OrgScope, fail};
 use crate::{
-    auth::actor::{Origin, Person},
+    auth::{
+        actor::{ActorRef, Origin, Person},
+        policy::Permissions,
+    },
     clock::Instant,
-    entity::{Global, enums::MembershipStatus, invitation, membership, organization, session, user},
+    entity::{
+        Global, api_key,
+        enums::{MembershipStatus, Role},
+        invitation, membership, organization, session, user,
+    },
     error::Result,
     id::{OrganizationId, SessionId, UserId},
 };
 
 /// How a request named its organization.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OrganizationChoice {
     Id(OrganizationId),
     Slug(String),
@@ -31,20 +39,65 @@ impl OrganizationChoice {
     }
 }
 
-/// A live session, the person behind it, and what they may choose from.
+/// Who is calling, as the database says.
 #[derive(Clone, Debug)]
-pub struct Identified {
-    pub person: Person,
-    pub session: session::Model,
-    /// Active memberships: the one asked for, else the first few.
-    pub memberships: Vec<(membership::Model, organization::Model)>,
+pub enum Identified {
+    Person(Arc<SignedIn>),
+    ApiKey(Arc<KeyHolder>),
 }
 
 impl Identified {
+    pub fn actor(&self) -> ActorRef {
+        match self {
+            Self::Person(signed_in) => ActorRef::user(signed_in.person.user.id),
+            Self::ApiKey(holder) => ActorRef::api_key(holder.key.id),
+        }
+    }
+
+    /// The person, unless it is an API key.
+    pub fn person(&self) -> Option<&Person> {
+        match self {
+            Self::Person(signed_in) => Some(&signed_in.person),
+            Self::ApiKey(_) => None,
+        }
+    }
+}
+
+/// A live session, the person behind it, and what they may choose from.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    pub person: Person,
+    pub session: session::Model,
+    /// Active memberships: the one asked for, else the first few.
+    pub memberships: Vec<(membership::Model, Arc<organization::Model>)>,
+}
+
+impl SignedIn {
     /// The scope of a membership that was just read.
     pub fn scope(&self, db: &Db, index: usize, origin: Origin) -> Option<OrgScope> {
         let (membership, organization) = self.memberships.get(index)?;
         Some(OrgScope::of_member(db.clone(), organization.clone(), membership.clone(), origin))
+    }
+}
+
+/// An API key, its organization, and how high its creator stands there now.
+#[derive(Clone, Debug)]
+pub struct KeyHolder {
+    pub key: api_key::Model,
+    pub organization: Arc<organization::Model>,
+    pub role: Role,
+    /// Whether the creator is a member, and not suspended.
+    pub creator_is_active: bool,
+}
+
+impl KeyHolder {
+    /// Its scopes, as far as its creator holds them.
+    pub fn permissions(&self) -> Permissions {
+        Permissions::named(&self.key.scopes) & Permissions::of(self.role)
+    }
+
+    pub fn scope(&self, db: &Db, origin: Origin) -> OrgScope {
+        OrgScope::of_api_key(db.clone(), self, origin)
     }
 }
 
@@ -58,7 +111,7 @@ impl Db {
         session_id: SessionId,
         user_id: UserId,
         choice: Option<&OrganizationChoice>,
-    ) -> Result<Option<Identified>> {
+    ) -> Result<Option<SignedIn>> {
         let chosen = match choice {
             Some(OrganizationChoice::Id(id)) => organization::Column::Id.eq(*id).into_condition(),
             Some(OrganizationChoice::Slug(slug)) => organization::Column::Slug.eq(slug.as_str()).into_condition(),
@@ -107,13 +160,44 @@ impl Db {
         for row in rows {
             person.get_or_insert((row.session, row.user));
             if let (Some(membership), Some(organization)) = (row.membership, row.organization) {
-                memberships.push((membership, organization));
+                memberships.push((membership, Arc::new(organization)));
             }
         }
-        Ok(person.map(|(session, user)| Identified {
+        Ok(person.map(|(session, user)| SignedIn {
             person: Person { user: Arc::new(user), session_id: session.id },
             session,
             memberships,
+        }))
+    }
+
+    /// The API key that a look-up part names, with its organization and its creator's standing.
+    pub async fn identify_key(&self, lookup: &str) -> Result<Option<KeyHolder>> {
+        #[allow(clippy::disallowed_methods, reason = "whoever presents a key has no organization yet")]
+        let select = api_key::Entity::find()
+            .select_only()
+            .join(
+                JoinType::InnerJoin,
+                api_key::Entity::belongs_to(organization::Entity)
+                    .from(api_key::Column::OrganizationId)
+                    .to(organization::Column::Id)
+                    .into(),
+            )
+            .join(
+                JoinType::LeftJoin,
+                api_key::Entity::belongs_to(membership::Entity)
+                    .from((api_key::Column::OrganizationId, api_key::Column::CreatedById))
+                    .to((membership::Column::OrganizationId, membership::Column::UserId))
+                    .into(),
+            )
+            .filter(api_key::Column::Lookup.eq(lookup));
+        let select = with_columns::<_, api_key::Entity>(select, "k_");
+        let select = with_columns::<_, membership::Entity>(select, "m_");
+        let select = with_columns::<_, organization::Entity>(select, "o_");
+        let row = select.into_model::<KeyRow>().one(self.reader()).await.map_err(fail)?;
+        Ok(row.map(|KeyRow { key, membership, organization }| {
+            let (role, status) = membership.map_or((Role::Viewer, None), |m| (m.role, Some(m.status)));
+            let creator_is_active = status == Some(MembershipStatus::Active);
+            KeyHolder { key, organization: Arc::new(organization), role, creator_is_active }
         }))
     }
 
@@ -189,6 +273,22 @@ impl FromQueryResult for Row {
             user: user::Model::from_query_result(row, "u_")?,
             membership: membership::Model::from_query_result_optional(row, "m_")?,
             organization: organization::Model::from_query_result_optional(row, "o_")?,
+        })
+    }
+}
+
+struct KeyRow {
+    key: api_key::Model,
+    membership: Option<membership::Model>,
+    organization: organization::Model,
+}
+
+impl FromQueryResult for KeyRow {
+    fn from_query_result(row: &QueryResult, _: &str) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            key: api_key::Model::from_query_result(row, "k_")?,
+            membership: membership::Model::from_query_result_optional(row, "m_")?,
+            organization: organization::Model::from_query_result(row, "o_")?,
         })
     }
 }

@@ -8,6 +8,7 @@ mod connect;
 pub mod filter;
 pub mod identity;
 pub mod page;
+pub mod remembered;
 mod scope;
 mod write;
 

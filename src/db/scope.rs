@@ -9,7 +9,7 @@ use sea_orm::{
     sea_query::{IntoCondition, LockType},
 };
 
-use super::{Db, fail, write::WriteTx};
+use super::{Db, fail, identity::KeyHolder, write::WriteTx};
 use crate::{
     auth::{
         actor::{ActorRef, Origin},
@@ -29,8 +29,10 @@ pub struct OrgScope(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     db: Db,
-    organization: organization::Model,
+    organization: Arc<organization::Model>,
     membership: Option<membership::Model>,
+    /// The member's own, or that of the member who made the API key.
+    role: Option<Role>,
     actor: ActorRef,
     permissions: Permissions,
     origin: Origin,
@@ -40,13 +42,30 @@ impl OrgScope {
     /// From a membership just read; an inactive one is nobody's door.
     pub(super) fn of_member(
         db: Db,
-        organization: organization::Model,
+        organization: Arc<organization::Model>,
         membership: membership::Model,
         origin: Origin,
     ) -> Self {
         let actor = ActorRef::user(membership.user_id);
+        let role = Some(membership.role);
         let permissions = Permissions::of(membership.role);
-        Self(Arc::new(Inner { db, organization, membership: Some(membership), actor, permissions, origin }))
+        Self(Arc::new(Inner { db, organization, membership: Some(membership), role, actor, permissions, origin }))
+    }
+
+    /// For an API key just verified: its scopes, as far as the member who made it holds them now.
+    pub(super) fn of_api_key(db: Db, holder: &KeyHolder, origin: Origin) -> Self {
+        let actor = ActorRef::api_key(holder.key.id);
+        let organization = holder.organization.clone();
+        let permissions = holder.permissions();
+        Self(Arc::new(Inner {
+            db,
+            organization,
+            membership: None,
+            role: Some(holder.role),
+            actor,
+            permissions,
+            origin,
+        }))
     }
 
     /// For a write that makes the membership itself: the rights of an owner who founds, of nobody who joins.
@@ -58,7 +77,8 @@ impl OrgScope {
         origin: Origin,
     ) -> Self {
         let actor = ActorRef::user(user_id);
-        Self(Arc::new(Inner { db, organization, membership: None, actor, permissions, origin }))
+        let organization = Arc::new(organization);
+        Self(Arc::new(Inner { db, organization, membership: None, role: None, actor, permissions, origin }))
     }
 
     /// The server's own work in one organization: commands and jobs.
@@ -72,7 +92,8 @@ impl OrgScope {
             .ok_or_else(|| Error::internal("no such organization"))?;
         let permissions = Permissions::of(Role::Owner);
         let actor = ActorRef::SYSTEM;
-        Ok(Self(Arc::new(Inner { db: db.clone(), organization, membership: None, actor, permissions, origin })))
+        let (db, organization) = (db.clone(), Arc::new(organization));
+        Ok(Self(Arc::new(Inner { db, organization, membership: None, role: None, actor, permissions, origin })))
     }
 
     pub fn organization(&self) -> &organization::Model {
@@ -83,13 +104,14 @@ impl OrgScope {
         self.0.organization.id
     }
 
-    /// The caller's membership; none for the server itself and for newcomers.
+    /// The caller's membership; none for the server itself, for API keys and for newcomers.
     pub fn membership(&self) -> Option<&membership::Model> {
         self.0.membership.as_ref()
     }
 
+    /// How high the caller stands; an API key as high as the member who made it, the server itself above all.
     pub fn role(&self) -> Option<Role> {
-        self.membership().map(|membership| membership.role)
+        self.0.role
     }
 
     pub fn actor(&self) -> ActorRef {

@@ -250,12 +250,16 @@ impl WriteTx {
     pub async fn commit<T>(self, value: T) -> Result<Committed<T>> {
         let Self { scope, tx, events } = self;
         let organization_id = scope.organization_id();
+        let changes_rights = events.change_rights();
         let sequences = events.write(&tx, scope.clock(), scope.actor(), scope.origin()).await?;
         let sequence = match sequences.get(&organization_id) {
             Some(sequence) => *sequence,
             None => head_sequence(&tx, organization_id).await?,
         };
         tx.commit().await.map_err(fail)?;
+        if changes_rights {
+            scope.db().identities().forget();
+        }
         Ok(Committed { value, cursor: Some(LedgerCursor { organization_id, sequence }) })
     }
 
@@ -267,7 +271,9 @@ impl WriteTx {
             .exec(&self.tx)
             .await
             .map_err(fail)?;
-        self.tx.commit().await.map_err(fail)
+        self.tx.commit().await.map_err(fail)?;
+        self.scope.db().identities().forget();
+        Ok(())
     }
 }
 
@@ -399,6 +405,8 @@ impl AccountTx {
     pub async fn commit<T>(self, actor: ActorRef, value: T) -> Result<(T, BTreeMap<OrganizationId, i64>)> {
         let sequences = self.events.write(&self.tx, self.db.clock(), actor, &self.origin).await?;
         self.tx.commit().await.map_err(fail)?;
+        // Sessions and accounts are what this writes.
+        self.db.identities().forget();
         Ok((value, sequences))
     }
 }

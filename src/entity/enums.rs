@@ -25,7 +25,10 @@ pub enum MembershipStatus {
     Suspended,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+/// What an organization has subscribed to, in rising order; see `auth::plan`.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PlanTier {
@@ -79,10 +82,12 @@ pub enum ActorKind {
     System,
     #[sea_orm(num_value = 1)]
     User,
+    #[sea_orm(num_value = 2)]
+    ApiKey,
 }
 
 /// Entries of a person's own security log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SecurityEventKind {
     SignedIn,
@@ -90,5 +95,39 @@ pub enum SecurityEventKind {
     SignedOut,
     /// A refresh token came twice; its session was ended.
     RefreshReused,
+    PasswordChanged,
+    PasswordResetRequested,
+    PasswordReset,
+    EmailChangeRequested,
+    EmailVerified,
     SessionsRevoked,
+}
+
+/// What a plan may include beyond items and comments; see `auth::plan`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter)]
+pub enum Feature {
+    Teams,
+    Tags,
+    Webhooks,
+    InboundHooks,
+    ApiKeys,
+    Analytics,
+    AuditLog,
+    Exports,
+    Attachments,
+}
+
+/// What a plan limits; see `auth::plan`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter)]
+pub enum QuotaResource {
+    /// Members, active and suspended.
+    Members,
+    /// Items outside the trash.
+    Items,
+    StorageBytes,
+    /// API keys that are not revoked.
+    ApiKeys,
+    Webhooks,
+    AuditRetentionDays,
+    CostPerMinute,
 }

@@ -1,5 +1,6 @@
 //! One file per table, flat, without logic. Which tables a tenant owns is said here, once.
 
+pub mod api_key;
 pub mod comment;
 pub mod credential;
 pub mod enums;
@@ -43,7 +44,7 @@ macro_rules! tables {
 }
 
 tables! {
-    tenant: comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member;
+    tenant: api_key comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member;
     global: credential organization refresh_token security_event session sign_in_failure signing_key user
 }
 
@@ -68,6 +69,7 @@ macro_rules! keyed {
 }
 
 keyed! {
+    api_key ApiKey "API key";
     comment Comment "comment";
     event Event "event";
     invitation Invitation "invitation";

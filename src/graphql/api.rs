@@ -13,7 +13,7 @@ use super::{
 use crate::{
     auth::{
         actor::Origin,
-        session::{Caller, authenticate},
+        session::{Authenticator, Caller, Credential},
     },
     db::identity::OrganizationChoice,
     error::{Code, Error, Refusal, Result},
@@ -25,13 +25,14 @@ use crate::{
 pub struct Api {
     pub state: State,
     pub schema: ApiSchema,
+    authenticator: Authenticator,
     gate: Arc<Gate>,
 }
 
 /// What a transport knows of a request besides its body.
 #[derive(Clone, Debug)]
 pub struct Envelope {
-    pub bearer: Option<String>,
+    pub credential: Option<Credential>,
     /// The organization of the path, then the one of the header.
     pub organization: (Option<String>, Option<String>),
     pub origin: Origin,
@@ -54,7 +55,7 @@ impl Api {
     pub fn new(state: State) -> Self {
         let limits = &state.config.limits;
         let gate = Arc::new(Gate::new(schema::registry(), limits.clone()));
-        Self { schema: schema::build(limits), gate, state }
+        Self { schema: schema::build(limits), authenticator: state.authenticator(), gate, state }
     }
 
     /// Executes one operation. Whatever goes wrong is in the answer.
@@ -85,7 +86,7 @@ impl Api {
         }
         let caller = self.caller(envelope, needs_caller, is_query).await?;
         answer.organization = caller.scope.as_ref().map(|scope| scope.organization_id().to_string());
-        answer.actor = caller.identified.as_ref().map(|identified| identified.person.user.id.to_string());
+        answer.actor = caller.identified.as_ref().map(|identified| identified.actor().any_id().to_string());
         let context = RequestContext::new(self.state.clone(), caller, envelope.origin.clone());
         let execution = self.schema.execute(request.data(context));
         tokio::time::timeout(self.state.config.limits.timeout, execution).await.map_err(|_| {
@@ -93,21 +94,21 @@ impl Api {
         })
     }
 
-    /// Who is calling. A document of public fields alone needs no look-up: a query's token must still be a good one,
-    /// while a mutation (signing in, refreshing) is answered whatever stale token a client still sends.
+    /// Who is calling. A credential that is not good stops a query; a mutation of public fields alone (signing in,
+    /// refreshing) is answered whatever stale token a client still sends.
     async fn caller(&self, envelope: &Envelope, needed: bool, is_query: bool) -> Result<Caller> {
-        let bearer = envelope.bearer.as_deref();
-        if !needed {
-            if let Some(token) = bearer.filter(|_| is_query)
-                && self.state.keys.verify(token).await?.is_none()
-            {
-                return Err(Refusal::new(Code::Unauthenticated, "The access token is invalid or has expired.").into());
-            }
-            return Ok(Caller::default());
-        }
+        let credential = envelope.credential.as_ref();
         let (path, header) = &envelope.organization;
         let choice = path.as_deref().or(header.as_deref()).map(OrganizationChoice::parse);
-        let caller = authenticate(&self.state.db, &self.state.keys, bearer, choice.as_ref(), &envelope.origin).await?;
+        let caller = match self.authenticator.authenticate(credential, choice.as_ref(), &envelope.origin).await {
+            Err(Error::Refused(refusal)) if !needed && (!is_query || refusal.code != Code::Unauthenticated) => {
+                return Ok(Caller::default());
+            }
+            authenticated => authenticated?,
+        };
+        if !needed {
+            return Ok(caller);
+        }
         if let (Some(path), Some(header)) = (path, header) {
             let same = match caller.scope.as_ref().map(|scope| scope.organization()) {
                 Some(organization) => [path, header].iter().all(|name| match OrganizationChoice::parse(name) {

@@ -13,8 +13,8 @@ use crate::{
         actor::{Origin, Person},
         session::Caller,
     },
-    db::OrgScope,
-    error::{Refusal, Result},
+    db::{OrgScope, identity::Identified},
+    error::{Code, Refusal, Result},
     state::State,
 };
 
@@ -91,12 +91,17 @@ pub trait ContextExt {
         }
     }
 
-    /// The person calling; UNAUTHENTICATED without one.
+    /// Whoever is calling; UNAUTHENTICATED for nobody.
+    fn identified(&self) -> Result<&Identified> {
+        self.request().caller().identified.as_ref().ok_or_else(|| Refusal::unauthenticated().into())
+    }
+
+    /// The person calling; UNAUTHENTICATED for nobody, FORBIDDEN for an API key, which has no account.
     fn person(&self) -> Result<&Person> {
-        match &self.request().caller().identified {
-            Some(identified) => Ok(&identified.person),
-            None => Err(Refusal::unauthenticated().into()),
-        }
+        self.identified()?.person().ok_or_else(|| {
+            let message = "This concerns a person's own account; an API key has none.";
+            Refusal::new(Code::Forbidden, message).into()
+        })
     }
 
     /// The loaders of this request, made at their first use.

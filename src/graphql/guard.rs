@@ -65,7 +65,7 @@ impl Rule {
     fn check(self, ctx: &Context<'_>) -> Result<()> {
         match self {
             Self::Access(Access::Public) => Ok(()),
-            Self::Access(Access::User) => ctx.person().map(drop),
+            Self::Access(Access::User) => ctx.identified().map(drop),
             Self::Access(Access::Member) => ctx.scope().map(drop),
             Self::Requires(permission) => ctx.scope()?.require(permission),
         }

@@ -19,7 +19,7 @@ use super::{
     error::{code_of, finish, server_error},
 };
 use crate::{
-    auth::actor::Origin,
+    auth::{actor::Origin, session::Credential},
     error::{Code, Error, Refusal},
 };
 
@@ -167,10 +167,16 @@ fn envelope(headers: &HeaderMap, path: Option<String>, origin: &Origin, only_que
             let token = token.ok_or_else(|| {
                 Refusal::new(Code::Unauthenticated, "The header `Authorization` must say `Bearer <access token>`.")
             })?;
-            Some(token.1.trim().to_owned())
+            Some(Credential::bearer(token.1.trim()))
         }
     };
-    Ok(Envelope { bearer, organization: (path, text("x-organization")?), origin: origin.clone(), only_queries })
+    let key = text("x-api-key")?.map(Credential::ApiKey);
+    if key.is_some() && bearer.is_some() && key != bearer {
+        let message = "The headers `Authorization` and `X-API-Key` are two credentials; send one.";
+        return Err(Refusal::bad_request(message).into());
+    }
+    let credential = key.or(bearer);
+    Ok(Envelope { credential, organization: (path, text("x-organization")?), origin: origin.clone(), only_queries })
 }
 
 /// Reads the request's operation, within the limits of size and time.

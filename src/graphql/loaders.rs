@@ -19,7 +19,7 @@ use crate::{
         filter::among,
         page::{Page, PagePlan, ParentKey},
     },
-    entity::{Keyed, Tenant, comment, event, invitation, item, membership, tag, team, user},
+    entity::{Keyed, Tenant, api_key, comment, event, invitation, item, membership, tag, team, user},
     error::Error,
     id::{Id, UserId},
     items, members, tags, teams,
@@ -53,6 +53,7 @@ macro_rules! loaders {
 }
 
 loaders! {
+    api_keys: Rows<api_key::Entity> = Rows::new;
     items: Rows<item::Entity> = Rows::new;
     tags: Rows<tag::Entity> = Rows::new;
     teams: Rows<team::Entity> = Rows::new;

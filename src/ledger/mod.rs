@@ -45,11 +45,59 @@ pub enum EventType {
     MemberRemoved,
     OrganizationCreated,
     OrganizationUpdated,
+    PlanChanged,
+    ApiKeyCreated,
+    ApiKeyUpdated,
+    ApiKeyRotated,
+    ApiKeyRevoked,
 }
 
 impl EventType {
     /// Types that only AUDIT_READ may see; the rest is the work that every member sees.
-    pub const AUDIT_ONLY: &[Self] = &[Self::MemberInvited, Self::InvitationRevoked, Self::OrganizationCreated];
+    pub const AUDIT_ONLY: &[Self] = &[
+        Self::MemberInvited,
+        Self::InvitationRevoked,
+        Self::OrganizationCreated,
+        Self::PlanChanged,
+        Self::ApiKeyCreated,
+        Self::ApiKeyUpdated,
+        Self::ApiKeyRotated,
+        Self::ApiKeyRevoked,
+    ];
+
+    /// Whether it may change who may do what, so that identities read before are old.
+    pub const fn changes_rights(self) -> bool {
+        match self {
+            Self::MemberJoined
+            | Self::MemberUpdated
+            | Self::MemberRemoved
+            | Self::OrganizationCreated
+            | Self::OrganizationUpdated
+            | Self::PlanChanged
+            | Self::ApiKeyCreated
+            | Self::ApiKeyUpdated
+            | Self::ApiKeyRotated
+            | Self::ApiKeyRevoked => true,
+            Self::ItemCreated
+            | Self::ItemUpdated
+            | Self::ItemArchived
+            | Self::ItemUnarchived
+            | Self::ItemDeleted
+            | Self::ItemRestored
+            | Self::ItemPurged
+            | Self::CommentCreated
+            | Self::CommentUpdated
+            | Self::CommentDeleted
+            | Self::TagCreated
+            | Self::TagUpdated
+            | Self::TagDeleted
+            | Self::TeamCreated
+            | Self::TeamUpdated
+            | Self::TeamDeleted
+            | Self::MemberInvited
+            | Self::InvitationRevoked => false,
+        }
+    }
 }
 
 /// Before and after of one field, by its API name.

@@ -36,6 +36,11 @@ impl PendingEvents {
         self.by_organization.entry(organization_id).or_default().events.push(event);
     }
 
+    /// Whether any of the events may change who may do what.
+    pub fn change_rights(&self) -> bool {
+        self.by_organization.values().flat_map(|batch| &batch.events).any(|event| event.r#type.changes_rights())
+    }
+
     /// Takes `numbers` item numbers, and sequences for `events`, in one statement. Locks the organization's head until
     /// the transaction ends, so it belongs right before the inserts that need the numbers. Returns the first number.
     pub async fn reserve(

@@ -10,7 +10,7 @@ use crate::{
         policy::{Access, Permission, access, requires},
         session::Caller,
     },
-    db::identity::OrganizationChoice,
+    db::identity::{Identified, OrganizationChoice},
     error::{Error, Result},
     graphql::{
         context::ContextExt,
@@ -79,9 +79,10 @@ pub async fn adopt_organization(ctx: &Context<'_>, id: OrganizationId) -> Result
     let (request, person) = (ctx.request(), ctx.person()?);
     let db = &request.state.db;
     let choice = OrganizationChoice::Id(id);
-    if let Some(identified) = db.identify(person.session_id, person.user.id, Some(&choice)).await? {
-        let scope = identified.scope(db, 0, request.origin.clone());
-        request.adopt(Caller { identified: Some(identified), scope, organization_refused: false });
+    if let Some(signed_in) = db.identify(person.session_id, person.user.id, Some(&choice)).await? {
+        let scope = signed_in.scope(db, 0, request.origin.clone());
+        let identified = Some(Identified::Person(signed_in.into()));
+        request.adopt(Caller { identified, scope, organization_refused: false });
     }
     Ok(())
 }

@@ -1,0 +1,3 @@
+//! API keys: what integrations call with. The credential itself is `auth::api_key`.
+
+pub mod types;
