@@ -6,6 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use async_graphql::Enum;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 /// What a service or the data layer may fail with. It has no `Display`: what clients see of it is decided in one place,
@@ -18,6 +19,8 @@ pub enum Error {
     Refused(Refusal),
     /// The database gave way to another transaction; the write may be tried again as a whole.
     Retry(String),
+    /// The request's idempotency key has an outcome on record, which is the answer.
+    Repeated,
     /// Unforeseen. The text is for the log alone.
     Internal(String),
 }
@@ -25,7 +28,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure the caller can act on: one entry of `userErrors`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
     pub code: ProblemCode,
     pub message: String,
@@ -36,8 +39,9 @@ pub struct Problem {
 }
 
 /// Codes of `userErrors`.
-#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[graphql(name = "UserErrorCode")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ProblemCode {
     Required,
     Invalid,
@@ -218,6 +222,7 @@ impl Error {
                 lines.join("; ")
             }
             Self::Refused(refusal) => format!("{}: {}", refusal.code, refusal.message),
+            Self::Repeated => "the idempotency key has an outcome on record".to_owned(),
             Self::Retry(cause) | Self::Internal(cause) => cause.clone(),
         }
     }

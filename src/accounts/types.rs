@@ -11,6 +11,7 @@ use crate::{
     },
     db::identity::Identified,
     entity::{
+        Findable,
         enums::{ActorKind, Role},
         invitation, ledger_head, organization, user,
     },
@@ -321,6 +322,12 @@ pub struct Signed {
     pub caller: Caller,
 }
 
+impl Findable for Signed {
+    fn any_id(&self) -> Option<AnyId> {
+        None
+    }
+}
+
 impl Outcome for SessionPayload {
     type Object = Signed;
 
@@ -334,5 +341,10 @@ impl Outcome for SessionPayload {
             viewer: Viewer::of(&caller),
             common,
         }
+    }
+
+    /// Tokens are given once.
+    async fn find_again(_: &Context<'_>, _: AnyId) -> Result<Option<Signed>> {
+        Ok(None)
     }
 }

@@ -1,4 +1,4 @@
-use async_graphql::{Context, Object};
+use async_graphql::{ComplexObject, Context, Object, SimpleObject};
 
 use crate::{
     accounts::types::Actor,
@@ -10,10 +10,13 @@ use crate::{
     entity::api_key,
     error::Result,
     graphql::{
+        error::UserError,
         guard,
-        scalars::{DateTime, Url},
+        node::{self, Node},
+        payload::{Common, Outcome},
+        scalars::{Cursor, DateTime, Url},
     },
-    id::ApiKeyId,
+    id::{AnyId, ApiKeyId},
 };
 
 /// A key that an integration calls with; its rights are its scopes, as far as its creator holds them at the time.
@@ -90,5 +93,45 @@ impl ApiKeyActor {
     #[graphql(directive = requires::apply(Permission::ApiKeyManage))]
     async fn api_key(&self, ctx: &Context<'_>) -> Option<Result<ApiKey>> {
         Some(guard::check_field::<Self>(ctx).map(|()| ApiKey(self.0.clone())))
+    }
+}
+
+/// `secret` is shown once.
+#[derive(SimpleObject, Default)]
+#[graphql(complex)]
+pub struct ApiKeyPayload {
+    pub api_key: Option<ApiKey>,
+    /// The whole key, as it goes into the header `X-API-Key`; null after an update.
+    pub secret: Option<String>,
+    #[graphql(skip)]
+    pub common: Common,
+}
+
+#[ComplexObject]
+impl ApiKeyPayload {
+    /// Empty when it succeeded.
+    pub async fn user_errors(&self) -> &[UserError] {
+        &self.common.user_errors
+    }
+
+    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
+    pub async fn cursor(&self) -> Option<Cursor> {
+        self.common.cursor.clone()
+    }
+}
+
+impl Outcome for ApiKeyPayload {
+    type Object = (ApiKey, Option<String>);
+
+    fn new(made: Option<Self::Object>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
+        let (api_key, secret) = made.unzip();
+        Self { api_key, secret: secret.flatten(), common: Common { user_errors, cursor } }
+    }
+
+    async fn find_again(ctx: &Context<'_>, id: AnyId) -> Result<Option<Self::Object>> {
+        Ok(match node::load(ctx, id).await? {
+            Some(Node::ApiKey(key)) => Some((key, None)),
+            _ => None,
+        })
     }
 }

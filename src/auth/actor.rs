@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
+    db::idempotency::Idempotency,
     entity::{enums::ActorKind, user},
     id::{AnyId, ApiKeyId, Id, SessionId, UserId, kind},
 };
@@ -61,11 +62,18 @@ pub struct Origin {
     pub request_id: Arc<str>,
     pub ip: Option<IpAddr>,
     pub user_agent: Option<Arc<str>>,
+    /// Claimed by each mutation's own write.
+    pub idempotency: Option<Arc<Idempotency>>,
 }
 
 impl Origin {
     /// Of a command run on the server itself.
     pub fn command(name: &str) -> Self {
-        Self { request_id: name.into(), ip: None, user_agent: None }
+        Self { request_id: name.into(), ip: None, user_agent: None, idempotency: None }
+    }
+
+    /// For what a mutation writes besides its own write (counting tries): it must not claim the idempotency key.
+    pub fn unclaimed(&self) -> Self {
+        Self { idempotency: None, ..self.clone() }
     }
 }

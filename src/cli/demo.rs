@@ -285,7 +285,7 @@ impl<'a> Acme<'a> {
             team_ids: Some(someone.areas.iter().map(|area| self.teams[&(*area as usize)]).collect()),
         };
         let invited = members::service::invite(self.state, &self.scopes[OWNER], &input).await.map_err(told)?;
-        let (_, token) = invited.value;
+        let token = invited.value.1.context("an invitation without a token")?;
         self.state.clock().advance(Duration::minutes(10));
         let person = enter(self.state, someone).await?;
         let accept = InvitationAcceptInput::Token(token);

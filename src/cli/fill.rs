@@ -357,7 +357,8 @@ impl Filling<'_> {
         let writers = memberships.iter().filter(|row| row.role > Role::Viewer).map(|row| row.user_id).collect();
         let teams = teams.iter().map(|row| row.id).collect();
         let tags = tags.iter().map(|row| row.id).collect();
-        Ok(tx.commit(World { organization_id, people, writers, teams, tags }).await?.value)
+        tx.commit(()).await?;
+        Ok(World { organization_id, people, writers, teams, tags })
     }
 
     /// Rows and events of some items. The clock goes along, so that ids, instants and sequences have one order.

@@ -6,6 +6,7 @@
 
 mod connect;
 pub mod filter;
+pub mod idempotency;
 pub mod identity;
 pub mod page;
 pub mod remembered;
@@ -38,6 +39,16 @@ pub fn fail(error: DbErr) -> Error {
             _ => Error::internal(error),
         },
         _ => Error::internal(error),
+    }
+}
+
+/// The database's own code of an error.
+fn sql_state(error: &DbErr) -> Option<String> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) => {
+            Some(inner.as_database_error()?.code()?.into_owned())
+        }
+        _ => None,
     }
 }
 

@@ -34,6 +34,7 @@ struct Inner {
     /// The member's own, or that of the member who made the API key.
     role: Option<Role>,
     actor: ActorRef,
+    responsible: Option<UserId>,
     permissions: Permissions,
     origin: Origin,
 }
@@ -46,24 +47,28 @@ impl OrgScope {
         membership: membership::Model,
         origin: Origin,
     ) -> Self {
-        let actor = ActorRef::user(membership.user_id);
-        let role = Some(membership.role);
-        let permissions = Permissions::of(membership.role);
-        Self(Arc::new(Inner { db, organization, membership: Some(membership), role, actor, permissions, origin }))
+        Self(Arc::new(Inner {
+            db,
+            organization,
+            role: Some(membership.role),
+            actor: ActorRef::user(membership.user_id),
+            responsible: Some(membership.user_id),
+            permissions: Permissions::of(membership.role),
+            membership: Some(membership),
+            origin,
+        }))
     }
 
     /// For an API key just verified: its scopes, as far as the member who made it holds them now.
     pub(super) fn of_api_key(db: Db, holder: &KeyHolder, origin: Origin) -> Self {
-        let actor = ActorRef::api_key(holder.key.id);
-        let organization = holder.organization.clone();
-        let permissions = holder.permissions();
         Self(Arc::new(Inner {
             db,
-            organization,
+            organization: holder.organization.clone(),
             membership: None,
             role: Some(holder.role),
-            actor,
-            permissions,
+            actor: ActorRef::api_key(holder.key.id),
+            responsible: Some(holder.key.created_by_id),
+            permissions: holder.permissions(),
             origin,
         }))
     }
@@ -76,9 +81,16 @@ impl OrgScope {
         permissions: Permissions,
         origin: Origin,
     ) -> Self {
-        let actor = ActorRef::user(user_id);
-        let organization = Arc::new(organization);
-        Self(Arc::new(Inner { db, organization, membership: None, role: None, actor, permissions, origin }))
+        Self(Arc::new(Inner {
+            db,
+            organization: Arc::new(organization),
+            membership: None,
+            role: None,
+            actor: ActorRef::user(user_id),
+            responsible: Some(user_id),
+            permissions,
+            origin,
+        }))
     }
 
     /// The server's own work in one organization: commands and jobs.
@@ -90,10 +102,16 @@ impl OrgScope {
             .await
             .map_err(fail)?
             .ok_or_else(|| Error::internal("no such organization"))?;
-        let permissions = Permissions::of(Role::Owner);
-        let actor = ActorRef::SYSTEM;
-        let (db, organization) = (db.clone(), Arc::new(organization));
-        Ok(Self(Arc::new(Inner { db, organization, membership: None, role: None, actor, permissions, origin })))
+        Ok(Self(Arc::new(Inner {
+            db: db.clone(),
+            organization: Arc::new(organization),
+            membership: None,
+            role: None,
+            actor: ActorRef::SYSTEM,
+            responsible: None,
+            permissions: Permissions::of(Role::Owner),
+            origin,
+        })))
     }
 
     pub fn organization(&self) -> &organization::Model {
@@ -116,6 +134,11 @@ impl OrgScope {
 
     pub fn actor(&self) -> ActorRef {
         self.0.actor
+    }
+
+    /// Who answers for what the caller does: the person, or the member who made the API key.
+    pub fn responsible(&self) -> Result<UserId> {
+        self.0.responsible.ok_or_else(|| Error::internal("nobody is responsible for this write"))
     }
 
     /// The caller, when it is a person.

@@ -1,7 +1,11 @@
 //! Writes: [`WriteTx`] within an organization, [`AccountTx`] about a person. Both end with `commit`, which writes the
 //! recorded events after everything else and only then commits; dropping one rolls everything back.
 
-use std::{collections::BTreeMap, future::Future};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseTransaction, EntityTrait, ExprTrait as _,
@@ -10,15 +14,18 @@ use sea_orm::{
     sea_query::{IntoCondition, SimpleExpr},
 };
 
-use super::{Db, OrgScope, Scoped, fail};
+use super::{
+    Db, OrgScope, Scoped, fail,
+    idempotency::{Claim, Recorded},
+};
 use crate::{
     auth::{
         actor::{ActorRef, Origin},
         policy::Permissions,
     },
-    entity::{Global, Keyed, Tenant, enums::Role, event, invitation, ledger_head, membership, organization},
+    entity::{Findable, Global, Keyed, Tenant, enums::Role, event, invitation, ledger_head, membership, organization, session, user},
     error::{Error, Problem, ProblemCode, Result},
-    id::{Id, OrganizationId, UserId},
+    id::{AnyId, Id, OrganizationId, UserId},
     ledger::{EventType, LedgerCursor, NewEvent, PendingEvents},
 };
 
@@ -75,12 +82,14 @@ pub struct WriteTx {
     scope: OrgScope,
     tx: DatabaseTransaction,
     events: PendingEvents,
+    claim: Option<Claim>,
 }
 
 impl WriteTx {
     pub(super) async fn begin(scope: OrgScope) -> Result<Self> {
         let tx = scope.db().begin().await?;
-        Ok(Self { scope, tx, events: PendingEvents::default() })
+        let claim = Claim::take(scope.db(), &tx, scope.origin().idempotency.as_ref()).await?;
+        Ok(Self { scope, tx, events: PendingEvents::default(), claim })
     }
 
     pub fn scope(&self) -> &OrgScope {
@@ -239,6 +248,9 @@ impl WriteTx {
         self.events.record(self.organization_id(), event);
     }
 
+    /// PROVISIONAL-COUNT
+    pub fn count(&mut self, _resource: crate::entity::enums::QuotaResource, _delta: i64) {}
+
     /// Takes `numbers` item numbers and the sequences of the `events` this write will record, exactly. Holds the
     /// organization's head from here on: call it right before the inserts.
     pub async fn reserve(&mut self, numbers: i64, events: i64) -> Result<i64> {
@@ -247,8 +259,8 @@ impl WriteTx {
     }
 
     /// Writes the events, then commits.
-    pub async fn commit<T>(self, value: T) -> Result<Committed<T>> {
-        let Self { scope, tx, events } = self;
+    pub async fn commit<T: Findable>(self, value: T) -> Result<Committed<T>> {
+        let Self { scope, tx, events, claim } = self;
         let organization_id = scope.organization_id();
         let changes_rights = events.change_rights();
         let sequences = events.write(&tx, scope.clock(), scope.actor(), scope.origin()).await?;
@@ -256,11 +268,12 @@ impl WriteTx {
             Some(sequence) => *sequence,
             None => head_sequence(&tx, organization_id).await?,
         };
-        tx.commit().await.map_err(fail)?;
+        let cursor = Some(LedgerCursor { organization_id, sequence });
+        conclude(tx, claim, value.any_id(), cursor).await?;
         if changes_rights {
             scope.db().identities().forget();
         }
-        Ok(Committed { value, cursor: Some(LedgerCursor { organization_id, sequence }) })
+        Ok(Committed { value, cursor })
     }
 
     /// Deletes the organization with everything in it, its ledger included, and commits.
@@ -271,10 +284,28 @@ impl WriteTx {
             .exec(&self.tx)
             .await
             .map_err(fail)?;
-        self.tx.commit().await.map_err(fail)?;
+        let id = self.organization_id().any();
+        conclude(self.tx, self.claim, Some(id), None).await?;
         self.scope.db().identities().forget();
         Ok(())
     }
+}
+
+/// Commits, with the outcome under the request's idempotency key where it has one.
+async fn conclude(
+    tx: DatabaseTransaction,
+    claim: Option<Claim>,
+    object: Option<AnyId>,
+    cursor: Option<LedgerCursor>,
+) -> Result<()> {
+    if let Some(claim) = &claim {
+        claim.record(&tx, &Recorded { object, problems: None, cursor }).await?;
+    }
+    tx.commit().await.map_err(fail)?;
+    if let Some(claim) = claim {
+        claim.settle();
+    }
+    Ok(())
 }
 
 /// The newest sequence of an organization's ledger, as a transaction sees it.
@@ -289,11 +320,22 @@ pub struct AccountTx {
     tx: DatabaseTransaction,
     origin: Origin,
     events: PendingEvents,
+    changes_rights: AtomicBool,
+    claim: Option<Claim>,
 }
 
 impl AccountTx {
     pub async fn begin(db: &Db, origin: &Origin) -> Result<Self> {
-        Ok(Self { db: db.clone(), tx: db.begin().await?, origin: origin.clone(), events: PendingEvents::default() })
+        let tx = db.begin().await?;
+        let claim = Claim::take(db, &tx, origin.idempotency.as_ref()).await?;
+        Ok(Self {
+            db: db.clone(),
+            tx,
+            origin: origin.clone(),
+            events: PendingEvents::default(),
+            changes_rights: AtomicBool::new(false),
+            claim,
+        })
     }
 
     /// Reads a table that no organization owns; locks what it finds until the end.
@@ -329,6 +371,10 @@ impl AccountTx {
         A::Entity: Global,
         <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
     {
+        // A session is refreshed this way, which takes nothing from anybody.
+        if A::Entity::default().table_name() == user::Entity.table_name() {
+            self.notes_identities::<A::Entity>();
+        }
         #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
         row.update(&self.tx).await.map_err(fail)
     }
@@ -338,6 +384,7 @@ impl AccountTx {
         condition: impl IntoCondition,
         columns: Vec<(E::Column, SimpleExpr)>,
     ) -> Result<u64> {
+        self.notes_identities::<E>();
         #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
         let mut update = E::update_many();
         for (column, value) in columns {
@@ -348,9 +395,19 @@ impl AccountTx {
     }
 
     pub async fn delete_where<E: Global>(&self, condition: impl IntoCondition) -> Result<u64> {
+        self.notes_identities::<E>();
         #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
         let done = E::delete_many().filter(condition.into_condition()).exec(&self.tx).await.map_err(fail)?;
         Ok(done.rows_affected)
+    }
+
+    /// Notes that identities read before this write are old, where it changes people or sessions. A failed sign-in does
+    /// not, so that guessing passwords costs others nothing.
+    fn notes_identities<E: EntityTrait>(&self) {
+        let table = E::default().table_name().to_owned();
+        if [session::Entity.table_name(), user::Entity.table_name()].contains(&table.as_str()) {
+            self.changes_rights.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Notes in all their memberships that the person is there. Not a change that a ledger records.
@@ -398,22 +455,29 @@ impl AccountTx {
 
     fn enter(self, organization: organization::Model, user_id: UserId, permissions: Permissions) -> WriteTx {
         let scope = OrgScope::of_newcomer(self.db, organization, user_id, permissions, self.origin);
-        WriteTx { scope, tx: self.tx, events: self.events }
+        WriteTx { scope, tx: self.tx, events: self.events, claim: self.claim }
     }
 
     /// Writes the events as `actor`, then commits; says each ledger's new position.
-    pub async fn commit<T>(self, actor: ActorRef, value: T) -> Result<(T, BTreeMap<OrganizationId, i64>)> {
+    pub async fn commit<T: Findable>(self, actor: ActorRef, value: T) -> Result<(T, BTreeMap<OrganizationId, i64>)> {
+        let changes_rights = self.changes_rights.into_inner() || self.events.change_rights();
         let sequences = self.events.write(&self.tx, self.db.clock(), actor, &self.origin).await?;
-        self.tx.commit().await.map_err(fail)?;
-        // Sessions and accounts are what this writes.
-        self.db.identities().forget();
+        let organization_id = self.claim.as_ref().map(Claim::organization_id);
+        let cursor = organization_id.and_then(|organization_id| {
+            let sequence = *sequences.get(&organization_id)?;
+            Some(LedgerCursor { organization_id, sequence })
+        });
+        conclude(self.tx, self.claim, value.any_id(), cursor).await?;
+        if changes_rights {
+            self.db.identities().forget();
+        }
         Ok((value, sequences))
     }
 }
 
 impl Db {
     /// Begins a transaction that will write: `BEGIN IMMEDIATE` on SQLite, so that two writers wait instead of failing.
-    async fn begin(&self) -> Result<DatabaseTransaction> {
+    pub(super) async fn begin(&self) -> Result<DatabaseTransaction> {
         let options = sea_orm::TransactionOptions {
             sqlite_transaction_mode: Some(sea_orm::SqliteTransactionMode::Immediate),
             ..Default::default()

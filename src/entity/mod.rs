@@ -5,6 +5,7 @@ pub mod comment;
 pub mod credential;
 pub mod enums;
 pub mod event;
+pub mod idempotency;
 pub mod invitation;
 pub mod invitation_team;
 pub mod item;
@@ -23,9 +24,11 @@ pub mod team;
 pub mod team_member;
 pub mod user;
 
+use std::sync::Arc;
+
 use sea_orm::EntityTrait;
 
-use crate::id::{Id, Kind, kind};
+use crate::id::{AnyId, Id, Kind, kind};
 
 /// A table whose rows belong to one organization: reached through `OrgScope` and `WriteTx` alone.
 pub trait Tenant: EntityTrait<Model: Send + Sync> {
@@ -45,7 +48,7 @@ macro_rules! tables {
 
 tables! {
     tenant: api_key comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member;
-    global: credential organization refresh_token security_event session sign_in_failure signing_key user
+    global: credential idempotency organization refresh_token security_event session sign_in_failure signing_key user
 }
 
 /// A tenant's table whose rows have an id of their own.
@@ -64,8 +67,54 @@ macro_rules! keyed {
             const ID: $table::Column = $table::Column::Id;
             const WHAT: &'static str = $what;
             fn id(row: &$table::Model) -> Id<kind::$kind> { row.id }
+        }
+        impl Findable for $table::Model {
+            fn any_id(&self) -> Option<AnyId> { Some(self.id.any()) }
         })*
     };
+}
+
+/// What a write gives, as far as a repeat of it must find it again.
+pub trait Findable {
+    /// The id of the object; `None` for what a repeat can't be given again.
+    fn any_id(&self) -> Option<AnyId>;
+}
+
+impl Findable for () {
+    fn any_id(&self) -> Option<AnyId> {
+        None
+    }
+}
+
+impl<K: Kind> Findable for Id<K> {
+    fn any_id(&self) -> Option<AnyId> {
+        Some(self.any())
+    }
+}
+
+impl<T: Findable> Findable for Arc<T> {
+    fn any_id(&self) -> Option<AnyId> {
+        T::any_id(self)
+    }
+}
+
+/// An object with a secret that is shown once.
+impl<T: Findable> Findable for (T, Option<String>) {
+    fn any_id(&self) -> Option<AnyId> {
+        self.0.any_id()
+    }
+}
+
+impl Findable for organization::Model {
+    fn any_id(&self) -> Option<AnyId> {
+        Some(self.id.any())
+    }
+}
+
+impl Findable for user::Model {
+    fn any_id(&self) -> Option<AnyId> {
+        Some(self.id.any())
+    }
 }
 
 keyed! {

@@ -1,7 +1,7 @@
 //! Lists of events, cut down to what the caller may see.
 
 use async_graphql::Context;
-use sea_orm::{ColumnTrait, Condition};
+use sea_orm::{ColumnTrait, Condition, Iterable};
 
 use super::{input::EventFilter, types::Event};
 use crate::{
@@ -23,12 +23,17 @@ use crate::{
     ledger::EventType,
 };
 
-/// What the caller may see: AUDIT_READ everything, others the work.
+/// What the caller may see: AUDIT_READ everything, others the work that they may read.
 pub fn visible(scope: &OrgScope) -> Condition {
-    if scope.allows(Permission::AuditRead) {
+    let hidden: Vec<EventType> = EventType::iter().filter(|kind| !may_see_type(scope, *kind)).collect();
+    if hidden.is_empty() {
         return everything();
     }
-    everything().add(event::Column::Type.is_not_in(EventType::AUDIT_ONLY.iter().copied()))
+    everything().add(event::Column::Type.is_not_in(hidden))
+}
+
+fn may_see_type(scope: &OrgScope, kind: EventType) -> bool {
+    scope.allows(Permission::AuditRead) || kind.seen_with().is_none_or(|permission| scope.allows(permission))
 }
 
 fn plan(
@@ -63,5 +68,5 @@ pub async fn of_item(ctx: &Context<'_>, item_id: ItemId, args: &PageArgs) -> Res
 
 /// [`visible`], of one event at hand.
 pub fn may_see(scope: &OrgScope, event: &Event) -> bool {
-    scope.allows(Permission::AuditRead) || !EventType::AUDIT_ONLY.contains(&event.0.r#type)
+    may_see_type(scope, event.0.r#type)
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Response, parser::types::OperationType};
+use async_graphql::{Request, Response, Value, parser::types::OperationType};
+use sha2::{Digest, Sha256};
 
 use super::{
     context::RequestContext,
@@ -15,7 +16,7 @@ use crate::{
         actor::Origin,
         session::{Authenticator, Caller, Credential},
     },
-    db::identity::OrganizationChoice,
+    db::{idempotency::Idempotency, identity::OrganizationChoice},
     error::{Code, Error, Refusal, Result},
     state::State,
 };
@@ -36,6 +37,8 @@ pub struct Envelope {
     /// The organization of the path, then the one of the header.
     pub organization: (Option<String>, Option<String>),
     pub origin: Origin,
+    /// The client's key for its mutation; `extensions.idempotencyKey` does, too.
+    pub idempotency_key: Option<String>,
     /// GET: nothing but queries.
     pub only_queries: bool,
 }
@@ -84,10 +87,18 @@ impl Api {
             answer.wrong_method = true;
             return Err(Refusal::bad_request("Only queries may be sent with GET; use POST.").into());
         }
-        let caller = self.caller(envelope, needs_caller, is_query).await?;
+        let mut origin = envelope.origin.clone();
+        if !is_query {
+            origin.idempotency = idempotency(&request, envelope.idempotency_key.as_deref())?.map(Arc::new);
+        }
+        let caller = self.caller(envelope, &origin, needs_caller, is_query).await?;
         answer.organization = caller.scope.as_ref().map(|scope| scope.organization_id().to_string());
         answer.actor = caller.identified.as_ref().map(|identified| identified.actor().any_id().to_string());
-        let context = RequestContext::new(self.state.clone(), caller, envelope.origin.clone());
+        if let (Some(idempotency), Some(identified)) = (&origin.idempotency, &caller.identified) {
+            let organization_id = caller.scope.as_ref().map(|scope| scope.organization_id());
+            idempotency.belongs_to(organization_id, identified.actor());
+        }
+        let context = RequestContext::new(self.state.clone(), caller, origin);
         let execution = self.schema.execute(request.data(context));
         tokio::time::timeout(self.state.config.limits.timeout, execution).await.map_err(|_| {
             Error::from(Refusal::new(Code::Timeout, "The operation took too long and was stopped; ask for less."))
@@ -96,11 +107,11 @@ impl Api {
 
     /// Who is calling. A credential that is not good stops a query; a mutation of public fields alone (signing in,
     /// refreshing) is answered whatever stale token a client still sends.
-    async fn caller(&self, envelope: &Envelope, needed: bool, is_query: bool) -> Result<Caller> {
+    async fn caller(&self, envelope: &Envelope, origin: &Origin, needed: bool, is_query: bool) -> Result<Caller> {
         let credential = envelope.credential.as_ref();
         let (path, header) = &envelope.organization;
         let choice = path.as_deref().or(header.as_deref()).map(OrganizationChoice::parse);
-        let caller = match self.authenticator.authenticate(credential, choice.as_ref(), &envelope.origin).await {
+        let caller = match self.authenticator.authenticate(credential, choice.as_ref(), origin).await {
             Err(Error::Refused(refusal)) if !needed && (!is_query || refusal.code != Code::Unauthenticated) => {
                 return Ok(Caller::default());
             }
@@ -124,4 +135,34 @@ impl Api {
         }
         Ok(caller)
     }
+}
+
+/// The idempotency key of a mutation, by header or by extension, with the request's fingerprint.
+fn idempotency(request: &Request, header: Option<&str>) -> Result<Option<Idempotency>> {
+    let extension = match request.extensions.get("idempotencyKey") {
+        None => None,
+        Some(Value::String(key)) => Some(key.as_str()),
+        Some(_) => return Err(Refusal::bad_request("`extensions.idempotencyKey` must be a string.").into()),
+    };
+    let key = match (header, extension) {
+        (Some(header), Some(extension)) if header != extension => {
+            let message = "The header `Idempotency-Key` and `extensions.idempotencyKey` differ.";
+            return Err(Refusal::bad_request(message).into());
+        }
+        (header, extension) => header.or(extension),
+    };
+    key.map(|key| Idempotency::new(key, fingerprint(request)?)).transpose()
+}
+
+/// SHA-256 of the document, the operation's name and the variables; the order of their fields makes no difference.
+fn fingerprint(request: &Request) -> Result<Vec<u8>> {
+    // A `serde_json` object keeps its keys sorted.
+    let variables = serde_json::to_value(&request.variables).map_err(Error::internal)?;
+    let parts = [request.query.as_str(), request.operation_name.as_deref().unwrap_or_default(), &variables.to_string()];
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    Ok(digest.finalize().to_vec())
 }

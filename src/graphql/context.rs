@@ -7,10 +7,11 @@ use std::sync::{
 
 use async_graphql::Context;
 
-use super::loaders::Loaders;
+use super::{guard::Rule, loaders::Loaders};
 use crate::{
     auth::{
         actor::{Origin, Person},
+        policy::Access,
         session::Caller,
     },
     db::{OrgScope, identity::Identified},
@@ -67,9 +68,16 @@ impl RequestContext {
         }
     }
 
-    /// The next root mutation begins.
-    pub(super) fn next_mutation(&self) {
+    /// The next root mutation begins, at `path` of the answer.
+    pub(super) fn next_mutation(&self, path: &str, rule: Option<Rule>) {
         self.mutation.fetch_add(1, Ordering::Relaxed);
+        let Some(idempotency) = &self.origin.idempotency else { return };
+        match rule {
+            // What anybody may call answers with tokens, and has no caller whose key it could be.
+            None | Some(Rule::Access(Access::Public)) => idempotency.leave(),
+            Some(Rule::Access(Access::User)) => idempotency.enter(path, false),
+            Some(Rule::Access(Access::Member) | Rule::Requires(_)) => idempotency.enter(path, true),
+        }
     }
 }
 

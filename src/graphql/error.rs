@@ -43,6 +43,7 @@ impl From<Error> for async_graphql::Error {
                 tracing::warn!(error = %cause, "a write gave way three times");
                 top_level(Code::Unavailable.as_str(), "Too much is being written at once; try again shortly.", None)
             }
+            Error::Repeated => internal(&"a repeat reached a field that has no replay"),
             Error::Internal(cause) => internal(&cause),
         }
     }

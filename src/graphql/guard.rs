@@ -94,10 +94,11 @@ impl<T: ObjectType> ContainerType for Guarded<T> {
         let Some(field) = registry.types.get(&*T::type_name()).and_then(|root| root.field_by_name(name)) else {
             return Ok(None);
         };
+        let rule = Rule::among(&field.directive_invocations);
         if ctx.query_env.operation.node.ty == OperationType::Mutation {
-            ctx.request().next_mutation();
+            ctx.request().next_mutation(ctx.item.node.response_key().node.as_str(), rule);
         }
-        let checked = match Rule::among(&field.directive_invocations) {
+        let checked = match rule {
             Some(rule) => rule.check(ctx),
             None => Err(Error::internal(format!("the field {name} says neither @requires nor @access"))),
         };

@@ -175,8 +175,13 @@ fn envelope(headers: &HeaderMap, path: Option<String>, origin: &Origin, only_que
         let message = "The headers `Authorization` and `X-API-Key` are two credentials; send one.";
         return Err(Refusal::bad_request(message).into());
     }
-    let credential = key.or(bearer);
-    Ok(Envelope { credential, organization: (path, text("x-organization")?), origin: origin.clone(), only_queries })
+    Ok(Envelope {
+        credential: key.or(bearer),
+        organization: (path, text("x-organization")?),
+        origin: origin.clone(),
+        idempotency_key: text("idempotency-key")?,
+        only_queries,
+    })
 }
 
 /// Reads the request's operation, within the limits of size and time.
@@ -331,6 +336,10 @@ fn write(media: Media, answer: &Answer) -> HttpResponse {
         StatusCode::TOO_MANY_REQUESTS
     } else if refused && has(Code::Unavailable) {
         StatusCode::SERVICE_UNAVAILABLE
+    } else if refused && has(Code::IdempotencyKeyReused) {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else if refused && has(Code::IdempotencyInProgress) {
+        StatusCode::CONFLICT
     } else if !ran && has(Code::Unauthenticated) {
         StatusCode::UNAUTHORIZED
     } else if ran || media == Media::Json {

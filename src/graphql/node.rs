@@ -5,6 +5,7 @@ use async_graphql::{Context, Interface, Object};
 use super::{context::ContextExt, guard};
 use crate::{
     accounts::types::User,
+    api_keys::types::ApiKey,
     auth::policy::{Access, access},
     comments::types::Comment,
     error::{Refusal, Result},
@@ -33,6 +34,7 @@ pub enum Node {
     Tag(Tag),
     Comment(Comment),
     Event(Event),
+    ApiKey(ApiKey),
 }
 
 #[derive(Default)]
@@ -58,6 +60,12 @@ impl NodeQuery {
 
 /// One object, when the caller may see it.
 pub async fn load(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
+    // Oneself, also before there is an organization.
+    if let Ok(person) = ctx.person()
+        && person.user.id.any() == id
+    {
+        return Ok(Some(Node::User(User::from(person.user.clone()))));
+    }
     let loaders = ctx.loaders()?;
     /// Whether the type's own rule lets the caller through.
     fn visible<T: async_graphql::OutputType>(ctx: &Context<'_>) -> bool {
@@ -79,6 +87,7 @@ pub async fn load(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
         kind::Comment::PREFIX => row!(Comment, comments, Comment, Comment),
         kind::Membership::PREFIX => row!(Membership, memberships, Membership, Membership),
         kind::Invitation::PREFIX => row!(Invitation, invitations, Invitation, Invitation),
+        kind::ApiKey::PREFIX => row!(ApiKey, api_keys, ApiKey, ApiKey),
         kind::Event::PREFIX => row!(Event, events, Event, Event).filter(|node| match node {
             Node::Event(event) => ctx.scope().is_ok_and(|scope| crate::events::query::may_see(scope, event)),
             _ => true,

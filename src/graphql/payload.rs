@@ -1,14 +1,17 @@
-//! Results of mutations: the object, or `userErrors`, and the ledger's position.
+//! Results of mutations: the object, or `userErrors`, and the ledger's position; the first result again for a request that
+//! is repeated under its idempotency key.
 
 use std::future::Future;
 
-use async_graphql::{Context, Interface};
+use async_graphql::{ComplexObject, Context, Interface, SimpleObject};
 
-use super::{error::UserError, scalars::Cursor};
+use super::{context::ContextExt, error::UserError, scalars::Cursor};
 use crate::{
-    db::{Committed, retrying},
+    db::{Committed, idempotency::Recorded, retrying},
+    entity::Findable,
     error::{Error, Rejected, Result},
     id::AnyId,
+    organizations::resolvers::adopt_organization,
 };
 
 /// A payload type of the schema.
@@ -16,11 +19,20 @@ pub trait Outcome: Sized {
     /// What it carries on success, and the present state on CONFLICT.
     type Object;
     fn new(object: Option<Self::Object>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self;
+
+    /// Whether the caller may see the object. Roles that write may read; an API key's scopes may be otherwise, and a write
+    /// is no way around ITEM_READ.
+    fn is_visible(_: &Context<'_>) -> bool {
+        true
+    }
+
+    /// The object of an earlier answer, as it is now; `None` once it is gone. Secrets shown once don't come again.
+    fn find_again(ctx: &Context<'_>, id: AnyId) -> impl Future<Output = Result<Option<Self::Object>>> + Send;
 }
 
 /// Declares the payload types: `ItemPayload { item, userErrors, cursor }` and so on.
 macro_rules! payload {
-    ($($name:ident { $field:ident: $object:ty })*) => {$(
+    ($($name:ident { $field:ident: $object:ident })*) => {$(
         #[derive(async_graphql::SimpleObject)]
         #[graphql(complex)]
         pub struct $name {
@@ -52,6 +64,20 @@ macro_rules! payload {
             ) -> Self {
                 Self { $field: object, common: $crate::graphql::payload::Common { user_errors, cursor } }
             }
+
+            fn is_visible(ctx: &async_graphql::Context<'_>) -> bool {
+                $crate::graphql::guard::check_type::<$object>(ctx).is_ok()
+            }
+
+            async fn find_again(
+                ctx: &async_graphql::Context<'_>,
+                id: $crate::id::AnyId,
+            ) -> $crate::error::Result<Option<$object>> {
+                Ok(match $crate::graphql::node::load(ctx, id).await? {
+                    Some($crate::graphql::node::Node::$object(found)) => Some(found),
+                    _ => None,
+                })
+            }
         }
     )*};
 }
@@ -64,8 +90,38 @@ pub struct Common {
     pub cursor: Option<Cursor>,
 }
 
-payload! {
-    DeletePayload { deleted_id: AnyId }
+/// What was deleted, revoked or ended.
+#[derive(SimpleObject)]
+#[graphql(complex)]
+pub struct DeletePayload {
+    pub deleted_id: Option<AnyId>,
+    #[graphql(skip)]
+    pub common: Common,
+}
+
+#[ComplexObject]
+impl DeletePayload {
+    /// Empty when it succeeded.
+    pub async fn user_errors(&self) -> &[UserError] {
+        &self.common.user_errors
+    }
+
+    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
+    pub async fn cursor(&self) -> Option<Cursor> {
+        self.common.cursor.clone()
+    }
+}
+
+impl Outcome for DeletePayload {
+    type Object = AnyId;
+
+    fn new(deleted_id: Option<AnyId>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
+        Self { deleted_id, common: Common { user_errors, cursor } }
+    }
+
+    async fn find_again(_: &Context<'_>, id: AnyId) -> Result<Option<AnyId>> {
+        Ok(Some(id))
+    }
 }
 
 /// Common part of every mutation's result.
@@ -84,6 +140,7 @@ pub enum Payload {
     User(crate::accounts::types::UserPayload),
     Organization(crate::organizations::types::OrganizationPayload),
     Invitation(crate::members::types::InvitationPayload),
+    ApiKey(crate::api_keys::types::ApiKeyPayload),
     Membership(crate::members::types::MembershipPayload),
     Team(crate::teams::types::TeamPayload),
     Tag(crate::tags::types::TagPayload),
@@ -92,7 +149,8 @@ pub enum Payload {
 }
 
 /// Runs a write, again where the database gave way, and makes the payload of what came of it. A failure that the
-/// document would not see (it selects no `userErrors`) is raised to the top level.
+/// document would not see (it selects no `userErrors`) is raised to the top level. Under an idempotency key, a repeat
+/// answers with what is on record.
 pub async fn write<P, T, E, F>(
     ctx: &Context<'_>,
     attempt: impl FnMut() -> F,
@@ -100,20 +158,67 @@ pub async fn write<P, T, E, F>(
 ) -> Result<Option<P>>
 where
     P: Outcome,
+    T: Findable,
     F: Future<Output = Result<Committed<T>, E>>,
     E: AsRef<Error> + Into<Rejected<T>>,
 {
-    match retrying(attempt).await {
+    let request = ctx.request();
+    let idempotency = request.origin.idempotency.as_ref();
+    if let Some(idempotency) = idempotency
+        && let Some(recorded) = request.state.db.recorded(idempotency).await?
+    {
+        return repeated(ctx, recorded).await;
+    }
+    let rejected = match retrying(attempt).await {
         Ok(done) => {
-            let cursor = done.cursor.map(|cursor| Cursor(cursor.encode()));
-            Ok(Some(P::new(Some(wrap(done.value)), Vec::new(), cursor)))
+            let object = Some(wrap(done.value)).filter(|_| P::is_visible(ctx));
+            return Ok(Some(P::new(object, Vec::new(), done.cursor.map(Cursor::from))));
         }
-        Err(rejected) => match rejected.into() {
-            Rejected { error: Error::Invalid(problems), present } if ctx.look_ahead().field("userErrors").exists() => {
-                let errors = problems.into_iter().map(UserError::from).collect();
-                Ok(Some(P::new(present.map(wrap), errors, None)))
-            }
-            Rejected { error, .. } => Err(error),
+        Err(rejected) => rejected.into(),
+    };
+    let settled = match (&rejected.error, idempotency) {
+        (Error::Invalid(problems), Some(idempotency)) => {
+            let object = rejected.present.as_ref().and_then(Findable::any_id);
+            retrying(|| request.state.db.record_refusal(idempotency, problems, object)).await
+        }
+        (Error::Repeated, _) => Err(Error::Repeated),
+        _ => Ok(()),
+    };
+    match (settled, idempotency) {
+        (Err(Error::Repeated), Some(idempotency)) => match request.state.db.recorded(idempotency).await? {
+            Some(recorded) => repeated(ctx, recorded).await,
+            None => Err(Error::internal("a claimed idempotency key has no outcome")),
         },
+        (Err(error), _) => Err(error),
+        (Ok(()), _) => refused(ctx, rejected.error, rejected.present.map(wrap).filter(|_| P::is_visible(ctx))),
+    }
+}
+
+/// A failure as data where the document looks for it, else raised.
+fn refused<P: Outcome>(ctx: &Context<'_>, error: Error, present: Option<P::Object>) -> Result<Option<P>> {
+    match error {
+        Error::Invalid(problems) if ctx.look_ahead().field("userErrors").exists() => {
+            let errors = problems.into_iter().map(UserError::from).collect();
+            Ok(Some(P::new(present, errors, None)))
+        }
+        error => Err(error),
+    }
+}
+
+/// The answer to a repeat, made of what is on record.
+async fn repeated<P: Outcome>(ctx: &Context<'_>, recorded: Recorded) -> Result<Option<P>> {
+    let Recorded { object, problems, cursor } = recorded;
+    // A write that founded or joined an organization is seen from there.
+    let here = ctx.request().caller().scope.as_ref().map(|scope| scope.organization_id());
+    if let Some(cursor) = cursor.filter(|cursor| Some(cursor.organization_id) != here) {
+        adopt_organization(ctx, cursor.organization_id).await?;
+    }
+    let object = match object {
+        Some(id) => P::find_again(ctx, id).await?,
+        None => None,
+    };
+    match problems {
+        Some(problems) => refused(ctx, Error::Invalid(problems), object),
+        None => Ok(Some(P::new(object, Vec::new(), cursor.map(Cursor::from)))),
     }
 }

@@ -6,7 +6,10 @@ use std::fmt;
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use chrono::{DateTime as ChronoDateTime, Duration, Months, SecondsFormat, SubsecRound, Utc};
 
-use crate::clock::{Instant, in_calendar};
+use crate::{
+    clock::{Instant, in_calendar},
+    ledger::LedgerCursor,
+};
 
 /// RFC 3339 instant, UTC, millisecond precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +125,12 @@ impl ScalarType for DateTimeOrDuration {
 /// Opaque position. A list cursor belongs to one ordering and filter; a ledger cursor to one organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub String);
+
+impl From<LedgerCursor> for Cursor {
+    fn from(cursor: LedgerCursor) -> Self {
+        Self(cursor.encode())
+    }
+}
 
 /// CommonMark text. `@[name](usr_…)` is a mention.
 #[derive(Clone, Debug, PartialEq, Eq)]

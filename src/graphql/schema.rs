@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     accounts::resolvers::{AccountMutation, AccountQuery},
+    api_keys::resolvers::ApiKeyMutation,
     auth::policy,
     comments::resolvers::CommentMutation,
     config::LimitsConfig,
@@ -42,6 +43,7 @@ pub struct Mutation(
     ItemMutation,
     TagMutation,
     CommentMutation,
+    ApiKeyMutation,
 );
 
 pub type ApiSchema = Schema<Guarded<Query>, Guarded<Mutation>, EmptySubscription>;

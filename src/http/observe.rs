@@ -38,6 +38,7 @@ pub async fn observe(State(config): State<Arc<Config>>, mut request: Request, ne
             .get(header::USER_AGENT)
             .and_then(|agent| agent.to_str().ok())
             .map(|agent| agent.chars().filter(|c| !c.is_control()).collect::<String>().into()),
+        idempotency: None,
     };
     request.extensions_mut().insert(origin.clone());
     let method = request.method().clone();

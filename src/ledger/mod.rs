@@ -14,7 +14,10 @@ use sea_orm::entity::prelude::*;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::id::{AnyId, ItemId, TeamId};
+use crate::{
+    auth::policy::Permission,
+    id::{AnyId, ItemId, TeamId},
+};
 
 /// What happened. Webhook name: lower case, a dot for the last underscore: `item.created`. New values may be added; treat
 /// unknown ones as no-ops. Not in the ledger on purpose: watching, reminders, read marks, notification preferences,
@@ -53,17 +56,38 @@ pub enum EventType {
 }
 
 impl EventType {
-    /// Types that only AUDIT_READ may see; the rest is the work that every member sees.
-    pub const AUDIT_ONLY: &[Self] = &[
-        Self::MemberInvited,
-        Self::InvitationRevoked,
-        Self::OrganizationCreated,
-        Self::PlanChanged,
-        Self::ApiKeyCreated,
-        Self::ApiKeyUpdated,
-        Self::ApiKeyRotated,
-        Self::ApiKeyRevoked,
-    ];
+    /// What it takes to see it, besides belonging to the organization; AUDIT_READ sees all. Every role holds the read
+    /// permissions, so they matter to API keys alone.
+    pub const fn seen_with(self) -> Option<Permission> {
+        match self {
+            Self::ItemCreated
+            | Self::ItemUpdated
+            | Self::ItemArchived
+            | Self::ItemUnarchived
+            | Self::ItemDeleted
+            | Self::ItemRestored
+            | Self::ItemPurged
+            | Self::CommentCreated
+            | Self::CommentUpdated
+            | Self::CommentDeleted
+            | Self::TagCreated
+            | Self::TagUpdated
+            | Self::TagDeleted
+            | Self::TeamCreated
+            | Self::TeamUpdated
+            | Self::TeamDeleted => Some(Permission::ItemRead),
+            Self::MemberJoined | Self::MemberUpdated | Self::MemberRemoved => Some(Permission::MemberRead),
+            Self::OrganizationUpdated => None,
+            Self::MemberInvited
+            | Self::InvitationRevoked
+            | Self::OrganizationCreated
+            | Self::PlanChanged
+            | Self::ApiKeyCreated
+            | Self::ApiKeyUpdated
+            | Self::ApiKeyRotated
+            | Self::ApiKeyRevoked => Some(Permission::AuditRead),
+        }
+    }
 
     /// Whether it may change who may do what, so that identities read before are old.
     pub const fn changes_rights(self) -> bool {

@@ -8,6 +8,7 @@ use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiv
 
 use super::input::{InvitationAcceptInput, InvitationCreateInput, MembershipRemoveInput, MembershipUpdateInput};
 use crate::{
+    api_keys,
     auth::{
         actor::{Origin, Person},
         policy::Permission,
@@ -60,7 +61,7 @@ pub async fn invite(
     state: &State,
     scope: &OrgScope,
     input: &InvitationCreateInput,
-) -> Result<Committed<(invitation::Model, String)>> {
+) -> Result<Committed<(invitation::Model, Option<String>)>> {
     input.validate()?;
     reaches(scope, input.role, &["input", "role"], "You can't grant a role above your own.")?;
     let mut tx = scope.write(Permission::MemberManage).await?;
@@ -109,7 +110,7 @@ pub async fn invite(
     });
     tx.insert_many(links.collect()).await?;
     tx.record(NewEvent::new(EventType::MemberInvited, row.id.any(), changes(None, Some(&invitation_fields(&row)))));
-    tx.commit((row, token)).await
+    tx.commit((row, Some(token))).await
 }
 
 fn ttl(state: &State) -> Result<Duration> {
@@ -133,7 +134,7 @@ pub async fn resend_invitation(
     state: &State,
     scope: &OrgScope,
     id: InvitationId,
-) -> Result<Committed<(invitation::Model, String)>> {
+) -> Result<Committed<(invitation::Model, Option<String>)>> {
     let mut tx = scope.write(Permission::MemberManage).await?;
     let row: invitation::Model = tx.locked::<invitation::Entity>(id, &["input", "id"]).await?;
     reaches(scope, row.role, &["input", "id"], "The invitation is to a role above your own.")?;
@@ -147,7 +148,7 @@ pub async fn resend_invitation(
         })
         .await?;
     tx.record(NewEvent::new(EventType::MemberInvited, id.any(), Vec::new()));
-    tx.commit((row, token)).await
+    tx.commit((row, Some(token))).await
 }
 
 /// Accepts an invitation: by its token, which proves the address, or by its id with an address proven before.
@@ -331,6 +332,7 @@ pub async fn remove(scope: &OrgScope, input: &MembershipRemoveInput) -> Result<C
         }
     }
     items::service::reassign(&mut tx, row.user_id, input.reassign_to_id).await?;
+    api_keys::service::revoke_of(&mut tx, row.user_id).await?;
     tx.delete_where::<team_member::Entity>(team_member::Column::UserId.eq(row.user_id)).await?;
     tx.delete_where::<membership::Entity>(membership::Column::Id.eq(row.id)).await?;
     tx.record(NewEvent::new(EventType::MemberRemoved, row.id.any(), changes(Some(&fields(&row)), None)));

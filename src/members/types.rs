@@ -15,10 +15,11 @@ use crate::{
         context::ContextExt,
         error::UserError,
         guard,
+        node::{self, Node},
         payload::{Common, Outcome, payload},
         scalars::{Cursor, DateTime},
     },
-    id::{InvitationId, MembershipId},
+    id::{AnyId, InvitationId, MembershipId},
     teams::types::Team,
 };
 
@@ -131,10 +132,17 @@ impl InvitationPayload {
 }
 
 impl Outcome for InvitationPayload {
-    type Object = (Invitation, String);
+    type Object = (Invitation, Option<String>);
 
     fn new(made: Option<Self::Object>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
         let (invitation, token) = made.unzip();
-        Self { invitation, token, common: Common { user_errors, cursor } }
+        Self { invitation, token: token.flatten(), common: Common { user_errors, cursor } }
+    }
+
+    async fn find_again(ctx: &Context<'_>, id: AnyId) -> Result<Option<Self::Object>> {
+        Ok(match node::load(ctx, id).await? {
+            Some(Node::Invitation(invitation)) => Some((invitation, None)),
+            _ => None,
+        })
     }
 }

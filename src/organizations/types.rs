@@ -1,6 +1,7 @@
 use async_graphql::{Context, Object, SimpleObject};
 
 use crate::{
+    api_keys::{self, types::ApiKey},
     auth::policy::{Permission, Permissions, requires},
     entity::{enums::Role, organization},
     error::Result,
@@ -112,6 +113,23 @@ impl Organization {
         let args = page_args(first, after, last, before);
         let page = tags::query::tags(ctx.scope()?, filter.as_ref(), &args, wants(ctx)).await?;
         Ok(Connection::new(page, Tag))
+    }
+
+    /// Newest first, revoked ones included.
+    #[graphql(directive = requires::apply(Permission::ApiKeyManage))]
+    async fn api_keys(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Option<Result<Connection<ApiKey>>> {
+        let page = async {
+            guard::check_field::<Self>(ctx)?;
+            let args = page_args(first, after, None, None);
+            let page = api_keys::query::api_keys(ctx.scope()?, &args, wants(ctx)).await?;
+            Ok(Connection::new(page, ApiKey))
+        };
+        Some(page.await)
     }
 
     /// Who may do what: the whole matrix.

@@ -168,11 +168,13 @@ databases! {
             "tag" => app.clock.new_id::<kind::Tag>().to_string(),
             "team" => app.clock.new_id::<kind::Team>().to_string(),
             "comment" => app.clock.new_id::<kind::Comment>().to_string(),
+            "key" => app.clock.new_id::<kind::ApiKey>().to_string(),
             _ => app.clock.new_id::<kind::Invitation>().to_string(),
         };
         let (item, sub) = (id_of("item"), id_of("item"));
         let (tag, into, team) = (id_of("tag"), id_of("tag"), id_of("team"));
         let (comment, invitation, second) = (id_of("comment"), id_of("invitation"), id_of("invitation"));
+        let key = id_of("key");
         let membership = &acme.viewer.membership_id;
         let change = |field: &str, before: Value, after: Value| json!([field, before, after]);
         let none = Value::Null;
@@ -217,6 +219,12 @@ databases! {
                 change("role", json!("VIEWER"), json!("MEMBER"))),
             ("userUpdate", json!({ "patch": { "fullName": "Ann" } }), "MEMBER_UPDATED", &acme.owner.membership_id,
                 change("fullName", none.clone(), json!("Ann"))),
+            ("apiKeyCreate", json!({ "id": key, "name": "CI", "scopes": ["ITEM_READ"] }), "API_KEY_CREATED", &key,
+                change("scopes", none.clone(), json!(["ITEM_READ"]))),
+            ("apiKeyUpdate", json!({ "id": key, "patch": { "name": "CD" } }), "API_KEY_UPDATED", &key,
+                change("name", json!("CI"), json!("CD"))),
+            ("apiKeyRotate", json!({ "id": key }), "API_KEY_ROTATED", &key, json!([])),
+            ("apiKeyRevoke", json!({ "id": key }), "API_KEY_REVOKED", &key, change("name", json!("CD"), none.clone())),
             ("membershipRemove", json!({ "id": membership }), "MEMBER_REMOVED", membership, change("role", json!("MEMBER"), none.clone())),
         ];
         for (field, input, kind, subject, expected) in steps {

@@ -6,10 +6,12 @@
 mod support;
 
 mod accounts;
+mod api_keys;
 mod architecture;
 mod config;
 mod gate;
 mod http;
+mod idempotency;
 mod items;
 mod ledger;
 mod lists;

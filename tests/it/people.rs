@@ -12,7 +12,7 @@ use crate::{
     support::{
         app::TestApp,
         client::{Call, problem},
-        world::{Company, PASSWORD, Person},
+        world::{Company, Person},
     },
 };
 
@@ -40,14 +40,6 @@ fn accept<'a>(app: &'a TestApp, person: &Person, input: Value) -> Call<'a> {
          userErrors {{ code path message }} }} }}"
     );
     app.gql(query).vars(json!({ "input": input })).token(&person.token)
-}
-
-/// The same person with tokens of now, after the clock moved on.
-async fn signed_in(app: &TestApp, person: &Person) -> Person {
-    let query = "mutation($email: String!, $password: String!) { sessionCreate(input: {email: $email, \
-                 password: $password}) { accessToken refreshToken userErrors { code path } } }";
-    let payload = app.gql(query).vars(json!({ "email": person.email, "password": PASSWORD })).done().await;
-    Person { token: text(&payload["accessToken"]).to_owned(), ..person.clone() }
 }
 
 fn text(value: &Value) -> &str {
@@ -268,7 +260,7 @@ databases! {
         assert_eq!(gone, problem("NOT_FOUND", "input.token"), "the old token is void");
 
         app.clock.set(text(&third["invitation"]["expiresAt"]).parse().expect("an instant"));
-        let (ann, admin) = (signed_in(&app, &ann).await, signed_in(&app, &acme.admin).await);
+        let (ann, admin) = (app.sign_in(&ann).await, app.sign_in(&acme.admin).await);
         let late = accept(&app, &ann, json!({ "token": third["token"] })).refused().await;
         assert_eq!(late, problem("EXPIRED", "input.token"));
         let listed = "{ organization { invitations { totalCount } } }";

@@ -4,14 +4,17 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use async_graphql::registry::MetaType;
 use serde_json::json;
-use todo_platform::graphql::{guard::Rule, schema};
+use todo_platform::{
+    auth::policy::Permission,
+    graphql::{guard::Rule, schema},
+};
 
 use crate::{
     databases,
     support::{
         app::TestApp,
         schema::{Documents, bare},
-        world::{PASSWORD, Person},
+        world::Company,
     },
 };
 
@@ -21,6 +24,7 @@ fn way_to(type_name: &str) -> Option<&'static str> {
         "Organization" => "{ organization { {} } }",
         "Team" => "{ organization { teams(first: 1) { nodes { {} } } } }",
         "Event" => "{ events(first: 1) { nodes { {} } } }",
+        "ApiKeyActor" => "{ item(id: \"ACME-1\") { createdBy { ... on ApiKeyActor { {} } } } }",
         _ => return None,
     })
 }
@@ -30,12 +34,12 @@ async fn verdict(
     app: &TestApp,
     document: &str,
     variables: &serde_json::Value,
-    caller: Option<&Person>,
+    token: Option<&str>,
     slug: &str,
 ) -> String {
     let mut call = app.gql(document).vars(variables.clone()).at(slug);
-    if let Some(person) = caller {
-        call = call.token(&person.token);
+    if let Some(token) = token {
+        call = call.token(token);
     }
     let answer = call.answer().await;
     let codes: BTreeSet<&str> = answer["errors"]
@@ -48,19 +52,45 @@ async fn verdict(
     codes.first().map_or_else(|| "yes".to_owned(), |code| (*code).to_owned())
 }
 
-async fn sign_in(app: &TestApp, person: &Person) -> Person {
-    let query = "mutation($email: String!, $password: String!) { sessionCreate(input: {email: $email, password: \
-                 $password}) { accessToken userErrors { code } } }";
-    let variables = json!({ "email": person.email, "password": PASSWORD });
-    let token = app.gql(query).vars(variables).done().await["accessToken"].as_str().unwrap_or_default().to_owned();
-    Person { token, ..person.clone() }
+/// An organization with one of everything that guarded fields hang on: a team, and the item ACME-1 made by an API key.
+async fn furnished(app: &TestApp) -> Company {
+    let acme = app.company("acme").await;
+    app.create(&acme, &acme.owner, "team", json!({ "name": "Core" })).await;
+    let (_, key) = app.api_key(&acme, &acme.owner, &["ITEM_WRITE"]).await;
+    let create = "mutation { itemCreate(input: {title: \"by a key\"}) { userErrors { code } } }";
+    app.gql(create).key(&key).done().await;
+    acme
+}
+
+/// Every field that declares who may select it: its name, a document that selects it, and the variables.
+fn guarded_fields() -> Vec<(String, String, serde_json::Value)> {
+    let documents = Documents::new();
+    // An id of no object: whoever is let through finds nothing.
+    let absent = |_: &str| json!("itm_00000000000000000000000000");
+    let mut rows = Vec::new();
+    for (keyword, field) in documents.root_fields() {
+        let variables = documents.least(field, &absent);
+        let document = documents.document_with(keyword, field, &variables, &documents.selection(field));
+        rows.push((field.name.clone(), document, variables));
+    }
+    for (type_name, ty) in &documents.registry.types {
+        let MetaType::Object { fields, .. } = ty else { continue };
+        if matches!(type_name.as_str(), "Query" | "Mutation") {
+            continue;
+        }
+        for field in fields.values().filter(|field| Rule::among(&field.directive_invocations).is_some()) {
+            let way = way_to(type_name).unwrap_or_else(|| panic!("no way to {type_name}.{}", field.name));
+            let selected = format!("{} {}", field.name, documents.selection(field));
+            rows.push((format!("{type_name}.{}", field.name), way.replace("{}", &selected), json!({})));
+        }
+    }
+    rows
 }
 
 databases! {
     async fn the_grid(app: TestApp) {
-        let acme = app.company("acme").await;
+        let acme = furnished(&app).await;
         let rival = app.company("rival").await;
-        app.create(&acme, &acme.owner, "team", json!({ "name": "Core" })).await;
         let callers = [
             ("anonymous", None),
             ("outsider", Some(&rival.owner)),
@@ -69,44 +99,57 @@ databases! {
             ("ADMIN", Some(&acme.admin)),
             ("OWNER", Some(&acme.owner)),
         ];
-        let documents = Documents::new();
-        // An id of no object: whoever is let through finds nothing.
-        let absent = |_: &str| json!("itm_00000000000000000000000000");
-        let mut rows: Vec<(String, String, serde_json::Value)> = Vec::new();
-        for (keyword, field) in documents.root_fields() {
-            let variables = documents.least(field, &absent);
-            let document = documents.document_with(keyword, field, &variables, &documents.selection(field));
-            rows.push((field.name.clone(), document, variables));
-        }
-        for (type_name, ty) in &documents.registry.types {
-            let MetaType::Object { fields, .. } = ty else { continue };
-            if matches!(type_name.as_str(), "Query" | "Mutation") {
-                continue;
-            }
-            for field in fields.values().filter(|field| Rule::among(&field.directive_invocations).is_some()) {
-                let way = way_to(type_name).unwrap_or_else(|| panic!("no way to {type_name}.{}", field.name));
-                let selected = format!("{} {}", field.name, documents.selection(field));
-                rows.push((format!("{type_name}.{}", field.name), way.replace("{}", &selected), json!({})));
-            }
-        }
         let mut grid = format!("{:32}", "");
         for (caller, _) in callers {
             let _ = write!(grid, "{caller:22}");
         }
-        for (name, document, variables) in rows {
+        for (name, document, variables) in guarded_fields() {
             let _ = write!(grid, "\n{name:32}");
             for (_, caller) in callers {
                 // Every try has a session of its own: some of the fields end it.
                 let caller = match caller {
-                    Some(person) => Some(sign_in(&app, person).await),
+                    Some(person) => Some(app.sign_in(person).await),
                     None => None,
                 };
-                let verdict = verdict(&app, &document, &variables, caller.as_ref(), "acme").await;
+                let token = caller.as_ref().map(|person| person.token.as_str());
+                let verdict = verdict(&app, &document, &variables, token, "acme").await;
                 let _ = write!(grid, "{verdict:22}");
             }
         }
         let grid: Vec<&str> = grid.lines().map(str::trim_end).collect();
         insta::assert_snapshot!("policy_grid", grid.join("\n"));
+    }
+
+    /// The same for an owner's API keys of one scope each: a column a scope.
+    async fn the_grid_of_scopes(app: TestApp) {
+        let acme = furnished(&app).await;
+        let scopes: Vec<String> = Permission::all().map(Permission::name).collect();
+        // What hangs on an item or a team is reached with ITEM_READ besides.
+        let (mut keys, mut readers) = (Vec::new(), Vec::new());
+        for scope in &scopes {
+            keys.push(app.api_key(&acme, &acme.owner, &[scope]).await.1);
+            readers.push(app.api_key(&acme, &acme.owner, &["ITEM_READ", scope]).await.1);
+        }
+        let mut grid = String::new();
+        for (number, scope) in scopes.iter().enumerate() {
+            let _ = writeln!(grid, "{:2} {scope}", number + 1);
+        }
+        let _ = write!(grid, "\n{:32}", "");
+        for number in 1..=scopes.len() {
+            let _ = write!(grid, "{number:3}");
+        }
+        for (name, document, variables) in guarded_fields() {
+            let _ = write!(grid, "\n{name:32}");
+            for key in if name.contains('.') { &readers } else { &keys } {
+                let cell = match verdict(&app, &document, &variables, Some(key), "acme").await.as_str() {
+                    "yes" => "+",
+                    "FORBIDDEN" => ".",
+                    other => panic!("{name}: {other}"),
+                };
+                let _ = write!(grid, "{cell:>3}");
+            }
+        }
+        insta::assert_snapshot!("policy_grid_of_scopes", grid);
     }
 
     /// What only some may see is null by `node`, like what isn't there.

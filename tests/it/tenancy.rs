@@ -31,6 +31,7 @@ async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'stati
         company.slug
     );
     let invited = app.call(company, &company.owner, &invite).done().await;
+    let (key, _) = app.api_key(company, &company.owner, &["ITEM_READ"]).await;
     let event = app.call(company, &company.owner, "{ events(first: 1) { nodes { id } } }").data().await;
     let claims = company.admin.token.split('.').nth(1).expect("a JWT");
     let claims = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, claims).expect("base64");
@@ -46,6 +47,7 @@ async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'stati
         ("itm", item),
         ("cmt", comment),
         ("evt", text(&event["events"]["nodes"][0]["id"])),
+        ("key", key),
         ("ses", text(&claims["sid"])),
     ]
 }
@@ -63,6 +65,7 @@ fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
             _ if field.starts_with("comment") => "cmt",
             _ if field.starts_with("membership") => "mbr",
             _ if field.starts_with("invitation") => "inv",
+            _ if field.starts_with("apiKey") => "key",
             _ => panic!("what kind of id does {field} take?"),
         },
         other => panic!("what kind of id is {other} of {field}?"),
@@ -147,7 +150,7 @@ async fn ask(
 
 #[test]
 fn every_kind_of_id_is_tried() {
-    let tried = ["usr", "org", "mbr", "inv", "tem", "tag", "itm", "cmt", "evt", "ses"];
+    let tried = ["usr", "org", "mbr", "inv", "tem", "tag", "itm", "cmt", "evt", "key", "ses"];
     // Neither is taken by any argument: the one is never shown yet, the other names the server.
     let untried: Vec<&&str> = PREFIXES.iter().filter(|prefix| !tried.contains(prefix)).collect();
     assert_eq!(untried, [&"sev", &"sys"]);

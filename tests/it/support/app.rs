@@ -56,10 +56,20 @@ impl TestApp {
         Self::with(config, folder).await
     }
 
+    /// Another server over this one's database, with the same clock; `change` has its settings.
+    pub async fn another_instance(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::clone(&self.state.config);
+        change(&mut config);
+        Self::build(config, self.clock.clone(), self._folder.clone()).await
+    }
+
     async fn with(config: Config, folder: TempDir) -> Self {
+        Self::build(config, Clock::fixed(beginning()), Arc::new(folder)).await
+    }
+
+    async fn build(config: Config, clock: Clock, folder: Arc<TempDir>) -> Self {
         let statements = Arc::new(Mutex::new(Vec::new()));
         let record = statements.clone();
-        let clock = Clock::fixed(beginning());
         let options = Options {
             clock: Some(clock.clone()),
             password_cost: Some(COST),
@@ -69,7 +79,7 @@ impl TestApp {
             ..Options::default()
         };
         let Application { state, router, .. } = app::start(Arc::new(config), options).await.expect("the server starts");
-        Self { router, state, clock, statements, _folder: Arc::new(folder) }
+        Self { router, state, clock, statements, _folder: folder }
     }
 
     /// Statements since the last call; transactions' own BEGIN and COMMIT are not among them.

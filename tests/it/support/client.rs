@@ -73,6 +73,11 @@ impl Call<'_> {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
+    /// With this API key.
+    pub fn key(self, key: &str) -> Self {
+        self.header("x-api-key", key)
+    }
+
     /// In this organization, by its path.
     pub fn at(mut self, slug: &str) -> Self {
         self.path = format!("/o/{slug}/graphql");

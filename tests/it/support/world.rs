@@ -58,6 +58,15 @@ impl TestApp {
         }
     }
 
+    /// The same person in a new session, its tokens made now.
+    pub async fn sign_in(&self, person: &Person) -> Person {
+        let query = "mutation($email: String!, $password: String!) { sessionCreate(input: {email: $email, \
+                     password: $password}) { accessToken refreshToken userErrors { code path } } }";
+        let payload = self.gql(query).vars(json!({ "email": person.email, "password": PASSWORD })).done().await;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Person { token: text(&payload["accessToken"]), refresh_token: text(&payload["refreshToken"]), ..person.clone() }
+    }
+
     /// Founds an organization; gives its id.
     pub async fn found(&self, owner: &Person, slug: &str) -> String {
         let payload = self
@@ -121,6 +130,16 @@ impl TestApp {
         );
         let payload = self.call(company, person, &query).vars(json!({ "input": input.into() })).done().await;
         payload[kind]["id"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// An API key with these scopes: its id and the key itself.
+    pub async fn api_key(&self, company: &Company, maker: &Person, scopes: &[&str]) -> (String, String) {
+        let query = "mutation($input: ApiKeyCreateInput!) { apiKeyCreate(input: $input) { apiKey { id } secret \
+                     userErrors { code path message } } }";
+        let input = json!({ "name": "Integration", "scopes": scopes });
+        let made = self.call(company, maker, query).vars(json!({ "input": input })).done().await;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&made["apiKey"]["id"]), text(&made["secret"]))
     }
 
     /// An item of this title; gives its id.

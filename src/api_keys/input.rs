@@ -1,0 +1,199 @@
+use std::net::IpAddr;
+
+use async_graphql::{InputObject, MaybeUndefined};
+use ipnet::IpNet;
+use serde_json::json;
+
+use crate::{
+    accounts::input::required,
+    auth::policy::{Permission, Permissions},
+    entity::api_key,
+    error::{Problem, ProblemCode, Problems, Result},
+    graphql::scalars::DateTime,
+    id::ApiKeyId,
+};
+
+/// Networks in one allow-list at most.
+const MAX_NETWORKS: usize = 50;
+
+/// Hours that a rotated key's old secret may work on at most: a month.
+pub const MAX_GRACE_HOURS: i32 = 720;
+
+/// Scopes may not exceed the creator's own permissions.
+#[derive(InputObject, Clone)]
+pub struct ApiKeyCreateInput {
+    pub id: Option<ApiKeyId>,
+    pub name: String,
+    pub scopes: Vec<Permission>,
+    /// Addresses and networks (CIDR, IPv4 and IPv6) it may be used from; from anywhere when left out or empty.
+    pub ip_allowlist: Option<Vec<String>>,
+    pub expires_at: Option<DateTime>,
+}
+
+impl ApiKeyCreateInput {
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        check_name(&mut problems, &["input", "name"], &self.name);
+        check_scopes(&mut problems, &["input", "scopes"], &self.scopes);
+        check_networks(&mut problems, &["input", "ipAllowlist"], self.ip_allowlist.as_deref().unwrap_or_default());
+        problems.finish()
+    }
+
+    pub fn scopes(&self) -> Permissions {
+        self.scopes.iter().copied().collect()
+    }
+
+    pub fn networks(&self) -> Vec<IpNet> {
+        networks(self.ip_allowlist.as_deref().unwrap_or_default())
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct ApiKeyPatch {
+    pub name: MaybeUndefined<String>,
+    pub scopes: MaybeUndefined<Vec<Permission>>,
+    /// Null or empty: from anywhere.
+    pub ip_allowlist: MaybeUndefined<Vec<String>>,
+    /// Null: never.
+    pub expires_at: MaybeUndefined<DateTime>,
+}
+
+impl ApiKeyPatch {
+    /// Writes what the patch says into the row.
+    pub fn apply(&self, row: &mut api_key::Model) {
+        let Self { name, scopes, ip_allowlist, expires_at } = self;
+        if let MaybeUndefined::Value(name) = name {
+            row.name = name.trim().to_owned();
+        }
+        if let MaybeUndefined::Value(scopes) = scopes {
+            row.scopes = scopes_json(scopes.iter().copied().collect());
+        }
+        match ip_allowlist {
+            MaybeUndefined::Undefined => {}
+            MaybeUndefined::Null => row.ip_allowlist = json!([]),
+            MaybeUndefined::Value(entries) => row.ip_allowlist = json!(networks(entries)),
+        }
+        expires_at.clone().map_value(|end| end.0).update_to(&mut row.expires_at);
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct ApiKeyUpdateInput {
+    pub id: ApiKeyId,
+    pub if_version: Option<i32>,
+    pub patch: ApiKeyPatch,
+}
+
+impl ApiKeyUpdateInput {
+    pub fn validate(&self) -> Result<()> {
+        let ApiKeyPatch { name, scopes, ip_allowlist, expires_at: _ } = &self.patch;
+        let mut problems = Problems::default();
+        required(&mut problems, &["input", "patch", "name"], name);
+        required(&mut problems, &["input", "patch", "scopes"], scopes);
+        if let MaybeUndefined::Value(name) = name {
+            check_name(&mut problems, &["input", "patch", "name"], name);
+        }
+        if let MaybeUndefined::Value(scopes) = scopes {
+            check_scopes(&mut problems, &["input", "patch", "scopes"], scopes);
+        }
+        if let MaybeUndefined::Value(entries) = ip_allowlist {
+            check_networks(&mut problems, &["input", "patch", "ipAllowlist"], entries);
+        }
+        problems.finish()
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct ApiKeyRotateInput {
+    pub id: ApiKeyId,
+    /// How long the old secret still works, 720 at most; 0 ends it at once.
+    #[graphql(default = 24)]
+    pub grace_hours: i32,
+}
+
+impl ApiKeyRotateInput {
+    pub fn validate(&self) -> Result<()> {
+        if (0..=MAX_GRACE_HOURS).contains(&self.grace_hours) {
+            return Ok(());
+        }
+        let message = format!("Between 0 and {MAX_GRACE_HOURS} hours.");
+        Err(Problem::new(ProblemCode::OutOfRange, &["input", "graceHours"], message)
+            .details(json!({ "minimum": 0, "maximum": MAX_GRACE_HOURS }))
+            .into())
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct ApiKeyRevokeInput {
+    pub id: ApiKeyId,
+}
+
+/// Scopes as they are stored, in the policy table's order.
+pub fn scopes_json(scopes: Permissions) -> serde_json::Value {
+    scopes.iter().map(Permission::name).collect::<Vec<_>>().into()
+}
+
+fn check_name(problems: &mut Problems, path: &[&str], name: &str) {
+    problems.length(path, name, 1, 100);
+}
+
+fn check_scopes(problems: &mut Problems, path: &[&str], scopes: &[Permission]) {
+    if scopes.is_empty() {
+        problems.push(ProblemCode::Required, path, "At least one scope.");
+    }
+}
+
+fn check_networks(problems: &mut Problems, path: &[&str], entries: &[String]) {
+    problems.count(path, entries.len(), MAX_NETWORKS);
+    for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| network(entry).is_none()) {
+        let index = index.to_string();
+        let path: Vec<&str> = path.iter().copied().chain([index.as_str()]).collect();
+        let message = format!("`{}` is neither an IP address nor a network such as 10.0.0.0/8.", shorten(entry));
+        problems.push(ProblemCode::Invalid, &path, message);
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+fn networks(entries: &[String]) -> Vec<IpNet> {
+    let mut networks: Vec<IpNet> = entries.iter().filter_map(|entry| network(entry)).collect();
+    networks.sort_unstable();
+    networks.dedup();
+    networks
+}
+
+/// An address is the network of itself alone; IPv4 written as IPv6 is IPv4, as callers' addresses are.
+fn network(entry: &str) -> Option<IpNet> {
+    let entry = entry.trim();
+    if let Ok(address) = entry.parse::<IpAddr>() {
+        return Some(address.to_canonical().into());
+    }
+    let network: IpNet = entry.parse().ok()?;
+    match network {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => {
+            IpNet::new(v6.addr().to_canonical(), v6.prefix_len() - 96).ok().map(|network| network.trunc())
+        }
+        other => Some(other.trunc()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_written_one_way() {
+        let written = |entry: &str| network(entry).map(|network| network.to_string());
+        assert_eq!(written("10.1.2.3").as_deref(), Some("10.1.2.3/32"));
+        assert_eq!(written(" 10.1.2.3/8 ").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(written("2001:db8::1").as_deref(), Some("2001:db8::1/128"));
+        assert_eq!(written("2001:db8::1/32").as_deref(), Some("2001:db8::/32"));
+        assert_eq!(written("::ffff:10.1.2.3").as_deref(), Some("10.1.2.3/32"));
+        assert_eq!(written("::ffff:10.1.2.3/104").as_deref(), Some("10.0.0.0/8"));
+        for wrong in ["", "10.1.2", "10.1.2.3/33", "example.com", "10.0.0.0/8 or so", "010.1.2.3"] {
+            assert_eq!(written(wrong), None, "{wrong}");
+        }
+    }
+}

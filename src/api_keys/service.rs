@@ -1,0 +1,223 @@
+//! Making, changing, rotating and revoking API keys.
+//!
+//! Nobody makes a key that may do more than they may themselves, and nobody widens or renews a key whose creator stands
+//! above them: its rights would follow that creator's.
+
+use chrono::Duration;
+use ipnet::IpNet;
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+use serde_json::json;
+
+use super::input::{ApiKeyCreateInput, ApiKeyRotateInput, ApiKeyUpdateInput, scopes_json};
+use crate::{
+    auth::{
+        api_key::KeyMint,
+        policy::{Permission, Permissions},
+    },
+    clock::Instant,
+    db::{Committed, OrgScope, WriteTx},
+    entity::{api_key, enums::QuotaResource, membership},
+    error::{Problem, ProblemCode, Rejected, Result},
+    graphql::scalars::format_instant,
+    id::{ApiKeyId, UserId},
+    ledger::{EventType, Fields, NewEvent, changes},
+};
+
+/// A key with its text, where that has just been made.
+pub type Shown = (api_key::Model, Option<String>);
+
+/// The fields that events show.
+fn fields(row: &api_key::Model) -> Fields {
+    vec![
+        ("name", row.name.as_str().into()),
+        ("scopes", row.scopes.clone()),
+        ("ipAllowlist", row.ip_allowlist.clone()),
+        ("expiresAt", row.expires_at.map(format_instant).into()),
+    ]
+}
+
+pub async fn create(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyCreateInput) -> Result<Committed<Shown>> {
+    input.validate()?;
+    within_rights(scope, input.scopes(), Permissions::default(), &["input", "scopes"])?;
+    let mut tx = scope.write(Permission::ApiKeyManage).await?;
+    let networks = json!(input.networks());
+    let expires_at = input.expires_at.map(|end| end.0);
+    if let Some(id) = input.id
+        && let Some(present) = tx.find::<api_key::Entity>().filter(api_key::Column::Id.eq(id)).one().await?
+    {
+        let same = present.name == input.name.trim()
+            && present.scopes == scopes_json(input.scopes())
+            && present.ip_allowlist == networks
+            && present.expires_at == expires_at;
+        if same {
+            return tx.commit((present, None)).await;
+        }
+        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    }
+    let now = scope.clock().now();
+    in_the_future(expires_at, now, &["input", "expiresAt"])?;
+    let minted = mint.mint()?;
+    let row = tx
+        .insert(api_key::ActiveModel {
+            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
+            name: Set(input.name.trim().to_owned()),
+            lookup: Set(minted.lookup),
+            secret_hash: Set(minted.hash),
+            previous_hash: Set(None),
+            previous_until: Set(None),
+            scopes: Set(scopes_json(input.scopes())),
+            ip_allowlist: Set(networks),
+            created_by_id: Set(scope.responsible()?),
+            created_at: Set(now),
+            last_used_at: Set(None),
+            expires_at: Set(expires_at),
+            revoked_at: Set(None),
+            version: Set(1),
+            ..Default::default()
+        })
+        .await?;
+    tx.count(QuotaResource::ApiKeys, 1);
+    tx.record(NewEvent::new(EventType::ApiKeyCreated, row.id.any(), changes(None, Some(&fields(&row)))));
+    tx.commit((row, Some(minted.text))).await
+}
+
+pub async fn update(scope: &OrgScope, input: &ApiKeyUpdateInput) -> Result<Committed<Shown>, Rejected<Shown>> {
+    input.validate()?;
+    let mut tx = scope.write(Permission::ApiKeyManage).await?;
+    let before = open(&tx, input.id).await?;
+    if input.if_version.is_some_and(|version| version != before.version) {
+        let version = before.version;
+        return Err(Rejected::conflict((before, None), version));
+    }
+    let mut after = before.clone();
+    input.patch.apply(&mut after);
+    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
+    if changed.is_empty() {
+        return Ok(tx.commit((before, None)).await?);
+    }
+    let (had, has) = (Permissions::named(&before.scopes), Permissions::named(&after.scopes));
+    within_rights(scope, has, had, &["input", "patch", "scopes"])?;
+    if after.expires_at != before.expires_at {
+        in_the_future(after.expires_at, scope.clock().now(), &["input", "patch", "expiresAt"])?;
+    }
+    if widens(&before, &after) {
+        below_creator(&tx, &before, &["input", "id"], "You can't widen a key of somebody above your own role.").await?;
+    }
+    after.version += 1;
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    tx.record(NewEvent::new(EventType::ApiKeyUpdated, after.id.any(), changed));
+    Ok(tx.commit((after, None)).await?)
+}
+
+/// Gives the key a new secret; the old one works on for the grace. A second rotation ends the first one's grace.
+pub async fn rotate(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyRotateInput) -> Result<Committed<Shown>> {
+    input.validate()?;
+    let mut tx = scope.write(Permission::ApiKeyManage).await?;
+    let before = open(&tx, input.id).await?;
+    below_creator(&tx, &before, &["input", "id"], "You can't rotate a key of somebody above your own role.").await?;
+    let now = scope.clock().now();
+    if before.expires_at.is_some_and(|end| end <= now) {
+        let message = "The key has expired; give it a later end first.";
+        return Err(Problem::new(ProblemCode::InvalidState, &["input", "id"], message).into());
+    }
+    let minted = mint.mint_for(before.lookup.clone())?;
+    let grace = Duration::hours(input.grace_hours.into());
+    let mut after = before.clone();
+    after.previous_hash = Some(before.secret_hash).filter(|_| !grace.is_zero());
+    after.previous_until = after.previous_hash.as_ref().map(|_| now + grace);
+    after.secret_hash = minted.hash;
+    after.version += 1;
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    tx.record(NewEvent::new(EventType::ApiKeyRotated, after.id.any(), Vec::new()));
+    tx.commit((after, Some(minted.text))).await
+}
+
+/// Ends a key for good. Repeating is harmless.
+pub async fn revoke(scope: &OrgScope, id: ApiKeyId) -> Result<Committed<ApiKeyId>> {
+    let mut tx = scope.write(Permission::ApiKeyManage).await?;
+    let row: api_key::Model = tx.locked::<api_key::Entity>(id, &["input", "id"]).await?;
+    if row.revoked_at.is_none() {
+        end(&mut tx, row).await?;
+    }
+    tx.commit(id).await
+}
+
+/// Ends every key that a person made: they leave the organization, and the keys' rights with them.
+pub async fn revoke_of(tx: &mut WriteTx, user_id: UserId) -> Result<()> {
+    let live = api_key::Column::CreatedById.eq(user_id).and(api_key::Column::RevokedAt.is_null());
+    for row in tx.find::<api_key::Entity>().filter(live).for_update().all().await? {
+        end(tx, row).await?;
+    }
+    Ok(())
+}
+
+async fn end(tx: &mut WriteTx, row: api_key::Model) -> Result<()> {
+    let id = row.id;
+    let mut ended = row.clone();
+    ended.revoked_at = Some(tx.scope().clock().now());
+    ended.version += 1;
+    tx.update(ended.into_active_model().reset_all()).await?;
+    tx.count(QuotaResource::ApiKeys, -1);
+    tx.record(NewEvent::new(EventType::ApiKeyRevoked, id.any(), changes(Some(&fields(&row)), None)));
+    Ok(())
+}
+
+/// A key to be changed, locked; a revoked one is past changing.
+async fn open(tx: &WriteTx, id: ApiKeyId) -> Result<api_key::Model> {
+    let row: api_key::Model = tx.locked::<api_key::Entity>(id, &["input", "id"]).await?;
+    if row.revoked_at.is_some() {
+        let message = "The key has been revoked; make a new one.";
+        return Err(Problem::new(ProblemCode::InvalidState, &["input", "id"], message).into());
+    }
+    Ok(row)
+}
+
+/// FORBIDDEN unless the caller holds whatever `wanted` adds to `had`.
+fn within_rights(scope: &OrgScope, wanted: Permissions, had: Permissions, path: &[&str]) -> Result<()> {
+    let beyond: Vec<String> = wanted
+        .iter()
+        .filter(|permission| !had.contains(*permission) && !scope.allows(*permission))
+        .map(Permission::name)
+        .collect();
+    if beyond.is_empty() {
+        return Ok(());
+    }
+    let message = format!("You can't give a key what you may not do yourself: {}.", beyond.join(", "));
+    Err(Problem::new(ProblemCode::Forbidden, path, message).details(json!({ "permissions": beyond })).into())
+}
+
+/// FORBIDDEN where the key's creator stands above the caller.
+async fn below_creator(tx: &WriteTx, row: &api_key::Model, path: &[&str], message: &str) -> Result<()> {
+    let creator = membership::Column::UserId.eq(row.created_by_id);
+    let creator = tx.find::<membership::Entity>().filter(creator).one().await?;
+    match (creator, tx.scope().role()) {
+        (Some(creator), Some(own)) if creator.role > own => {
+            Err(Problem::new(ProblemCode::Forbidden, path, message).details(json!({ "role": creator.role })).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn in_the_future(end: Option<Instant>, now: Instant, path: &[&str]) -> Result<()> {
+    if end.is_some_and(|end| end <= now) {
+        return Err(Problem::new(ProblemCode::OutOfRange, path, "Must be in the future.").into());
+    }
+    Ok(())
+}
+
+/// Whether a change lets the key do more, for longer, or from elsewhere.
+fn widens(before: &api_key::Model, after: &api_key::Model) -> bool {
+    let (had, has) = (Permissions::named(&before.scopes), Permissions::named(&after.scopes));
+    let more = has & had != has;
+    let longer = match (before.expires_at, after.expires_at) {
+        (Some(before), Some(after)) => after > before,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    let read =
+        |row: &api_key::Model| -> Vec<IpNet> { serde_json::from_value(row.ip_allowlist.clone()).unwrap_or_default() };
+    let (from, to) = (read(before), read(after));
+    let inside = |network: &IpNet| from.iter().any(|wider| wider.contains(network));
+    let elsewhere = !from.is_empty() && (to.is_empty() || !to.iter().all(inside));
+    more || longer || elsewhere
+}
