@@ -68,4 +68,10 @@ impl Origin {
     pub fn command(name: &str) -> Self {
         Self { request_id: name.into(), ip: None, user_agent: None }
     }
+
+    /// The same, for bookkeeping that is not a mutation's main write (the throttle's, a log's, work done after the
+    /// answer): a transaction begun with it does not take the request's idempotency key for its own.
+    pub fn unclaimed(&self) -> Self {
+        self.clone()
+    }
 }

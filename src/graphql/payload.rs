@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use async_graphql::{Context, Interface};
+use async_graphql::{Context, Interface, Object};
 
 use super::{error::UserError, scalars::Cursor};
 use crate::{
@@ -68,6 +68,30 @@ payload! {
     DeletePayload { deleted_id: AnyId }
 }
 
+/// Says whether it succeeded, and nothing else.
+pub struct AckPayload(Common);
+
+#[Object]
+impl AckPayload {
+    /// Empty when it succeeded.
+    pub async fn user_errors(&self) -> &[UserError] {
+        &self.0.user_errors
+    }
+
+    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
+    pub async fn cursor(&self) -> Option<Cursor> {
+        self.0.cursor.clone()
+    }
+}
+
+impl Outcome for AckPayload {
+    type Object = ();
+
+    fn new(_: Option<()>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
+        Self(Common { user_errors, cursor })
+    }
+}
+
 /// Common part of every mutation's result.
 #[derive(Interface)]
 #[graphql(
@@ -79,6 +103,7 @@ payload! {
     )
 )]
 pub enum Payload {
+    Ack(AckPayload),
     Delete(DeletePayload),
     Session(crate::accounts::types::SessionPayload),
     User(crate::accounts::types::UserPayload),
