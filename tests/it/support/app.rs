@@ -24,6 +24,8 @@ pub struct TestApp {
     pub state: State,
     pub clock: Clock,
     statements: Arc<Mutex<Vec<String>>>,
+    /// Tasks that are in the background as long as the server runs.
+    resting: usize,
     _folder: Arc<TempDir>,
 }
 
@@ -36,6 +38,7 @@ impl TestApp {
     pub async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(Self) -> F) {
         let app = Self::start(&[]).await;
         story(app.clone()).await;
+        app.settle().await;
         app.state.db.close().await;
     }
 
@@ -45,6 +48,7 @@ impl TestApp {
         let schema = server.create_schema().await;
         let app = Self::start(&[("DATABASE_URL", server.schema_url(&schema))]).await;
         story(app.clone()).await;
+        app.settle().await;
         app.state.db.close().await;
         server.drop_schema(&schema).await;
     }
@@ -57,9 +61,22 @@ impl TestApp {
     }
 
     async fn with(config: Config, folder: TempDir) -> Self {
-        let statements = Arc::new(Mutex::new(Vec::new()));
+        Self::run(Arc::new(config), Clock::fixed(beginning()), Arc::default(), Arc::new(folder)).await
+    }
+
+    /// A second instance beside this one: the same database, settings and time. Close its database at the end.
+    pub async fn beside(&self) -> Self {
+        let config = self.state.config.clone();
+        Self::run(config, self.clock.clone(), self.statements.clone(), self._folder.clone()).await
+    }
+
+    async fn run(
+        config: Arc<Config>,
+        clock: Clock,
+        statements: Arc<Mutex<Vec<String>>>,
+        folder: Arc<TempDir>,
+    ) -> Self {
         let record = statements.clone();
-        let clock = Clock::fixed(beginning());
         let options = Options {
             clock: Some(clock.clone()),
             password_cost: Some(COST),
@@ -68,8 +85,19 @@ impl TestApp {
             })),
             ..Options::default()
         };
-        let Application { state, router, .. } = app::start(Arc::new(config), options).await.expect("the server starts");
-        Self { router, state, clock, statements, _folder: Arc::new(folder) }
+        let Application { state, router, .. } = app::start(config, options).await.expect("the server starts");
+        let resting = state.background.len();
+        Self { router, state, clock, statements, resting, _folder: folder }
+    }
+
+    /// Waits until what answers did not wait for is done: mail, logs.
+    pub async fn settle(&self) {
+        let done = async {
+            while self.state.background.len() > self.resting {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), done).await.expect("the background comes to rest");
     }
 
     /// Statements since the last call; transactions' own BEGIN and COMMIT are not among them.
