@@ -55,10 +55,10 @@ fn wrong_password(path: &[&str]) -> Problem {
     Problem::new(ProblemCode::BadCredentials, path, "Wrong password.")
 }
 
-/// The person's row, locked until the end.
-async fn lock_person(tx: &AccountTx, user_id: UserId) -> Result<user::Model> {
-    let found = tx.find::<user::Entity>(user::Column::Id.eq(user_id)).await?.pop();
-    Ok(found.ok_or_else(Refusal::unauthenticated)?)
+/// The person's row, locked until the end. First in every transaction here, before their tokens and sessions, so that no
+/// two wait for each other.
+async fn lock_person(tx: &AccountTx, user_id: UserId) -> Result<Option<user::Model>> {
+    Ok(tx.find::<user::Entity>(user::Column::Id.eq(user_id)).await?.pop())
 }
 
 /// Changes the caller's password, and ends their other sessions.
@@ -76,10 +76,9 @@ pub async fn change_password(
     let user = final_write(|| async {
         let now = state.clock().now();
         let tx = AccountTx::begin(&state.db, origin).await?;
-        let user = lock_person(&tx, user_id).await?;
+        let user = lock_person(&tx, user_id).await?.ok_or_else(Refusal::unauthenticated)?;
         // Changed by somebody else since it was verified: then it was not the password any more.
-        let verified =
-            credential::Column::UserId.eq(user_id).and(credential::Column::PasswordHash.eq(stored.as_str()));
+        let verified = credential::Column::UserId.eq(user_id).and(credential::Column::PasswordHash.eq(stored.as_str()));
         if tx.find::<credential::Entity>(verified).await?.is_empty() {
             return Err(wrong_password(&path).into());
         }
@@ -133,19 +132,20 @@ pub async fn complete_reset(
     let counted = throttle::count(state, origin, &Account::none()).await?;
     let purpose = [TokenPurpose::PasswordReset];
     // First, so that a token made up costs no hash.
-    mailed::peek(state, &input.token, &purpose).await?;
+    let user_id = mailed::peek(state, &input.token, &purpose).await?.user_id;
     let hash = state.passwords.hash(&input.new_password).await?;
     let (user, tokens) = final_write(|| async {
         let now = state.clock().now();
         let tx = AccountTx::begin(&state.db, origin).await?;
+        let mut user = lock_person(&tx, user_id).await?.ok_or_else(mailed::not_valid)?;
         let token = mailed::redeem(&tx, state, &input.token, &purpose).await?;
-        let mut user = lock_person(&tx, token.user_id).await?;
         if token.email_key != user.email_key {
             return Err(mailed::not_valid().into());
         }
         tx.update(credential_row(user.id, hash.clone(), now)).await?;
         if user.email_verified_at.is_none() {
-            let verified = user::ActiveModel { id: Set(user.id), email_verified_at: Set(Some(now)), ..Default::default() };
+            let verified =
+                user::ActiveModel { id: Set(user.id), email_verified_at: Set(Some(now)), ..Default::default() };
             user = tx.update(verified).await?;
             mailed::void(&tx, user.id, &[TokenPurpose::EmailVerification]).await?;
         }
@@ -177,7 +177,7 @@ pub async fn request_email_change(
     let (user_id, purpose, email) = (person.user.id, TokenPurpose::EmailChange, input.new_email.trim());
     let (user, token) = final_write(|| async {
         let tx = AccountTx::begin(&state.db, origin).await?;
-        let user = lock_person(&tx, user_id).await?;
+        let user = lock_person(&tx, user_id).await?.ok_or_else(Refusal::unauthenticated)?;
         // Not taken back: it tells that the address has an account.
         check_free(&tx, email, &["input", "newEmail"]).await?;
         let token = mailed::issue(&tx, state, user_id, purpose, email).await?;
@@ -207,16 +207,18 @@ pub async fn verify_email(
 ) -> Result<Committed<Arc<user::Model>>> {
     let counted = throttle::count(state, origin, &Account::none()).await?;
     let purposes = [TokenPurpose::EmailVerification, TokenPurpose::EmailChange];
+    let user_id = mailed::peek(state, &input.token, &purposes).await?.user_id;
     let (before, after) = final_write(|| async {
         let mut tx = AccountTx::begin(&state.db, origin).await?;
+        let before = lock_person(&tx, user_id).await?.ok_or_else(mailed::not_valid)?;
         let token = mailed::redeem(&tx, state, &input.token, &purposes).await?;
-        let before = lock_person(&tx, token.user_id).await?;
         let after = match token.purpose {
             TokenPurpose::EmailChange => change_email(&mut tx, state, &before, &token).await?,
             _ if token.email_key != before.email_key => return Err(mailed::not_valid().into()),
             _ => {
                 let verified_at = before.email_verified_at.or(Some(state.clock().now()));
-                let row = user::ActiveModel { id: Set(before.id), email_verified_at: Set(verified_at), ..Default::default() };
+                let row =
+                    user::ActiveModel { id: Set(before.id), email_verified_at: Set(verified_at), ..Default::default() };
                 tx.update(row).await?
             }
         };
@@ -296,7 +298,8 @@ pub async fn delete(
             tx = inside.leave();
         }
         if !left_alone.is_empty() {
-            let message = "You are the last owner of an organization: make somebody else an owner, or delete it, first.";
+            let message =
+                "You are the last owner of an organization: make somebody else an owner, or delete it, first.";
             let problem = Problem::new(ProblemCode::LastOwner, &["input"], message);
             return Err(problem.details(serde_json::json!({ "organizations": left_alone })).into());
         }

@@ -197,17 +197,19 @@ pub async fn revoke(
 }
 
 /// Ends those of the sessions that have not ended; says how many.
-pub(super) async fn end_sessions(
-    tx: &AccountTx,
-    which: sea_orm::sea_query::SimpleExpr,
-    now: Instant,
-) -> Result<u64> {
+pub(super) async fn end_sessions(tx: &AccountTx, which: sea_orm::sea_query::SimpleExpr, now: Instant) -> Result<u64> {
     let live = which.and(session::Column::RevokedAt.is_null());
     tx.update_where::<session::Entity>(live, vec![(session::Column::RevokedAt, Expr::value(now))]).await
 }
 
 /// Adds to a person's security log.
-pub(super) async fn log(tx: &AccountTx, state: &State, origin: &Origin, user_id: UserId, kind: SecurityEventKind) -> Result<()> {
+pub(super) async fn log(
+    tx: &AccountTx,
+    state: &State,
+    origin: &Origin,
+    user_id: UserId,
+    kind: SecurityEventKind,
+) -> Result<()> {
     tx.insert(security_event::ActiveModel {
         id: Set(state.clock().new_id()),
         user_id: Set(user_id),

@@ -76,12 +76,8 @@ pub async fn count(state: &State, origin: &Origin, account: &Account) -> Result<
     final_write(|| async {
         let tx = AccountTx::begin(&state.db, &origin).await?;
         tx.delete_where::<Entity>(Column::CreatedAt.lte(now - ADDRESS_WINDOW)).await?;
-        let row = ActiveModel {
-            id: Set(id),
-            account_key: Set(account.0.clone()),
-            ip: Set(ip.clone()),
-            created_at: Set(now),
-        };
+        let row =
+            ActiveModel { id: Set(id), account_key: Set(account.0.clone()), ip: Set(ip.clone()), created_at: Set(now) };
         tx.insert(row).await?;
         tx.commit(ActorRef::SYSTEM, ()).await
     })

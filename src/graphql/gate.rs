@@ -310,7 +310,9 @@ impl<'a> Walk<'a> {
         // Aliases must not multiply the tries.
         let sign_ins = roots.iter().filter(|name| THROTTLED.contains(name)).count();
         if sign_ins > 1 {
-            return Err(Refusal::bad_request("At most one field a document that takes a password or a mailed token.").into());
+            return Err(
+                Refusal::bad_request("At most one field a document that takes a password or a mailed token.").into()
+            );
         }
         let priced = self.selection(&operation.selection_set.node, root_type, 1)?;
         if priced.total > self.limits.cost {

@@ -37,10 +37,8 @@ impl Letter {
 
     /// A token on a line of its own, with what takes it, for how long.
     fn token(self, token: &str, mutation: &str, ttl: Duration) -> Self {
-        self.paragraph(format!("    {token}")).paragraph(format!(
-            "Send it with the mutation {mutation}. It works once, within {}.",
-            span(ttl)
-        ))
+        self.paragraph(format!("    {token}"))
+            .paragraph(format!("Send it with the mutation {mutation}. It works once, within {}.", span(ttl)))
     }
 
     /// To a new account's address.
@@ -131,13 +129,10 @@ mod tests {
 
     #[test]
     fn a_time_is_said_in_its_largest_whole_unit() {
-        assert_eq!([3600, 86_400, 172_800, 5400, 61].map(|s| span(Duration::from_secs(s))), [
-            "1 hour",
-            "1 day",
-            "2 days",
-            "90 minutes",
-            "61 seconds"
-        ]);
+        assert_eq!(
+            [3600, 86_400, 172_800, 5400, 61].map(|s| span(Duration::from_secs(s))),
+            ["1 hour", "1 day", "2 days", "90 minutes", "61 seconds"]
+        );
     }
 
     #[test]

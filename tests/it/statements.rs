@@ -84,7 +84,11 @@ const COSTS: &[(&str, &str, usize)] = &[
         "query($first: Int) { item(id: \"ACME-1\") { title comments(first: $first) { nodes { body author { displayName } } } } }",
         4,
     ),
-    ("sessions", "query($first: Int) { viewer { sessions { id } } organization { members(first: $first) { totalCount } } }", 3),
+    (
+        "sessions",
+        "query($first: Int) { viewer { sessions { id } } organization { members(first: $first) { totalCount } } }",
+        3,
+    ),
     (
         "security log",
         "query($first: Int) { viewer { securityEvents(first: $first) { totalCount nodes { kind } } } }",

@@ -70,12 +70,7 @@ impl TestApp {
         Self::run(config, self.clock.clone(), self.statements.clone(), self._folder.clone()).await
     }
 
-    async fn run(
-        config: Arc<Config>,
-        clock: Clock,
-        statements: Arc<Mutex<Vec<String>>>,
-        folder: Arc<TempDir>,
-    ) -> Self {
+    async fn run(config: Arc<Config>, clock: Clock, statements: Arc<Mutex<Vec<String>>>, folder: Arc<TempDir>) -> Self {
         let record = statements.clone();
         let options = Options {
             clock: Some(clock.clone()),
