@@ -25,6 +25,7 @@ pub mod http;
 pub mod id;
 pub mod items;
 pub mod ledger;
+pub mod mail;
 pub mod members;
 pub mod organizations;
 pub mod server;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::{
     auth::{
@@ -14,8 +15,9 @@ use crate::{
     },
     clock::Clock,
     config::Config,
-    db::Db,
+    db::{Db, retrying},
     error::Result,
+    mail::Mailer,
 };
 
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct State {
     pub mint: KeyMint,
     pub passwords: PasswordHasher,
     pub config: Arc<Config>,
+    /// Every letter leaves through it.
+    pub mailer: Mailer,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -32,11 +36,13 @@ pub struct State {
 impl State {
     /// Reads the key ring; the schema must be current.
     pub async fn new(db: Db, config: Arc<Config>, secret: &ServerSecret, cost: Cost) -> Result<Self> {
+        let background = TaskTracker::new();
         Ok(Self {
+            mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,
             passwords: PasswordHasher::new(cost)?,
-            background: TaskTracker::new(),
+            background,
             db,
             config,
         })
@@ -44,6 +50,21 @@ impl State {
 
     pub fn clock(&self) -> &Clock {
         self.db.clock()
+    }
+
+    /// Does `work` after the answer, three times where the database gives way. What fails is logged, with `what` it was
+    /// about, and nobody else hears of it.
+    pub fn later<F>(&self, what: &'static str, mut work: impl FnMut(Self) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<()>> + Send,
+    {
+        let state = self.clone();
+        let work = async move {
+            if let Err(error) = retrying(|| work(state.clone())).await {
+                tracing::error!(error = %error.describe(), "{what} failed");
+            }
+        };
+        self.background.spawn(work.in_current_span());
     }
 
     pub fn authenticator(&self) -> Authenticator {

@@ -7,6 +7,7 @@ use crate::{
     error::{Problem, ProblemCode, Problems, Result},
     graphql::scalars::Url,
     id::SessionId,
+    mail,
 };
 
 #[derive(InputObject, Clone)]
@@ -54,6 +55,71 @@ impl UserRegisterInput {
         if let Some(zone) = &self.time_zone {
             check_time_zone(&mut problems, &["input", "timeZone"], zone);
         }
+        problems.finish()
+    }
+}
+
+/// The password, typed again, confirms.
+#[derive(InputObject, Clone)]
+pub struct UserDeleteInput {
+    #[graphql(secret)]
+    pub password: String,
+}
+
+#[derive(InputObject, Clone)]
+pub struct EmailVerifyInput {
+    #[graphql(secret)]
+    pub token: String,
+}
+
+#[derive(InputObject, Clone)]
+pub struct EmailChangeRequestInput {
+    pub new_email: String,
+    #[graphql(secret)]
+    pub password: String,
+}
+
+impl EmailChangeRequestInput {
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        check_email(&mut problems, &["input", "newEmail"], &self.new_email);
+        problems.finish()
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct PasswordChangeInput {
+    #[graphql(secret)]
+    pub current_password: String,
+    #[graphql(secret)]
+    pub new_password: String,
+}
+
+impl PasswordChangeInput {
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        check_password(&mut problems, &["input", "newPassword"], &self.new_password);
+        problems.finish()
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct PasswordResetRequestInput {
+    pub email: String,
+}
+
+#[derive(InputObject, Clone)]
+pub struct PasswordResetCompleteInput {
+    #[graphql(secret)]
+    pub token: String,
+    #[graphql(secret)]
+    pub new_password: String,
+}
+
+impl PasswordResetCompleteInput {
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        check_password(&mut problems, &["input", "newPassword"], &self.new_password);
         problems.finish()
     }
 }
@@ -124,7 +190,8 @@ pub fn check_email(problems: &mut Problems, path: &[&str], email: &str) {
     let valid = parts.is_some_and(|(name, host)| {
         !name.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.') && !host.contains('@')
     });
-    if !valid || email.len() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if !valid || email.len() > 254 || email.chars().any(odd) || !mail::is_address(email) {
         problems.push(ProblemCode::Invalid, path, "Not an e-mail address.");
     }
 }

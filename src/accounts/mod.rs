@@ -1,6 +1,11 @@
 //! People: registration, sessions, profiles, and the caller's own view of all that.
 
+pub mod credentials;
 pub mod input;
+pub mod loaders;
+mod mailed;
+pub mod query;
 pub mod resolvers;
 pub mod service;
+mod throttle;
 pub mod types;

@@ -1,7 +1,12 @@
 use async_graphql::{Context, Object};
 
 use super::{
-    input::{SessionCreateInput, SessionRefreshInput, SessionRevokeInput, UserRegisterInput, UserUpdateInput},
+    credentials,
+    input::{
+        EmailChangeRequestInput, EmailVerifyInput, PasswordChangeInput, PasswordResetCompleteInput,
+        PasswordResetRequestInput, SessionCreateInput, SessionRefreshInput, SessionRevokeInput, UserDeleteInput,
+        UserRegisterInput, UserUpdateInput,
+    },
     service::{self, Tokens},
     types::{SessionPayload, Signed, User, UserPayload, Viewer},
 };
@@ -14,7 +19,7 @@ use crate::{
     error::{Refusal, Result},
     graphql::{
         context::ContextExt,
-        payload::{DeletePayload, write},
+        payload::{AckPayload, DeletePayload, write},
     },
 };
 
@@ -81,6 +86,67 @@ impl AccountMutation {
         let current = request.caller().scope.as_ref().map(|scope| scope.organization_id());
         let attempt = || service::update(&request.state, &request.origin, person, current, &input);
         write(ctx, attempt, User::from).await
+    }
+
+    /// Deletes the caller's account; refused while they are the last owner of an organization.
+    #[graphql(directive = access::apply(Access::User))]
+    async fn user_delete(&self, ctx: &Context<'_>, input: UserDeleteInput) -> Result<Option<DeletePayload>> {
+        let (request, person) = (ctx.request(), ctx.person()?);
+        write(ctx, || credentials::delete(&request.state, &request.origin, person, &input), |id| id.any()).await
+    }
+
+    /// With the token that was mailed to a new account, or to the address of an emailChangeRequest.
+    #[graphql(directive = access::apply(Access::Public))]
+    async fn email_verify(&self, ctx: &Context<'_>, input: EmailVerifyInput) -> Result<Option<UserPayload>> {
+        let request = ctx.request();
+        write(ctx, || credentials::verify_email(&request.state, &request.origin, &input), User::own).await
+    }
+
+    /// Mails a token to the new address; the old one stays until emailVerify.
+    #[graphql(directive = access::apply(Access::User))]
+    async fn email_change_request(
+        &self,
+        ctx: &Context<'_>,
+        input: EmailChangeRequestInput,
+    ) -> Result<Option<AckPayload>> {
+        let (request, person) = (ctx.request(), ctx.person()?);
+        let attempt = || credentials::request_email_change(&request.state, &request.origin, person, &input);
+        write(ctx, attempt, |()| ()).await
+    }
+
+    /// Ends every other session.
+    #[graphql(directive = access::apply(Access::User))]
+    async fn password_change(&self, ctx: &Context<'_>, input: PasswordChangeInput) -> Result<Option<UserPayload>> {
+        let (request, person) = (ctx.request(), ctx.person()?);
+        let attempt = || credentials::change_password(&request.state, &request.origin, person, &input);
+        write(ctx, attempt, User::from).await
+    }
+
+    /// Always succeeds, so that it does not reveal which addresses exist.
+    #[graphql(directive = access::apply(Access::Public))]
+    async fn password_reset_request(
+        &self,
+        ctx: &Context<'_>,
+        input: PasswordResetRequestInput,
+    ) -> Result<Option<AckPayload>> {
+        let request = ctx.request();
+        let attempt = || credentials::request_reset(&request.state, &request.origin, &input.email);
+        write(ctx, attempt, |()| ()).await
+    }
+
+    /// Takes the mailed token, ends every session and starts one.
+    #[graphql(directive = access::apply(Access::Public))]
+    async fn password_reset_complete(
+        &self,
+        ctx: &Context<'_>,
+        input: PasswordResetCompleteInput,
+    ) -> Result<Option<SessionPayload>> {
+        let request = ctx.request();
+        let attempt = async || {
+            let signed = credentials::complete_reset(&request.state, &request.origin, &input).await?;
+            with_caller(ctx, signed).await
+        };
+        write(ctx, attempt, |signed| signed).await
     }
 }
 

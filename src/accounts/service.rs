@@ -12,15 +12,25 @@ use crate::{
     },
     clock::Instant,
     db::{AccountTx, Committed, filter::fold},
-    entity::{credential, enums::SecurityEventKind, refresh_token, security_event, session, sign_in_failure, user},
-    error::{Code, Error, Problem, ProblemCode, Refusal, Rejected, Result},
-    id::{OrganizationId, SessionId, UserId},
+    entity::{
+        Findable,
+        credential,
+        enums::{SecurityEventKind, TokenPurpose},
+        refresh_token, security_event, session, user,
+    },
+    error::{Error, Problem, ProblemCode, Refusal, Rejected, Result},
+    id::{AnyId, OrganizationId, SessionId, UserId},
     ledger::{EventType, Fields, LedgerCursor, NewEvent, changes},
+    mail::Letter,
     members,
     state::State,
 };
 
-use super::input::{SessionRevokeInput, UserRegisterInput, UserUpdateInput};
+use super::{
+    input::{SessionRevokeInput, UserRegisterInput, UserUpdateInput},
+    mailed,
+    throttle::{self, Account, final_write},
+};
 
 /// What a client keeps: an access token for minutes, a refresh token for the session.
 #[derive(Clone, Debug)]
@@ -32,12 +42,18 @@ pub struct Tokens {
     pub user_id: UserId,
 }
 
-/// Starts a session. Throttled by account and address: a failed try is counted before the password is looked at, so
-/// that trying in parallel is no way around.
+/// Tokens are given once.
+impl Findable for Tokens {
+    fn any_id(&self) -> Option<AnyId> {
+        None
+    }
+}
+
+/// Starts a session. Throttled by account and address.
 pub async fn sign_in(state: &State, origin: &Origin, email: &str, password: &str) -> Result<Committed<Tokens>> {
+    let counted = throttle::count(state, origin, &Account::of(email)).await?;
     // PostgreSQL's texts can't hold NUL; no account has one.
     let key = fold(email).replace('\0', "");
-    let attempt = count_attempt(state, origin, &key).await?;
     let found = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(key)).await?.pop();
     let user_id = found.as_ref().map_or(UserId::from_uuid(Uuid::nil()), |user| user.id);
     let stored = state.db.find_global::<credential::Entity>(credential::Column::UserId.eq(user_id)).await?.pop();
@@ -45,9 +61,7 @@ pub async fn sign_in(state: &State, origin: &Origin, email: &str, password: &str
     let matches = state.passwords.verify(password, stored.as_deref()).await?;
     let Some(user) = found.clone().filter(|_| matches) else {
         if let Some(user) = found {
-            let tx = AccountTx::begin(&state.db, origin).await?;
-            log(&tx, state, origin, user.id, SecurityEventKind::SignInFailed).await?;
-            tx.commit(ActorRef::SYSTEM, ()).await?;
+            log_failure(state, origin, user.id);
         }
         return Err(Problem::new(ProblemCode::BadCredentials, &["input"], "Wrong e-mail or password.").into());
     };
@@ -55,64 +69,39 @@ pub async fn sign_in(state: &State, origin: &Origin, email: &str, password: &str
         Some(stored) if state.passwords.is_outdated(&stored) => Some(state.passwords.hash(password).await?),
         _ => None,
     };
-    let tx = AccountTx::begin(&state.db, origin).await?;
-    if let Some(attempt) = attempt {
-        tx.delete_where::<sign_in_failure::Entity>(sign_in_failure::Column::Id.eq(attempt)).await?;
-    }
-    if let Some(hash) = rehashed {
-        tx.update(credential_row(user.id, hash, state.clock().now())).await?;
-    }
-    let tokens = start_session(&tx, state, origin, user.id).await?;
-    log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
-    tx.commit(ActorRef::user(user.id), ()).await?;
+    let tokens = final_write(|| async {
+        let tx = AccountTx::begin(&state.db, origin).await?;
+        counted.take_back(&tx).await?;
+        if let Some(hash) = &rehashed {
+            tx.update(credential_row(user.id, hash.clone(), state.clock().now())).await?;
+        }
+        let tokens = start_session(&tx, state, origin, user.id).await?;
+        log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
+        let (tokens, _) = tx.commit(ActorRef::user(user.id), tokens).await?;
+        Ok(tokens)
+    })
+    .await?;
     Ok(Committed { value: tokens, cursor: None })
 }
 
-fn credential_row(user_id: UserId, password_hash: String, now: Instant) -> credential::ActiveModel {
+/// After the answer, which would otherwise take longer for an account that exists.
+fn log_failure(state: &State, origin: &Origin, user_id: UserId) {
+    let origin = origin.unclaimed();
+    state.later("logging a failed sign-in", move |state| {
+        let origin = origin.clone();
+        async move {
+            let tx = AccountTx::begin(&state.db, &origin).await?;
+            log(&tx, &state, &origin, user_id, SecurityEventKind::SignInFailed).await?;
+            tx.commit(ActorRef::SYSTEM, ()).await.map(drop)
+        }
+    });
+}
+
+pub(super) fn credential_row(user_id: UserId, password_hash: String, now: Instant) -> credential::ActiveModel {
     credential::ActiveModel { user_id: Set(user_id), password_hash: Set(password_hash), updated_at: Set(now) }
 }
 
-/// Counts a try against account and address, and refuses one too many. A success takes its try back.
-async fn count_attempt(state: &State, origin: &Origin, account_key: &str) -> Result<Option<Uuid>> {
-    use sign_in_failure::{ActiveModel, Column, Entity};
-    let limits = &state.config.auth;
-    if limits.sign_ins_per_address == 0 || limits.sign_ins_per_account == 0 {
-        return Ok(None);
-    }
-    let now = state.clock().now();
-    let ip = origin.ip.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
-    let id = state.clock().new_uuid();
-    let tx = AccountTx::begin(&state.db, origin).await?;
-    tx.delete_where::<Entity>(Column::CreatedAt.lte(now - Duration::hours(1))).await?;
-    tx.insert(ActiveModel {
-        id: Set(id),
-        account_key: Set(account_key.to_owned()),
-        ip: Set(ip.clone()),
-        created_at: Set(now),
-    })
-    .await?;
-    tx.commit(ActorRef::SYSTEM, ()).await?;
-    // Counted after the commit: of two tries at once, at least one sees both.
-    let tries = state.db.find_global::<Entity>(Column::Ip.eq(ip)).await?;
-    let recent = now - Duration::minutes(15);
-    // A registration names no account: only the address counts.
-    let of_account = tries
-        .iter()
-        .filter(|t| !account_key.is_empty() && t.account_key == account_key && t.created_at > recent)
-        .count() as u64;
-    if of_account > limits.sign_ins_per_account || tries.len() as u64 > limits.sign_ins_per_address {
-        let tx = AccountTx::begin(&state.db, origin).await?;
-        tx.delete_where::<Entity>(Column::Id.eq(id)).await?;
-        tx.commit(ActorRef::SYSTEM, ()).await?;
-        let wait = if of_account > limits.sign_ins_per_account { 15 * 60 } else { 60 * 60 };
-        return Err(Refusal::new(Code::RateLimited, "Too many failed sign-ins; try again later.")
-            .details(serde_json::json!({ "retryAfterSeconds": wait }))
-            .into());
-    }
-    Ok(Some(id))
-}
-
-async fn start_session(tx: &AccountTx, state: &State, origin: &Origin, user_id: UserId) -> Result<Tokens> {
+pub(super) async fn start_session(tx: &AccountTx, state: &State, origin: &Origin, user_id: UserId) -> Result<Tokens> {
     let now = state.clock().now();
     let span = |ttl| Duration::from_std(ttl).map_err(Error::internal);
     let session_id: SessionId = state.clock().new_id();
@@ -205,20 +194,30 @@ pub async fn revoke(
         return Err(Problem::not_found(&["input", "id"], "session").into());
     }
     let which = if input.everywhere { mine } else { mine.and(session::Column::Id.eq(id)) };
-    end_sessions(&tx, which, state.clock().now()).await?;
-    let kind = if input.everywhere { SecurityEventKind::SessionsRevoked } else { SecurityEventKind::SignedOut };
-    log(&tx, state, origin, person.user.id, kind).await?;
+    let ended = end_sessions(&tx, which, state.clock().now()).await?;
+    let signs_out = !input.everywhere && id == person.session_id;
+    let kind = if signs_out { SecurityEventKind::SignedOut } else { SecurityEventKind::SessionsRevoked };
+    if ended > 0 {
+        log(&tx, state, origin, person.user.id, kind).await?;
+    }
     tx.commit(ActorRef::user(person.user.id), ()).await?;
     Ok(Committed { value: id, cursor: None })
 }
 
-async fn end_sessions(tx: &AccountTx, which: sea_orm::sea_query::SimpleExpr, now: Instant) -> Result<()> {
+/// Ends those of the sessions that have not ended; says how many.
+pub(super) async fn end_sessions(tx: &AccountTx, which: sea_orm::sea_query::SimpleExpr, now: Instant) -> Result<u64> {
     let live = which.and(session::Column::RevokedAt.is_null());
-    tx.update_where::<session::Entity>(live, vec![(session::Column::RevokedAt, Expr::value(now))]).await?;
-    Ok(())
+    tx.update_where::<session::Entity>(live, vec![(session::Column::RevokedAt, Expr::value(now))]).await
 }
 
-async fn log(tx: &AccountTx, state: &State, origin: &Origin, user_id: UserId, kind: SecurityEventKind) -> Result<()> {
+/// Adds to a person's security log.
+pub(super) async fn log(
+    tx: &AccountTx,
+    state: &State,
+    origin: &Origin,
+    user_id: UserId,
+    kind: SecurityEventKind,
+) -> Result<()> {
     tx.insert(security_event::ActiveModel {
         id: Set(state.clock().new_id()),
         user_id: Set(user_id),
@@ -231,16 +230,40 @@ async fn log(tx: &AccountTx, state: &State, origin: &Origin, user_id: UserId, ki
     Ok(())
 }
 
-/// Registers a person and signs them in; with an invitation's token, they also join its organization, in one
-/// transaction.
+/// Registers a person and signs them in. With an invitation's token they also join its organization, in one transaction,
+/// which proves the address; otherwise a token that proves it is mailed.
 pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput) -> Result<Committed<Tokens>> {
     input.validate()?;
     // Says TAKEN, so it is throttled by address like a failed sign-in.
-    let attempt = count_attempt(state, origin, "").await?;
+    let counted = throttle::count(state, origin, &Account::none()).await?;
     let password_hash = state.passwords.hash(&input.password).await?;
-    let now = state.clock().now();
-    let UserRegisterInput { email, username, password: _, full_name, time_zone, invitation_token } = input.clone();
-    let tx = AccountTx::begin(&state.db, origin).await?;
+    let purpose = TokenPurpose::EmailVerification;
+    let (registered, letter) = final_write(|| async {
+        let tx = AccountTx::begin(&state.db, origin).await?;
+        let user = insert_person(&tx, state, input).await?;
+        tx.insert(credential_row(user.id, password_hash.clone(), user.created_at)).await?;
+        let tokens = start_session(&tx, state, origin, user.id).await?;
+        log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
+        counted.take_back(&tx).await?;
+        if let Some(invitation) = &input.invitation_token {
+            let path = ["input", "invitationToken"];
+            let joined = members::service::redeem(tx, &user, &hash_token(invitation), &path).await?;
+            return Ok((joined.map(|_| tokens), None));
+        }
+        let token = mailed::issue(&tx, state, user.id, purpose, &user.email).await?;
+        tx.commit(ActorRef::user(user.id), ()).await?;
+        let letter = Letter::verification(&user, &token, mailed::ttl(state, purpose));
+        Ok((Committed { value: tokens, cursor: None }, Some(letter)))
+    })
+    .await?;
+    if let Some(letter) = letter {
+        state.mailer.post(letter);
+    }
+    Ok(registered)
+}
+
+async fn insert_person(tx: &AccountTx, state: &State, input: &UserRegisterInput) -> Result<user::Model> {
+    let UserRegisterInput { email, username, password: _, full_name, time_zone, invitation_token: _ } = input.clone();
     for (column, key, field) in
         [(user::Column::EmailKey, fold(&email), "email"), (user::Column::UsernameKey, fold(&username), "username")]
     {
@@ -248,40 +271,23 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
             return Err(Problem::new(ProblemCode::Taken, &["input", field], "Already in use.").into());
         }
     }
-    let user = tx
-        .insert(user::ActiveModel {
-            id: Set(state.clock().new_id()),
-            email_key: Set(fold(&email)),
-            email: Set(email.trim().to_owned()),
-            username_key: Set(fold(&username)),
-            username: Set(username.trim().to_owned()),
-            full_name_key: Set(full_name.as_deref().map(fold)),
-            full_name: Set(full_name.map(|name| name.trim().to_owned())),
-            avatar_url: Set(None),
-            time_zone: Set(time_zone.unwrap_or_else(|| "UTC".to_owned())),
-            email_verified_at: Set(None),
-            created_at: Set(now),
-            updated_at: Set(now),
-            version: Set(1),
-        })
-        .await?;
-    tx.insert(credential_row(user.id, password_hash, now)).await?;
-    let tokens = start_session(&tx, state, origin, user.id).await?;
-    log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
-    if let Some(attempt) = attempt {
-        tx.delete_where::<sign_in_failure::Entity>(sign_in_failure::Column::Id.eq(attempt)).await?;
-    }
-    match invitation_token {
-        None => {
-            tx.commit(ActorRef::user(user.id), ()).await?;
-            Ok(Committed { value: tokens, cursor: None })
-        }
-        Some(token) => {
-            let path = ["input", "invitationToken"];
-            let joined = members::service::redeem(tx, &user, &hash_token(&token), &path).await?;
-            Ok(joined.map(|_| tokens))
-        }
-    }
+    let now = state.clock().now();
+    tx.insert(user::ActiveModel {
+        id: Set(state.clock().new_id()),
+        email_key: Set(fold(&email)),
+        email: Set(email.trim().to_owned()),
+        username_key: Set(fold(&username)),
+        username: Set(username.trim().to_owned()),
+        full_name_key: Set(full_name.as_deref().map(fold)),
+        full_name: Set(full_name.map(|name| name.trim().to_owned())),
+        avatar_url: Set(None),
+        time_zone: Set(time_zone.unwrap_or_else(|| "UTC".to_owned())),
+        email_verified_at: Set(None),
+        created_at: Set(now),
+        updated_at: Set(now),
+        version: Set(1),
+    })
+    .await
 }
 
 /// The fields of a person that events show; the address is not among them.

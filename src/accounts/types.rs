@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use async_graphql::{ComplexObject, Context, Interface, Object, SimpleObject};
 
+use super::query;
 use crate::{
     api_keys::types::ApiKeyActor,
     auth::{
@@ -12,18 +13,19 @@ use crate::{
     db::identity::Identified,
     entity::{
         Findable,
-        enums::{ActorKind, Role},
-        invitation, ledger_head, organization, user,
+        enums::{ActorKind, Role, SecurityEventKind},
+        invitation, ledger_head, organization, security_event, session, user,
     },
     error::Result,
     graphql::{
+        connection::{Connection, page_args, wants},
         context::ContextExt,
         error::UserError,
         guard,
         payload::{Common, Outcome, payload},
         scalars::{Cursor, DateTime, Url},
     },
-    id::{AnyId, InvitationId, OrganizationId, UserId},
+    id::{AnyId, InvitationId, OrganizationId, SecurityEventId, SessionId, UserId},
     ledger::LedgerCursor,
     members::types::Membership,
     organizations::types::Organization,
@@ -44,6 +46,11 @@ impl From<Arc<user::Model>> for User {
 }
 
 impl User {
+    /// Shown to the person themselves.
+    pub fn own(row: Arc<user::Model>) -> Self {
+        Self { row, own: true }
+    }
+
     /// Whether the person is the caller.
     fn is_viewer(&self, ctx: &Context<'_>) -> bool {
         self.own || ctx.person().is_ok_and(|person| person.user.id == self.row.id)
@@ -190,14 +197,14 @@ impl Viewer {
 impl Viewer {
     fn actor(&self) -> Actor {
         match &self.identified {
-            Identified::Person(signed_in) => Actor::User(User { row: signed_in.person.user.clone(), own: true }),
+            Identified::Person(signed_in) => Actor::User(User::own(signed_in.person.user.clone())),
             Identified::ApiKey(holder) => Actor::ApiKeyActor(ApiKeyActor(holder.key.clone())),
         }
     }
 
     /// Null when the caller is an API key.
     fn user(&self) -> Option<User> {
-        self.person().map(|person| User { row: person.user.clone(), own: true })
+        self.person().map(|person| User::own(person.user.clone()))
     }
 
     /// Null in a request without an organization.
@@ -245,12 +252,107 @@ impl Viewer {
             .collect())
     }
 
+    /// Those that have not ended, newest first; at most 50.
+    async fn sessions(&self, ctx: &Context<'_>) -> Result<Vec<Session>> {
+        let Some(person) = self.person() else { return Ok(Vec::new()) };
+        let rows = query::sessions(&ctx.state().db, person.user.id).await?;
+        Ok(rows.into_iter().map(|row| Session::new(row, person)).collect())
+    }
+
+    /// The person's own sign-ins, failures and resets, newest first; in no organization's ledger.
+    async fn security_events(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Result<Connection<SecurityEvent>> {
+        let Some(person) = self.person() else { return Ok(Connection::empty()) };
+        let args = page_args(first, after, None, None);
+        let page = query::security_events(&ctx.state().db, person.user.id, &args, wants(ctx)).await?;
+        Ok(Connection::new(page, SecurityEvent))
+    }
+
     /// Position now; subscribe or sync from here. Null in a request without an organization.
     async fn cursor(&self) -> Result<Option<Cursor>> {
         let Some(scope) = &self.caller.scope else { return Ok(None) };
         let head = scope.find::<ledger_head::Entity>().one().await?;
         let sequence = head.map_or(0, |head| head.sequence);
         Ok(Some(Cursor(LedgerCursor { organization_id: scope.organization_id(), sequence }.encode())))
+    }
+}
+
+/// A sign-in on one device, as long as it lasts.
+#[derive(Clone, Debug)]
+pub struct Session {
+    row: session::Model,
+    is_current: bool,
+}
+
+impl Session {
+    /// As `person` sees it, through the session they call with.
+    pub fn new(row: session::Model, person: &Person) -> Self {
+        Self { is_current: row.id == person.session_id, row }
+    }
+}
+
+#[Object]
+impl Session {
+    pub async fn id(&self) -> SessionId {
+        self.row.id
+    }
+
+    fn user_agent(&self) -> Option<&str> {
+        self.row.user_agent.as_deref()
+    }
+
+    fn ip(&self) -> Option<&str> {
+        self.row.ip.as_deref()
+    }
+
+    fn created_at(&self) -> DateTime {
+        self.row.created_at.into()
+    }
+
+    /// When it was last refreshed.
+    fn last_seen_at(&self) -> DateTime {
+        self.row.last_seen_at.into()
+    }
+
+    /// Unless it is refreshed before.
+    fn expires_at(&self) -> DateTime {
+        self.row.expires_at.into()
+    }
+
+    /// The one that this request was made with.
+    fn is_current(&self) -> bool {
+        self.is_current
+    }
+}
+
+/// An entry of a person's own security log.
+#[derive(Clone, Debug)]
+pub struct SecurityEvent(pub security_event::Model);
+
+#[Object]
+impl SecurityEvent {
+    pub async fn id(&self) -> SecurityEventId {
+        self.0.id
+    }
+
+    fn kind(&self) -> SecurityEventKind {
+        self.0.kind
+    }
+
+    fn ip(&self) -> Option<&str> {
+        self.0.ip.as_deref()
+    }
+
+    fn user_agent(&self) -> Option<&str> {
+        self.0.user_agent.as_deref()
+    }
+
+    fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
     }
 }
 

@@ -72,7 +72,8 @@ impl Origin {
         Self { request_id: name.into(), ip: None, user_agent: None, idempotency: None }
     }
 
-    /// For what a mutation writes besides its own write (counting tries): it must not claim the idempotency key.
+    /// The same for bookkeeping that is not a mutation's main write (the throttle's, a log's, work done after the
+    /// answer): a transaction begun with it does not take the request's idempotency key for its own.
     pub fn unclaimed(&self) -> Self {
         Self { idempotency: None, ..self.clone() }
     }

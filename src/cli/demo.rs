@@ -136,6 +136,8 @@ pub async fn fill(config: &Arc<Config>, secret: &ServerSecret) -> anyhow::Result
         let db = Db::connect(&config.database, clock, None).await?;
         let state = State::new(db, config.clone(), secret, Cost::OWASP).await.map_err(told)?;
         tell(&state, &calendar).await?;
+        state.background.close();
+        state.background.wait().await;
         state.db.close().await;
     }
     Ok(Demo { accounts: accounts(), slug: SLUG.to_owned(), fresh: found.is_none() })

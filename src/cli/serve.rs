@@ -65,6 +65,11 @@ pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
         }
     };
     serve::serve(listener, application.router, &application.draining, config.server.drain, stop).await;
+    // What answers did not wait for: mail, logs.
+    application.state.background.close();
+    if tokio::time::timeout(config.server.drain, application.state.background.wait()).await.is_err() {
+        tracing::warn!("some work in the background did not finish in time");
+    }
     application.state.db.close().await;
     Ok(())
 }

@@ -33,6 +33,12 @@ pub struct AuthConfig {
     /// How long an invitation may be accepted.
     #[serde(with = "humantime_serde")]
     pub invitation_ttl: Duration,
+    /// How long the mailed token of a password reset works, a day at most.
+    #[serde(with = "humantime_serde")]
+    pub reset_ttl: Duration,
+    /// How long the mailed token that proves an address works, a week at most.
+    #[serde(with = "humantime_serde")]
+    pub verification_ttl: Duration,
 }
 
 impl Default for AuthConfig {
@@ -45,6 +51,8 @@ impl Default for AuthConfig {
             sign_ins_per_address: 50,
             sign_ins_per_account: 5,
             invitation_ttl: Duration::from_secs(7 * DAY),
+            reset_ttl: Duration::from_secs(60 * MINUTE),
+            verification_ttl: Duration::from_secs(DAY),
         }
     }
 }
@@ -56,6 +64,12 @@ impl AuthConfig {
         }
         if self.session_idle > self.session_absolute {
             return Err(ConfigError::new("TODO_AUTH_SESSION_IDLE", "not longer than TODO_AUTH_SESSION_ABSOLUTE"));
+        }
+        if !(MINUTE..=DAY).contains(&self.reset_ttl.as_secs()) {
+            return Err(ConfigError::new("TODO_AUTH_RESET_TTL", "between 1m and 1d"));
+        }
+        if !(MINUTE..=7 * DAY).contains(&self.verification_ttl.as_secs()) {
+            return Err(ConfigError::new("TODO_AUTH_VERIFICATION_TTL", "between 1m and 7d"));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod auth;
 mod database;
 mod environment;
 mod limits;
+mod mail;
 mod parse;
 mod server;
 
@@ -18,7 +19,9 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::{auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, server::ServerConfig};
+pub use self::{
+    auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, mail::MailConfig, server::ServerConfig,
+};
 use crate::{auth::secret, entity::enums::PlanTier};
 
 /// Names used as they are, without `TODO_`: those that operators know from elsewhere.
@@ -48,6 +51,7 @@ struct Raw {
     auth: AuthConfig,
     limits: LimitsConfig,
     plans: PlansConfig,
+    mail: MailConfig,
 }
 
 impl Default for Raw {
@@ -68,6 +72,7 @@ impl Default for Raw {
             auth: AuthConfig::default(),
             limits: LimitsConfig::default(),
             plans: PlansConfig::default(),
+            mail: MailConfig::default(),
         }
     }
 }
@@ -108,6 +113,7 @@ pub struct Config {
     pub auth: AuthConfig,
     pub limits: LimitsConfig,
     pub plans: PlansConfig,
+    pub mail: MailConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -227,6 +233,7 @@ impl Raw {
             return Err(ConfigError::new("LOG_LEVEL", format!("`{}` is no log level", self.log_level)));
         }
         self.auth.check()?;
+        self.mail.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -237,6 +244,7 @@ impl Raw {
             auth: self.auth,
             limits: self.limits,
             plans: self.plans,
+            mail: self.mail,
         })
     }
 }

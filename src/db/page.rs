@@ -1,4 +1,4 @@
-//! Keyset paging over an organization's rows: total orders, opaque cursors, never OFFSET.
+//! Keyset paging, over an organization's rows or a person's own: total orders, opaque cursors, never OFFSET.
 //!
 //! A cursor holds the values that the order compares, the id last, and a fingerprint of order and filter, so that using
 //! it with another list fails loudly. It also carries the instant at which relative times were resolved, so that a
@@ -12,17 +12,17 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use sea_orm::{
-    ColumnType, Condition, ConnectionTrait, FromQueryResult, Iterable, JoinType, ModelTrait, Order, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Value,
+    ColumnType, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, FromQueryResult, Iterable, JoinType,
+    ModelTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select, Value,
     prelude::{ColumnTrait, Expr, Uuid},
     sea_query::{Alias, DynIden, Func, IntoIden, NullOrdering, Query, WindowStatement},
 };
 use serde_json::Value as Json;
 
-use super::{OrgScope, fail};
+use super::{Db, OrgScope, fail};
 use crate::{
     clock::{Clock, Instant, in_calendar},
-    entity::Tenant,
+    entity::{Global, Tenant},
     error::{Code, Refusal, Result},
 };
 
@@ -121,7 +121,7 @@ impl PageStart {
     }
 
     /// The whole plan. `id` breaks ties in the direction of the last key.
-    pub fn plan<E: Tenant>(
+    pub fn plan<E: EntityTrait>(
         self,
         condition: Condition,
         mut keys: Vec<Key<E::Column>>,
@@ -159,7 +159,7 @@ fn invalid_cursor() -> Refusal {
 
 /// Everything a page's statement needs, except whose children it lists.
 #[derive(Clone, Debug)]
-pub struct PagePlan<E: Tenant> {
+pub struct PagePlan<E: EntityTrait> {
     condition: Condition,
     keys: Vec<Key<E::Column>>,
     limit: u64,
@@ -235,28 +235,7 @@ impl<E: Tenant> PagePlan<E> {
     /// One page of the organization's rows: one statement, two with the total.
     pub async fn fetch(&self, scope: &OrgScope) -> Result<Page<E::Model>> {
         let (connection, _, select) = scope.find::<E>().filter(self.condition.clone()).into_parts();
-        let counted = async {
-            if !self.wants.total {
-                return Ok(None);
-            }
-            select.clone().count(connection).await.map(Some).map_err(fail)
-        };
-        let total = counted.await?;
-        if !self.wants.rows {
-            return Ok(Page { total, ..Page::default() });
-        }
-        let mut page = select.clone();
-        if let Some(position) = &self.position {
-            page = page.filter(self.after(position));
-        }
-        for (column, order, nulls) in self.order() {
-            page = match nulls {
-                Some(nulls) => page.order_by_with_nulls(column, order, nulls),
-                None => page.order_by(column, order),
-            };
-        }
-        let rows = page.limit(self.limit + 1).all(connection).await.map_err(fail)?;
-        Ok(self.page(rows, total))
+        self.fetch_from(connection, select).await
     }
 
     /// A page of each parent's children: one statement for all, two with the totals.
@@ -323,6 +302,37 @@ impl<E: Tenant> PagePlan<E> {
                 (*id, self.page(children.remove(id).unwrap_or_default(), total))
             })
             .collect())
+    }
+}
+
+impl<E: Global> PagePlan<E> {
+    /// One page of rows that no organization owns; the plan's condition says whose they are.
+    pub async fn fetch_global(&self, db: &Db) -> Result<Page<E::Model>> {
+        self.fetch_from(db.reader(), db.find::<E>().filter(self.condition.clone())).await
+    }
+}
+
+impl<E: EntityTrait<Model: Send + Sync>> PagePlan<E> {
+    async fn fetch_from(&self, connection: &DatabaseConnection, select: Select<E>) -> Result<Page<E::Model>> {
+        let total = match self.wants.total {
+            true => Some(select.clone().count(connection).await.map_err(fail)?),
+            false => None,
+        };
+        if !self.wants.rows {
+            return Ok(Page { total, ..Page::default() });
+        }
+        let mut page = select;
+        if let Some(position) = &self.position {
+            page = page.filter(self.after(position));
+        }
+        for (column, order, nulls) in self.order() {
+            page = match nulls {
+                Some(nulls) => page.order_by_with_nulls(column, order, nulls),
+                None => page.order_by(column, order),
+            };
+        }
+        let rows = page.limit(self.limit + 1).all(connection).await.map_err(fail)?;
+        Ok(self.page(rows, total))
     }
 
     /// The order in which the database must give the rows: reversed when paging backward.

@@ -23,7 +23,10 @@ use crate::{
         actor::{ActorRef, Origin},
         policy::Permissions,
     },
-    entity::{Findable, Global, Keyed, Tenant, enums::Role, event, invitation, ledger_head, membership, organization, session, user},
+    entity::{
+        Findable, Global, Keyed, Tenant, enums::Role, event, invitation, ledger_head, membership, organization,
+        session, user,
+    },
     error::{Error, Problem, ProblemCode, Result},
     id::{AnyId, Id, OrganizationId, UserId},
     ledger::{EventType, LedgerCursor, NewEvent, PendingEvents},
@@ -276,6 +279,13 @@ impl WriteTx {
         Ok(Committed { value, cursor })
     }
 
+    /// Goes back to the write about the person that came in here; what was recorded is written by its commit.
+    pub fn leave(self) -> AccountTx {
+        let Self { scope, tx, events, claim } = self;
+        let changes_rights = AtomicBool::new(true);
+        AccountTx { db: scope.db().clone(), origin: scope.origin().clone(), tx, events, changes_rights, claim }
+    }
+
     /// Deletes the organization with everything in it, its ledger included, and commits.
     pub async fn delete_organization(self) -> Result<()> {
         #[allow(clippy::disallowed_methods, reason = "the one door; this scope's own organization")]
@@ -410,6 +420,19 @@ impl AccountTx {
         }
     }
 
+    /// All memberships of a person, suspended ones too, in ascending order of organization. Not locked: an
+    /// organization is locked before its members.
+    pub async fn memberships(&self, user_id: UserId) -> Result<Vec<membership::Model>> {
+        use sea_orm::QueryOrder;
+        #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
+        membership::Entity::find()
+            .filter(membership::Column::UserId.eq(user_id))
+            .order_by_asc(membership::Column::OrganizationId)
+            .all(&self.tx)
+            .await
+            .map_err(fail)
+    }
+
     /// Notes in all their memberships that the person is there. Not a change that a ledger records.
     pub async fn mark_active(&self, user_id: UserId) -> Result<()> {
         #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
@@ -443,14 +466,24 @@ impl AccountTx {
 
     /// Goes on inside the organization that invited the person, without rights of its own: the invitation is the right.
     pub async fn join(self, organization_id: OrganizationId, newcomer: UserId) -> Result<WriteTx> {
-        #[allow(clippy::disallowed_methods, reason = "the caller holds a redeemed invitation")]
+        self.inside(organization_id, newcomer).await
+    }
+
+    /// Goes on inside one of the person's organizations, which they leave with their account; [`WriteTx::leave`] comes
+    /// back. Without rights of its own: leaving takes none.
+    pub async fn depart(self, membership: &membership::Model) -> Result<WriteTx> {
+        self.inside(membership.organization_id, membership.user_id).await
+    }
+
+    async fn inside(self, organization_id: OrganizationId, user_id: UserId) -> Result<WriteTx> {
+        #[allow(clippy::disallowed_methods, reason = "the caller holds a redeemed invitation, or a membership")]
         let organization = organization::Entity::find()
             .filter(organization::Column::Id.eq(organization_id))
             .one(&self.tx)
             .await
             .map_err(fail)?
             .ok_or_else(|| Error::Retry("the organization is gone".to_owned()))?;
-        Ok(self.enter(organization, newcomer, Permissions::default()))
+        Ok(self.enter(organization, user_id, Permissions::default()))
     }
 
     fn enter(self, organization: organization::Model, user_id: UserId, permissions: Permissions) -> WriteTx {

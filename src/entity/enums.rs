@@ -103,6 +103,17 @@ pub enum SecurityEventKind {
     SessionsRevoked,
 }
 
+/// What a mailed token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TokenPurpose {
+    /// Proves the address of a new account.
+    EmailVerification,
+    /// Proves another address, which then becomes the account's.
+    EmailChange,
+    PasswordReset,
+}
+
 /// What a plan may include beyond items and comments; see `auth::plan`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter)]
 pub enum Feature {

@@ -1,5 +1,6 @@
 //! One file per table, flat, without logic. Which tables a tenant owns is said here, once.
 
+pub mod account_token;
 pub mod api_key;
 pub mod comment;
 pub mod credential;
@@ -48,7 +49,7 @@ macro_rules! tables {
 
 tables! {
     tenant: api_key comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member;
-    global: credential idempotency organization refresh_token security_event session sign_in_failure signing_key user
+    global: account_token credential idempotency organization refresh_token security_event session sign_in_failure signing_key user
 }
 
 /// A tenant's table whose rows have an id of their own.
@@ -98,8 +99,8 @@ impl<T: Findable> Findable for Arc<T> {
     }
 }
 
-/// An object with a secret that is shown once.
-impl<T: Findable> Findable for (T, Option<String>) {
+/// An object with what comes only once: a secret, tokens.
+impl<T: Findable, O> Findable for (T, O) {
     fn any_id(&self) -> Option<AnyId> {
         self.0.any_id()
     }

@@ -37,6 +37,17 @@ const MAX_VISITS: usize = 20_000;
 const COUNT_PRICE: u64 = 10;
 /// Price of an introspection, whatever it selects.
 const INTROSPECTION_PRICE: u64 = 10;
+/// Fields that try a password, an address or a token: one a document.
+const THROTTLED: &[&str] = &[
+    "sessionCreate",
+    "userRegister",
+    "userDelete",
+    "passwordChange",
+    "passwordResetRequest",
+    "passwordResetComplete",
+    "emailChangeRequest",
+    "emailVerify",
+];
 /// Counts that items keep: cheap to ask for.
 const KEPT_COUNTS: &[(&str, &str)] = &[("Item", "comments"), ("Item", "subtasks")];
 
@@ -296,10 +307,12 @@ impl<'a> Walk<'a> {
         if roots.len() > self.limits.root_fields {
             return Err(too_complex("fields at the root", roots.len(), self.limits.root_fields));
         }
-        // Aliases must not multiply the tries at a password.
-        let sign_ins = roots.iter().filter(|name| matches!(**name, "sessionCreate" | "userRegister")).count();
+        // Aliases must not multiply the tries.
+        let sign_ins = roots.iter().filter(|name| THROTTLED.contains(name)).count();
         if sign_ins > 1 {
-            return Err(Refusal::bad_request("At most one sign-in or registration a document.").into());
+            return Err(
+                Refusal::bad_request("At most one field a document that takes a password or a mailed token.").into()
+            );
         }
         let priced = self.selection(&operation.selection_set.node, root_type, 1)?;
         if priced.total > self.limits.cost {

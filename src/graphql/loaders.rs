@@ -14,6 +14,7 @@ use async_graphql::{
 use uuid::Uuid;
 
 use crate::{
+    accounts,
     db::{
         OrgScope,
         filter::among,
@@ -61,6 +62,8 @@ loaders! {
     memberships: Rows<membership::Entity> = Rows::new;
     invitations: Rows<invitation::Entity> = Rows::new;
     events: Rows<event::Entity> = Rows::new;
+    own_sessions: accounts::loaders::OwnSessions = accounts::loaders::OwnSessions;
+    own_security_events: accounts::loaders::OwnSecurityEvents = accounts::loaders::OwnSecurityEvents;
     users: Users = Users;
     membership_of_user: members::loaders::MembershipOfUser = members::loaders::MembershipOfUser;
     teams_of_member: teams::loaders::TeamsOfMember = teams::loaders::TeamsOfMember;

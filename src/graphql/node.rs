@@ -4,7 +4,7 @@ use async_graphql::{Context, Interface, Object};
 
 use super::{context::ContextExt, guard};
 use crate::{
-    accounts::types::User,
+    accounts::types::{SecurityEvent, Session, User},
     api_keys::types::ApiKey,
     auth::policy::{Access, access},
     comments::types::Comment,
@@ -26,6 +26,8 @@ const MAX_NODES: usize = 100;
 #[graphql(field(name = "id", ty = "async_graphql::ID"))]
 pub enum Node {
     User(User),
+    Session(Session),
+    SecurityEvent(SecurityEvent),
     Membership(Membership),
     Organization(Organization),
     Team(Team),
@@ -92,6 +94,14 @@ pub async fn load(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
             Node::Event(event) => ctx.scope().is_ok_and(|scope| crate::events::query::may_see(scope, event)),
             _ => true,
         }),
+        kind::Session::PREFIX => match ctx.person() {
+            Ok(person) => {
+                let session = loaders.own_sessions.load_one(id.typed::<kind::Session>()?).await?;
+                session.map(|row| Node::Session(Session::new(row, person)))
+            }
+            Err(_) => None,
+        },
+        kind::SecurityEvent::PREFIX => row!(SecurityEvent, own_security_events, SecurityEvent, SecurityEvent),
         kind::User::PREFIX => {
             let user_id = id.typed::<kind::User>()?;
             match loaders.membership_of_user.load_one(user_id).await? {

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use async_graphql::{ComplexObject, Context, Interface, SimpleObject};
+use async_graphql::{ComplexObject, Context, Interface, Object, SimpleObject};
 
 use super::{context::ContextExt, error::UserError, scalars::Cursor};
 use crate::{
@@ -124,6 +124,34 @@ impl Outcome for DeletePayload {
     }
 }
 
+/// Says whether it succeeded, and nothing else.
+pub struct AckPayload(Common);
+
+#[Object]
+impl AckPayload {
+    /// Empty when it succeeded.
+    pub async fn user_errors(&self) -> &[UserError] {
+        &self.0.user_errors
+    }
+
+    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
+    pub async fn cursor(&self) -> Option<Cursor> {
+        self.0.cursor.clone()
+    }
+}
+
+impl Outcome for AckPayload {
+    type Object = ();
+
+    fn new(_: Option<()>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
+        Self(Common { user_errors, cursor })
+    }
+
+    async fn find_again(_: &Context<'_>, _: AnyId) -> Result<Option<()>> {
+        Ok(Some(()))
+    }
+}
+
 /// Common part of every mutation's result.
 #[derive(Interface)]
 #[graphql(
@@ -135,6 +163,7 @@ impl Outcome for DeletePayload {
     )
 )]
 pub enum Payload {
+    Ack(AckPayload),
     Delete(DeletePayload),
     Session(crate::accounts::types::SessionPayload),
     User(crate::accounts::types::UserPayload),

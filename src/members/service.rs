@@ -23,6 +23,7 @@ use crate::{
     id::{InvitationId, MembershipId, TeamId, UserId},
     items,
     ledger::{EventType, Fields, NewEvent, changes},
+    mail::Letter,
     state::State,
 };
 
@@ -110,7 +111,15 @@ pub async fn invite(
     });
     tx.insert_many(links.collect()).await?;
     tx.record(NewEvent::new(EventType::MemberInvited, row.id.any(), changes(None, Some(&invitation_fields(&row)))));
-    tx.commit((row, Some(token))).await
+    let invited = tx.commit((row, Some(token))).await?;
+    mail_invitation(state, scope, &invited);
+    Ok(invited)
+}
+
+fn mail_invitation(state: &State, scope: &OrgScope, invited: &Committed<(invitation::Model, Option<String>)>) {
+    let (row, Some(token)) = &invited.value else { return };
+    let organization = &scope.organization().name;
+    state.mailer.post(Letter::invitation(&row.email, organization, token, state.config.auth.invitation_ttl));
 }
 
 fn ttl(state: &State) -> Result<Duration> {
@@ -148,7 +157,9 @@ pub async fn resend_invitation(
         })
         .await?;
     tx.record(NewEvent::new(EventType::MemberInvited, id.any(), Vec::new()));
-    tx.commit((row, Some(token))).await
+    let invited = tx.commit((row, Some(token))).await?;
+    mail_invitation(state, scope, &invited);
+    Ok(invited)
 }
 
 /// Accepts an invitation: by its token, which proves the address, or by its id with an address proven before.
@@ -294,8 +305,11 @@ pub async fn update(
     Ok(tx.commit(after).await?)
 }
 
-/// LAST_OWNER unless another active owner stays.
-async fn keep_an_owner(tx: &WriteTx, leaving: &membership::Model, path: &[&str]) -> Result<()> {
+/// Whether the organization would be left without an active owner.
+pub async fn is_last_owner(tx: &WriteTx, leaving: &membership::Model) -> Result<bool> {
+    if leaving.role != Role::Owner || leaving.status != MembershipStatus::Active {
+        return Ok(false);
+    }
     let others = tx
         .find::<membership::Entity>()
         .filter(membership::Column::Role.eq(Role::Owner))
@@ -303,7 +317,12 @@ async fn keep_an_owner(tx: &WriteTx, leaving: &membership::Model, path: &[&str])
         .filter(membership::Column::Id.ne(leaving.id))
         .count()
         .await?;
-    if others > 0 {
+    Ok(others == 0)
+}
+
+/// LAST_OWNER unless another active owner stays.
+async fn keep_an_owner(tx: &WriteTx, leaving: &membership::Model, path: &[&str]) -> Result<()> {
+    if !is_last_owner(tx, leaving).await? {
         return Ok(());
     }
     Err(Problem::new(ProblemCode::LastOwner, path, "The organization would be left without an owner.").into())
@@ -321,9 +340,7 @@ pub async fn remove(scope: &OrgScope, input: &MembershipRemoveInput) -> Result<C
     let found = tx.locked_or_gone::<membership::Entity>(input.id, &path, EventType::MemberRemoved).await?;
     let Some(row) = found else { return tx.commit(input.id).await };
     reaches(scope, row.role, &path, "Their role is above your own.")?;
-    if row.role == Role::Owner && row.status == MembershipStatus::Active {
-        keep_an_owner(&tx, &row, &["input", "id"]).await?;
-    }
+    keep_an_owner(&tx, &row, &["input", "id"]).await?;
     if let Some(heir) = input.reassign_to_id {
         let path = ["input", "reassignToId"];
         let active = membership::Column::UserId.eq(heir).and(membership::Column::Status.eq(MembershipStatus::Active));
@@ -331,10 +348,17 @@ pub async fn remove(scope: &OrgScope, input: &MembershipRemoveInput) -> Result<C
             return Err(Problem::not_found(&path, "member").into());
         }
     }
-    items::service::reassign(&mut tx, row.user_id, input.reassign_to_id).await?;
-    api_keys::service::revoke_of(&mut tx, row.user_id).await?;
+    take_out(&mut tx, &row, input.reassign_to_id).await?;
+    tx.commit(row.id).await
+}
+
+/// Takes a member out with all that hangs on the membership: assignments (`heir` takes over the open ones), teams, and
+/// the API keys they made. The organization is locked, the membership too, and an owner stays.
+pub async fn take_out(tx: &mut WriteTx, row: &membership::Model, heir: Option<UserId>) -> Result<()> {
+    items::service::reassign(tx, row.user_id, heir).await?;
+    api_keys::service::revoke_of(tx, row.user_id).await?;
     tx.delete_where::<team_member::Entity>(team_member::Column::UserId.eq(row.user_id)).await?;
     tx.delete_where::<membership::Entity>(membership::Column::Id.eq(row.id)).await?;
-    tx.record(NewEvent::new(EventType::MemberRemoved, row.id.any(), changes(Some(&fields(&row)), None)));
-    tx.commit(row.id).await
+    tx.record(NewEvent::new(EventType::MemberRemoved, row.id.any(), changes(Some(&fields(row)), None)));
+    Ok(())
 }

@@ -105,6 +105,8 @@ databases! {
         }
         for (name, document, variables) in guarded_fields() {
             let _ = write!(grid, "\n{name:32}");
+            // Out of the throttle's window: some fields count a try for each caller.
+            app.clock.advance(chrono::Duration::hours(1));
             for (_, caller) in callers {
                 // Every try has a session of its own: some of the fields end it.
                 let caller = match caller {

@@ -87,6 +87,16 @@ const COSTS: &[(&str, &str, usize)] = &[
         4,
     ),
     (
+        "sessions",
+        "query($first: Int) { viewer { sessions { id } } organization { members(first: $first) { totalCount } } }",
+        3,
+    ),
+    (
+        "security log",
+        "query($first: Int) { viewer { securityEvents(first: $first) { totalCount nodes { kind } } } }",
+        3,
+    ),
+    (
         "viewer",
         "query($first: Int) { viewer { user { id } role permissions memberships { organizationName } } organization { members(first: $first) { totalCount } } }",
         3,

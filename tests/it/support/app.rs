@@ -24,6 +24,8 @@ pub struct TestApp {
     pub state: State,
     pub clock: Clock,
     statements: Arc<Mutex<Vec<String>>>,
+    /// Tasks that are in the background as long as the server runs.
+    resting: usize,
     _folder: Arc<TempDir>,
 }
 
@@ -36,6 +38,7 @@ impl TestApp {
     pub async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(Self) -> F) {
         let app = Self::start(&[]).await;
         story(app.clone()).await;
+        app.settle().await;
         app.state.db.close().await;
     }
 
@@ -45,6 +48,7 @@ impl TestApp {
         let schema = server.create_schema().await;
         let app = Self::start(&[("DATABASE_URL", server.schema_url(&schema))]).await;
         story(app.clone()).await;
+        app.settle().await;
         app.state.db.close().await;
         server.drop_schema(&schema).await;
     }
@@ -60,15 +64,15 @@ impl TestApp {
     pub async fn another_instance(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::clone(&self.state.config);
         change(&mut config);
-        Self::build(config, self.clock.clone(), self._folder.clone()).await
+        Self::run(Arc::new(config), self.clock.clone(), Arc::default(), self._folder.clone()).await
     }
 
     async fn with(config: Config, folder: TempDir) -> Self {
-        Self::build(config, Clock::fixed(beginning()), Arc::new(folder)).await
+        let (config, folder) = (Arc::new(config), Arc::new(folder));
+        Self::run(config, Clock::fixed(beginning()), Arc::default(), folder).await
     }
 
-    async fn build(config: Config, clock: Clock, folder: Arc<TempDir>) -> Self {
-        let statements = Arc::new(Mutex::new(Vec::new()));
+    async fn run(config: Arc<Config>, clock: Clock, statements: Arc<Mutex<Vec<String>>>, folder: Arc<TempDir>) -> Self {
         let record = statements.clone();
         let options = Options {
             clock: Some(clock.clone()),
@@ -78,8 +82,19 @@ impl TestApp {
             })),
             ..Options::default()
         };
-        let Application { state, router, .. } = app::start(Arc::new(config), options).await.expect("the server starts");
-        Self { router, state, clock, statements, _folder: folder }
+        let Application { state, router, .. } = app::start(config, options).await.expect("the server starts");
+        let resting = state.background.len();
+        Self { router, state, clock, statements, resting, _folder: folder }
+    }
+
+    /// Waits until what answers did not wait for is done: mail, logs.
+    pub async fn settle(&self) {
+        let done = async {
+            while self.state.background.len() > self.resting {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), done).await.expect("the background comes to rest");
     }
 
     /// Statements since the last call; transactions' own BEGIN and COMMIT are not among them.

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod client;
+pub mod mail;
 pub mod postgres;
 pub mod schema;
 pub mod world;

@@ -1,0 +1,34 @@
+//! How mail leaves the server.
+
+use lettre::message::Mailbox;
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MailConfig {
+    /// Whom mail comes from: an address, or `Name <address>`.
+    pub from: String,
+}
+
+impl Default for MailConfig {
+    fn default() -> Self {
+        Self { from: "Todo Platform <no-reply@localhost>".to_owned() }
+    }
+}
+
+impl MailConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.mailbox().map(drop)
+    }
+
+    /// The sender, as mail's headers take it.
+    pub fn mailbox(&self) -> Result<Mailbox, ConfigError> {
+        let malformed = || ConfigError::new("TODO_MAIL_FROM", "expected `address` or `Name <address>`");
+        if self.from.chars().any(char::is_control) {
+            return Err(malformed());
+        }
+        self.from.trim().parse().map_err(|_| malformed())
+    }
+}
