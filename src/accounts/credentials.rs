@@ -12,7 +12,7 @@ use super::{
         EmailChangeRequestInput, EmailVerifyInput, PasswordChangeInput, PasswordResetCompleteInput, UserDeleteInput,
     },
     mailed,
-    service::{Tokens, credential_row, end_sessions, log, start_session},
+    service::{Tokens, credential_row, end_sessions, is_still, log, start_session},
     throttle::{self, Account, Counted, final_write},
 };
 use crate::{
@@ -77,9 +77,7 @@ pub async fn change_password(
         let now = state.clock().now();
         let tx = AccountTx::begin(&state.db, origin).await?;
         let user = lock_person(&tx, user_id).await?.ok_or_else(Refusal::unauthenticated)?;
-        // Changed by somebody else since it was verified: then it was not the password any more.
-        let verified = credential::Column::UserId.eq(user_id).and(credential::Column::PasswordHash.eq(stored.as_str()));
-        if tx.find::<credential::Entity>(verified).await?.is_empty() {
+        if !is_still(&tx, user_id, &stored).await? {
             return Err(wrong_password(&path).into());
         }
         tx.update(credential_row(user_id, hash.clone(), now)).await?;
@@ -173,11 +171,15 @@ pub async fn request_email_change(
     input: &EmailChangeRequestInput,
 ) -> Result<Committed<()>> {
     input.validate()?;
-    let (counted, _) = confirm(state, origin, person, &input.password, &["input", "password"]).await?;
+    let path = ["input", "password"];
+    let (counted, stored) = confirm(state, origin, person, &input.password, &path).await?;
     let (user_id, purpose, email) = (person.user.id, TokenPurpose::EmailChange, input.new_email.trim());
     let (user, token) = final_write(|| async {
         let tx = AccountTx::begin(&state.db, origin).await?;
         let user = lock_person(&tx, user_id).await?.ok_or_else(Refusal::unauthenticated)?;
+        if !is_still(&tx, user_id, &stored).await? {
+            return Err(wrong_password(&path).into());
+        }
         // Not taken back: it tells that the address has an account.
         check_free(&tx, email, &["input", "newEmail"]).await?;
         let token = mailed::issue(&tx, state, user_id, purpose, email).await?;
@@ -275,7 +277,8 @@ pub async fn delete(
     person: &Person,
     input: &UserDeleteInput,
 ) -> Result<Committed<UserId>> {
-    let (counted, _) = confirm(state, origin, person, &input.password, &["input", "password"]).await?;
+    let path = ["input", "password"];
+    let (counted, stored) = confirm(state, origin, person, &input.password, &path).await?;
     let user_id = person.user.id;
     final_write(|| async {
         let mut tx = AccountTx::begin(&state.db, origin).await?;
@@ -302,6 +305,10 @@ pub async fn delete(
                 "You are the last owner of an organization: make somebody else an owner, or delete it, first.";
             let problem = Problem::new(ProblemCode::LastOwner, &["input"], message);
             return Err(problem.details(serde_json::json!({ "organizations": left_alone })).into());
+        }
+        // Late, so that this person's own rows are locked after the organizations'.
+        if !is_still(&tx, user_id, &stored).await? {
+            return Err(wrong_password(&path).into());
         }
         counted.take_back(&tx).await?;
         tx.delete_where::<user::Entity>(user::Column::Id.eq(user_id)).await?;

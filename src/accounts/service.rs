@@ -59,18 +59,20 @@ pub async fn sign_in(state: &State, origin: &Origin, email: &str, password: &str
     let stored = state.db.find_global::<credential::Entity>(credential::Column::UserId.eq(user_id)).await?.pop();
     let stored = stored.map(|credential| credential.password_hash);
     let matches = state.passwords.verify(password, stored.as_deref()).await?;
-    let Some(user) = found.clone().filter(|_| matches) else {
+    let wrong = || Problem::new(ProblemCode::BadCredentials, &["input"], "Wrong e-mail or password.");
+    let (Some(user), Some(stored), true) = (&found, stored, matches) else {
         if let Some(user) = found {
             log_failure(state, origin, user.id);
         }
-        return Err(Problem::new(ProblemCode::BadCredentials, &["input"], "Wrong e-mail or password.").into());
+        return Err(wrong().into());
     };
-    let rehashed = match stored {
-        Some(stored) if state.passwords.is_outdated(&stored) => Some(state.passwords.hash(password).await?),
-        _ => None,
-    };
+    let rehashed =
+        if state.passwords.is_outdated(&stored) { Some(state.passwords.hash(password).await?) } else { None };
     let tokens = final_write(|| async {
         let tx = AccountTx::begin(&state.db, origin).await?;
+        if !is_still(&tx, user.id, &stored).await? {
+            return Err(wrong().into());
+        }
         counted.take_back(&tx).await?;
         if let Some(hash) = &rehashed {
             tx.update(credential_row(user.id, hash.clone(), state.clock().now())).await?;
@@ -95,6 +97,13 @@ fn log_failure(state: &State, origin: &Origin, user_id: UserId) {
             tx.commit(ActorRef::SYSTEM, ()).await.map(drop)
         }
     });
+}
+
+/// Whether the password that was verified is the person's now that nobody else can change it. Hashing happens outside the
+/// transaction, and a reset meanwhile has ended what the old one was good for.
+pub(super) async fn is_still(tx: &AccountTx, user_id: UserId, verified: &str) -> Result<bool> {
+    let unchanged = credential::Column::UserId.eq(user_id).and(credential::Column::PasswordHash.eq(verified));
+    Ok(!tx.find::<credential::Entity>(unchanged).await?.is_empty())
 }
 
 pub(super) fn credential_row(user_id: UserId, password_hash: String, now: Instant) -> credential::ActiveModel {

@@ -141,6 +141,19 @@ where
 mod tests {
     use super::*;
 
+    /// Otherwise the mutation would be run again, and count its try again.
+    #[tokio::test]
+    async fn what_gives_way_three_times_is_final() {
+        let tries = std::cell::Cell::new(0);
+        let gave_way = final_write(|| async {
+            tries.set(tries.get() + 1);
+            Err::<(), _>(Error::Retry("busy".to_owned()))
+        });
+        let Err(error) = gave_way.await else { panic!("it gave way") };
+        assert!(matches!(&error, Error::Refused(refusal) if refusal.code == Code::Unavailable), "{}", error.describe());
+        assert_eq!(tries.get(), 3);
+    }
+
     #[test]
     fn the_wait_ends_when_the_oldest_counted_try_leaves_the_window() {
         let now: Instant = "2026-03-02T09:00:00Z".parse().expect("an instant");

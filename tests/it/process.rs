@@ -415,9 +415,17 @@ async fn in_production_a_database_is_migrated_first() {
         let mut server = Process::spawn(folder.path(), &[], &settings);
         let url = server.url();
         register(&url, "ann").await;
-        assert!(!folder.path().join("data").exists(), "production keeps nothing in the data folder");
         server.terminate();
         assert_eq!(server.ended().status.code(), Some(0));
+        // The letter to the new account is written by the time that the server has ended.
+        let inside = |folder: &Path| -> Vec<_> {
+            let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+            entries.collect()
+        };
+        let data = folder.path().join("data");
+        assert_eq!(inside(&data), [data.join("mail")], "production keeps nothing but mail in the data folder");
+        let letters = inside(&data.join("mail"));
+        assert_eq!(letters.len(), 1, "{letters:?}");
     }
     postgres.drop_schema(&schema).await;
 }
