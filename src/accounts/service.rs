@@ -212,10 +212,10 @@ pub async fn revoke(
     Ok(Committed { value: id, cursor: None })
 }
 
-async fn end_sessions(tx: &AccountTx, which: sea_orm::sea_query::SimpleExpr, now: Instant) -> Result<()> {
+/// Says how many it ended.
+async fn end_sessions(tx: &AccountTx, which: sea_orm::sea_query::SimpleExpr, now: Instant) -> Result<u64> {
     let live = which.and(session::Column::RevokedAt.is_null());
-    tx.update_where::<session::Entity>(live, vec![(session::Column::RevokedAt, Expr::value(now))]).await?;
-    Ok(())
+    tx.update_where::<session::Entity>(live, vec![(session::Column::RevokedAt, Expr::value(now))]).await
 }
 
 async fn log(tx: &AccountTx, state: &State, origin: &Origin, user_id: UserId, kind: SecurityEventKind) -> Result<()> {
@@ -238,9 +238,37 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
     // Says TAKEN, so it is throttled by address like a failed sign-in.
     let attempt = count_attempt(state, origin, "").await?;
     let password_hash = state.passwords.hash(&input.password).await?;
-    let now = state.clock().now();
-    let UserRegisterInput { email, username, password: _, full_name, time_zone, invitation_token } = input.clone();
     let tx = AccountTx::begin(&state.db, origin).await?;
+    let user = add_person(&tx, state, input, password_hash, None).await?;
+    let tokens = start_session(&tx, state, origin, user.id).await?;
+    log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
+    if let Some(attempt) = attempt {
+        tx.delete_where::<sign_in_failure::Entity>(sign_in_failure::Column::Id.eq(attempt)).await?;
+    }
+    match &input.invitation_token {
+        None => {
+            tx.commit(ActorRef::user(user.id), ()).await?;
+            Ok(Committed { value: tokens, cursor: None })
+        }
+        Some(token) => {
+            let path = ["input", "invitationToken"];
+            let joined = members::service::redeem(tx, &user, &hash_token(token), &path).await?;
+            Ok(joined.map(|_| tokens))
+        }
+    }
+}
+
+/// A person and their password, as part of a write; address and username must be free. `verified_at`: when the address
+/// was proven.
+pub async fn add_person(
+    tx: &AccountTx,
+    state: &State,
+    input: &UserRegisterInput,
+    password_hash: String,
+    verified_at: Option<Instant>,
+) -> Result<user::Model> {
+    let now = state.clock().now();
+    let UserRegisterInput { email, username, password: _, full_name, time_zone, invitation_token: _ } = input.clone();
     for (column, key, field) in
         [(user::Column::EmailKey, fold(&email), "email"), (user::Column::UsernameKey, fold(&username), "username")]
     {
@@ -259,29 +287,23 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
             full_name: Set(full_name.map(|name| name.trim().to_owned())),
             avatar_url: Set(None),
             time_zone: Set(time_zone.unwrap_or_else(|| "UTC".to_owned())),
-            email_verified_at: Set(None),
+            email_verified_at: Set(verified_at),
             created_at: Set(now),
             updated_at: Set(now),
             version: Set(1),
         })
         .await?;
     tx.insert(credential_row(user.id, password_hash, now)).await?;
-    let tokens = start_session(&tx, state, origin, user.id).await?;
-    log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
-    if let Some(attempt) = attempt {
-        tx.delete_where::<sign_in_failure::Entity>(sign_in_failure::Column::Id.eq(attempt)).await?;
-    }
-    match invitation_token {
-        None => {
-            tx.commit(ActorRef::user(user.id), ()).await?;
-            Ok(Committed { value: tokens, cursor: None })
-        }
-        Some(token) => {
-            let path = ["input", "invitationToken"];
-            let joined = members::service::redeem(tx, &user, &hash_token(&token), &path).await?;
-            Ok(joined.map(|_| tokens))
-        }
-    }
+    Ok(user)
+}
+
+/// Ends all sessions of a person, for the server's operator; says how many there were.
+pub async fn end_all_sessions(state: &State, origin: &Origin, user_id: UserId) -> Result<u64> {
+    let tx = AccountTx::begin(&state.db, origin).await?;
+    let ended = end_sessions(&tx, session::Column::UserId.eq(user_id), state.clock().now()).await?;
+    log(&tx, state, origin, user_id, SecurityEventKind::SessionsRevoked).await?;
+    tx.commit(ActorRef::SYSTEM, ()).await?;
+    Ok(ended)
 }
 
 /// The fields of a person that events show; the address is not among them.

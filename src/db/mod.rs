@@ -7,6 +7,7 @@
 mod connect;
 pub mod filter;
 pub mod identity;
+pub mod operator;
 pub mod page;
 pub mod remembered;
 mod scope;
