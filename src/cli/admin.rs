@@ -17,9 +17,7 @@ use crate::{
     clock::Clock,
     config::Config,
     db::{Db, OrgScope, filter::fold, identity::OrganizationChoice, retrying},
-    entity::{
-        enums::PlanTier, organization, user,
-    },
+    entity::{enums::PlanTier, organization, user},
     error::Error,
     plans::{self, service::Fit},
     state::State,

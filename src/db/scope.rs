@@ -17,7 +17,11 @@ use crate::{
         policy::{Permission, Permissions},
     },
     clock::Clock,
-    entity::{Keyed, Tenant, enums::{Feature, Role}, membership, organization, user},
+    entity::{
+        Keyed, Tenant,
+        enums::{Feature, Role},
+        membership, organization, user,
+    },
     error::{Code, Error, Refusal, Result},
     id::{Id, OrganizationId, UserId},
 };

@@ -159,11 +159,8 @@ async fn raise(
     for (column, value) in columns {
         update = update.col_expr(column, value);
     }
-    let heads = update
-        .filter(Column::OrganizationId.eq(organization_id))
-        .exec_with_returning(tx)
-        .await
-        .map_err(fail)?;
+    let heads =
+        update.filter(Column::OrganizationId.eq(organization_id)).exec_with_returning(tx).await.map_err(fail)?;
     let head = heads.into_iter().next().ok_or_else(|| Error::internal("the organization has no ledger head"))?;
     for feature in &wants.features {
         plan::require(head.plan_tier, *feature)?;
@@ -173,7 +170,9 @@ async fn raise(
         .places
         .into_iter()
         // Whatever gives places back, or takes none, may do so beyond the limit.
-        .filter(|(resource, places)| *places > 0 && limits.limit(*resource).is_some_and(|limit| plan::used(&head, *resource) > limit))
+        .filter(|(resource, places)| {
+            *places > 0 && limits.limit(*resource).is_some_and(|limit| plan::used(&head, *resource) > limit)
+        })
         .map(|(resource, places)| {
             plan::exceeded(head.plan_tier, resource, plan::used(&head, resource) - places, places, &["input"])
         })

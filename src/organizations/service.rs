@@ -50,12 +50,7 @@ pub async fn create(
 }
 
 /// Founds an organization without members, and goes on inside it.
-async fn found(
-    tx: AccountTx,
-    state: &State,
-    actor: ActorRef,
-    input: &OrganizationCreateInput,
-) -> Result<WriteTx> {
+async fn found(tx: AccountTx, state: &State, actor: ActorRef, input: &OrganizationCreateInput) -> Result<WriteTx> {
     let now = state.clock().now();
     let id = input.id.unwrap_or_else(|| state.clock().new_id());
     if input.id.is_some() && !tx.find::<organization::Entity>(organization::Column::Id.eq(id)).await?.is_empty() {

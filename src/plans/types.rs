@@ -32,7 +32,7 @@ impl Plan {
         plan::features(self.0).collect()
     }
 
-    /// One entry a resource: exact, and as it is enforced.
+    // As it is enforced: from the head, not from what was remembered of the organization.
     async fn quotas(&self, ctx: &Context<'_>) -> Result<Vec<Quota>> {
         let head = ctx.scope()?.find::<ledger_head::Entity>().one().await?;
         let head = head.ok_or_else(|| Error::internal("the organization has no ledger head"))?;
@@ -48,7 +48,7 @@ impl Plan {
         Ok(QuotaResource::iter().map(quota).collect())
     }
 
-    /// Null without billing.
+    // Without billing nothing is renewed.
     fn renews_at(&self) -> Option<DateTime> {
         None
     }

@@ -6,17 +6,21 @@
 mod support;
 
 mod accounts;
+mod admin;
 mod architecture;
 mod config;
 mod gate;
 mod http;
 mod items;
+mod keys;
 mod ledger;
 mod lists;
 mod observe;
 mod people;
 mod persisted;
+mod plans;
 mod policy;
 mod process;
+mod quotas;
 mod statements;
 mod tenancy;

@@ -20,6 +20,7 @@ fn way_to(type_name: &str) -> Option<&'static str> {
     Some(match type_name {
         "Organization" => "{ organization { {} } }",
         "Team" => "{ organization { teams(first: 1) { nodes { {} } } } }",
+        "Plan" => "{ organization { plan { {} } } }",
         "Event" => "{ events(first: 1) { nodes { {} } } }",
         _ => return None,
     })

@@ -56,10 +56,21 @@ impl TestApp {
         Self::with(config, folder).await
     }
 
+    /// Another instance of the server: same database, same clock, settings changed by `change`.
+    pub async fn beside(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::clone(&self.state.config);
+        change(&mut config);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::at(config, folder, self.clock.clone()).await
+    }
+
     async fn with(config: Config, folder: TempDir) -> Self {
+        Self::at(config, folder, Clock::fixed(beginning())).await
+    }
+
+    async fn at(config: Config, folder: TempDir, clock: Clock) -> Self {
         let statements = Arc::new(Mutex::new(Vec::new()));
         let record = statements.clone();
-        let clock = Clock::fixed(beginning());
         let options = Options {
             clock: Some(clock.clone()),
             password_cost: Some(COST),
