@@ -48,9 +48,8 @@ struct Wants {
 }
 
 impl Wants {
-    /// Whether a write has to go to the head for it: a feature alone is asked for with the events that use it.
-    fn moves_head(&self) -> bool {
-        self.places.values().any(|places| *places != 0)
+    fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.features.is_empty()
     }
 }
 
@@ -105,7 +104,8 @@ impl PendingEvents {
             let wanted = i64::try_from(batch.events.len()).map_err(Error::internal)?;
             let first = match batch.reserved {
                 Some((first, reserved)) if reserved == wanted => {
-                    if batch.wants.moves_head() {
+                    // Said after the reservation.
+                    if !batch.wants.is_empty() {
                         raise(tx, organization_id, 0, 0, batch.wants).await?;
                     }
                     first
@@ -113,7 +113,8 @@ impl PendingEvents {
                 Some((_, reserved)) => {
                     return Err(Error::internal(format!("{reserved} sequences reserved for {wanted} events")));
                 }
-                None if wanted == 0 && !batch.wants.moves_head() => continue,
+                // What takes a feature is told in events; without any, nothing took it.
+                None if wanted == 0 && batch.wants.places.is_empty() => continue,
                 None => raise(tx, organization_id, 0, wanted, batch.wants).await?.sequence - wanted + 1,
             };
             // Read with the head locked, so that time follows the order of sequences.

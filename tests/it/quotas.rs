@@ -6,6 +6,12 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DbBackend};
 use serde_json::{Value, json};
+use todo_platform::{
+    auth::actor::Origin,
+    db::OrgScope,
+    entity::enums::{PlanTier, QuotaResource},
+    error::Error,
+};
 
 use crate::{
     databases,
@@ -260,13 +266,49 @@ databases! {
         assert_eq!(used(&app, &acme, "API_KEYS").await, 0);
     }
 
+    /// Whenever a write says so: with events, without, or after it has reserved its numbers.
+    async fn places_are_taken_at_the_commit_at_the_latest(app: TestApp) {
+        let acme = app.company("acme").await;
+        subscribe(&app, &acme, "FREE").await;
+        let id = acme.id.parse().expect("an organization's id");
+        let scope = OrgScope::of_system(&app.state.db, id, Origin::command("test")).await.expect("a scope");
+        let take = async |places: i64, reserve: bool| {
+            let mut tx = scope.write_as_member().await.expect("a write");
+            if reserve {
+                tx.reserve(0, 0).await.expect("it locks the head");
+            }
+            tx.count(QuotaResource::ApiKeys, places);
+            tx.commit(()).await.map(drop)
+        };
+        let refused = |taken: todo_platform::error::Result<()>| match taken {
+            Err(Error::Invalid(problems)) => problems[0].details.clone(),
+            other => panic!("it was expected to fail: {other:?}"),
+        };
+        take(2, false).await.expect("there is room");
+        assert_eq!(used(&app, &acme, "API_KEYS").await, 2);
+        for reserve in [false, true] {
+            let full = json!({ "resource": "API_KEYS", "limit": 2, "used": 2 });
+            assert_eq!(refused(take(1, reserve).await), Some(full));
+            assert_eq!(used(&app, &acme, "API_KEYS").await, 2);
+            take(-1, reserve).await.expect("places are given back");
+            assert_eq!(used(&app, &acme, "API_KEYS").await, 1);
+            take(1, reserve).await.expect("there is room again");
+        }
+        // What a write that is dropped had taken is free.
+        let mut tx = scope.write_as_member().await.expect("a write");
+        tx.count(QuotaResource::ApiKeys, -2);
+        tx.reserve(0, 0).await.expect("it is taken");
+        drop(tx);
+        assert_eq!(used(&app, &acme, "API_KEYS").await, 2);
+    }
+
     /// The schema step finds organizations that were there before it.
     async fn what_was_there_before_the_counts_is_counted(app: TestApp) {
         let acme = app.company("acme").await;
         let tree = items(&app, &acme, 3).await;
         items(&app, &acme, 4).await;
         mutate(&app, &acme, &acme.member, ("itemDelete", ""), json!({ "id": tree })).done().await;
-        force(&app, &acme, todo_platform::entity::enums::PlanTier::Starter).await;
+        force(&app, &acme, PlanTier::Starter).await;
         let empty = app.company("empty").await;
         let before = app.state.config.database.url.clone();
         let database = Database::connect(&before).await.expect("a connection");
