@@ -249,8 +249,7 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
     let purpose = TokenPurpose::EmailVerification;
     let (registered, letter) = final_write(|| async {
         let tx = AccountTx::begin(&state.db, origin).await?;
-        let user = insert_person(&tx, state, input).await?;
-        tx.insert(credential_row(user.id, password_hash.clone(), user.created_at)).await?;
+        let user = add_person(&tx, state, input, password_hash.clone(), None).await?;
         let tokens = start_session(&tx, state, origin, user.id).await?;
         log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
         counted.take_back(&tx).await?;
@@ -271,7 +270,16 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
     Ok(registered)
 }
 
-async fn insert_person(tx: &AccountTx, state: &State, input: &UserRegisterInput) -> Result<user::Model> {
+/// A person and their password, as part of a write; address and username must be free. `verified_at`: when the address
+/// was proven.
+pub async fn add_person(
+    tx: &AccountTx,
+    state: &State,
+    input: &UserRegisterInput,
+    password_hash: String,
+    verified_at: Option<Instant>,
+) -> Result<user::Model> {
+    let now = state.clock().now();
     let UserRegisterInput { email, username, password: _, full_name, time_zone, invitation_token: _ } = input.clone();
     for (column, key, field) in
         [(user::Column::EmailKey, fold(&email), "email"), (user::Column::UsernameKey, fold(&username), "username")]
@@ -280,23 +288,34 @@ async fn insert_person(tx: &AccountTx, state: &State, input: &UserRegisterInput)
             return Err(Problem::new(ProblemCode::Taken, &["input", field], "Already in use.").into());
         }
     }
-    let now = state.clock().now();
-    tx.insert(user::ActiveModel {
-        id: Set(state.clock().new_id()),
-        email_key: Set(fold(&email)),
-        email: Set(email.trim().to_owned()),
-        username_key: Set(fold(&username)),
-        username: Set(username.trim().to_owned()),
-        full_name_key: Set(full_name.as_deref().map(fold)),
-        full_name: Set(full_name.map(|name| name.trim().to_owned())),
-        avatar_url: Set(None),
-        time_zone: Set(time_zone.unwrap_or_else(|| "UTC".to_owned())),
-        email_verified_at: Set(None),
-        created_at: Set(now),
-        updated_at: Set(now),
-        version: Set(1),
-    })
-    .await
+    let user = tx
+        .insert(user::ActiveModel {
+            id: Set(state.clock().new_id()),
+            email_key: Set(fold(&email)),
+            email: Set(email.trim().to_owned()),
+            username_key: Set(fold(&username)),
+            username: Set(username.trim().to_owned()),
+            full_name_key: Set(full_name.as_deref().map(fold)),
+            full_name: Set(full_name.map(|name| name.trim().to_owned())),
+            avatar_url: Set(None),
+            time_zone: Set(time_zone.unwrap_or_else(|| "UTC".to_owned())),
+            email_verified_at: Set(verified_at),
+            created_at: Set(now),
+            updated_at: Set(now),
+            version: Set(1),
+        })
+        .await?;
+    tx.insert(credential_row(user.id, password_hash, now)).await?;
+    Ok(user)
+}
+
+/// Ends all sessions of a person, for the server's operator; says how many there were.
+pub async fn end_all_sessions(state: &State, origin: &Origin, user_id: UserId) -> Result<u64> {
+    let tx = AccountTx::begin(&state.db, origin).await?;
+    let ended = end_sessions(&tx, session::Column::UserId.eq(user_id), state.clock().now()).await?;
+    log(&tx, state, origin, user_id, SecurityEventKind::SessionsRevoked).await?;
+    tx.commit(ActorRef::SYSTEM, ()).await?;
+    Ok(ended)
 }
 
 /// The fields of a person that events show; the address is not among them.

@@ -1,6 +1,16 @@
-//! What each plan includes: the one table of features and quotas.
+//! What each plan includes: the one table of features and quotas; and what is said where a plan is in the way.
 
-use crate::entity::enums::{Feature, PlanTier, QuotaResource};
+use async_graphql::resolver_utils::{EnumType, enum_value};
+use sea_orm::Iterable as _;
+use serde_json::json;
+
+use crate::{
+    entity::{
+        enums::{Feature, PlanTier, QuotaResource},
+        ledger_head,
+    },
+    error::{Code, Problem, ProblemCode, Refusal, Result},
+};
 
 const GIGABYTE: i64 = 1_000_000_000;
 
@@ -73,6 +83,54 @@ impl Plan {
     }
 }
 
+/// How much of a resource an organization uses; 0 of what is not counted.
+pub fn used(head: &ledger_head::Model, resource: QuotaResource) -> i64 {
+    match resource {
+        QuotaResource::Members => head.member_count,
+        QuotaResource::Items => head.item_count,
+        QuotaResource::ApiKeys => head.api_key_count,
+        QuotaResource::StorageBytes
+        | QuotaResource::Webhooks
+        | QuotaResource::AuditRetentionDays
+        | QuotaResource::CostPerMinute => 0,
+    }
+}
+
+/// QUOTA_EXCEEDED: `used` of a resource are in use, and `more` (0 where nothing is added) don't fit.
+pub fn exceeded(tier: PlanTier, resource: QuotaResource, used: i64, more: i64, path: &[&str]) -> Problem {
+    let limit = Plan::of(tier).limit(resource);
+    let allowed = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    let what = match resource {
+        QuotaResource::Members => "members",
+        QuotaResource::Items => "items",
+        QuotaResource::StorageBytes => "bytes of storage",
+        QuotaResource::ApiKeys => "API keys",
+        QuotaResource::Webhooks => "webhooks",
+        QuotaResource::AuditRetentionDays => "days of audit",
+        QuotaResource::CostPerMinute => "points a minute",
+    };
+    let addition = if more > 0 { format!("; this would add {more}") } else { String::new() };
+    let message = format!("The plan {} allows {allowed} {what}, {used} are in use{addition}.", name(tier));
+    Problem::new(ProblemCode::QuotaExceeded, path, message)
+        .details(json!({ "resource": name(resource), "limit": limit, "used": used }))
+}
+
+/// NOT_IN_PLAN unless the plan has the feature.
+pub fn require(tier: PlanTier, feature: Feature) -> Result<()> {
+    if includes(tier, feature) {
+        return Ok(());
+    }
+    let (plan, feature, from) = (name(tier), name(feature), name(least(feature)));
+    let message = format!("The plan {plan} does not include {feature}; {from} does.");
+    let details = json!({ "feature": feature, "plan": plan, "availableFrom": from });
+    Err(Refusal::new(Code::NotInPlan, message).details(details).into())
+}
+
+/// A value as the SDL names it, `PROFESSIONAL`.
+pub fn name(value: impl EnumType) -> String {
+    enum_value(value).to_string()
+}
+
 /// The lowest plan that has a feature; higher ones have it too.
 pub const fn least(feature: Feature) -> PlanTier {
     match feature {
@@ -85,4 +143,9 @@ pub const fn least(feature: Feature) -> PlanTier {
 /// Whether a plan has a feature.
 pub fn includes(tier: PlanTier, feature: Feature) -> bool {
     tier >= least(feature)
+}
+
+/// What a plan has, in the order of declaration.
+pub fn features(tier: PlanTier) -> impl Iterator<Item = Feature> {
+    Feature::iter().filter(move |feature| includes(tier, *feature))
 }

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use async_graphql::{Enum, TypeDirective};
+use async_graphql::{Enum, TypeDirective, resolver_utils::enum_value};
 
-use crate::entity::enums::Role;
+use super::plan;
+use crate::entity::enums::{Feature, Role};
 
 /// A right. The same names are API-key scopes.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,7 +62,7 @@ const TABLE: &[(Permission, Role)] = &[
 impl Permission {
     /// The permission as the SDL names it, `ITEM_READ`.
     pub fn name(self) -> String {
-        async_graphql::resolver_utils::enum_value(self).to_string()
+        enum_value(self).to_string()
     }
 
     /// Every permission, in the table's order.
@@ -138,8 +139,13 @@ pub fn requires(permission: Permission) {}
 #[TypeDirective(location = "FieldDefinition")]
 pub fn access(level: Access) {}
 
-/// The table as `docs/POLICY.md` shows it, with the guarded fields that the schema declares.
-pub fn markdown(fields: &BTreeMap<String, Vec<String>>) -> String {
+/// The feature that the organization's plan must include for this field, beside what the caller may do.
+#[TypeDirective(name = "inPlan", location = "FieldDefinition")]
+pub fn in_plan(feature: Feature) {}
+
+/// The table as `docs/POLICY.md` shows it, with the guarded fields that the schema declares: by permission or access
+/// level, and by feature.
+pub fn markdown(fields: &BTreeMap<String, Vec<String>>, features: &BTreeMap<Feature, Vec<String>>) -> String {
     use std::fmt::Write;
     let roles = [Role::Owner, Role::Admin, Role::Member, Role::Viewer];
     let mut page = String::from(
@@ -154,9 +160,17 @@ pub fn markdown(fields: &BTreeMap<String, Vec<String>>) -> String {
         let _ = writeln!(page, "| {name} | {} | {needed} |", held.join(" | "));
     }
     for level in [Access::Public, Access::User, Access::Member] {
-        let name = async_graphql::resolver_utils::enum_value(level).to_string();
+        let name = enum_value(level).to_string();
         let needed = fields.get(&name).map(|fields| fields.join(", ")).unwrap_or_default();
         let _ = write!(page, "\n**{name}**: {needed}\n");
+    }
+    page.push_str(
+        "\n## What a plan must include\n\nBeside the permission. Reading and deleting what was made before stay possible \
+         after a downgrade.\n\n| feature | from the plan | needed for |\n|---|---|---|\n",
+    );
+    for (feature, fields) in features {
+        let (feature, plan) = (enum_value(*feature), enum_value(plan::least(*feature)));
+        let _ = writeln!(page, "| {feature} | {plan} | {} |", fields.join(", "));
     }
     page
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Once, RwLock},
+    sync::{Arc, Once, PoisonError, RwLock},
 };
 
 use chrono::Duration;
@@ -15,10 +15,11 @@ use jsonwebtoken::{
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
     errors::ErrorKind,
 };
-use sea_orm::{ActiveValue::Set, prelude::*};
+use sea_orm::{ActiveValue::Set, Condition, prelude::*};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use signature::{Signer, Verifier};
+use tokio::sync::Mutex;
 
 use super::{
     actor::Origin,
@@ -39,6 +40,17 @@ const TYPE: &str = "at+jwt";
 /// How far clocks of instances may differ.
 const LEEWAY: Duration = Duration::seconds(30);
 const PURPOSE: &str = "signing-key";
+/// How often every instance reads the ring again; until then it may sign with a key that was replaced.
+pub const REFRESH: std::time::Duration = std::time::Duration::from_secs(30);
+/// The longest life of an access token; the configuration allows no longer one.
+const LONGEST_LIFE: Duration = Duration::minutes(15);
+/// Invented key ids must not become a load on the database: one look for an unknown key in so long.
+const LOOK_AGAIN: Duration = Duration::seconds(1);
+
+/// How long a replaced key is still accepted: until the last token that an instance may sign with it has ended for all.
+fn retirement() -> Result<Duration> {
+    Ok(LONGEST_LIFE + Duration::from_std(REFRESH).map_err(Error::internal)? + LEEWAY)
+}
 
 /// What a token says. All of it is required; times are seconds since the epoch.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,11 +64,13 @@ pub struct Claims {
     pub jti: String,
 }
 
-/// Signs with the newest key, accepts all that are not retired. Kept in the database, encrypted, and read again when
-/// a token names a key this instance hasn't seen, so that rotating needs no restart.
+/// Signs with the newest key, accepts all that are not retired. Kept in the database, encrypted, and read again every
+/// [`REFRESH`] and when a token names a key this instance hasn't seen, so that rotating needs no restart.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Arc<RwLock<Keys>>,
+    /// When an unknown key was last looked for.
+    looked_at: Arc<Mutex<Option<Instant>>>,
     db: Db,
     secret: ServerSecret,
     clock: Clock,
@@ -64,9 +78,15 @@ pub struct KeyRing {
 
 #[derive(Default)]
 struct Keys {
-    by_id: HashMap<String, (EncodingKey, DecodingKey)>,
+    by_id: HashMap<String, Key>,
     signing: String,
-    read_at: Option<Instant>,
+}
+
+struct Key {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    /// Accepted until then; `None`: it signs.
+    retired_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -79,51 +99,88 @@ impl KeyRing {
     /// Reads the ring; makes its first key where there is none.
     pub async fn load(db: &Db, secret: &ServerSecret) -> Result<Self> {
         install_hs256();
-        let ring = Self { keys: Arc::default(), db: db.clone(), secret: secret.clone(), clock: db.clock().clone() };
-        ring.read().await?;
-        if ring.is_empty() {
-            ring.add_key().await?;
+        let ring = Self {
+            keys: Arc::default(),
+            looked_at: Arc::default(),
+            db: db.clone(),
+            secret: secret.clone(),
+            clock: db.clock().clone(),
+        };
+        ring.refresh().await?;
+        if ring.locked(|keys| keys.signing.is_empty()) {
+            ring.rotate().await?;
         }
         Ok(ring)
     }
 
-    /// A new key, which signs from now on.
-    pub async fn add_key(&self) -> Result<String> {
+    /// A new key, which signs from now on; gives its id. The keys before it are accepted for as long as tokens signed
+    /// with them may live, a quarter of an hour and a minute, and then forgotten.
+    pub async fn rotate(&self) -> Result<String> {
+        use signing_key::{ActiveModel, Column, Entity};
         let id = self.clock.new_uuid().simple().to_string();
         let sealed = self.secret.seal(PURPOSE, &id, &secret::random::<32>()?)?;
         let tx = AccountTx::begin(&self.db, &Origin::command("signing-key")).await?;
-        tx.insert(signing_key::ActiveModel {
+        let now = self.clock.now();
+        // Locks the ring, so that of two rotations at once the second retires the first one's key.
+        tx.find::<Entity>(Column::RetiredAt.is_null()).await?;
+        let retired = vec![(Column::RetiredAt, Expr::value(now + retirement()?))];
+        tx.update_where::<Entity>(Column::RetiredAt.is_null(), retired).await?;
+        tx.delete_where::<Entity>(Column::RetiredAt.lte(now)).await?;
+        tx.insert(ActiveModel {
             id: Set(id.clone()),
             secret: Set(sealed),
-            created_at: Set(self.clock.now()),
+            created_at: Set(now),
             retired_at: Set(None),
         })
         .await?;
         tx.commit(super::actor::ActorRef::SYSTEM, ()).await?;
-        self.read().await?;
+        self.refresh().await?;
         Ok(id)
     }
 
-    async fn read(&self) -> Result<()> {
-        let rows = self.db.find_global::<signing_key::Entity>(signing_key::Column::RetiredAt.is_null()).await?;
-        let mut keys = Keys { read_at: Some(self.clock.now()), ..Keys::default() };
+    /// Reads the ring again.
+    pub async fn refresh(&self) -> Result<()> {
+        use signing_key::{Column, Entity};
+        let accepted = Condition::any().add(Column::RetiredAt.is_null()).add(Column::RetiredAt.gt(self.clock.now()));
+        let rows = self.db.find_global::<Entity>(accepted).await?;
+        let mut by_id = HashMap::new();
         for row in &rows {
             let key = self.secret.open(PURPOSE, &row.id, &row.secret)?;
-            keys.by_id.insert(row.id.clone(), (EncodingKey::from_secret(&key), DecodingKey::from_secret(&key)));
+            let key = Key {
+                encoding: EncodingKey::from_secret(&key),
+                decoding: DecodingKey::from_secret(&key),
+                retired_at: row.retired_at,
+            };
+            by_id.insert(row.id.clone(), key);
         }
-        if let Some(newest) = rows.iter().max_by_key(|row| (row.created_at, row.id.clone())) {
-            keys.signing.clone_from(&newest.id);
-        }
-        *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = keys;
+        let newest = rows.iter().filter(|row| row.retired_at.is_none()).max_by_key(|row| (row.created_at, &row.id));
+        let signing = newest.map(|row| row.id.clone()).unwrap_or_default();
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.by_id = by_id;
+        keys.signing = signing;
         Ok(())
     }
 
-    fn is_empty(&self) -> bool {
-        self.locked(|keys| keys.by_id.is_empty())
+    /// Reads the ring for a key that isn't known, if it was not just read for another such. Who comes meanwhile waits, so
+    /// that of many tokens of a new key none is refused.
+    async fn look_for(&self, id: &str) -> Result<()> {
+        let mut looked_at = self.looked_at.lock().await;
+        let now = self.clock.now();
+        // In either direction: a clock that jumped back must not close the door until it has caught up.
+        let just_now = looked_at.is_some_and(|at| (now - at).abs() < LOOK_AGAIN);
+        if just_now || self.knows(id) {
+            return Ok(());
+        }
+        *looked_at = Some(now);
+        self.refresh().await
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        self.locked(|keys| keys.by_id.contains_key(id))
     }
 
     fn locked<T>(&self, f: impl FnOnce(&Keys) -> T) -> T {
-        f(&self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        f(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A token for a session, and when it ends.
@@ -143,8 +200,8 @@ impl KeyRing {
             let mut header = Header::new(Algorithm::HS256);
             header.typ = Some(TYPE.to_owned());
             header.kid = Some(keys.signing.clone());
-            let (key, _) = keys.by_id.get(&keys.signing).ok_or_else(|| Error::internal("the key ring is empty"))?;
-            jsonwebtoken::encode(&header, &claims, key).map_err(Error::internal)
+            let key = keys.by_id.get(&keys.signing).ok_or_else(|| Error::internal("the key ring is empty"))?;
+            jsonwebtoken::encode(&header, &claims, &key.encoding).map_err(Error::internal)
         })?;
         Ok((token, expires_at))
     }
@@ -157,13 +214,8 @@ impl KeyRing {
         let (Some(kid), Some(TYPE)) = (header.kid, header.typ.as_deref()) else {
             return Ok(None);
         };
-        if !self.locked(|keys| keys.by_id.contains_key(&kid)) {
-            // At most once a second, so that invented key ids don't become a load on the database.
-            let fresh = self.locked(|keys| keys.read_at.is_some_and(|at| self.clock.now() - at < Duration::seconds(1)));
-            if fresh {
-                return Ok(None);
-            }
-            self.read().await?;
+        if !self.knows(&kid) {
+            self.look_for(&kid).await?;
         }
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
@@ -172,11 +224,12 @@ impl KeyRing {
         // Times are compared below, against the injected clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
+        let now = self.clock.now();
         let claims = self.locked(|keys| {
-            let (_, key) = keys.by_id.get(&kid)?;
-            jsonwebtoken::decode::<Claims>(token, key, &validation).ok().map(|token| token.claims)
+            let key = keys.by_id.get(&kid).filter(|key| key.retired_at.is_none_or(|end| now < end))?;
+            jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation).ok().map(|token| token.claims)
         });
-        let now = self.clock.now().timestamp();
+        let now = now.timestamp();
         let leeway = LEEWAY.num_seconds();
         Ok(claims.filter(|claims| now < claims.exp.saturating_add(leeway) && now >= claims.nbf.saturating_sub(leeway)))
     }

@@ -35,7 +35,7 @@ use crate::{
     config::Config,
     db::{Db, OrgScope, filter::fold, identity::OrganizationChoice},
     entity::{
-        enums::{ItemStatus, Role},
+        enums::{ItemStatus, PlanTier, Role},
         organization, user,
     },
     graphql::scalars::{Color, DateTime, Markdown},
@@ -133,8 +133,11 @@ pub async fn fill(config: &Arc<Config>, secret: &ServerSecret) -> anyhow::Result
         // A clock never gives ids that go back in time, so the past needs one of its own.
         let calendar = Calendar::until(now);
         let clock = Clock::fixed(calendar.at(0));
+        // Whatever new organizations begin with: the demo shows everything.
+        let mut config = Config::clone(config);
+        config.plans.default = PlanTier::Enterprise;
         let db = Db::connect(&config.database, clock, None).await?;
-        let state = State::new(db, config.clone(), secret, Cost::OWASP).await.map_err(told)?;
+        let state = State::new(db, config.into(), secret, Cost::OWASP).await.map_err(told)?;
         tell(&state, &calendar).await?;
         state.background.close();
         state.background.wait().await;

@@ -16,7 +16,7 @@ use super::sample::{self, Stage, told};
 use crate::{
     app,
     auth::{
-        actor::Origin,
+        actor::{ActorRef, Origin},
         password::{Cost, PasswordHasher},
         policy::Permission,
     },
@@ -25,7 +25,7 @@ use crate::{
     db::{AccountTx, Db, OrgScope, filter::fold},
     entity::{
         comment, credential,
-        enums::{ActorKind, ItemStatus, MembershipStatus, Role},
+        enums::{ActorKind, ItemStatus, MembershipStatus, PlanTier, QuotaResource, Role},
         item, item_assignee, item_tag, membership, organization, tag, team, team_member, user,
     },
     error::{Error, Result},
@@ -277,12 +277,13 @@ impl Filling<'_> {
             slug: Set(slug.clone()),
             item_prefix: Set(self.organization.prefix()),
             time_zone: Set(time_zone.clone()),
-            plan_tier: Set(self.config.plans.default),
+            // Whatever new organizations begin with: what is measured must fit.
+            plan_tier: Set(PlanTier::Enterprise),
             created_at: Set(now),
             updated_at: Set(now),
             version: Set(1),
         };
-        let mut tx = tx.found(people[0], row).await?;
+        let mut tx = tx.found(ActorRef::user(people[0]), row).await?;
         let organization_id = tx.organization_id();
         tx.record(NewEvent::new(EventType::OrganizationCreated, organization_id.any(), shown("name", name)));
 
@@ -301,6 +302,7 @@ impl Filling<'_> {
             })
             .collect();
         tx.insert_many(memberships.iter().cloned().map(membership::Model::into_active_model).collect()).await?;
+        tx.count(QuotaResource::Members, i64::try_from(memberships.len()).map_err(Error::internal)?);
         for row in &memberships {
             let joined = changes(None, Some(&members::service::fields(row)));
             tx.record(NewEvent::new(EventType::MemberJoined, row.id.any(), joined));
@@ -536,6 +538,7 @@ impl Batch {
         let Self { mut items, assignees, tags, comments, events } = self;
         let count = |number: usize| i64::try_from(number).map_err(Error::internal);
         let mut tx = scope.write(Permission::ItemWrite).await?;
+        tx.count(QuotaResource::Items, count(items.len())?);
         let first = tx.reserve(count(items.len())?, count(events.len())?).await?;
         for (number, item) in (first..).zip(&mut items) {
             item.number = number;

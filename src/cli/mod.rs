@@ -1,5 +1,6 @@
 //! The commands: one file each.
 
+mod admin;
 mod demo;
 mod fill;
 mod migrate;
@@ -34,6 +35,9 @@ enum Command {
     Fill(fill::FillArgs),
     /// Bring the database's schema up to date.
     Migrate,
+    /// Owners, plans, sessions and keys, by whoever runs the server.
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
     /// Print the GraphQL schema.
     Schema,
     /// Print docs/POLICY.md: who may do what.
@@ -55,6 +59,7 @@ pub fn run() -> anyhow::Result<()> {
         match cli.command {
             None | Some(Command::Serve) => serve::serve(config, serve::Demo::default()).await,
             Some(Command::Migrate) => migrate::run(&config).await,
+            Some(Command::Admin(command)) => admin::run(command, config).await,
             Some(Command::Demo) => demo::run(config).await,
             Some(Command::Fill(args)) => fill::run(&args, &config).await,
             Some(Command::Schema | Command::Policy) => Ok(()),

@@ -7,12 +7,14 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     app::{self, Options},
     config::Config,
     http::{playground::DemoAccounts, serve},
+    maintenance,
 };
 
 /// Text for the terminal, made from the server's URL.
@@ -53,6 +55,8 @@ pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
     let options = Options { demo: demo.accounts, ..Options::default() };
     let application = app::start(config.clone(), options).await?;
     let local = listener.local_addr()?;
+    let jobs = CancellationToken::new();
+    maintenance::start(&application.state, &jobs);
     let mut terminate = signal(SignalKind::terminate())?;
     println!("listening on http://{local}");
     if let Some(greeting) = demo.greeting {
@@ -65,6 +69,7 @@ pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
         }
     };
     serve::serve(listener, application.router, &application.draining, config.server.drain, stop).await;
+    jobs.cancel();
     // What answers did not wait for: mail, logs.
     application.state.background.close();
     if tokio::time::timeout(config.server.drain, application.state.background.wait()).await.is_err() {

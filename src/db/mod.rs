@@ -8,6 +8,7 @@ mod connect;
 pub mod filter;
 pub mod idempotency;
 pub mod identity;
+pub mod operator;
 pub mod page;
 pub mod remembered;
 mod scope;

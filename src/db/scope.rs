@@ -13,10 +13,15 @@ use super::{Db, fail, identity::KeyHolder, write::WriteTx};
 use crate::{
     auth::{
         actor::{ActorRef, Origin},
+        plan,
         policy::{Permission, Permissions},
     },
     clock::Clock,
-    entity::{Keyed, Tenant, enums::Role, membership, organization, user},
+    entity::{
+        Keyed, Tenant,
+        enums::{Feature, Role},
+        membership, organization, user,
+    },
     error::{Code, Error, Refusal, Result},
     id::{Id, OrganizationId, UserId},
 };
@@ -77,7 +82,7 @@ impl OrgScope {
     pub(super) fn of_newcomer(
         db: Db,
         organization: organization::Model,
-        user_id: UserId,
+        actor: ActorRef,
         permissions: Permissions,
         origin: Origin,
     ) -> Self {
@@ -86,8 +91,8 @@ impl OrgScope {
             organization: Arc::new(organization),
             membership: None,
             role: None,
-            actor: ActorRef::user(user_id),
-            responsible: Some(user_id),
+            responsible: actor.user_id(),
+            actor,
             permissions,
             origin,
         }))
@@ -175,6 +180,11 @@ impl OrgScope {
         Err(Refusal::new(Code::Forbidden, format!("This needs the permission {name}."))
             .details(serde_json::json!({ "requiredPermission": name }))
             .into())
+    }
+
+    /// NOT_IN_PLAN unless the organization's plan has the feature.
+    pub fn require_feature(&self, feature: Feature) -> Result<()> {
+        plan::require(self.organization().plan_tier, feature)
     }
 
     /// Reads rows of this organization, outside a transaction.

@@ -24,8 +24,9 @@ use crate::{
         policy::Permissions,
     },
     entity::{
-        Findable, Global, Keyed, Tenant, enums::Role, event, invitation, ledger_head, membership, organization,
-        session, user,
+        Findable, Global, Keyed, Tenant,
+        enums::{Feature, PlanTier, QuotaResource, Role},
+        event, invitation, ledger_head, membership, organization, session, user,
     },
     error::{Error, Problem, ProblemCode, Result},
     id::{AnyId, Id, OrganizationId, UserId},
@@ -251,8 +252,32 @@ impl WriteTx {
         self.events.record(self.organization_id(), event);
     }
 
-    /// PROVISIONAL-COUNT
-    pub fn count(&mut self, _resource: crate::entity::enums::QuotaResource, _delta: i64) {}
+    /// Takes places of what the organization's plan limits, or gives them back (below 0). It happens with the events: at
+    /// `reserve` or at the commit, which is QUOTA_EXCEEDED when there are not enough.
+    pub fn count(&mut self, resource: QuotaResource, places: i64) {
+        self.events.count(self.organization_id(), resource, places);
+    }
+
+    /// Asks that the organization's plan has a feature when the events are written; NOT_IN_PLAN otherwise. The guard has
+    /// asked before, of the plan as it was when the request began.
+    pub fn require_feature(&mut self, feature: Feature) {
+        self.events.require(self.organization_id(), feature);
+    }
+
+    /// The organization's head, locked until the transaction ends: nobody takes a place or writes an event meanwhile. Lock
+    /// everything else before.
+    pub async fn lock_head(&self) -> Result<ledger_head::Model> {
+        let head = self.find::<ledger_head::Entity>().for_update().one().await?;
+        head.ok_or_else(|| Error::Retry("the organization is gone".to_owned()))
+    }
+
+    /// Puts the organization on a plan: what is shown, and the copy that is enforced. The head must be locked.
+    pub async fn set_plan(&self, tier: PlanTier, row: organization::ActiveModel) -> Result<organization::Model> {
+        use sea_orm::ActiveValue::Set;
+        let head = ledger_head::ActiveModel { plan_tier: Set(tier), ..Default::default() };
+        self.update(head).await?;
+        self.update_organization(organization::ActiveModel { plan_tier: Set(tier), ..row }).await
+    }
 
     /// Takes `numbers` item numbers and the sequences of the `events` this write will record, exactly. Holds the
     /// organization's head from here on: call it right before the inserts.
@@ -450,44 +475,56 @@ impl AccountTx {
         self.events.record(organization_id, event);
     }
 
-    /// Founds an organization: its row and its ledger's head. The write goes on inside it, with an owner's rights.
-    pub async fn found(self, founder: UserId, row: organization::ActiveModel) -> Result<WriteTx> {
-        #[allow(clippy::disallowed_methods, reason = "an organization is founded outside any organization")]
-        let organization = row.insert(&self.tx).await.map_err(fail)?;
-        let head = ledger_head::ActiveModel {
-            organization_id: sea_orm::ActiveValue::Set(organization.id),
-            sequence: sea_orm::ActiveValue::Set(0),
-            next_number: sea_orm::ActiveValue::Set(1),
-        };
-        #[allow(clippy::disallowed_methods, reason = "its head comes with it")]
-        head.insert(&self.tx).await.map_err(fail)?;
-        Ok(self.enter(organization, founder, Permissions::of(Role::Owner)))
+    /// [`WriteTx::count`] in one of the person's organizations.
+    pub fn count_in(&mut self, organization_id: OrganizationId, resource: QuotaResource, places: i64) {
+        self.events.count(organization_id, resource, places);
     }
 
-    /// Goes on inside the organization that invited the person, without rights of its own: the invitation is the right.
-    pub async fn join(self, organization_id: OrganizationId, newcomer: UserId) -> Result<WriteTx> {
-        self.inside(organization_id, newcomer).await
+    /// Founds an organization: its row and its ledger's head. The write goes on inside it as `actor`, with an owner's
+    /// rights.
+    pub async fn found(self, actor: ActorRef, row: organization::ActiveModel) -> Result<WriteTx> {
+        #[allow(clippy::disallowed_methods, reason = "an organization is founded outside any organization")]
+        let organization = row.insert(&self.tx).await.map_err(fail)?;
+        let head = ledger_head::Model {
+            organization_id: organization.id,
+            sequence: 0,
+            next_number: 1,
+            plan_tier: organization.plan_tier,
+            member_count: 0,
+            item_count: 0,
+            api_key_count: 0,
+        };
+        let head = head.into_active_model();
+        #[allow(clippy::disallowed_methods, reason = "its head comes with it")]
+        head.insert(&self.tx).await.map_err(fail)?;
+        Ok(self.enter(organization, actor, Permissions::of(Role::Owner)))
+    }
+
+    /// Goes on inside an organization without rights of its own: the invitation that is redeemed is the right, or that the
+    /// operator of the server asks.
+    pub async fn join(self, organization_id: OrganizationId, actor: ActorRef) -> Result<WriteTx> {
+        self.inside(organization_id, actor).await
     }
 
     /// Goes on inside one of the person's organizations, which they leave with their account; [`WriteTx::leave`] comes
     /// back. Without rights of its own: leaving takes none.
     pub async fn depart(self, membership: &membership::Model) -> Result<WriteTx> {
-        self.inside(membership.organization_id, membership.user_id).await
+        self.inside(membership.organization_id, ActorRef::user(membership.user_id)).await
     }
 
-    async fn inside(self, organization_id: OrganizationId, user_id: UserId) -> Result<WriteTx> {
-        #[allow(clippy::disallowed_methods, reason = "the caller holds a redeemed invitation, or a membership")]
+    async fn inside(self, organization_id: OrganizationId, actor: ActorRef) -> Result<WriteTx> {
+        #[allow(clippy::disallowed_methods, reason = "the caller holds an invitation or a membership, or is the server")]
         let organization = organization::Entity::find()
             .filter(organization::Column::Id.eq(organization_id))
             .one(&self.tx)
             .await
             .map_err(fail)?
             .ok_or_else(|| Error::Retry("the organization is gone".to_owned()))?;
-        Ok(self.enter(organization, user_id, Permissions::default()))
+        Ok(self.enter(organization, actor, Permissions::default()))
     }
 
-    fn enter(self, organization: organization::Model, user_id: UserId, permissions: Permissions) -> WriteTx {
-        let scope = OrgScope::of_newcomer(self.db, organization, user_id, permissions, self.origin);
+    fn enter(self, organization: organization::Model, actor: ActorRef, permissions: Permissions) -> WriteTx {
+        let scope = OrgScope::of_newcomer(self.db, organization, actor, permissions, self.origin);
         WriteTx { scope, tx: self.tx, events: self.events, claim: self.claim }
     }
 

@@ -25,7 +25,7 @@ pub enum MembershipStatus {
     Suspended,
 }
 
-/// What an organization has subscribed to, in rising order; see `auth::plan`.
+/// What an organization has subscribed to, in rising order.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
 )]
@@ -128,7 +128,7 @@ pub enum Feature {
     Attachments,
 }
 
-/// What a plan limits; see `auth::plan`.
+/// What a plan limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter)]
 pub enum QuotaResource {
     /// Members, active and suspended.

@@ -1,8 +1,10 @@
 use sea_orm::entity::prelude::*;
 
+use super::enums::PlanTier;
 use crate::id::OrganizationId;
 
-/// Gives an organization's events their order and its items their numbers; one narrow row, locked late.
+/// Gives an organization's events their order, its items their numbers and what its plan limits its places; one narrow
+/// row, locked late.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "ledger_head")]
 pub struct Model {
@@ -12,6 +14,14 @@ pub struct Model {
     pub sequence: i64,
     /// The number of the next item.
     pub next_number: i64,
+    /// The plan that is enforced: a copy of `organization.plan_tier` that changes under this row's lock.
+    pub plan_tier: PlanTier,
+    /// Members, active and suspended.
+    pub member_count: i64,
+    /// Items outside the trash.
+    pub item_count: i64,
+    /// API keys that are not revoked.
+    pub api_key_count: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

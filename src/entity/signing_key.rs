@@ -10,6 +10,7 @@ pub struct Model {
     pub id: String,
     pub secret: Vec<u8>,
     pub created_at: Instant,
+    /// Accepted until then; none for the key that signs.
     pub retired_at: Option<Instant>,
 }
 

@@ -1,5 +1,5 @@
-//! Enforces what the schema declares. A field's one declaration is its directive, `@requires` or `@access`; the guard
-//! reads it from the registry, so the SDL and the check can't differ.
+//! Enforces what the schema declares. A field's one declaration is its directive, `@requires` or `@access`, and beside it
+//! `@inPlan` where it takes a feature; the guard reads them from the registry, so the SDL and the check can't differ.
 //!
 //! Roots are wrapped in [`Guarded`], which refuses a field without a declaration, checks before arguments are read, and
 //! keeps a refused or failed field from taking its siblings' answers along. Other objects call [`check_field`] in the body
@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use async_graphql::{
-    Context, ContextSelectionSet, ObjectType, OutputType, Positioned, ServerResult, Value,
+    Context, ContextSelectionSet, InputType, ObjectType, OutputType, Positioned, ServerResult, Value,
     parser::types::{Field, OperationType},
     registry::{MetaDirectiveInvocation, Registry},
     resolver_utils::{ContainerType, resolve_container},
@@ -17,6 +17,7 @@ use async_graphql::{
 use super::context::ContextExt;
 use crate::{
     auth::policy::{Access, Permission},
+    entity::enums::Feature,
     error::{Error, Result},
 };
 
@@ -72,10 +73,28 @@ impl Rule {
     }
 }
 
+/// The feature that a field takes, by its directive `@inPlan`.
+pub fn feature_among(directives: &[MetaDirectiveInvocation]) -> Option<Feature> {
+    let declared = directives.iter().find(|directive| directive.name == "inPlan")?;
+    Feature::parse(declared.args.get("feature").cloned()).ok()
+}
+
+/// Who is calling first, then whether the organization's plan has what the field takes.
+fn check(ctx: &Context<'_>, rule: Option<Rule>, feature: Option<Feature>) -> Result<()> {
+    rule.map_or(Ok(()), |rule| rule.check(ctx))?;
+    feature.map_or(Ok(()), |feature| ctx.scope()?.require_feature(feature))
+}
+
 /// Checks the present field of `T`; a field that declares nothing passes.
 pub fn check_field<T: OutputType>(ctx: &Context<'_>) -> Result<()> {
-    let rule = Rule::of_field(&ctx.schema_env.registry, &T::type_name(), ctx.field().name());
-    rule.map_or(Ok(()), |rule| rule.check(ctx))
+    let parent = ctx.schema_env.registry.types.get(&*T::type_name());
+    match parent.and_then(|parent| parent.field_by_name(ctx.field().name())) {
+        Some(field) => {
+            let directives = &field.directive_invocations;
+            check(ctx, Rule::among(directives), feature_among(directives))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks the way to objects of type `T`.
@@ -99,7 +118,7 @@ impl<T: ObjectType> ContainerType for Guarded<T> {
             ctx.request().next_mutation(ctx.item.node.response_key().node.as_str(), rule);
         }
         let checked = match rule {
-            Some(rule) => rule.check(ctx),
+            Some(rule) => check(ctx, Some(rule), feature_among(&field.directive_invocations)),
             None => Err(Error::internal(format!("the field {name} says neither @requires nor @access"))),
         };
         let answer = match checked {

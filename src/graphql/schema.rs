@@ -12,7 +12,7 @@ use async_graphql::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    guard::{Guarded, Rule},
+    guard::{Guarded, Rule, feature_among},
     node::{Node, NodeQuery},
     payload::Payload,
 };
@@ -22,10 +22,12 @@ use crate::{
     auth::policy,
     comments::resolvers::CommentMutation,
     config::LimitsConfig,
+    entity::enums::Feature,
     events::resolvers::EventQuery,
     items::resolvers::{ItemMutation, ItemQuery},
     members::resolvers::MemberMutation,
     organizations::resolvers::{OrganizationMutation, OrganizationQuery},
+    plans::resolvers::PlanMutation,
     server::ServerQuery,
     tags::resolvers::TagMutation,
     teams::resolvers::TeamMutation,
@@ -38,6 +40,7 @@ pub struct Query(AccountQuery, OrganizationQuery, NodeQuery, ItemQuery, EventQue
 pub struct Mutation(
     AccountMutation,
     OrganizationMutation,
+    PlanMutation,
     MemberMutation,
     TeamMutation,
     ItemMutation,
@@ -108,18 +111,37 @@ pub fn declared(registry: &Registry) -> BTreeMap<String, Vec<String>> {
         }
         for field in fields.values() {
             if let Some(rule) = Rule::among(&field.directive_invocations) {
-                let shown = match type_name.as_str() {
-                    "Query" | "Mutation" => format!("`{}`", field.name),
-                    _ => format!("`{type_name}.{}`", field.name),
-                };
-                declared.entry(name(rule)).or_default().push(shown);
+                declared.entry(name(rule)).or_default().push(shown(type_name, &field.name));
             }
         }
     }
     declared
 }
 
+/// Fields by the feature that they take.
+pub fn in_plan(registry: &Registry) -> BTreeMap<Feature, Vec<String>> {
+    let mut fields: BTreeMap<Feature, Vec<String>> = BTreeMap::new();
+    for (type_name, ty) in &registry.types {
+        let MetaType::Object { fields: of_type, .. } = ty else { continue };
+        for field in of_type.values() {
+            if let Some(feature) = feature_among(&field.directive_invocations) {
+                fields.entry(feature).or_default().push(shown(type_name, &field.name));
+            }
+        }
+    }
+    fields
+}
+
+/// A field as `docs/POLICY.md` names it.
+fn shown(type_name: &str, field: &str) -> String {
+    match type_name {
+        "Query" | "Mutation" => format!("`{field}`"),
+        _ => format!("`{type_name}.{field}`"),
+    }
+}
+
 /// `docs/POLICY.md`.
 pub fn policy_page() -> String {
-    policy::markdown(&declared(&registry()))
+    let registry = registry();
+    policy::markdown(&declared(&registry), &in_plan(&registry))
 }

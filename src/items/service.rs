@@ -18,7 +18,7 @@ use crate::{
     auth::policy::Permission,
     db::{Committed, OrgScope, WriteTx, filter::fold},
     entity::{
-        enums::{ItemStatus, MembershipStatus},
+        enums::{ItemStatus, MembershipStatus, QuotaResource},
         item, item_assignee, item_tag, membership, tag, team,
     },
     error::{Error, Problem, ProblemCode, Rejected, Result},
@@ -50,7 +50,8 @@ pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
     let mut counts = Counts::default();
     counts.enter(&states[0].row);
     counts.apply(&tx).await?;
-    let numbers = i64::try_from(states.len()).map_err(Error::internal)?;
+    let numbers = places(states.len())?;
+    tx.count(QuotaResource::Items, numbers);
     let first = tx.reserve(numbers, numbers).await?;
     for (number, state) in (first..).zip(&mut states) {
         state.row.number = number;
@@ -63,6 +64,11 @@ pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
     }
     let root = states.swap_remove(0).row;
     Ok(tx.commit(root).await?)
+}
+
+/// Items as places of the plan: those outside the trash count.
+fn places(items: usize) -> Result<i64> {
+    i64::try_from(items).map_err(Error::internal)
 }
 
 /// What a create refers to, and where the input named it.
@@ -377,6 +383,7 @@ pub async fn delete(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
     }
     let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_none()).await?.rows;
     rows.insert(0, root);
+    tx.count(QuotaResource::Items, -places(rows.len())?);
     let now = scope.clock().now();
     let deletion = scope.clock().new_uuid();
     let root = shelve(&mut tx, rows, EventType::ItemDeleted, |row| {
@@ -403,6 +410,7 @@ pub async fn restore(scope: &OrgScope, input: &ItemRestoreInput) -> Written {
     let deletion = root.deletion_id;
     let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_some() && row.deletion_id == deletion).await?.rows;
     rows.insert(0, root);
+    tx.count(QuotaResource::Items, places(rows.len())?);
     let root = shelve(&mut tx, rows, EventType::ItemRestored, |row| {
         row.deleted_at = None;
         row.deletion_id = None;
@@ -462,6 +470,7 @@ pub async fn purge(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
         }
     }
     rows.insert(0, root);
+    tx.count(QuotaResource::Items, -places(rows.iter().filter(|row| row.deleted_at.is_none()).count())?);
     let mut counts = Counts::default();
     counts.leave(&leaving);
     counts.apply(&tx).await?;

@@ -1,6 +1,6 @@
-//! The ledger's write side: what a transaction is about to add.
+//! The ledger's write side: what a transaction is about to add, and the places of a plan that it takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{
     ActiveValue::Set,
@@ -10,10 +10,16 @@ use sea_orm::{
 
 use super::NewEvent;
 use crate::{
-    auth::actor::{ActorRef, Origin},
+    auth::{
+        actor::{ActorRef, Origin},
+        plan::{self, Plan},
+    },
     clock::Clock,
     db::fail,
-    entity::{event, ledger_head},
+    entity::{
+        enums::{Feature, QuotaResource},
+        event, ledger_head,
+    },
     error::{Error, Result},
     id::OrganizationId,
 };
@@ -27,11 +33,39 @@ pub struct PendingEvents {
 #[derive(Debug, Default)]
 struct Batch {
     events: Vec<NewEvent>,
+    /// What the head doesn't know yet.
+    wants: Wants,
     /// Sequences already taken for this transaction, `(first, count)`.
     reserved: Option<(i64, i64)>,
 }
 
+/// What a write takes of its organization's plan.
+#[derive(Debug, Default)]
+struct Wants {
+    /// Places taken, or given back.
+    places: BTreeMap<QuotaResource, i64>,
+    features: BTreeSet<Feature>,
+}
+
+impl Wants {
+    fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.features.is_empty()
+    }
+}
+
 impl PendingEvents {
+    /// Takes (or gives back) places of what the plan limits. They are taken under the head's lock, with the numbers and
+    /// sequences, so that two writes can't both have the last one.
+    pub fn count(&mut self, organization_id: OrganizationId, resource: QuotaResource, places: i64) {
+        let batch = self.by_organization.entry(organization_id).or_default();
+        *batch.wants.places.entry(resource).or_default() += places;
+    }
+
+    /// Asks that the plan still has a feature once the head is locked: it may have changed since the request began.
+    pub fn require(&mut self, organization_id: OrganizationId, feature: Feature) {
+        self.by_organization.entry(organization_id).or_default().wants.features.insert(feature);
+    }
+
     pub fn record(&mut self, organization_id: OrganizationId, event: NewEvent) {
         self.by_organization.entry(organization_id).or_default().events.push(event);
     }
@@ -41,7 +75,7 @@ impl PendingEvents {
         self.by_organization.values().flat_map(|batch| &batch.events).any(|event| event.r#type.changes_rights())
     }
 
-    /// Takes `numbers` item numbers, and sequences for `events`, in one statement. Locks the organization's head until
+    /// Takes `numbers` item numbers, sequences for `events` and the places counted so far, in one statement. Locks the organization's head until
     /// the transaction ends, so it belongs right before the inserts that need the numbers. Returns the first number.
     pub async fn reserve(
         &mut self,
@@ -50,8 +84,9 @@ impl PendingEvents {
         numbers: i64,
         events: i64,
     ) -> Result<i64> {
-        let head = raise(tx, organization_id, numbers, events).await?;
-        self.by_organization.entry(organization_id).or_default().reserved = Some((head.sequence - events + 1, events));
+        let batch = self.by_organization.entry(organization_id).or_default();
+        let head = raise(tx, organization_id, numbers, events, std::mem::take(&mut batch.wants)).await?;
+        batch.reserved = Some((head.sequence - events + 1, events));
         Ok(head.next_number - numbers)
     }
 
@@ -68,12 +103,19 @@ impl PendingEvents {
         for (organization_id, batch) in self.by_organization {
             let wanted = i64::try_from(batch.events.len()).map_err(Error::internal)?;
             let first = match batch.reserved {
-                Some((first, reserved)) if reserved == wanted => first,
+                Some((first, reserved)) if reserved == wanted => {
+                    // Said after the reservation.
+                    if !batch.wants.is_empty() {
+                        raise(tx, organization_id, 0, 0, batch.wants).await?;
+                    }
+                    first
+                }
                 Some((_, reserved)) => {
                     return Err(Error::internal(format!("{reserved} sequences reserved for {wanted} events")));
                 }
-                None if wanted == 0 => continue,
-                None => raise(tx, organization_id, 0, wanted).await?.sequence - wanted + 1,
+                // What takes a feature is told in events; without any, nothing took it.
+                None if wanted == 0 && batch.wants.places.is_empty() => continue,
+                None => raise(tx, organization_id, 0, wanted, batch.wants).await?.sequence - wanted + 1,
             };
             // Read with the head locked, so that time follows the order of sequences.
             let now = clock.now();
@@ -92,23 +134,51 @@ impl PendingEvents {
     }
 }
 
-/// Raises an organization's head and returns it as it then stands.
+/// Raises an organization's head and returns it as it then stands. A plan that is in the way fails the write: the head
+/// as it was goes back with the transaction.
 async fn raise(
     tx: &DatabaseTransaction,
     organization_id: OrganizationId,
     numbers: i64,
     events: i64,
+    wants: Wants,
 ) -> Result<ledger_head::Model> {
     use ledger_head::Column;
+    let raised = |column: Column, by: i64| (column, Expr::col(column).add(by));
+    let mut columns = vec![raised(Column::Sequence, events), raised(Column::NextNumber, numbers)];
+    for (resource, places) in &wants.places {
+        let column = match resource {
+            QuotaResource::Members => Column::MemberCount,
+            QuotaResource::Items => Column::ItemCount,
+            QuotaResource::ApiKeys => Column::ApiKeyCount,
+            _ => return Err(Error::internal(format!("nothing counts {resource:?}"))),
+        };
+        columns.push(raised(column, *places));
+    }
     #[allow(clippy::disallowed_methods, reason = "the one place that moves a ledger's head")]
-    let heads = ledger_head::Entity::update_many()
-        .col_expr(Column::Sequence, Expr::col(Column::Sequence).add(events))
-        .col_expr(Column::NextNumber, Expr::col(Column::NextNumber).add(numbers))
-        .filter(Column::OrganizationId.eq(organization_id))
-        .exec_with_returning(tx)
-        .await
-        .map_err(fail)?;
-    heads.into_iter().next().ok_or_else(|| Error::internal("the organization has no ledger head"))
+    let mut update = ledger_head::Entity::update_many();
+    for (column, value) in columns {
+        update = update.col_expr(column, value);
+    }
+    let heads =
+        update.filter(Column::OrganizationId.eq(organization_id)).exec_with_returning(tx).await.map_err(fail)?;
+    let head = heads.into_iter().next().ok_or_else(|| Error::internal("the organization has no ledger head"))?;
+    for feature in &wants.features {
+        plan::require(head.plan_tier, *feature)?;
+    }
+    let limits = Plan::of(head.plan_tier);
+    let too_many: Vec<_> = wants
+        .places
+        .into_iter()
+        // Whatever gives places back, or takes none, may do so beyond the limit.
+        .filter(|(resource, places)| {
+            *places > 0 && limits.limit(*resource).is_some_and(|limit| plan::used(&head, *resource) > limit)
+        })
+        .map(|(resource, places)| {
+            plan::exceeded(head.plan_tier, resource, plan::used(&head, resource) - places, places, &["input"])
+        })
+        .collect();
+    if too_many.is_empty() { Ok(head) } else { Err(Error::Invalid(too_many)) }
 }
 
 fn row(

@@ -10,14 +10,16 @@ use super::input::{InvitationAcceptInput, InvitationCreateInput, MembershipRemov
 use crate::{
     api_keys,
     auth::{
-        actor::{Origin, Person},
+        actor::{ActorRef, Origin, Person},
+        plan::{self, Plan},
         policy::Permission,
         secret::{hash_token, new_token},
     },
+    clock::Instant,
     db::{AccountTx, Committed, OrgScope, WriteTx, filter::fold},
     entity::{
-        enums::{MembershipStatus, Role},
-        invitation, invitation_team, membership, team, team_member, user,
+        enums::{MembershipStatus, QuotaResource, Role},
+        invitation, invitation_team, ledger_head, membership, team, team_member, user,
     },
     error::{Error, Problem, ProblemCode, Rejected, Result},
     id::{InvitationId, MembershipId, TeamId, UserId},
@@ -57,6 +59,19 @@ async fn check_teams(tx: &WriteTx, ids: &BTreeSet<TeamId>, path: &[&str]) -> Res
     if found == ids.len() as u64 { Ok(()) } else { Err(Problem::not_found(path, "team").into()) }
 }
 
+/// QUOTA_EXCEEDED when there is no place for another member. Only early advice: the place is taken, and counted for good,
+/// by whoever accepts.
+async fn check_room(tx: &WriteTx) -> Result<()> {
+    let Some(head) = tx.find::<ledger_head::Entity>().one().await? else { return Ok(()) };
+    let used = plan::used(&head, QuotaResource::Members);
+    match Plan::of(head.plan_tier).members {
+        Some(limit) if used >= limit => {
+            Err(plan::exceeded(head.plan_tier, QuotaResource::Members, used, 1, &["input"]).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Invites an address. An earlier invitation to it is replaced.
 pub async fn invite(
     state: &State,
@@ -75,6 +90,7 @@ pub async fn invite(
             return Err(Problem::new(ProblemCode::Taken, &["input", "email"], message).into());
         }
     }
+    check_room(&tx).await?;
     if let Some(id) = input.id
         && tx.find::<invitation::Entity>().filter(invitation::Column::Id.eq(id)).one().await?.is_some()
     {
@@ -198,7 +214,7 @@ pub async fn redeem(
 ) -> Result<Committed<membership::Model>> {
     let absent = || Problem::not_found(path, "invitation");
     let invitation = tx.find_invitation(token_hash).await?.ok_or_else(absent)?;
-    let mut tx = tx.join(invitation.organization_id, user.id).await?;
+    let mut tx = tx.join(invitation.organization_id, ActorRef::user(user.id)).await?;
     let invitation: invitation::Model = tx.locked::<invitation::Entity>(invitation.id, path).await?;
     let now = tx.scope().clock().now();
     if invitation.token_hash != token_hash {
@@ -224,22 +240,53 @@ pub async fn redeem(
         })
         .await?;
     }
+    let row = admit(&mut tx, user.id, invitation.role, Some(now)).await?;
+    tx.insert_many(team_links(user.id, teams)).await?;
+    tx.delete_where::<invitation::Entity>(invitation::Column::Id.eq(invitation.id)).await?;
+    tx.commit(row).await
+}
+
+/// Makes somebody a member, as part of a write. `active_at`: when they were last there, if they are.
+pub async fn admit(
+    tx: &mut WriteTx,
+    user_id: UserId,
+    role: Role,
+    active_at: Option<Instant>,
+) -> Result<membership::Model> {
+    let clock = tx.scope().clock();
     let row = tx
         .insert(membership::ActiveModel {
-            id: Set(tx.scope().clock().new_id()),
-            user_id: Set(user.id),
-            role: Set(invitation.role),
+            id: Set(clock.new_id()),
+            user_id: Set(user_id),
+            role: Set(role),
             status: Set(MembershipStatus::Active),
-            joined_at: Set(now),
-            last_active_at: Set(Some(now)),
+            joined_at: Set(clock.now()),
+            last_active_at: Set(active_at),
             version: Set(1),
             ..Default::default()
         })
         .await?;
-    tx.insert_many(team_links(user.id, teams)).await?;
-    tx.delete_where::<invitation::Entity>(invitation::Column::Id.eq(invitation.id)).await?;
+    tx.count(QuotaResource::Members, 1);
     tx.record(NewEvent::new(EventType::MemberJoined, row.id.any(), changes(None, Some(&fields(&row)))));
-    tx.commit(row).await
+    Ok(row)
+}
+
+/// Makes somebody an active owner, as part of a write of the server's operator: a new member, or one raised.
+pub async fn make_owner(tx: &mut WriteTx, user_id: UserId) -> Result<membership::Model> {
+    tx.lock_organization().await?;
+    let present = tx.find::<membership::Entity>().filter(membership::Column::UserId.eq(user_id)).for_update().one();
+    let Some(before) = present.await? else { return admit(tx, user_id, Role::Owner, None).await };
+    let mut after = before.clone();
+    after.role = Role::Owner;
+    after.status = MembershipStatus::Active;
+    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
+    if changed.is_empty() {
+        return Ok(before);
+    }
+    after.version += 1;
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    tx.record(NewEvent::new(EventType::MemberUpdated, after.id.any(), changed));
+    Ok(after)
 }
 
 fn team_links(user_id: UserId, teams: impl IntoIterator<Item = TeamId>) -> Vec<team_member::ActiveModel> {
@@ -359,6 +406,7 @@ pub async fn take_out(tx: &mut WriteTx, row: &membership::Model, heir: Option<Us
     api_keys::service::revoke_of(tx, row.user_id).await?;
     tx.delete_where::<team_member::Entity>(team_member::Column::UserId.eq(row.user_id)).await?;
     tx.delete_where::<membership::Entity>(membership::Column::Id.eq(row.id)).await?;
+    tx.count(QuotaResource::Members, -1);
     tx.record(NewEvent::new(EventType::MemberRemoved, row.id.any(), changes(Some(&fields(row)), None)));
     Ok(())
 }

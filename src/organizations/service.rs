@@ -4,15 +4,14 @@ use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel, prelude:
 
 use super::input::{OrganizationCreateInput, OrganizationDeleteInput, OrganizationUpdateInput};
 use crate::{
+    accounts,
+    accounts::input::UserRegisterInput,
     auth::{
-        actor::{Origin, Person},
+        actor::{ActorRef, Origin, Person},
         policy::Permission,
     },
-    db::{AccountTx, Committed, OrgScope},
-    entity::{
-        enums::{MembershipStatus, Role},
-        membership, organization,
-    },
+    db::{AccountTx, Committed, OrgScope, WriteTx, filter::fold},
+    entity::{enums::Role, organization, user},
     error::{Problem, ProblemCode, Rejected, Result},
     id::OrganizationId,
     ledger::{EventType, Fields, NewEvent, changes},
@@ -42,8 +41,17 @@ pub async fn create(
     input: &OrganizationCreateInput,
 ) -> Result<Committed<organization::Model>> {
     input.validate()?;
-    let now = state.clock().now();
     let tx = AccountTx::begin(&state.db, origin).await?;
+    let actor = ActorRef::user(person.user.id);
+    let mut tx = found(tx, state, actor, input).await?;
+    members::service::admit(&mut tx, person.user.id, Role::Owner, Some(state.clock().now())).await?;
+    let organization = tx.scope().organization().clone();
+    tx.commit(organization).await
+}
+
+/// Founds an organization without members, and goes on inside it.
+async fn found(tx: AccountTx, state: &State, actor: ActorRef, input: &OrganizationCreateInput) -> Result<WriteTx> {
+    let now = state.clock().now();
     let id = input.id.unwrap_or_else(|| state.clock().new_id());
     if input.id.is_some() && !tx.find::<organization::Entity>(organization::Column::Id.eq(id)).await?.is_empty() {
         return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
@@ -62,25 +70,55 @@ pub async fn create(
         updated_at: Set(now),
         version: Set(1),
     };
-    let mut tx = tx.found(person.user.id, row).await?;
-    let owner = tx
-        .insert(membership::ActiveModel {
-            id: Set(state.clock().new_id()),
-            user_id: Set(person.user.id),
-            role: Set(Role::Owner),
-            status: Set(MembershipStatus::Active),
-            joined_at: Set(now),
-            last_active_at: Set(Some(now)),
-            version: Set(1),
-            ..Default::default()
-        })
-        .await?;
+    let mut tx = tx.found(actor, row).await?;
+    let organization = tx.scope().organization();
+    let created = NewEvent::new(EventType::OrganizationCreated, id.any(), changes(None, Some(&fields(organization))));
+    tx.record(created);
+    Ok(tx)
+}
+
+/// Who owns an organization, and what of it was there before.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    pub user: user::Model,
+    pub organization: organization::Model,
+    pub person_is_new: bool,
+    pub organization_is_new: bool,
+}
+
+/// For the server's operator: a person who owns an organization. Either may be there already and then stays as it is,
+/// but for the role. `person.password` is only for a new one.
+pub async fn install(
+    state: &State,
+    origin: &Origin,
+    person: &UserRegisterInput,
+    input: &OrganizationCreateInput,
+) -> Result<Committed<Installed>> {
+    let email = user::Column::EmailKey.eq(fold(&person.email));
+    let known_person = state.db.find_global::<user::Entity>(email).await?.pop();
+    let slug = organization::Column::Slug.eq(input.slug.as_str());
+    let known_organization = state.db.find_global::<organization::Entity>(slug).await?.pop();
+    let (person_is_new, organization_is_new) = (known_person.is_none(), known_organization.is_none());
+    if person_is_new {
+        person.validate()?;
+    }
+    if organization_is_new {
+        input.validate()?;
+    }
+    let password_hash = if person_is_new { state.passwords.hash(&person.password).await? } else { String::new() };
+    let tx = AccountTx::begin(&state.db, origin).await?;
+    let user = match known_person {
+        Some(user) => user,
+        // Whoever runs the server vouches for the address.
+        None => accounts::service::add_person(&tx, state, person, password_hash, Some(state.clock().now())).await?,
+    };
+    let mut tx = match known_organization {
+        Some(organization) => tx.join(organization.id, ActorRef::SYSTEM).await?,
+        None => found(tx, state, ActorRef::SYSTEM, input).await?,
+    };
+    members::service::make_owner(&mut tx, user.id).await?;
     let organization = tx.scope().organization().clone();
-    let created = changes(None, Some(&fields(&organization)));
-    tx.record(NewEvent::new(EventType::OrganizationCreated, organization.id.any(), created));
-    let joined = changes(None, Some(&members::service::fields(&owner)));
-    tx.record(NewEvent::new(EventType::MemberJoined, owner.id.any(), joined));
-    tx.commit(organization).await
+    tx.commit(Installed { user, organization, person_is_new, organization_is_new }).await
 }
 
 pub async fn update(

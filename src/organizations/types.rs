@@ -18,6 +18,7 @@ use crate::{
         input::MembershipFilter,
         types::{Invitation, Membership},
     },
+    plans::types::Plan,
     tags::{self, input::TagFilter, types::Tag},
     teams::{self, input::TeamFilter, types::Team},
 };
@@ -47,6 +48,10 @@ impl Organization {
 
     fn time_zone(&self) -> &str {
         &self.0.time_zone
+    }
+
+    fn plan(&self) -> Plan {
+        Plan(self.0.plan_tier)
     }
 
     #[graphql(directive = requires::apply(Permission::MemberRead))]

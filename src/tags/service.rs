@@ -6,7 +6,7 @@ use super::input::{TagCreateInput, TagMergeInput, TagUpdateInput};
 use crate::{
     auth::policy::Permission,
     db::{Committed, OrgScope, filter::fold},
-    entity::tag,
+    entity::{enums::Feature, tag},
     error::{Problem, ProblemCode, Rejected, Result},
     id::TagId,
     items,
@@ -25,6 +25,7 @@ fn name_taken(path: &[&str]) -> Problem {
 pub async fn create(scope: &OrgScope, input: &TagCreateInput) -> Result<Committed<tag::Model>> {
     input.validate()?;
     let mut tx = scope.write(Permission::ItemWrite).await?;
+    tx.require_feature(Feature::Tags);
     let (name, color) = (input.name.trim(), input.color.0.to_uppercase());
     if let Some(id) = input.id
         && let Some(present) = tx.find::<tag::Entity>().filter(tag::Column::Id.eq(id)).one().await?
@@ -57,6 +58,7 @@ pub async fn create(scope: &OrgScope, input: &TagCreateInput) -> Result<Committe
 pub async fn update(scope: &OrgScope, input: &TagUpdateInput) -> Result<Committed<tag::Model>, Rejected<tag::Model>> {
     input.patch.validate()?;
     let mut tx = scope.write(Permission::TagManage).await?;
+    tx.require_feature(Feature::Tags);
     let before: tag::Model = tx.locked::<tag::Entity>(input.id, &["input", "id"]).await?;
     if input.if_version.is_some_and(|version| version != before.version) {
         let version = before.version;
@@ -84,6 +86,7 @@ pub async fn update(scope: &OrgScope, input: &TagUpdateInput) -> Result<Committe
 /// Moves every item of one tag to another, then deletes the first.
 pub async fn merge(scope: &OrgScope, input: &TagMergeInput) -> Result<Committed<tag::Model>> {
     let mut tx = scope.write(Permission::TagManage).await?;
+    tx.require_feature(Feature::Tags);
     if input.from_id == input.into_id {
         return Err(
             Problem::new(ProblemCode::Invalid, &["input", "intoId"], "A tag can't be merged into itself.").into()

@@ -6,7 +6,8 @@ use super::{
     types::{Team, TeamPayload},
 };
 use crate::{
-    auth::policy::{Permission, requires},
+    auth::policy::{Permission, in_plan, requires},
+    entity::enums::Feature,
     error::Result,
     graphql::{
         context::ContextExt,
@@ -19,13 +20,13 @@ pub struct TeamMutation;
 
 #[Object]
 impl TeamMutation {
-    #[graphql(directive = requires::apply(Permission::TeamManage))]
+    #[graphql(directive = requires::apply(Permission::TeamManage), directive = in_plan::apply(Feature::Teams))]
     async fn team_create(&self, ctx: &Context<'_>, input: TeamCreateInput) -> Result<Option<TeamPayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::create(scope, &input), Team).await
     }
 
-    #[graphql(directive = requires::apply(Permission::TeamManage))]
+    #[graphql(directive = requires::apply(Permission::TeamManage), directive = in_plan::apply(Feature::Teams))]
     async fn team_update(&self, ctx: &Context<'_>, input: TeamUpdateInput) -> Result<Option<TeamPayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::update(scope, &input), Team).await

@@ -8,7 +8,7 @@ use super::input::{MAX_MEMBERS, TeamCreateInput, TeamUpdateInput};
 use crate::{
     auth::policy::Permission,
     db::{Committed, OrgScope, WriteTx, filter::fold},
-    entity::{membership, team, team_member},
+    entity::{enums::Feature, membership, team, team_member},
     error::{Problem, ProblemCode, Rejected, Result},
     id::{TeamId, UserId},
     items,
@@ -31,6 +31,7 @@ fn name_taken(path: &[&str]) -> Problem {
 pub async fn create(scope: &OrgScope, input: &TeamCreateInput) -> Result<Committed<team::Model>> {
     input.validate()?;
     let mut tx = scope.write(Permission::TeamManage).await?;
+    tx.require_feature(Feature::Teams);
     let members: BTreeSet<UserId> = input.member_ids.iter().flatten().copied().collect();
     let name = input.name.trim();
     if let Some(id) = input.id
@@ -94,6 +95,7 @@ pub async fn update(
 ) -> Result<Committed<team::Model>, Rejected<team::Model>> {
     input.patch.validate()?;
     let mut tx = scope.write(Permission::TeamManage).await?;
+    tx.require_feature(Feature::Teams);
     let before: team::Model = tx.locked::<team::Entity>(input.id, &["input", "id"]).await?;
     if input.if_version.is_some_and(|version| version != before.version) {
         let version = before.version;

@@ -25,7 +25,7 @@ fn all_sources() -> Vec<(String, String)> {
 }
 
 const DOMAINS: &[&str] =
-    &["accounts", "comments", "events", "items", "members", "organizations", "server", "tags", "teams"];
+    &["accounts", "comments", "events", "items", "members", "organizations", "plans", "server", "tags", "teams"];
 
 #[test]
 fn services_know_no_graphql_and_no_http() {

@@ -215,6 +215,8 @@ databases! {
                 change("role", none.clone(), json!("MEMBER"))),
             ("organizationUpdate", json!({ "patch": { "name": "Acme" } }), "ORGANIZATION_UPDATED", &acme.id,
                 change("name", json!("acme"), json!("Acme"))),
+            ("planChange", json!({ "tier": "PROFESSIONAL" }), "PLAN_CHANGED", &acme.id,
+                change("planTier", json!("ENTERPRISE"), json!("PROFESSIONAL"))),
             ("membershipUpdate", json!({ "id": membership, "patch": { "role": "MEMBER" } }), "MEMBER_UPDATED", membership,
                 change("role", json!("VIEWER"), json!("MEMBER"))),
             ("userUpdate", json!({ "patch": { "fullName": "Ann" } }), "MEMBER_UPDATED", &acme.owner.membership_id,

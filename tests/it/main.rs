@@ -6,6 +6,7 @@
 mod support;
 
 mod accounts;
+mod admin;
 mod api_keys;
 mod architecture;
 mod config;
@@ -14,13 +15,16 @@ mod gate;
 mod http;
 mod idempotency;
 mod items;
+mod keys;
 mod ledger;
 mod lists;
 mod observe;
 mod people;
 mod persisted;
+mod plans;
 mod policy;
 mod process;
+mod quotas;
 mod sessions;
 mod statements;
 mod tenancy;

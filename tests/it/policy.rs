@@ -23,6 +23,7 @@ fn way_to(type_name: &str) -> Option<&'static str> {
     Some(match type_name {
         "Organization" => "{ organization { {} } }",
         "Team" => "{ organization { teams(first: 1) { nodes { {} } } } }",
+        "Plan" => "{ organization { plan { {} } } }",
         "Event" => "{ events(first: 1) { nodes { {} } } }",
         "ApiKeyActor" => "{ item(id: \"ACME-1\") { createdBy { ... on ApiKeyActor { {} } } } }",
         _ => return None,

@@ -18,7 +18,7 @@ use crate::support::postgres;
 
 /// How long anything may take before a test gives up on it; far more than a busy machine needs.
 const DEADLINE: Duration = Duration::from_secs(120);
-const KEY: &str = "a secret of thirty-two bytes or more";
+pub const KEY: &str = "a secret of thirty-two bytes or more";
 const PASSWORD: &str = "correct horse battery";
 
 /// What a child writes, line by line, as it comes.
@@ -62,7 +62,7 @@ impl Pipe {
 }
 
 /// A running command. It ends with the test.
-struct Process {
+pub struct Process {
     child: Child,
     stdout: Pipe,
     stderr: Pipe,
@@ -76,15 +76,27 @@ impl Drop for Process {
 }
 
 /// How a command ended.
-struct Ended {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Process {
     /// The command, in `folder`, with these settings and none of whoever runs the tests.
-    fn spawn(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+    pub fn spawn(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        Self::of(Self::command(folder, arguments, settings).stdin(Stdio::null()))
+    }
+
+    /// [`Process::spawn`], with this text on its standard input.
+    pub fn fed(folder: &Path, arguments: &[&str], settings: &[(&str, &str)], text: &str) -> Self {
+        let mut process = Self::of(Self::command(folder, arguments, settings).stdin(Stdio::piped()));
+        let mut input = process.child.stdin.take().expect("its input");
+        input.write_all(text.as_bytes()).expect("it reads");
+        process
+    }
+
+    fn command(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_todo-platform"));
         command
             .args(arguments)
@@ -94,10 +106,9 @@ impl Process {
             .env("PORT", "0")
             .envs(settings.iter().copied())
             .current_dir(folder)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        Self::of(&mut command)
+        command
     }
 
     fn of(command: &mut Command) -> Self {
@@ -127,7 +138,7 @@ impl Process {
     }
 
     /// Waits until it has ended by itself.
-    fn ended(mut self) -> Ended {
+    pub fn ended(mut self) -> Ended {
         self.stdout.drain();
         self.stderr.drain();
         let status = self.child.wait().expect("a status");
@@ -136,7 +147,7 @@ impl Process {
 
     /// Waits for it to fail, with all of these words and no panic.
     #[track_caller]
-    fn fails(self, words: &[&str]) -> String {
+    pub fn fails(self, words: &[&str]) -> String {
         let ended = self.ended();
         assert_eq!(ended.status.code(), Some(1), "{}{}", ended.stdout, ended.stderr);
         assert!(!ended.stderr.contains("panicked") && !ended.stderr.contains("RUST_BACKTRACE"), "{}", ended.stderr);
@@ -148,7 +159,7 @@ impl Process {
     }
 }
 
-fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
@@ -454,7 +465,7 @@ fn an_unknown_command_is_said_with_the_known_ones() {
     assert!(ended.stderr.contains("serv"), "{}", ended.stderr);
     let help = Process::spawn(folder.path(), &["--help"], &[]).ended();
     assert_eq!(help.status.code(), Some(0));
-    for command in ["serve", "demo", "migrate", "schema", "policy"] {
+    for command in ["serve", "demo", "migrate", "admin", "schema", "policy"] {
         assert!(help.stdout.contains(command), "{command}: {}", help.stdout);
     }
 }

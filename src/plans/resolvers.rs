@@ -1,0 +1,25 @@
+use async_graphql::{Context, Object};
+
+use super::{
+    input::PlanChangeInput,
+    service::{self, Fit},
+};
+use crate::{
+    auth::policy::{Permission, requires},
+    error::Result,
+    graphql::{context::ContextExt, payload::write},
+    organizations::types::{Organization, OrganizationPayload},
+};
+
+#[derive(Default)]
+pub struct PlanMutation;
+
+#[Object]
+impl PlanMutation {
+    /// Refused where billing is configured: see `Plan.billingPortalUrl`.
+    #[graphql(directive = requires::apply(Permission::BillingManage))]
+    async fn plan_change(&self, ctx: &Context<'_>, input: PlanChangeInput) -> Result<Option<OrganizationPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::change(scope, input.tier, Fit::Required), Organization).await
+    }
+}

@@ -1,0 +1,91 @@
+//! Changing an organization's plan.
+//!
+//! The ledger's head is the lock: every create takes its place there, last, and every write that takes a feature asks it
+//! for the plan. Once it is locked here, a create either has committed, and is counted, or will find the new plan.
+
+use sea_orm::{ActiveValue::Set, Iterable as _};
+
+use crate::{
+    auth::{
+        plan::{self, Plan},
+        policy::Permission,
+    },
+    db::{Committed, OrgScope, WriteTx},
+    entity::{
+        enums::{Feature, PlanTier, QuotaResource},
+        ledger_head, organization, tag, team,
+    },
+    error::{Error, Problem, ProblemCode, Result},
+    ledger::{Change, EventType, NewEvent},
+};
+
+const PATH: &[&str] = &["input", "tier"];
+
+/// Whether what is in use must fit into the new plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    Required,
+    /// The operator overrides: what is there stays, and nothing is added until it fits.
+    Ignored,
+}
+
+/// Puts the organization on a plan. The same plan again changes nothing.
+pub async fn change(scope: &OrgScope, tier: PlanTier, fit: Fit) -> Result<Committed<organization::Model>> {
+    let mut tx = scope.write(Permission::BillingManage).await?;
+    let before = tx.lock_organization().await?;
+    if before.plan_tier == tier {
+        return tx.commit(before).await;
+    }
+    let head = tx.lock_head().await?;
+    if fit == Fit::Required {
+        check_fit(&tx, &head, tier).await?;
+    }
+    let after = organization::ActiveModel {
+        updated_at: Set(scope.clock().now()),
+        version: Set(before.version + 1),
+        ..Default::default()
+    };
+    let after = tx.set_plan(tier, after).await?;
+    let change = Change {
+        field: "planTier".to_owned(),
+        before: serde_json::json!(before.plan_tier),
+        after: serde_json::json!(tier),
+    };
+    tx.record(NewEvent::new(EventType::PlanChanged, after.id.any(), vec![change]));
+    tx.commit(after).await
+}
+
+/// Every reason why a plan is too small: each quota that is passed, each feature in use that it lacks.
+async fn check_fit(tx: &WriteTx, head: &ledger_head::Model, tier: PlanTier) -> Result<()> {
+    let limits = Plan::of(tier);
+    let mut reasons = Vec::new();
+    for resource in QuotaResource::iter() {
+        let used = plan::used(head, resource);
+        if limits.limit(resource).is_some_and(|limit| used > limit) {
+            reasons.push(plan::exceeded(tier, resource, used, 0, PATH));
+        }
+    }
+    for feature in Feature::iter().filter(|feature| !plan::includes(tier, *feature)) {
+        let used = in_use(tx, head, feature).await?;
+        if used > 0 {
+            let (plan, name) = (plan::name(tier), plan::name(feature));
+            let message = format!("The plan {plan} does not include {name}, and {used} are there; delete them first.");
+            let details = serde_json::json!({ "feature": name, "used": used });
+            reasons.push(Problem::new(ProblemCode::NotInPlan, PATH, message).details(details));
+        }
+    }
+    if reasons.is_empty() { Ok(()) } else { Err(Error::Invalid(reasons)) }
+}
+
+/// How many things an organization has that only a feature lets it make.
+async fn in_use(tx: &WriteTx, head: &ledger_head::Model, feature: Feature) -> Result<u64> {
+    match feature {
+        Feature::Teams => tx.find::<team::Entity>().count().await,
+        Feature::Tags => tx.find::<tag::Entity>().count().await,
+        Feature::ApiKeys => Ok(u64::try_from(head.api_key_count).unwrap_or_default()),
+        // Nothing of these is kept: they are ways of looking.
+        Feature::Analytics | Feature::AuditLog => Ok(0),
+        // Nobody can make any yet.
+        Feature::Webhooks | Feature::InboundHooks | Feature::Exports | Feature::Attachments => Ok(0),
+    }
+}

@@ -1,0 +1,69 @@
+use async_graphql::{Context, Object, SimpleObject};
+use sea_orm::Iterable as _;
+
+use crate::{
+    auth::{
+        plan,
+        policy::{Permission, requires},
+    },
+    entity::{
+        enums::{Feature, PlanTier, QuotaResource},
+        ledger_head,
+    },
+    error::{Error, Result},
+    graphql::{
+        context::ContextExt,
+        guard,
+        scalars::{BigInt, DateTime, Url},
+    },
+};
+
+/// What the current organization may have, and how much of it is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan(pub PlanTier);
+
+#[Object]
+impl Plan {
+    fn tier(&self) -> PlanTier {
+        self.0
+    }
+
+    fn features(&self) -> Vec<Feature> {
+        plan::features(self.0).collect()
+    }
+
+    // As it is enforced: from the head, not from what was remembered of the organization.
+    async fn quotas(&self, ctx: &Context<'_>) -> Result<Vec<Quota>> {
+        let head = ctx.scope()?.find::<ledger_head::Entity>().one().await?;
+        let head = head.ok_or_else(|| Error::internal("the organization has no ledger head"))?;
+        let limits = plan::Plan::of(head.plan_tier);
+        let quota = |resource| {
+            let counted = !matches!(resource, QuotaResource::AuditRetentionDays | QuotaResource::CostPerMinute);
+            Quota {
+                resource,
+                limit: limits.limit(resource).map(BigInt),
+                used: counted.then(|| BigInt(plan::used(&head, resource))),
+            }
+        };
+        Ok(QuotaResource::iter().map(quota).collect())
+    }
+
+    // Without billing nothing is renewed.
+    fn renews_at(&self) -> Option<DateTime> {
+        None
+    }
+
+    /// Null without billing.
+    #[graphql(directive = requires::apply(Permission::BillingManage))]
+    fn billing_portal_url(&self, ctx: &Context<'_>) -> Option<Result<Url>> {
+        guard::check_field::<Self>(ctx).err().map(Err)
+    }
+}
+
+/// `limit` is null when unlimited, `used` where nothing is counted (AUDIT_RETENTION_DAYS).
+#[derive(SimpleObject)]
+pub struct Quota {
+    resource: QuotaResource,
+    limit: Option<BigInt>,
+    used: Option<BigInt>,
+}
