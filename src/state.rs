@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     db::Db,
     error::Result,
+    metering::Collector,
 };
 
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct State {
     pub mint: KeyMint,
     pub passwords: PasswordHasher,
     pub config: Arc<Config>,
+    /// Counts requests; nothing of it waits for the database.
+    pub usage: Collector,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -37,6 +40,7 @@ impl State {
             mint: KeyMint::new(secret)?,
             passwords: PasswordHasher::new(cost)?,
             background: TaskTracker::new(),
+            usage: Collector::new(db.clone()),
             db,
             config,
         })

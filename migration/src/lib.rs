@@ -14,6 +14,7 @@ mod m20261123_000002_organizations;
 mod m20261123_000003_work;
 mod m20261123_000004_ledger;
 mod m20261123_000005_api_keys;
+mod m20261123_000008_usage;
 
 pub use sea_orm_migration::MigratorTrait;
 
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000003_work::Migration),
             Box::new(m20261123_000004_ledger::Migration),
             Box::new(m20261123_000005_api_keys::Migration),
+            Box::new(m20261123_000008_usage::Migration),
         ]
     }
 }

@@ -9,6 +9,7 @@ mod environment;
 mod limits;
 mod parse;
 mod server;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::{auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, server::ServerConfig};
+pub use self::{auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, server::ServerConfig, usage::UsageConfig};
 use crate::{auth::secret, entity::enums::PlanTier};
 
 /// Names used as they are, without `TODO_`: those that operators know from elsewhere.
@@ -48,6 +49,7 @@ struct Raw {
     auth: AuthConfig,
     limits: LimitsConfig,
     plans: PlansConfig,
+    usage: UsageConfig,
 }
 
 impl Default for Raw {
@@ -68,6 +70,7 @@ impl Default for Raw {
             auth: AuthConfig::default(),
             limits: LimitsConfig::default(),
             plans: PlansConfig::default(),
+            usage: UsageConfig::default(),
         }
     }
 }
@@ -108,6 +111,7 @@ pub struct Config {
     pub auth: AuthConfig,
     pub limits: LimitsConfig,
     pub plans: PlansConfig,
+    pub usage: UsageConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -227,6 +231,7 @@ impl Raw {
             return Err(ConfigError::new("LOG_LEVEL", format!("`{}` is no log level", self.log_level)));
         }
         self.auth.check()?;
+        self.usage.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -237,6 +242,7 @@ impl Raw {
             auth: self.auth,
             limits: self.limits,
             plans: self.plans,
+            usage: self.usage,
         })
     }
 }

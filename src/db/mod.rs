@@ -10,6 +10,7 @@ pub mod identity;
 pub mod page;
 pub mod remembered;
 mod scope;
+pub mod usage;
 mod write;
 
 pub use connect::{ConnectError, Db, Observer};

@@ -413,7 +413,7 @@ impl AccountTx {
 
 impl Db {
     /// Begins a transaction that will write: `BEGIN IMMEDIATE` on SQLite, so that two writers wait instead of failing.
-    async fn begin(&self) -> Result<DatabaseTransaction> {
+    pub(super) async fn begin(&self) -> Result<DatabaseTransaction> {
         let options = sea_orm::TransactionOptions {
             sqlite_transaction_mode: Some(sea_orm::SqliteTransactionMode::Immediate),
             ..Default::default()

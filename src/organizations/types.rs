@@ -9,6 +9,7 @@ use crate::{
         context::ContextExt,
         guard,
         payload::payload,
+        range::DateRange,
         scalars::{Cursor, DateTime},
     },
     id::OrganizationId,
@@ -19,6 +20,7 @@ use crate::{
     },
     tags::{self, input::TagFilter, types::Tag},
     teams::{self, input::TeamFilter, types::Team},
+    usage::types::Usage,
 };
 
 /// A tenant: the one that this request is about.
@@ -112,6 +114,12 @@ impl Organization {
         let args = page_args(first, after, last, before);
         let page = tags::query::tags(ctx.scope()?, filter.as_ref(), &args, wants(ctx)).await?;
         Ok(Connection::new(page, Tag))
+    }
+
+    #[graphql(directive = requires::apply(Permission::UsageRead))]
+    async fn usage(&self, ctx: &Context<'_>, range: Option<DateRange>) -> Option<Result<Usage>> {
+        let allowed = guard::check_field::<Self>(ctx);
+        Some(allowed.and_then(|()| Usage::new(ctx.scope()?, range.as_ref())))
     }
 
     /// Who may do what: the whole matrix.

@@ -25,7 +25,7 @@ fn all_sources() -> Vec<(String, String)> {
 }
 
 const DOMAINS: &[&str] =
-    &["accounts", "comments", "events", "items", "members", "organizations", "server", "tags", "teams"];
+    &["accounts", "comments", "events", "items", "members", "organizations", "server", "tags", "teams", "usage"];
 
 #[test]
 fn services_know_no_graphql_and_no_http() {
@@ -51,6 +51,7 @@ fn lower_layers_do_not_look_up() {
         ("entity/", &["crate::db", "crate::graphql", "crate::http", "crate::state", "crate::app"]),
         ("db/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("ledger/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
+        ("metering/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("auth/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("config/", &["crate::graphql", "crate::http", "crate::db", "crate::app", "crate::cli"]),
         ("graphql/", &["crate::http", "crate::app", "crate::cli"]),

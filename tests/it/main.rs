@@ -20,3 +20,4 @@ mod policy;
 mod process;
 mod statements;
 mod tenancy;
+mod usage;
