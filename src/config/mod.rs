@@ -19,7 +19,9 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::{auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, server::ServerConfig, usage::UsageConfig};
+pub use self::{
+    auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, server::ServerConfig, usage::UsageConfig,
+};
 use crate::{auth::secret, entity::enums::PlanTier};
 
 /// Names used as they are, without `TODO_`: those that operators know from elsewhere.

@@ -84,12 +84,7 @@ impl Db {
 
     /// Merges an hour into the day that began at `day`. What is added is exactly what was deleted, so that it doesn't
     /// matter who else merges or adds at the same time.
-    pub async fn merge_usage_hour(
-        &self,
-        organization_id: OrganizationId,
-        hour: Instant,
-        day: Instant,
-    ) -> Result<()> {
+    pub async fn merge_usage_hour(&self, organization_id: OrganizationId, hour: Instant, day: Instant) -> Result<()> {
         let tx = self.begin().await?;
         #[allow(clippy::disallowed_methods, reason = "the one place that merges usage; the organization is named")]
         let deleted = usage::Entity::delete_many()
@@ -224,14 +219,18 @@ pub struct BucketSums {
 impl OrgScope {
     /// Sums of a period by bucket.
     pub async fn usage_by_bucket(&self, period: Period) -> Result<Vec<BucketSums>> {
-        let select = with_sums(of(self.organization_id()).filter(period.condition()).select_only().column(Column::Bucket));
+        let select =
+            with_sums(of(self.organization_id()).filter(period.condition()).select_only().column(Column::Bucket));
         let rows = select
             .group_by(Column::Bucket)
             .into_tuple::<(i16, i64, i64, i64, i64)>()
             .all(self.db().reader())
             .await
             .map_err(fail)?;
-        Ok(rows.into_iter().map(|(bucket, requests, errors, cost, micros)| BucketSums { bucket, requests, errors, cost, micros }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(bucket, requests, errors, cost, micros)| BucketSums { bucket, requests, errors, cost, micros })
+            .collect())
     }
 
     /// Sums of a period by operation and bucket, of the `first` operations with the most requests.

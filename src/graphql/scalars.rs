@@ -127,10 +127,9 @@ pub struct Date(pub NaiveDate);
 impl ScalarType for Date {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
-            Value::String(text) => text
-                .parse()
-                .map(Self)
-                .map_err(|_| InputValueError::custom("expected a date such as 2026-01-31")),
+            Value::String(text) => {
+                text.parse().map(Self).map_err(|_| InputValueError::custom("expected a date such as 2026-01-31"))
+            }
             _ => Err(InputValueError::expected_type(value)),
         }
     }

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn counts_merge() {
-        let (first, second): (Vec<u64>, Vec<u64>) = ((1..500).map(|n| n * 31).collect(), (1..300).map(|n| n * 977).collect());
+        let (first, second): (Vec<u64>, Vec<u64>) =
+            ((1..500).map(|n| n * 31).collect(), (1..300).map(|n| n * 977).collect());
         let mut merged = of(&first);
         for (bucket, requests) in of(&second).0 {
             merged.add(bucket, requests);

@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn days_are_as_long_as_the_clocks_make_them() {
         let berlin = Zone::named("Europe/Berlin");
-        let hours = |day: &str, next: &str| (berlin.beginning_of(date(next)) - berlin.beginning_of(date(day))).num_hours();
+        let hours =
+            |day: &str, next: &str| (berlin.beginning_of(date(next)) - berlin.beginning_of(date(day))).num_hours();
         assert_eq!(hours("2026-03-29", "2026-03-30"), 23);
         assert_eq!(hours("2026-10-25", "2026-10-26"), 25);
         // There is no midnight on the day that Lebanon's clocks go forward.

@@ -114,7 +114,12 @@ struct Flush {
 
 impl Collector {
     pub fn new(db: Db) -> Self {
-        Self(Arc::new(Inner { db, collected: Mutex::default(), flush: AsyncMutex::default(), batch_is_full: Notify::new() }))
+        Self(Arc::new(Inner {
+            db,
+            collected: Mutex::default(),
+            flush: AsyncMutex::default(),
+            batch_is_full: Notify::new(),
+        }))
     }
 
     fn collected(&self) -> MutexGuard<'_, Collected> {
@@ -139,10 +144,11 @@ impl Collector {
             collected.note_key(organization_id, key_id, now);
         }
         let operation = collected.names.of(organization_id, quarter / 4, measured.operation);
+        let before = collected.sums.len();
         collected.add(Key { organization_id, actor, quarter, bucket, operation }, sums);
-        let full = collected.sums.len() == BATCH;
+        let becomes_full = before < BATCH && collected.sums.len() == BATCH;
         drop(collected);
-        if full {
+        if becomes_full {
             self.0.batch_is_full.notify_one();
         }
     }
@@ -165,13 +171,17 @@ impl Collector {
             )
         };
         if uncounted > 0 {
-            tracing::warn!(requests = uncounted, "not counted in usage: too many different callers and operations at once");
+            tracing::warn!(
+                requests = uncounted,
+                "not counted in usage: too many different callers and operations at once"
+            );
         }
         let written = match self.write(&sums).await {
             Ok(()) => self.write_keys(&keys, &mut flush.keys).await,
             Err(error) => {
                 let mut collected = self.collected();
-                for (key, sums) in sums {
+                // What came meanwhile is added to what was taken: it is less, and requests wait for the lock.
+                for (key, sums) in std::mem::replace(&mut collected.sums, sums) {
                     collected.add(key, sums);
                 }
                 Err(error)
@@ -356,7 +366,11 @@ mod tests {
         };
         for number in 0..MOST + 5 {
             collected.add(key(number), one);
-            collected.note_key(organization(number as u128), ApiKeyId::from_uuid(uuid::Uuid::nil()), Instant::default());
+            collected.note_key(
+                organization(number as u128),
+                ApiKeyId::from_uuid(uuid::Uuid::nil()),
+                Instant::default(),
+            );
         }
         assert_eq!((collected.sums.len(), collected.uncounted, collected.keys.len()), (MOST, 5, KEYS));
         // What has a place goes on counting.

@@ -6,12 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::calendar::Zone;
-use crate::{
-    db::Db,
-    entity::enums::UsageSpan,
-    error::Result,
-    id::OrganizationId,
-};
+use crate::{db::Db, entity::enums::UsageSpan, error::Result, id::OrganizationId};
 
 /// How often.
 pub const EVERY: Duration = Duration::from_secs(60 * 60);

@@ -358,8 +358,8 @@ databases! {
         let gone = app.solo("gone", "UTC").await;
         app.state.usage.record(&acme.scope, measured("Work", 1));
         app.state.usage.record(&gone.scope, measured("Work", 1));
-        let delete = "mutation { organizationDelete(input: {slug: \"gone\"}) { deletedId userErrors { code message } } }";
-        app.gql(delete).token(&gone.owner.token).at("gone").answer().await;
+        let delete = "mutation { organizationDelete(input: {confirmSlug: \"gone\"}) { deletedId userErrors { code message } } }";
+        app.gql(delete).token(&gone.owner.token).at("gone").done().await;
         app.flush().await;
         assert_eq!(requests(&app.rows(&acme.scope).await), 1);
         assert_eq!(requests(&app.rows(&gone.scope).await), 0);
