@@ -2,7 +2,7 @@
 //!
 //! Who may import whom, from the top down; a test reads the `use` lines and fails on a breach:
 //!
-//! `cli → app → {http, graphql} → domains → state → {auth, db, ledger} → entity → {id, clock, error}`
+//! `cli → app → {http, graphql} → domains → state → {auth, db, ledger, metering} → entity → {id, clock, error}`
 //!
 //! A domain is a folder of one shape: `types` (objects), `input`, `resolvers` or `query`/`mutation`, `loaders`, `service`
 //! (the rules; knows neither async-graphql nor axum). A `service` may call another's service; `types` may use another's
@@ -28,9 +28,11 @@ pub mod ledger;
 pub mod mail;
 pub mod maintenance;
 pub mod members;
+pub mod metering;
 pub mod organizations;
 pub mod plans;
 pub mod server;
 pub mod state;
 pub mod tags;
 pub mod teams;
+pub mod usage;

@@ -2,17 +2,31 @@
 
 use std::time::Duration;
 
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::token, error::Result, state::State};
+use crate::{
+    auth::token,
+    error::Result,
+    metering::{self, rollup},
+    state::State,
+};
 
-/// Starts the jobs. They end soon after `stop` is cancelled; `state.background` waits for the one under way.
+/// How often keys that have expired are forgotten.
+const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Starts the jobs, each of which also runs once now. They end soon after `stop` is cancelled; `state.background` waits
+/// for what is under way.
 pub fn start(state: &State, stop: &CancellationToken) {
-    let keys = state.keys.clone();
-    every(state, stop, token::REFRESH, "reading the signing keys", move || {
-        let keys = keys.clone();
-        async move { keys.refresh().await }
+    every(state, stop, token::REFRESH, "reading the signing keys", |state| async move { state.keys.refresh().await });
+    every(state, stop, rollup::EVERY, "rolling up usage", |state| async move {
+        rollup::run(&state.db, state.config.usage.retention).await;
+        Ok(())
     });
+    every(state, stop, PURGE_EVERY, "purging idempotency keys", |state| async move {
+        state.db.purge_idempotency().await.map(drop)
+    });
+    state.background.spawn(flush_usage(state.clone(), stop.clone()));
 }
 
 /// Runs a job at an interval. A failure is logged, and the next turn tries again.
@@ -21,16 +35,38 @@ fn every<F>(
     stop: &CancellationToken,
     interval: Duration,
     name: &'static str,
-    job: impl Fn() -> F + Send + 'static,
+    job: impl Fn(State) -> F + Send + 'static,
 ) where
     F: Future<Output = Result<()>> + Send,
 {
-    let stop = stop.clone();
+    let (owned, stop) = (state.clone(), stop.clone());
     state.background.spawn(async move {
-        while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
-            if let Err(error) = job().await {
+        let mut ticks = ticking(interval);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if let Err(error) = job(owned.clone()).await {
                 tracing::warn!(error = %error.describe(), "{name} failed");
             }
         }
     });
+}
+
+/// The last flush is the server's, once no request is under way any more.
+async fn flush_usage(state: State, stop: CancellationToken) {
+    let mut ticks = ticking(metering::FLUSH_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+            () = state.usage.batch_is_full() => {}
+        }
+        // It has said in the log what went wrong, and keeps what it could not write.
+        let _ = state.usage.flush().await;
+    }
+}
+
+/// Ticks at once, then each `period`; late ones are not caught up with.
+fn ticking(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

@@ -18,6 +18,7 @@ use crate::{
     db::{Db, retrying},
     error::Result,
     mail::Mailer,
+    metering::Collector,
 };
 
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct State {
     pub config: Arc<Config>,
     /// Every letter leaves through it.
     pub mailer: Mailer,
+    /// Counts requests; nothing of it waits for the database.
+    pub usage: Collector,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -43,6 +46,7 @@ impl State {
             mint: KeyMint::new(secret)?,
             passwords: PasswordHasher::new(cost)?,
             background,
+            usage: Collector::new(db.clone()),
             db,
             config,
         })

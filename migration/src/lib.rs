@@ -16,6 +16,7 @@ mod m20261123_000004_ledger;
 mod m20261123_000005_api_keys;
 mod m20261123_000006_account_tokens;
 mod m20261123_000007_quotas;
+mod m20261123_000008_usage;
 mod m20261123_000009_idempotency;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000005_api_keys::Migration),
             Box::new(m20261123_000006_account_tokens::Migration),
             Box::new(m20261123_000007_quotas::Migration),
+            Box::new(m20261123_000008_usage::Migration),
             Box::new(m20261123_000009_idempotency::Migration),
         ]
     }

@@ -54,14 +54,15 @@ pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
         .with_context(|| format!("can't listen on {}:{} (HOST, PORT)", address.0, address.1))?;
     let options = Options { demo: demo.accounts, ..Options::default() };
     let application = app::start(config.clone(), options).await?;
+    let state = &application.state;
     let local = listener.local_addr()?;
-    let jobs = CancellationToken::new();
-    maintenance::start(&application.state, &jobs);
     let mut terminate = signal(SignalKind::terminate())?;
     println!("listening on http://{local}");
     if let Some(greeting) = demo.greeting {
         println!("{}", greeting(&format!("http://{local}")));
     }
+    let jobs = CancellationToken::new();
+    maintenance::start(state, &jobs);
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -71,9 +72,13 @@ pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
     serve::serve(listener, application.router, &application.draining, config.server.drain, stop).await;
     jobs.cancel();
     // What answers did not wait for: mail, logs.
-    application.state.background.close();
-    if tokio::time::timeout(config.server.drain, application.state.background.wait()).await.is_err() {
+    state.background.close();
+    if tokio::time::timeout(config.server.drain, state.background.wait()).await.is_err() {
         tracing::warn!("some work in the background did not finish in time");
+    }
+    // No request is under way any more: what was counted last.
+    if let Err(error) = state.usage.flush().await {
+        tracing::error!(error = %error.describe(), "the last usage is lost");
     }
     application.state.db.close().await;
     Ok(())

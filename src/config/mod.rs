@@ -10,6 +10,7 @@ mod limits;
 mod mail;
 mod parse;
 mod server;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, mail::MailConfig, server::ServerConfig,
+    usage::UsageConfig,
 };
 use crate::{auth::secret, entity::enums::PlanTier};
 
@@ -52,6 +54,7 @@ struct Raw {
     limits: LimitsConfig,
     plans: PlansConfig,
     mail: MailConfig,
+    usage: UsageConfig,
 }
 
 impl Default for Raw {
@@ -73,6 +76,7 @@ impl Default for Raw {
             limits: LimitsConfig::default(),
             plans: PlansConfig::default(),
             mail: MailConfig::default(),
+            usage: UsageConfig::default(),
         }
     }
 }
@@ -114,6 +118,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub plans: PlansConfig,
     pub mail: MailConfig,
+    pub usage: UsageConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -234,6 +239,7 @@ impl Raw {
         }
         self.auth.check()?;
         self.mail.check()?;
+        self.usage.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -245,6 +251,7 @@ impl Raw {
             limits: self.limits,
             plans: self.plans,
             mail: self.mail,
+            usage: self.usage,
         })
     }
 }

@@ -12,6 +12,7 @@ pub mod operator;
 pub mod page;
 pub mod remembered;
 mod scope;
+pub mod usage;
 mod write;
 
 pub use connect::{ConnectError, Db, Observer};

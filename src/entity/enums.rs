@@ -86,6 +86,16 @@ pub enum ActorKind {
     ApiKey,
 }
 
+/// How much time a row of usage sums up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+pub enum UsageSpan {
+    #[sea_orm(num_value = 0)]
+    Hour,
+    #[sea_orm(num_value = 1)]
+    Day,
+}
+
 /// Entries of a person's own security log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]

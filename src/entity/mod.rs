@@ -23,6 +23,7 @@ pub mod signing_key;
 pub mod tag;
 pub mod team;
 pub mod team_member;
+pub mod usage;
 pub mod user;
 
 use std::sync::Arc;
@@ -48,7 +49,7 @@ macro_rules! tables {
 }
 
 tables! {
-    tenant: api_key comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member;
+    tenant: api_key comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member usage;
     global: account_token credential idempotency organization refresh_token security_event session sign_in_failure signing_key user
 }
 

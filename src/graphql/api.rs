@@ -1,6 +1,6 @@
 //! One operation, from any transport: gate, credentials, execution, finished errors.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use async_graphql::{Request, Response, Value, parser::types::OperationType};
 use sha2::{Digest, Sha256};
@@ -16,8 +16,9 @@ use crate::{
         actor::Origin,
         session::{Authenticator, Caller, Credential},
     },
-    db::{idempotency::Idempotency, identity::OrganizationChoice},
+    db::{OrgScope, idempotency::Idempotency, identity::OrganizationChoice},
     error::{Code, Error, Refusal, Result},
+    metering::Measured,
     state::State,
 };
 
@@ -50,6 +51,8 @@ pub struct Answer {
     pub passed: Option<Passed>,
     pub organization: Option<String>,
     pub actor: Option<String>,
+    /// In whose usage it is counted; none before the caller is known, and without an organization.
+    pub scope: Option<OrgScope>,
     /// A mutation came by GET.
     pub wrong_method: bool,
 }
@@ -63,11 +66,13 @@ impl Api {
 
     /// Executes one operation. Whatever goes wrong is in the answer.
     pub async fn execute(&self, request: Request, envelope: &Envelope) -> Answer {
+        let begun = Instant::now();
         let mut answer = Answer {
             response: Response::default(),
             passed: None,
             organization: None,
             actor: None,
+            scope: None,
             wrong_method: false,
         };
         match self.run(request, envelope, &mut answer).await {
@@ -75,7 +80,17 @@ impl Api {
             Err(error) => answer.response = Response::from_errors(vec![server_error(error)]),
         }
         finish(&mut answer.response, &envelope.origin.request_id);
+        self.count(&answer, begun);
         answer
+    }
+
+    /// Counts the request in its organization's usage, however it ended.
+    fn count(&self, answer: &Answer, begun: Instant) {
+        if let (Some(scope), Some(passed)) = (&answer.scope, &answer.passed) {
+            let failed = !answer.response.errors.is_empty();
+            let (operation, elapsed) = (passed.label(), begun.elapsed());
+            self.state.usage.record(scope, Measured { operation, cost: passed.cost, elapsed, failed });
+        }
     }
 
     async fn run(&self, mut request: Request, envelope: &Envelope, answer: &mut Answer) -> Result<Response> {
@@ -92,6 +107,7 @@ impl Api {
             origin.idempotency = idempotency(&request, envelope.idempotency_key.as_deref())?.map(Arc::new);
         }
         let caller = self.caller(envelope, &origin, needs_caller, is_query).await?;
+        answer.scope.clone_from(&caller.scope);
         answer.organization = caller.scope.as_ref().map(|scope| scope.organization_id().to_string());
         answer.actor = caller.identified.as_ref().map(|identified| identified.actor().any_id().to_string());
         if let (Some(idempotency), Some(identified)) = (&origin.idempotency, &caller.identified) {

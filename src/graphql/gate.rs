@@ -57,9 +57,18 @@ pub struct Passed {
     pub operation: OperationType,
     /// The operation's name, for the log.
     pub name: Option<String>,
+    /// The root fields of an operation without a name, `{ items viewer }`; empty for one that has a name.
+    pub roots: String,
     pub cost: u64,
     /// Whether any root field needs to know who is calling.
     pub needs_caller: bool,
+}
+
+impl Passed {
+    /// What usage is counted under.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.roots)
+    }
 }
 
 /// Bytes of documents remembered for automatic persisted queries.
@@ -331,7 +340,8 @@ impl<'a> Walk<'a> {
                     == Some(Rule::Access(Access::Public))
         };
         let needs_caller = roots.iter().any(|field| !public(field));
-        Ok(Passed { operation: operation.ty, name, cost: priced.total, needs_caller })
+        let roots = if name.is_some() { String::new() } else { listed(&roots) };
+        Ok(Passed { operation: operation.ty, name, roots, cost: priced.total, needs_caller })
     }
 
     /// Refuses an operation that lacks a variable it requires: the library would run the fields that don't use it.
@@ -614,6 +624,19 @@ impl<'a> Walk<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// `{ items viewer }`, each field once.
+fn listed(roots: &[&str]) -> String {
+    let mut text = String::from("{");
+    for (place, root) in roots.iter().enumerate() {
+        if !roots[..place].contains(root) {
+            text.push(' ');
+            text.push_str(root);
+        }
+    }
+    text.push_str(" }");
+    text
 }
 
 /// Parts of a connection that are selected.

@@ -15,5 +15,6 @@ pub mod loaders;
 pub mod node;
 pub mod patch;
 pub mod payload;
+pub mod range;
 pub mod scalars;
 pub mod schema;

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use chrono::{DateTime as ChronoDateTime, Duration, Months, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime as ChronoDateTime, Duration, Months, NaiveDate, SecondsFormat, SubsecRound, Utc};
 
 use crate::{
     clock::{Instant, in_calendar},
@@ -119,6 +119,26 @@ impl ScalarType for DateTimeOrDuration {
     fn to_value(&self) -> Value {
         // Only used to tell one filter from another.
         Value::String(format!("{self:?}"))
+    }
+}
+
+/// Calendar date without time, `YYYY-MM-DD`, read in the organization's time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(pub NaiveDate);
+
+#[Scalar]
+impl ScalarType for Date {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => {
+                text.parse().map(Self).map_err(|_| InputValueError::custom("expected a date such as 2026-01-31"))
+            }
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
         context::ContextExt,
         guard,
         payload::payload,
+        range::DateRange,
         scalars::{Cursor, DateTime},
     },
     id::OrganizationId,
@@ -21,6 +22,7 @@ use crate::{
     plans::types::Plan,
     tags::{self, input::TagFilter, types::Tag},
     teams::{self, input::TeamFilter, types::Team},
+    usage::types::Usage,
 };
 
 /// A tenant: the one that this request is about.
@@ -135,6 +137,12 @@ impl Organization {
             Ok(Connection::new(page, ApiKey))
         };
         Some(page.await)
+    }
+
+    #[graphql(directive = requires::apply(Permission::UsageRead))]
+    async fn usage(&self, ctx: &Context<'_>, range: Option<DateRange>) -> Option<Result<Usage>> {
+        let allowed = guard::check_field::<Self>(ctx);
+        Some(allowed.and_then(|()| Usage::new(ctx.scope()?, range.as_ref())))
     }
 
     /// Who may do what: the whole matrix.

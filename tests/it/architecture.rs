@@ -25,7 +25,10 @@ fn all_sources() -> Vec<(String, String)> {
 }
 
 const DOMAINS: &[&str] =
-    &["accounts", "comments", "events", "items", "members", "organizations", "plans", "server", "tags", "teams"];
+    &[
+        "accounts", "api_keys", "comments", "events", "items", "members", "organizations", "plans", "server", "tags", "teams",
+        "usage",
+    ];
 
 #[test]
 fn services_know_no_graphql_and_no_http() {
@@ -54,6 +57,7 @@ fn lower_layers_do_not_look_up() {
         ("db/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("ledger/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("mail/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
+        ("metering/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("auth/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("config/", &["crate::graphql", "crate::http", "crate::db", "crate::app", "crate::cli"]),
         ("graphql/", &["crate::http", "crate::app", "crate::cli"]),

@@ -374,3 +374,12 @@ fn the_secret_does_not_show_in_debug_output() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("swordfish") && !shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn usage_is_kept_for_days_at_least() {
+    let retention = |text: &str| good(&[("TODO_USAGE_RETENTION", text)]).usage.retention;
+    assert_eq!(good(&[]).usage.retention, MINUTES(400 * 24 * 60));
+    assert_eq!(retention("3d"), MINUTES(3 * 24 * 60));
+    bad(&[("TODO_USAGE_RETENTION", "2d 23h")], &["TODO_USAGE_RETENTION", "at least 3d"]);
+    bad(&[("TODO_USAGE_RETENTION", "for ever")], &["TODO_USAGE_RETENTION"]);
+}

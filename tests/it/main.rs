@@ -28,3 +28,4 @@ mod quotas;
 mod sessions;
 mod statements;
 mod tenancy;
+mod usage;

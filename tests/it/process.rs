@@ -200,6 +200,30 @@ async fn it_serves_and_keeps_what_was_written_over_a_restart() {
     assert_eq!(who["data"]["viewer"]["user"]["username"], json!("ann"), "{who:#}");
 }
 
+/// Counted in memory, written at the end at the latest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_is_not_lost_when_it_is_stopped() {
+    let folder = folder();
+    let mut server = Process::spawn(folder.path(), &[], &[]);
+    let url = server.url();
+    let ann = register(&url, "ann").await;
+    let token = ann["accessToken"].as_str().expect("a token").to_owned();
+    let found = "mutation { organizationCreate(input: {name: \"Acme\", slug: \"acme\"}) { userErrors { code } } }";
+    gql(&url, Some(&token), found, json!({})).await;
+    for _ in 0..7 {
+        gql(&url, Some(&token), "query Counted { viewer { role } }", json!({})).await;
+    }
+    server.terminate();
+    assert_eq!(server.ended().status.code(), Some(0));
+
+    let mut server = Process::spawn(folder.path(), &[], &[]);
+    let url = server.url();
+    let query = "{ organization { usage { operations { operation requests } } } }";
+    let usage = gql(&url, Some(&token), query, json!({})).await;
+    let operations = &usage["data"]["organization"]["usage"]["operations"];
+    assert_eq!(operations, &json!([{ "operation": "Counted", "requests": "7" }]), "{usage:#}");
+}
+
 /// One request over a connection that stays open; gives the connection and the answer's head.
 fn keep_alive(url: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(url.trim_start_matches("http://")).expect("a connection");

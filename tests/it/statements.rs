@@ -101,6 +101,16 @@ const COSTS: &[(&str, &str, usize)] = &[
         "query($first: Int) { viewer { user { id } role permissions memberships { organizationName } } organization { members(first: $first) { totalCount } } }",
         3,
     ),
+    (
+        "usage",
+        "query($first: Int) { organization { usage { requests errors errorRate averageMs p95Ms cost } members(first: $first) { totalCount } } }",
+        3,
+    ),
+    (
+        "usage by operation and day",
+        "query($first: Int!) { organization { usage { requests p95Ms operations(first: $first) { operation requests p95Ms } series { start requests } } } }",
+        4,
+    ),
 ];
 
 async fn fill(app: &TestApp, acme: &Company) {
