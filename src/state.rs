@@ -16,6 +16,9 @@ use crate::{
     config::Config,
     db::Db,
     error::Result,
+    metrics::Metrics,
+    rate_limit::RateLimiter,
+    redis::Redis,
 };
 
 #[derive(Clone, Debug)]
@@ -25,6 +28,10 @@ pub struct State {
     pub mint: KeyMint,
     pub passwords: PasswordHasher,
     pub config: Arc<Config>,
+    pub metrics: Metrics,
+    /// Where one is configured.
+    pub redis: Option<Redis>,
+    pub rate_limit: RateLimiter,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -32,11 +39,22 @@ pub struct State {
 impl State {
     /// Reads the key ring; the schema must be current.
     pub async fn new(db: Db, config: Arc<Config>, secret: &ServerSecret, cost: Cost) -> Result<Self> {
+        let metrics = Metrics::new(config.redis_url.is_some());
+        let redis = match &config.redis_url {
+            Some(url) => Some(Redis::start(url, metrics.clone()).await?),
+            None => None,
+        };
+        let background = TaskTracker::new();
+        let rate_limit =
+            RateLimiter::new(&config.limits, redis.clone(), db.clock().clone(), metrics.clone(), background.clone());
         Ok(Self {
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,
             passwords: PasswordHasher::new(cost)?,
-            background: TaskTracker::new(),
+            background,
+            metrics,
+            redis,
+            rate_limit,
             db,
             config,
         })

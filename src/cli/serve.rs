@@ -15,6 +15,9 @@ use crate::{
     http::{playground::DemoAccounts, serve},
 };
 
+/// How long the end waits for work that no answer waited for.
+const BACKGROUND_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Text for the terminal, made from the server's URL.
 pub type Greeting = Box<dyn FnOnce(&str) -> String + Send>;
 
@@ -65,6 +68,11 @@ pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
         }
     };
     serve::serve(listener, application.router, &application.draining, config.server.drain, stop).await;
+    let background = &application.state.background;
+    background.close();
+    if tokio::time::timeout(BACKGROUND_LIMIT, background.wait()).await.is_err() {
+        tracing::warn!("some work in the background did not finish in time");
+    }
     application.state.db.close().await;
     Ok(())
 }

@@ -103,6 +103,8 @@ pub struct Config {
     pub log_level: String,
     /// `None` in embedded mode: the secret is then generated and kept in the data folder.
     pub secret_key: Option<String>,
+    /// `redis://…` or `rediss://…`, for what instances share; unset: this instance is the only one.
+    pub redis_url: Option<String>,
     pub server: ServerConfig,
     pub database: DatabaseConfig,
     pub auth: AuthConfig,
@@ -227,6 +229,7 @@ impl Raw {
             return Err(ConfigError::new("LOG_LEVEL", format!("`{}` is no log level", self.log_level)));
         }
         self.auth.check()?;
+        self.limits.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -234,6 +237,7 @@ impl Raw {
             data_dir: self.data_dir,
             log_level: self.log_level,
             secret_key: self.secret_key,
+            redis_url: self.redis_url,
             auth: self.auth,
             limits: self.limits,
             plans: self.plans,

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod connection;
 pub mod context;
+pub mod cost;
 pub mod error;
 pub mod filter;
 pub mod gate;
@@ -17,3 +18,4 @@ pub mod patch;
 pub mod payload;
 pub mod scalars;
 pub mod schema;
+mod tokens;

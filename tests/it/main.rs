@@ -18,5 +18,6 @@ mod people;
 mod persisted;
 mod policy;
 mod process;
+mod rate_limit;
 mod statements;
 mod tenancy;

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod postgres;
+pub mod redis;
 pub mod schema;
 pub mod world;
 
