@@ -1,7 +1,7 @@
 //! The connection to Redis, whether it is up, and how many instances share it.
 //!
 //! Redis is a help, never a need: whoever asks it gets `None` while it is away, and does without. Nobody waits for it
-//! longer than [`PATIENCE`], and while it is known to be away nobody waits at all: one task tries it again.
+//! longer than the configured time, and while it is known to be away nobody waits at all: one task tries it again.
 
 use std::{
     fmt::Display,
@@ -15,11 +15,9 @@ use std::{
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, Script, ScriptInvocation, aio::MultiplexedConnection};
 use tokio::{sync::Notify, time::timeout};
 
-use crate::{auth::secret, error::Error, metrics::Metrics};
+use crate::{auth::secret, config::RedisConfig, error::Error, metrics::Metrics};
 
-/// How long a request waits for an answer at most.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// How long connecting, and the heartbeat, may take.
+/// How long connecting, and the heartbeat, may take at least: nobody waits for them.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 /// Between heartbeats.
 const BEAT: Duration = Duration::from_secs(3);
@@ -44,6 +42,8 @@ pub struct Redis(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    /// How long a request waits for an answer at most.
+    patience: Duration,
     link: Mutex<Link>,
     /// Wakes the task that tries again.
     lost: Arc<Notify>,
@@ -73,11 +73,13 @@ impl std::fmt::Debug for Redis {
 impl Redis {
     /// Connects, and keeps trying for as long as the value lives. Redis may be away: that is no failure. A URL that
     /// can't be read is one; the message does not repeat it.
-    pub async fn start(url: &str, metrics: Metrics) -> Result<Self, Error> {
-        let client = Client::open(url).map_err(|error| Error::internal(error.category()))?;
+    pub async fn start(config: &RedisConfig, metrics: Metrics) -> Result<Self, Error> {
+        let unreadable = |error: redis::RedisError| Error::internal(format!("REDIS_URL: {}", error.category()));
+        let client = Client::open(config.url.as_str()).map_err(unreadable)?;
         let name = secret::new_token()?;
         let redis = Self(Arc::new(Inner {
             client,
+            patience: config.timeout,
             link: Mutex::default(),
             lost: Arc::default(),
             name,
@@ -101,10 +103,10 @@ impl Redis {
     /// Runs a script; `None` when Redis is away.
     pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Option<T> {
         let (number, mut connection) = self.connection()?;
-        match timeout(PATIENCE, script.invoke_async(&mut connection)).await {
+        match timeout(self.0.patience, script.invoke_async(&mut connection)).await {
             Ok(Ok(answer)) => return Some(answer),
             Ok(Err(error)) => self.lose(number, &error),
-            Err(_) => self.lose(number, &format_args!("no answer within {} ms", PATIENCE.as_millis())),
+            Err(_) => self.lose(number, &format_args!("no answer within {} ms", self.0.patience.as_millis())),
         }
         self.0.lost.notify_one();
         None
@@ -145,7 +147,7 @@ impl Redis {
             };
             let mut heartbeat = HEARTBEAT.key(INSTANCES);
             heartbeat.arg(&self.0.name);
-            let counted = timeout(PROBE_PATIENCE, heartbeat.invoke_async::<u32>(&mut connection)).await;
+            let counted = timeout(self.probe_patience(), heartbeat.invoke_async::<u32>(&mut connection)).await;
             let instances = counted.map_err(|_| "no answer to a heartbeat".to_owned())?;
             Ok::<_, String>((connection, instances.map_err(|error| error.to_string())?))
         };
@@ -159,10 +161,13 @@ impl Redis {
     }
 
     async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PROBE_PATIENCE))
-            .set_response_timeout(Some(PROBE_PATIENCE));
+        let patience = Some(self.probe_patience());
+        let config = AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
         self.0.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    fn probe_patience(&self) -> Duration {
+        PROBE_PATIENCE.max(self.0.patience)
     }
 
     fn found(&self, connection: MultiplexedConnection) {

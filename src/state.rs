@@ -39,9 +39,9 @@ pub struct State {
 impl State {
     /// Reads the key ring; the schema must be current.
     pub async fn new(db: Db, config: Arc<Config>, secret: &ServerSecret, cost: Cost) -> Result<Self> {
-        let metrics = Metrics::new(config.redis_url.is_some());
-        let redis = match &config.redis_url {
-            Some(url) => Some(Redis::start(url, metrics.clone()).await?),
+        let metrics = Metrics::new(config.redis.is_some());
+        let redis = match &config.redis {
+            Some(redis) => Some(Redis::start(redis, metrics.clone()).await?),
             None => None,
         };
         let background = TaskTracker::new();

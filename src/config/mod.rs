@@ -8,6 +8,7 @@ mod database;
 mod environment;
 mod limits;
 mod parse;
+mod redis;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,9 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::{auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, server::ServerConfig};
+pub use self::{
+    auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, redis::RedisConfig, server::ServerConfig,
+};
 use crate::{auth::secret, entity::enums::PlanTier};
 
 /// Names used as they are, without `TODO_`: those that operators know from elsewhere.
@@ -44,6 +47,7 @@ struct Raw {
     log_level: String,
     mode: Option<Mode>,
     database: database::Raw,
+    redis: redis::Raw,
     server: server::Raw,
     auth: AuthConfig,
     limits: LimitsConfig,
@@ -64,6 +68,7 @@ impl Default for Raw {
             log_level: "info".to_owned(),
             mode: None,
             database: database::Raw::default(),
+            redis: redis::Raw::default(),
             server: server::Raw::default(),
             auth: AuthConfig::default(),
             limits: LimitsConfig::default(),
@@ -103,8 +108,8 @@ pub struct Config {
     pub log_level: String,
     /// `None` in embedded mode: the secret is then generated and kept in the data folder.
     pub secret_key: Option<String>,
-    /// `redis://…` or `rediss://…`, for what instances share; unset: this instance is the only one.
-    pub redis_url: Option<String>,
+    /// What instances share; unset: this instance is the only one.
+    pub redis: Option<RedisConfig>,
     pub server: ServerConfig,
     pub database: DatabaseConfig,
     pub auth: AuthConfig,
@@ -220,11 +225,6 @@ impl Raw {
             }
             _ => {}
         }
-        if let Some(url) = &self.redis_url
-            && !(url.starts_with("redis://") || url.starts_with("rediss://"))
-        {
-            return Err(ConfigError::new("REDIS_URL", "expected redis://… or rediss://…"));
-        }
         if tracing_subscriber::EnvFilter::try_new(&self.log_level).is_err() {
             return Err(ConfigError::new("LOG_LEVEL", format!("`{}` is no log level", self.log_level)));
         }
@@ -237,7 +237,7 @@ impl Raw {
             data_dir: self.data_dir,
             log_level: self.log_level,
             secret_key: self.secret_key,
-            redis_url: self.redis_url,
+            redis: self.redis.check(self.redis_url)?,
             auth: self.auth,
             limits: self.limits,
             plans: self.plans,

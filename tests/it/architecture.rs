@@ -53,6 +53,9 @@ fn lower_layers_do_not_look_up() {
         ("ledger/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("auth/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("config/", &["crate::graphql", "crate::http", "crate::db", "crate::app", "crate::cli"]),
+        ("rate_limit/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
+        ("redis.rs", &["crate::graphql", "crate::http", "crate::state", "crate::rate_limit", "crate::db"]),
+        ("metrics.rs", &["crate::graphql", "crate::http", "crate::state", "crate::rate_limit", "crate::db"]),
         ("graphql/", &["crate::http", "crate::app", "crate::cli"]),
         ("http/", &["crate::cli", "crate::app"]),
     ];

@@ -392,7 +392,7 @@ async fn who_is_nobody_is_limited_by_address() {
 
 #[tokio::test]
 async fn guessing_credentials_ends_without_a_look_up_and_locks_nobody_out() {
-    let app = with(&[("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", "5")]).await;
+    let app = with(&[("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", "10")]).await;
     let ann = somebody(&app, "ann").await;
     app.clock.advance(Span::minutes(2));
     let good = format!("Bearer {}", ann.token);
@@ -412,7 +412,7 @@ async fn guessing_credentials_ends_without_a_look_up_and_locks_nobody_out() {
         let reply = from(&app, "192.0.2.1", "{ viewer { user { id } } }", &[("x-api-key", &key)]).await;
         (code(&reply), app.take_statements().len())
     };
-    for _ in 0..5 {
+    for _ in 0..10 {
         assert_eq!(guess().await, ("UNAUTHENTICATED".to_owned(), 1));
     }
     assert_eq!(guess().await, ("RATE_LIMITED".to_owned(), 0));
@@ -423,7 +423,7 @@ async fn guessing_credentials_ends_without_a_look_up_and_locks_nobody_out() {
     let unseen = [("authorization", unseen.as_str())];
     assert_eq!(from(&app, "192.0.2.1", "{ __typename }", &unseen).await.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(from(&app, "192.0.2.2", "{ __typename }", &unseen).await.status, StatusCode::OK);
-    app.clock.advance(Span::seconds(12));
+    app.clock.advance(Span::seconds(6));
     assert_eq!(guess().await, ("UNAUTHENTICATED".to_owned(), 1));
 }
 
@@ -567,11 +567,14 @@ async fn connect(server: &RedisServer) -> MultiplexedConnection {
     client.get_multiplexed_async_connection().await.expect("Redis answers")
 }
 
+/// On a busy machine a test's Redis may be slow, and that is not its being away.
+const PATIENT: (&str, &str) = ("TODO_REDIS_TIMEOUT", "30s");
+
 /// An instance of those that share a database and a Redis.
 async fn instance(folder: &Path, server: &RedisServer, more: &[(&str, &str)]) -> TestApp {
     let database = format!("sqlite://{}", folder.join("shared.sqlite").display());
     let redis = server.url();
-    let settings = [("DATABASE_URL", database.as_str()), ("REDIS_URL", redis.as_str())];
+    let settings = [("DATABASE_URL", database.as_str()), ("REDIS_URL", redis.as_str()), PATIENT];
     with(&[&settings, more].concat()).await
 }
 
@@ -734,7 +737,7 @@ async fn a_share_smaller_than_an_operation_is_enough_for_it() {
 async fn a_server_starts_without_its_redis_and_finds_it_later() {
     let Some(mut server) = RedisServer::start() else { return };
     server.stop();
-    let app = with(&[("REDIS_URL", &server.url()), ("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", "9")]).await;
+    let app = with(&[("REDIS_URL", &server.url()), PATIENT, ("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", "9")]).await;
     assert!(!redis_of(&app).is_up());
     let reply = from(&app, "192.0.2.1", "{ __typename }", &[]).await;
     assert_eq!((reply.status, quota(&reply)), (StatusCode::OK, 9), "the only instance it knows of has all of it");
@@ -750,7 +753,7 @@ async fn a_server_starts_without_its_redis_and_finds_it_later() {
 #[tokio::test]
 async fn an_address_spent_in_redis_is_not_looked_up_here() {
     let Some(server) = RedisServer::start() else { return };
-    let app = with(&[("REDIS_URL", &server.url()), ("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", "1")]).await;
+    let app = with(&[("REDIS_URL", &server.url()), PATIENT, ("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", "1")]).await;
     let guess = async || {
         let key = app.state.mint.mint().expect("a key").text;
         app.take_statements();
@@ -767,8 +770,8 @@ async fn an_address_spent_in_redis_is_not_looked_up_here() {
 #[tokio::test]
 async fn concurrent_takes_are_exact() {
     let Some(server) = RedisServer::start() else { return };
-    let app = with(&[("REDIS_URL", &server.url())]).await;
-    let other = with(&[("REDIS_URL", &server.url())]).await;
+    let app = with(&[("REDIS_URL", &server.url()), PATIENT]).await;
+    let other = with(&[("REDIS_URL", &server.url()), PATIENT]).await;
     // So large that a point is many grains, and time restores whole points: the script says how many.
     let allowance = Allowance { holder: holder(ActorKind::ApiKey, 1, 1), capacity: 600 };
     let begun = std::time::Instant::now();
