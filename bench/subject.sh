@@ -7,7 +7,7 @@
 #   bench/subject.sh stop DIR      stops both; DIR stays for reading
 #
 # Needs PostgreSQL's binaries, curl, python3. FILL overrides what is filled (arguments of `todo-platform fill`), BIN the
-# binary; DATABASE=sqlite measures the embedded database instead.
+# binary; DATABASE=sqlite measures the embedded database instead; COST_PER_MINUTE=0 turns the limits by the minute off.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,6 +38,9 @@ print(value)' "$1"; }
 
 start() {
     export DATA_DIR=$dir/data TODO_MODE=production SECRET_KEY=benchmark-secret-of-thirty-two-bytes-or-more
+    # Limits stay on, so that their check is measured, but never refuse.
+    export TODO_LIMITS_COST_PER_MINUTE=${COST_PER_MINUTE:-2000000000}
+    export TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE=${COST_PER_MINUTE:-2000000000}
     export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 TODO_DATABASE_MAX_CONNECTIONS=${CONNECTIONS:-6} LOG_LEVEL=${LOG_LEVEL:-warn}
     mkdir -p "$DATA_DIR" "$dir/queries"
     postgres_pid=

@@ -19,6 +19,9 @@ use crate::{
     error::Result,
     mail::Mailer,
     metering::Collector,
+    metrics::Metrics,
+    rate_limit::RateLimiter,
+    redis::Redis,
 };
 
 #[derive(Clone, Debug)]
@@ -32,6 +35,10 @@ pub struct State {
     pub mailer: Mailer,
     /// Counts requests; nothing of it waits for the database.
     pub usage: Collector,
+    pub metrics: Metrics,
+    /// Where one is configured.
+    pub redis: Option<Redis>,
+    pub rate_limit: RateLimiter,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -39,7 +46,14 @@ pub struct State {
 impl State {
     /// Reads the key ring; the schema must be current.
     pub async fn new(db: Db, config: Arc<Config>, secret: &ServerSecret, cost: Cost) -> Result<Self> {
+        let metrics = Metrics::new(config.redis.is_some());
+        let redis = match &config.redis {
+            Some(redis) => Some(Redis::start(redis, metrics.clone()).await?),
+            None => None,
+        };
         let background = TaskTracker::new();
+        let rate_limit =
+            RateLimiter::new(&config.limits, redis.clone(), db.clock().clone(), metrics.clone(), background.clone());
         Ok(Self {
             mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
             keys: KeyRing::load(&db, secret).await?,
@@ -47,6 +61,9 @@ impl State {
             passwords: PasswordHasher::new(cost)?,
             background,
             usage: Collector::new(db.clone()),
+            metrics,
+            redis,
+            rate_limit,
             db,
             config,
         })

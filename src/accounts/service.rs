@@ -13,8 +13,7 @@ use crate::{
     clock::Instant,
     db::{AccountTx, Committed, filter::fold},
     entity::{
-        Findable,
-        credential,
+        Findable, credential,
         enums::{SecurityEventKind, TokenPurpose},
         refresh_token, security_event, session, user,
     },

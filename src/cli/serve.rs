@@ -17,6 +17,8 @@ use crate::{
     maintenance,
 };
 
+/// How long the end waits for work that no answer waited for.
+
 /// Text for the terminal, made from the server's URL.
 pub type Greeting = Box<dyn FnOnce(&str) -> String + Send>;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::parse;
+use super::{ConfigError, parse};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,6 +30,12 @@ pub struct LimitsConfig {
     /// Cost of an operation; prices in `docs/API.md`.
     #[serde(deserialize_with = "parse::number")]
     pub cost: u64,
+    /// Points a minute for each caller, instead of what the plans say; 0 turns off every limit by the minute.
+    #[serde(deserialize_with = "parse::optional")]
+    pub cost_per_minute: Option<u32>,
+    /// Points a minute for each address without credentials; 0: no limit.
+    #[serde(deserialize_with = "parse::number")]
+    pub anonymous_cost_per_minute: u32,
     /// Bytes of a request's body.
     #[serde(deserialize_with = "parse::number")]
     pub body_bytes: usize,
@@ -51,9 +57,25 @@ impl Default for LimitsConfig {
             document_directives: 50,
             tokens: 5_000,
             cost: 1_000,
+            cost_per_minute: None,
+            anonymous_cost_per_minute: 5_000,
             body_bytes: 1 << 20,
             body_timeout: Duration::from_secs(30),
             timeout: Duration::from_secs(10),
         }
+    }
+}
+
+/// The API shows limits as `Int`.
+const MAXIMUM_PER_MINUTE: u32 = i32::MAX.unsigned_abs();
+
+impl LimitsConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let at_most = |name, value| match value {
+            0..=MAXIMUM_PER_MINUTE => Ok(()),
+            _ => Err(ConfigError::new(name, format!("{MAXIMUM_PER_MINUTE} at most"))),
+        };
+        at_most("TODO_LIMITS_COST_PER_MINUTE", self.cost_per_minute.unwrap_or_default())?;
+        at_most("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", self.anonymous_cost_per_minute)
     }
 }

@@ -9,6 +9,7 @@ mod environment;
 mod limits;
 mod mail;
 mod parse;
+mod redis;
 mod server;
 mod usage;
 
@@ -21,8 +22,8 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, mail::MailConfig, server::ServerConfig,
-    usage::UsageConfig,
+    auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, mail::MailConfig, redis::RedisConfig,
+    server::ServerConfig, usage::UsageConfig,
 };
 use crate::{auth::secret, entity::enums::PlanTier};
 
@@ -49,6 +50,7 @@ struct Raw {
     log_level: String,
     mode: Option<Mode>,
     database: database::Raw,
+    redis: redis::Raw,
     server: server::Raw,
     auth: AuthConfig,
     limits: LimitsConfig,
@@ -71,6 +73,7 @@ impl Default for Raw {
             log_level: "info".to_owned(),
             mode: None,
             database: database::Raw::default(),
+            redis: redis::Raw::default(),
             server: server::Raw::default(),
             auth: AuthConfig::default(),
             limits: LimitsConfig::default(),
@@ -112,6 +115,8 @@ pub struct Config {
     pub log_level: String,
     /// `None` in embedded mode: the secret is then generated and kept in the data folder.
     pub secret_key: Option<String>,
+    /// What instances share; unset: this instance is the only one.
+    pub redis: Option<RedisConfig>,
     pub server: ServerConfig,
     pub database: DatabaseConfig,
     pub auth: AuthConfig,
@@ -229,17 +234,13 @@ impl Raw {
             }
             _ => {}
         }
-        if let Some(url) = &self.redis_url
-            && !(url.starts_with("redis://") || url.starts_with("rediss://"))
-        {
-            return Err(ConfigError::new("REDIS_URL", "expected redis://… or rediss://…"));
-        }
         if tracing_subscriber::EnvFilter::try_new(&self.log_level).is_err() {
             return Err(ConfigError::new("LOG_LEVEL", format!("`{}` is no log level", self.log_level)));
         }
         self.auth.check()?;
         self.mail.check()?;
         self.usage.check()?;
+        self.limits.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -247,6 +248,7 @@ impl Raw {
             data_dir: self.data_dir,
             log_level: self.log_level,
             secret_key: self.secret_key,
+            redis: self.redis.check(self.redis_url)?,
             auth: self.auth,
             limits: self.limits,
             plans: self.plans,

@@ -14,6 +14,8 @@ pub(super) struct Raw {
     trusted_proxies: Vec<IpNet>,
     #[serde(deserialize_with = "parse::optional")]
     playground: Option<Switch>,
+    #[serde(deserialize_with = "parse::optional")]
+    metrics: Option<Switch>,
     #[serde(deserialize_with = "parse::number")]
     batch_limit: usize,
     #[serde(with = "humantime_serde")]
@@ -22,7 +24,13 @@ pub(super) struct Raw {
 
 impl Default for Raw {
     fn default() -> Self {
-        Self { trusted_proxies: Vec::new(), playground: None, batch_limit: 1, drain: Duration::from_secs(20) }
+        Self {
+            trusted_proxies: Vec::new(),
+            playground: None,
+            metrics: None,
+            batch_limit: 1,
+            drain: Duration::from_secs(20),
+        }
     }
 }
 
@@ -55,6 +63,8 @@ pub struct ServerConfig {
     /// Whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     pub playground: bool,
+    /// Whether `/metrics` answers.
+    pub metrics: bool,
     /// Operations in one HTTP request at most; 1 turns batches off.
     pub batch_limit: usize,
     /// How long requests under way may go on after SIGTERM.
@@ -92,13 +102,15 @@ impl Raw {
         if self.batch_limit == 0 {
             return Err(ConfigError::new("TODO_SERVER_BATCH_LIMIT", "at least 1"));
         }
+        let by_mode = |switch: Option<Switch>| switch.map_or(mode == Mode::Embedded, |switch| switch.0);
         Ok(ServerConfig {
             host,
             port,
             public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
             cors_origins,
             trusted_proxies: self.trusted_proxies,
-            playground: self.playground.map_or(mode == Mode::Embedded, |switch| switch.0),
+            playground: by_mode(self.playground),
+            metrics: by_mode(self.metrics),
             batch_limit: self.batch_limit,
             drain: self.drain,
         })

@@ -513,7 +513,10 @@ impl AccountTx {
     }
 
     async fn inside(self, organization_id: OrganizationId, actor: ActorRef) -> Result<WriteTx> {
-        #[allow(clippy::disallowed_methods, reason = "the caller holds an invitation or a membership, or is the server")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the caller holds an invitation or a membership, or is the server"
+        )]
         let organization = organization::Entity::find()
             .filter(organization::Column::Id.eq(organization_id))
             .one(&self.tx)

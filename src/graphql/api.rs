@@ -1,12 +1,13 @@
-//! One operation, from any transport: gate, credentials, execution, finished errors.
+//! One operation, from any transport: gate, credentials, rate limit, execution, finished errors.
 
 use std::{sync::Arc, time::Instant};
 
 use async_graphql::{Request, Response, Value, parser::types::OperationType};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
-    context::RequestContext,
+    context::{Charge, RequestContext},
     error::{finish, server_error},
     gate::{Gate, Passed},
     schema::{self, ApiSchema},
@@ -19,6 +20,7 @@ use crate::{
     db::{OrgScope, idempotency::Idempotency, identity::OrganizationChoice},
     error::{Code, Error, Refusal, Result},
     metering::Measured,
+    rate_limit::{Allowance, Refused, Taken},
     state::State,
 };
 
@@ -31,6 +33,9 @@ pub struct Api {
     gate: Arc<Gate>,
 }
 
+/// Points of an operation that asks for nothing dear, and of whatever is refused.
+const MINIMUM_COST: u64 = 1;
+
 /// What a transport knows of a request besides its body.
 #[derive(Clone, Debug)]
 pub struct Envelope {
@@ -42,15 +47,19 @@ pub struct Envelope {
     pub idempotency_key: Option<String>,
     /// GET: nothing but queries.
     pub only_queries: bool,
+    /// Whether the answer's `extensions` say what it cost.
+    pub include_cost: bool,
 }
 
 /// The answer, with what the transport's log line says about it.
 #[derive(Debug)]
 pub struct Answer {
     pub response: Response,
-    pub passed: Option<Passed>,
+    pub passed: Option<Arc<Passed>>,
     pub organization: Option<String>,
     pub actor: Option<String>,
+    /// What it cost, and what its bucket holds now.
+    pub charge: Charge,
     /// In whose usage it is counted; none before the caller is known, and without an organization.
     pub scope: Option<OrgScope>,
     /// A mutation came by GET.
@@ -72,6 +81,7 @@ impl Api {
             passed: None,
             organization: None,
             actor: None,
+            charge: Charge::default(),
             scope: None,
             wrong_method: false,
         };
@@ -80,6 +90,12 @@ impl Api {
             Err(error) => answer.response = Response::from_errors(vec![server_error(error)]),
         }
         finish(&mut answer.response, &envelope.origin.request_id);
+        if envelope.include_cost {
+            let Charge { requested, actual, level } = answer.charge;
+            let remaining = level.map(|level| level.remaining());
+            let cost = json!({ "requested": requested, "actual": actual, "remaining": remaining });
+            answer.response.extensions.insert("cost".to_owned(), Value::from_json(cost).unwrap_or_default());
+        }
         self.count(&answer, begun);
         answer
     }
@@ -88,37 +104,122 @@ impl Api {
     fn count(&self, answer: &Answer, begun: Instant) {
         if let (Some(scope), Some(passed)) = (&answer.scope, &answer.passed) {
             let failed = !answer.response.errors.is_empty();
-            let (operation, elapsed) = (passed.label(), begun.elapsed());
-            self.state.usage.record(scope, Measured { operation, cost: passed.cost, elapsed, failed });
+            let (operation, cost, elapsed) = (passed.label(), answer.charge.actual, begun.elapsed());
+            self.state.usage.record(scope, Measured { operation, cost, elapsed, failed });
         }
     }
 
     async fn run(&self, mut request: Request, envelope: &Envelope, answer: &mut Answer) -> Result<Response> {
-        let passed = self.gate.check(&mut request)?;
-        let is_query = passed.operation == OperationType::Query;
-        let needs_caller = passed.needs_caller;
-        answer.passed = Some(passed);
-        if envelope.only_queries && !is_query {
-            answer.wrong_method = true;
-            return Err(Refusal::bad_request("Only queries may be sent with GET; use POST.").into());
-        }
         let mut origin = envelope.origin.clone();
-        if !is_query {
-            origin.idempotency = idempotency(&request, envelope.idempotency_key.as_deref())?.map(Arc::new);
-        }
-        let caller = self.caller(envelope, &origin, needs_caller, is_query).await?;
+        let (passed, caller) = match self.admit(&mut request, envelope, &mut origin, answer).await {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(self.turn_away(error, &envelope.origin, &mut answer.charge).await),
+        };
         answer.scope.clone_from(&caller.scope);
         answer.organization = caller.scope.as_ref().map(|scope| scope.organization_id().to_string());
         answer.actor = caller.identified.as_ref().map(|identified| identified.actor().any_id().to_string());
+        let allowance = self.state.rate_limit.of_caller(&caller, &envelope.origin);
+        let taken = self.charge(allowance, &passed, &mut answer.charge).await?;
         if let (Some(idempotency), Some(identified)) = (&origin.idempotency, &caller.identified) {
             let organization_id = caller.scope.as_ref().map(|scope| scope.organization_id());
             idempotency.belongs_to(organization_id, identified.actor());
         }
-        let context = RequestContext::new(self.state.clone(), caller, origin);
+        let mut context = RequestContext::new(self.state.clone(), caller, origin);
+        context.charge = answer.charge;
         let execution = self.schema.execute(request.data(context));
-        tokio::time::timeout(self.state.config.limits.timeout, execution).await.map_err(|_| {
+        let executed = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
+        // What was stopped, or nobody waited for, cost all that it asked for.
+        answer.charge.actual = answer.charge.requested;
+        let response = executed.map_err(|_| {
             Error::from(Refusal::new(Code::Timeout, "The operation took too long and was stopped; ask for less."))
-        })
+        })?;
+        answer.charge.actual = passed.prices.actual(&response).max(MINIMUM_COST);
+        if let Some(taken) = taken {
+            answer.charge.level = Some(self.state.rate_limit.settle(&taken, answer.charge.actual));
+        }
+        Ok(response)
+    }
+
+    /// What must hold before anything is charged to a caller: a document that the gate passes, and a good credential or
+    /// none.
+    async fn admit(
+        &self,
+        request: &mut Request,
+        envelope: &Envelope,
+        origin: &mut Origin,
+        answer: &mut Answer,
+    ) -> Result<(Arc<Passed>, Caller)> {
+        let passed = Arc::new(self.gate.check(request)?);
+        let is_query = passed.operation == OperationType::Query;
+        answer.passed = Some(passed.clone());
+        if envelope.only_queries && !is_query {
+            answer.wrong_method = true;
+            return Err(Refusal::bad_request("Only queries may be sent with GET; use POST.").into());
+        }
+        if !is_query {
+            origin.idempotency = idempotency(request, envelope.idempotency_key.as_deref())?.map(Arc::new);
+        }
+        let limiter = &self.state.rate_limit;
+        if let Some(credential) = &envelope.credential
+            && let Err(refused) = limiter.may_look_up(credential, limiter.of_address(&envelope.origin))
+        {
+            answer.charge.level = Some(refused.level);
+            return Err(rate_limited(&refused, "").into());
+        }
+        let caller = self.caller(envelope, origin, passed.needs_caller, is_query).await?;
+        if let Some(credential) = envelope.credential.as_ref().filter(|_| caller.identified.is_some()) {
+            limiter.was_good(credential);
+        }
+        Ok((passed, caller))
+    }
+
+    /// Takes what the operation costs at most, before it runs. RATE_LIMITED when that is not there now,
+    /// QUERY_TOO_COMPLEX when it never will be.
+    async fn charge(&self, allowance: Allowance, passed: &Passed, charge: &mut Charge) -> Result<Option<Taken>> {
+        let cost = passed.cost.max(MINIMUM_COST);
+        charge.requested = cost;
+        if allowance.capacity == 0 {
+            return Ok(None);
+        }
+        let is_too_dear = cost > allowance.capacity.into();
+        let asked = if is_too_dear { MINIMUM_COST } else { cost };
+        match self.state.rate_limit.take(allowance, asked).await {
+            Ok(taken) => {
+                charge.level = Some(taken.level);
+                if is_too_dear {
+                    Err(passed.prices.too_dear(allowance.capacity.into()).into())
+                } else {
+                    Ok(Some(taken))
+                }
+            }
+            Err(refused) => {
+                charge.level = Some(refused.level);
+                Err(rate_limited(&refused, &passed.prices.dearest_path()).into())
+            }
+        }
+    }
+
+    /// What is refused before a caller is known costs its address a point; without one left it is RATE_LIMITED instead.
+    /// So neither broken documents nor guessed credentials come for nothing.
+    pub async fn turn_away(&self, error: Error, origin: &Origin, charge: &mut Charge) -> Error {
+        // A fault of ours is not charged.
+        let Error::Refused(refusal) = error else { return error };
+        let limiter = &self.state.rate_limit;
+        let allowance = limiter.of_address(origin);
+        if allowance.capacity == 0 || refusal.code == Code::RateLimited {
+            return refusal.into();
+        }
+        (charge.requested, charge.actual) = (MINIMUM_COST, MINIMUM_COST);
+        match limiter.take(allowance, MINIMUM_COST).await {
+            Ok(taken) => {
+                charge.level = Some(taken.level);
+                refusal.into()
+            }
+            Err(refused) => {
+                charge.level = Some(refused.level);
+                rate_limited(&refused, "").into()
+            }
+        }
     }
 
     /// Who is calling. A credential that is not good stops a query; a mutation of public fields alone (signing in,
@@ -151,6 +252,28 @@ impl Api {
         }
         Ok(caller)
     }
+}
+
+/// RATE_LIMITED: the points are not there now. `path`: the way to the dearest part, where there is one.
+fn rate_limited(refused: &Refused, path: &str) -> Refusal {
+    let Refused { points, level, whose } = refused;
+    let (limit, remaining) = (level.capacity, level.remaining());
+    let seconds = (level.wait_for(*points) + 999) / 1000;
+    let whose = match *whose {
+        "address" => "requests without good credentials from one address",
+        _ => "one caller in one organization",
+    };
+    let message = format!(
+        "This asks for {points} points, and {remaining} are left of the {limit} a minute for {whose}; try again in \
+         {seconds} s."
+    );
+    let mut details = json!({
+        "limit": limit, "remaining": remaining, "requestedCost": points, "retryAfterSeconds": seconds,
+    });
+    if !path.is_empty() {
+        details["dearestPath"] = path.into();
+    }
+    Refusal::new(Code::RateLimited, message).details(details)
 }
 
 /// The idempotency key of a mutation, by header or by extension, with the request's fingerprint.

@@ -16,6 +16,7 @@ use crate::{
     },
     db::{OrgScope, identity::Identified},
     error::{Code, Refusal, Result},
+    rate_limit::bucket::Level,
     state::State,
 };
 
@@ -24,12 +25,25 @@ use crate::{
 pub struct RequestContext {
     pub state: State,
     pub origin: Origin,
+    /// What was taken for this request before it ran.
+    pub charge: Charge,
     /// Whom the request came from.
     sender: Standing,
     /// Who stands in for the sender below one mutation: see [`RequestContext::adopt`]. One place for each root field.
     adopted: Box<[OnceLock<Standing>]>,
     /// The root mutation that runs.
     mutation: AtomicUsize,
+}
+
+/// What an operation cost its caller.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Charge {
+    /// Points at most, taken before it ran.
+    pub requested: u64,
+    /// Points it needed; 0 until it has run.
+    pub actual: u64,
+    /// What the bucket holds now; `None` without a limit.
+    pub level: Option<Level>,
 }
 
 /// A caller with the loaders that see with their eyes.
@@ -48,7 +62,14 @@ impl Standing {
 impl RequestContext {
     pub fn new(state: State, caller: Caller, origin: Origin) -> Self {
         let adopted = (0..=state.config.limits.root_fields).map(|_| OnceLock::new()).collect();
-        Self { state, origin, sender: Standing::new(caller), adopted, mutation: AtomicUsize::new(0) }
+        Self {
+            state,
+            origin,
+            charge: Charge::default(),
+            sender: Standing::new(caller),
+            adopted,
+            mutation: AtomicUsize::new(0),
+        }
     }
 
     fn standing(&self) -> &Standing {

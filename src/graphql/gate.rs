@@ -1,8 +1,7 @@
 //! The gate in front of the executor, the same for every transport: counts tokens before parsing, parses, walks the
 //! document with the schema's types, and hands the parsed document on. What doesn't pass here never runs.
 //!
-//! The walk expands fragments, so that what counts is what would run. Prices: an object 1, a plain list 1 + 2 × child, a
-//! connection 1 + first × child, `totalCount` 10 (1 where it is kept with the parent), scalars 0.
+//! The walk expands fragments, so that what counts is what would run. What it finds is priced in `cost.rs`.
 
 use std::sync::Arc;
 
@@ -21,7 +20,11 @@ use moka::sync::Cache;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::guard::Rule;
+use super::{
+    cost::{self, Price, Prices, Shape},
+    guard::Rule,
+    tokens::{MAX_NESTING, count_tokens},
+};
 use crate::{
     auth::policy::Access,
     config::LimitsConfig,
@@ -29,14 +32,8 @@ use crate::{
     error::{Code, Error, Refusal, Result},
 };
 
-/// Brackets within each other: deeper than any document that the depth limit lets pass, and no danger to the parser.
-const MAX_NESTING: usize = 64;
 /// Fields visited by the walk at most: what keeps fragments that spread fragments from taking long to count.
 const MAX_VISITS: usize = 20_000;
-/// Price of a `totalCount` that has to be counted.
-const COUNT_PRICE: u64 = 10;
-/// Price of an introspection, whatever it selects.
-const INTROSPECTION_PRICE: u64 = 10;
 /// Fields that try a password, an address or a token: one a document.
 const THROTTLED: &[&str] = &[
     "sessionCreate",
@@ -48,8 +45,6 @@ const THROTTLED: &[&str] = &[
     "emailChangeRequest",
     "emailVerify",
 ];
-/// Counts that items keep: cheap to ask for.
-const KEPT_COUNTS: &[(&str, &str)] = &[("Item", "comments"), ("Item", "subtasks")];
 
 /// What the gate found out about an operation that passed.
 #[derive(Clone, Debug)]
@@ -59,7 +54,9 @@ pub struct Passed {
     pub name: Option<String>,
     /// The root fields of an operation without a name, `{ items viewer }`; empty for one that has a name.
     pub roots: String,
+    /// Points at most.
     pub cost: u64,
+    pub prices: Prices,
     /// Whether any root field needs to know who is calling.
     pub needs_caller: bool,
 }
@@ -212,62 +209,6 @@ fn choose<'d>(
     Ok((name.map(ToString::to_string), &operation.node))
 }
 
-/// Refuses a document of too many tokens, or with brackets nested so deep that parsing it would be a risk.
-fn count_tokens(text: &str, limit: usize) -> Result<()> {
-    let bytes = text.as_bytes();
-    let (mut at, mut tokens, mut nesting) = (0, 0_usize, 0_usize);
-    while let Some(&byte) = bytes.get(at) {
-        let start = at;
-        at += 1;
-        match byte {
-            b' ' | b'\t' | b'\r' | b'\n' | b',' | 0xEF | 0xBB | 0xBF => continue,
-            b'#' => {
-                at += bytes[at..].iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')).count();
-                continue;
-            }
-            b'"' => at = end_of_string(bytes, start),
-            b'{' | b'[' | b'(' => nesting += 1,
-            b'}' | b']' | b')' => nesting = nesting.saturating_sub(1),
-            b'.' => at += bytes[at..].iter().take(2).take_while(|byte| **byte == b'.').count(),
-            _ if is_word(byte) => at += bytes[at..].iter().take_while(|byte| is_word(**byte)).count(),
-            _ => {}
-        }
-        tokens += 1;
-        if tokens > limit {
-            return Err(Refusal::new(Code::QueryTooComplex, format!("A document has at most {limit} tokens."))
-                .details(json!({ "limit": limit }))
-                .into());
-        }
-        if nesting > MAX_NESTING {
-            return Err(Refusal::new(Code::QueryTooDeep, format!("Brackets are nested at most {MAX_NESTING} deep."))
-                .details(json!({ "limit": MAX_NESTING }))
-                .into());
-        }
-    }
-    Ok(())
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte >= 0x80
-}
-
-/// Where the string that starts at `start` ends; the end of the text for one that doesn't.
-fn end_of_string(bytes: &[u8], start: usize) -> usize {
-    let block = bytes[start..].starts_with(b"\"\"\"");
-    let mut at = start + if block { 3 } else { 1 };
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if !block => at += 2,
-            b'\\' if bytes[at..].starts_with(b"\\\"\"\"") => at += 4,
-            b'"' if !block => return at + 1,
-            b'"' if bytes[at..].starts_with(b"\"\"\"") => return at + 3,
-            b'\n' | b'\r' if !block => return at,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
 struct Walk<'a> {
     registry: &'a Registry,
     document: &'a ExecutableDocument,
@@ -279,25 +220,6 @@ struct Walk<'a> {
     directives: usize,
     /// Fragments around the present selection: a cycle is validation's to report, ours to survive.
     fragments: Vec<&'a str>,
-}
-
-/// The cost of a selection, and its dearest field.
-#[derive(Default)]
-struct Priced {
-    total: u64,
-    /// The dearest field's share and path.
-    dearest: (u64, Vec<String>),
-}
-
-impl Priced {
-    fn add(&mut self, name: &str, cost: u64, below: Vec<String>) {
-        self.total = self.total.saturating_add(cost);
-        if cost > self.dearest.0 {
-            let mut path = vec![name.to_owned()];
-            path.extend(below);
-            self.dearest = (cost, path);
-        }
-    }
 }
 
 impl<'a> Walk<'a> {
@@ -323,16 +245,10 @@ impl<'a> Walk<'a> {
                 Refusal::bad_request("At most one field a document that takes a password or a mailed token.").into()
             );
         }
-        let priced = self.selection(&operation.selection_set.node, root_type, 1)?;
-        if priced.total > self.limits.cost {
-            let path = priced.dearest.1.join(".");
-            let message = format!(
-                "The operation costs {} points of at most {}; the dearest part is {path}.",
-                priced.total, self.limits.cost
-            );
-            return Err(Refusal::new(Code::QueryTooComplex, message)
-                .details(json!({ "cost": priced.total, "limit": self.limits.cost, "dearestPath": path }))
-                .into());
+        let prices = self.selection(&operation.selection_set.node, root_type, 1)?;
+        let cost = prices.total();
+        if cost > self.limits.cost {
+            return Err(prices.too_dear(self.limits.cost).into());
         }
         let public = |field: &str| {
             field.starts_with("__")
@@ -341,7 +257,7 @@ impl<'a> Walk<'a> {
         };
         let needs_caller = roots.iter().any(|field| !public(field));
         let roots = if name.is_some() { String::new() } else { listed(&roots) };
-        Ok(Passed { operation: operation.ty, name, roots, cost: priced.total, needs_caller })
+        Ok(Passed { operation: operation.ty, name, roots, cost, prices, needs_caller })
     }
 
     /// Refuses an operation that lacks a variable it requires: the library would run the fields that don't use it.
@@ -402,10 +318,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Prices a selection on a type; `depth` is that of its fields.
-    fn selection(&mut self, set: &'a SelectionSet, ty: Option<&'a MetaType>, depth: usize) -> Result<Priced> {
-        let mut priced = Priced::default();
-        self.selection_into(set, ty, depth, &mut priced)?;
-        Ok(priced)
+    fn selection(&mut self, set: &'a SelectionSet, ty: Option<&'a MetaType>, depth: usize) -> Result<Prices> {
+        let mut prices = Prices::default();
+        self.selection_into(set, ty, depth, &mut prices)?;
+        Ok(prices)
     }
 
     fn selection_into(
@@ -413,7 +329,7 @@ impl<'a> Walk<'a> {
         set: &'a SelectionSet,
         ty: Option<&'a MetaType>,
         depth: usize,
-        priced: &mut Priced,
+        prices: &mut Prices,
     ) -> Result<()> {
         for selection in &set.items {
             self.visit()?;
@@ -430,14 +346,15 @@ impl<'a> Walk<'a> {
                             .details(json!({ "limit": self.limits.depth }))
                             .into());
                     }
-                    let (cost, below) = self.field(&field.node, ty, depth)?;
-                    priced.add(field.node.response_key().node.as_str(), cost, below);
+                    if let Some(price) = self.field(&field.node, ty, depth)? {
+                        prices.add(price);
+                    }
                 }
                 Selection::InlineFragment(inline) => {
                     self.count_directives(inline.node.directives.len())?;
                     let condition = inline.node.type_condition.as_ref().map(|on| on.node.on.node.as_str());
                     let ty = condition.map_or(ty, |name| self.registry.types.get(name));
-                    self.selection_into(&inline.node.selection_set.node, ty, depth, priced)?;
+                    self.selection_into(&inline.node.selection_set.node, ty, depth, prices)?;
                 }
                 Selection::FragmentSpread(spread) => {
                     self.count_directives(spread.node.directives.len())?;
@@ -448,7 +365,7 @@ impl<'a> Walk<'a> {
                     }
                     let ty = self.registry.types.get(fragment.node.type_condition.node.on.node.as_str());
                     self.fragments.push(name);
-                    self.selection_into(&fragment.node.selection_set.node, ty, depth, priced)?;
+                    self.selection_into(&fragment.node.selection_set.node, ty, depth, prices)?;
                     self.fragments.pop();
                 }
             }
@@ -456,14 +373,14 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The cost of a field with all below it, and the path to the dearest part below.
-    fn field(&mut self, field: &'a Field, parent: Option<&'a MetaType>, depth: usize) -> Result<(u64, Vec<String>)> {
+    /// The price of a field with all below it; `None` for what is free.
+    fn field(&mut self, field: &'a Field, parent: Option<&'a MetaType>, depth: usize) -> Result<Option<Price>> {
         let name = field.name.node.as_str();
         let set = &field.selection_set.node;
+        let priced = |shape, below| Ok(Some(Price::new(field.response_key().node.clone(), shape, below)));
         if name.starts_with("__") {
             self.selection(set, None, depth + 1)?;
-            let price = if name == "__typename" { 0 } else { INTROSPECTION_PRICE };
-            return Ok((price, Vec::new()));
+            return if name == "__typename" { Ok(None) } else { priced(Shape::Introspection, Prices::default()) };
         }
         let meta = parent.and_then(|parent| parent.field_by_name(name));
         if let Some(meta) = meta {
@@ -471,73 +388,27 @@ impl<'a> Walk<'a> {
         }
         let named = meta.map(|meta| bare(&meta.ty));
         let ty = named.and_then(|name| self.registry.types.get(name));
-        if named.is_some_and(|name| name.ends_with("Connection")) {
-            let kept = parent.is_some_and(|parent| KEPT_COUNTS.contains(&(parent.name(), name)));
-            return self.connection(field, ty, kept, depth);
-        }
         let below = self.selection(set, ty, depth + 1)?;
-        let object = below.total.saturating_add(1);
-        let in_connection = parent.is_some_and(|parent| parent.name().ends_with("Connection"));
-        let cost = match (in_connection, name) {
-            // One node's price; the connection multiplies it.
-            (true, "nodes") => object,
-            (true, "edges") => below.total,
-            (true, _) => 0,
-            (false, _) if !ty.is_some_and(MetaType::is_composite) => below.total,
-            // As many as are named.
-            (false, "nodes") => object.saturating_mul(self.named(field)),
-            (false, _) if meta.is_some_and(|meta| meta.ty.starts_with('[')) => {
-                object.saturating_mul(2).saturating_add(1)
-            }
-            (false, _) => object,
-        };
-        Ok((cost, below.dearest.1))
-    }
-
-    fn connection(
-        &mut self,
-        field: &'a Field,
-        ty: Option<&'a MetaType>,
-        kept: bool,
-        depth: usize,
-    ) -> Result<(u64, Vec<String>)> {
-        let below = self.selection(&field.selection_set.node, ty, depth + 1)?;
-        let mut parts = Parts::default();
-        self.parts(&field.selection_set.node, &mut parts)?;
-        let count = match (parts.total, kept) {
-            (false, _) => 0,
-            (true, false) => COUNT_PRICE,
-            (true, true) => 1,
-        };
-        // Of which only the count is asked, the list itself doesn't run.
-        let page = if parts.page { below.total.saturating_mul(self.page_size(field)).saturating_add(1) } else { 0 };
-        Ok((page.saturating_add(count), below.dearest.1))
-    }
-
-    /// What of a connection is selected.
-    fn parts(&mut self, set: &'a SelectionSet, parts: &mut Parts) -> Result<()> {
-        for selection in &set.items {
-            self.visit()?;
-            match &selection.node {
-                Selection::Field(field) => match field.node.name.node.as_str() {
-                    "totalCount" => parts.total = true,
-                    "nodes" | "edges" | "pageInfo" => parts.page = true,
-                    _ => {}
-                },
-                Selection::InlineFragment(inline) => self.parts(&inline.node.selection_set.node, parts)?,
-                Selection::FragmentSpread(spread) => {
-                    let name = spread.node.fragment_name.node.as_str();
-                    if let Some(fragment) = self.document.fragments.get(name)
-                        && !self.fragments.contains(&name)
-                    {
-                        self.fragments.push(name);
-                        self.parts(&fragment.node.selection_set.node, parts)?;
-                        self.fragments.pop();
-                    }
-                }
-            }
+        let parent = parent.map_or("", MetaType::name);
+        if parent.ends_with("Connection") {
+            return match name {
+                "nodes" => priced(Shape::Nodes, below),
+                "edges" => priced(Shape::Edges, below),
+                "totalCount" => priced(Shape::Count, Prices::default()),
+                "pageInfo" => priced(Shape::Page, Prices::default()),
+                _ => Ok(None),
+            };
         }
-        Ok(())
+        match (meta, name) {
+            _ if named.is_some_and(|name| name.ends_with("Connection")) => {
+                let shape = Shape::Connection { size: self.page_size(field), count: cost::count_price(parent, name) };
+                priced(shape, below)
+            }
+            _ if !ty.is_some_and(MetaType::is_composite) => Ok(None),
+            (_, "nodes") => priced(Shape::Named(self.named(field)), below),
+            (Some(meta), _) if meta.ty.starts_with('[') => priced(Shape::List, below),
+            _ => priced(Shape::Object, below),
+        }
     }
 
     /// How many objects the argument `ids` names; as many as it may where that can't be seen.
@@ -637,13 +508,6 @@ fn listed(roots: &[&str]) -> String {
     }
     text.push_str(" }");
     text
-}
-
-/// Parts of a connection that are selected.
-#[derive(Default)]
-struct Parts {
-    total: bool,
-    page: bool,
 }
 
 fn check_const(value: &Value, path: &mut Vec<String>) -> Result<()> {

@@ -8,7 +8,7 @@ use async_graphql_axum::GraphQLBatchRequest;
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Path, Query, Request as HttpRequest, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response as HttpResponse},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -16,11 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     api::{Answer, Api, Envelope},
+    context::Charge,
     error::{code_of, finish, server_error},
 };
 use crate::{
     auth::{actor::Origin, session::Credential},
     error::{Code, Error, Refusal},
+    rate_limit::bucket::Level,
 };
 
 /// For the log line of the request.
@@ -99,26 +101,22 @@ pub async fn graphql(
         let refusal = Refusal::bad_request(
             "Not acceptable: the answer is application/graphql-response+json or application/json.",
         );
-        return refuse(StatusCode::NOT_ACCEPTABLE, Media::Json, refusal.into(), &origin);
+        return refuse(&api, StatusCode::NOT_ACCEPTABLE, Media::Json, refusal.into(), &origin).await;
     };
     let method = request.method().clone();
     if method != Method::GET && method != Method::POST {
-        let mut response = refuse(
-            StatusCode::METHOD_NOT_ALLOWED,
-            media,
-            Refusal::bad_request("Use POST, or GET for queries.").into(),
-            &origin,
-        );
+        let refusal = Refusal::bad_request("Use POST, or GET for queries.");
+        let mut response = refuse(&api, StatusCode::METHOD_NOT_ALLOWED, media, refusal.into(), &origin).await;
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
         return response;
     }
     let Ok(path) = path else {
         let refusal = Refusal::bad_request("The path is not UTF-8.");
-        return refuse(StatusCode::BAD_REQUEST, media, refusal.into(), &origin);
+        return refuse(&api, StatusCode::BAD_REQUEST, media, refusal.into(), &origin).await;
     };
     let envelope = match envelope(request.headers(), path.map(|Path(name)| name), &origin, method == Method::GET) {
         Ok(envelope) => envelope,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, media, error, &origin),
+        Err(error) => return refuse(&api, StatusCode::BAD_REQUEST, media, error, &origin).await,
     };
     match read(&api, request).await {
         Ok(BatchRequest::Single(request)) => {
@@ -126,11 +124,11 @@ pub async fn graphql(
             write(media, &answer)
         }
         Ok(BatchRequest::Batch(requests)) => batch(&api, media, requests, &envelope).await,
-        Err((status, error)) => refuse(status, media, error, &origin),
+        Err((status, error)) => refuse(&api, status, media, error, &origin).await,
     }
 }
 
-/// Operations of a batch run one after the other, and come back in one array.
+/// Operations of a batch run one after the other, each charged for itself, and come back in one array.
 async fn batch(api: &Api, media: Media, requests: Vec<Request>, envelope: &Envelope) -> HttpResponse {
     let limit = api.state.config.server.batch_limit;
     if requests.is_empty() || requests.len() > limit || limit == 1 {
@@ -138,17 +136,23 @@ async fn batch(api: &Api, media: Media, requests: Vec<Request>, envelope: &Envel
             1 => "Batches are off: send one operation a request.".to_owned(),
             _ => format!("A batch has 1 to {limit} operations."),
         };
-        return refuse(StatusCode::BAD_REQUEST, media, Refusal::bad_request(message).into(), &envelope.origin);
+        let refusal = Refusal::bad_request(message);
+        return refuse(api, StatusCode::BAD_REQUEST, media, refusal.into(), &envelope.origin).await;
     }
-    let mut logged = Logged::default();
-    let mut responses = Vec::with_capacity(requests.len());
+    let mut answers = Vec::with_capacity(requests.len());
     for request in requests {
-        let answer = api.execute(request, envelope).await;
-        logged = log_of(&answer);
-        responses.push(answer.response);
+        answers.push(api.execute(request, envelope).await);
     }
-    let bodies: Vec<ResponseBody<'_>> = responses.iter().map(ResponseBody::from).collect();
-    respond(StatusCode::OK, media, &bodies, logged)
+    let bodies: Vec<ResponseBody<'_>> = answers.iter().map(|answer| ResponseBody::from(&answer.response)).collect();
+    let is_refused = |answer: &Answer| has_code(&answer.response, Code::RateLimited) && !has_data(&answer.response);
+    let all_refused = answers.iter().all(is_refused);
+    let status = if all_refused { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+    let (logged, charge) = answers.last().map(|last| (log_of(last), last.charge)).unwrap_or_default();
+    let mut written = respond(status, media, &bodies, logged, charge);
+    if let Some(seconds) = answers.iter().filter_map(|answer| retry_after(&answer.response)).max() {
+        written.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    written
 }
 
 /// What the headers say about caller and organization.
@@ -181,6 +185,7 @@ fn envelope(headers: &HeaderMap, path: Option<String>, origin: &Origin, only_que
         origin: origin.clone(),
         idempotency_key: text("idempotency-key")?,
         only_queries,
+        include_cost: text("x-include-cost")?.is_some_and(|value| value.eq_ignore_ascii_case("true")),
     })
 }
 
@@ -308,6 +313,10 @@ fn has_data(response: &Response) -> bool {
     response.data != async_graphql::Value::Null || response.errors.iter().any(|error| !error.path.is_empty())
 }
 
+fn has_code(response: &Response, code: Code) -> bool {
+    response.errors.iter().any(|error| code_of(error) == Some(code.as_str()))
+}
+
 /// When the caller may try again, where an error says so.
 fn retry_after(response: &Response) -> Option<u64> {
     response.errors.iter().find_map(|error| match error.extensions.as_ref()?.get("retryAfterSeconds")? {
@@ -328,7 +337,7 @@ fn write(media: Media, answer: &Answer) -> HttpResponse {
     let logged = log_of(answer);
     let response = &answer.response;
     let ran = has_data(response);
-    let has = |code: Code| response.errors.iter().any(|error| code_of(error) == Some(code.as_str()));
+    let has = |code: Code| has_code(response, code);
     let refused = answers_nothing(&response.data);
     let status = if answer.wrong_method {
         StatusCode::METHOD_NOT_ALLOWED
@@ -349,7 +358,7 @@ fn write(media: Media, answer: &Answer) -> HttpResponse {
     } else {
         StatusCode::BAD_REQUEST
     };
-    let mut written = respond(status, media, &ResponseBody::from(response), logged);
+    let mut written = respond(status, media, &ResponseBody::from(response), logged, answer.charge);
     if let Some(seconds) = retry_after(response) {
         written.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
@@ -375,19 +384,26 @@ fn log_of(answer: &Answer) -> Logged {
     }
 }
 
-/// An answer to what is no GraphQL request at all.
-fn refuse(status: StatusCode, media: Media, error: Error, origin: &Origin) -> HttpResponse {
+/// An answer to what is no GraphQL request at all; it costs the address a point.
+async fn refuse(api: &Api, status: StatusCode, media: Media, error: Error, origin: &Origin) -> HttpResponse {
+    let mut charge = Charge::default();
+    let error = api.turn_away(error, origin, &mut charge).await;
     let status = match &error {
         Error::Refused(refusal) if refusal.code == Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Error::Refused(refusal) if refusal.code == Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         _ => status,
     };
     let mut response = Response::from_errors(vec![server_error(error)]);
     finish(&mut response, &origin.request_id);
     let logged = Logged { code: response.errors.first().and_then(code_of).map(str::to_owned), ..Logged::default() };
-    respond(status, media, &ResponseBody::from(&response), logged)
+    let mut written = respond(status, media, &ResponseBody::from(&response), logged, charge);
+    if let Some(seconds) = retry_after(&response) {
+        written.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    written
 }
 
-fn respond(status: StatusCode, media: Media, body: &impl Serialize, logged: Logged) -> HttpResponse {
+fn respond(status: StatusCode, media: Media, body: &impl Serialize, logged: Logged, charge: Charge) -> HttpResponse {
     let mut bytes = Vec::with_capacity(32 * 1024);
     if let Err(error) = serde_json::to_writer(&mut bytes, body) {
         tracing::error!(%error, "an answer could not be written");
@@ -400,6 +416,21 @@ fn respond(status: StatusCode, media: Media, body: &impl Serialize, logged: Logg
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    if let Some(level) = charge.level {
+        rate_limit_headers(headers, &level);
+    }
     response.extensions_mut().insert(Arc::new(logged));
     response
+}
+
+/// What the caller's bucket holds, after <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>.
+fn rate_limit_headers(headers: &mut HeaderMap, level: &Level) {
+    let seconds = (level.full_in() + 999) / 1000;
+    let policy = format!("\"cost\";q={};w=60", level.capacity);
+    let present = format!("\"cost\";r={};t={seconds}", level.remaining());
+    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", present)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
 }

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod connection;
 pub mod context;
+pub mod cost;
 pub mod error;
 pub mod filter;
 pub mod gate;
@@ -18,3 +19,4 @@ pub mod payload;
 pub mod range;
 pub mod scalars;
 pub mod schema;
+mod tokens;

@@ -23,11 +23,16 @@ use crate::{
     auth::{actor::Origin, secret},
     config::Config,
     graphql::http::Logged,
+    metrics::Metrics,
 };
 
 const REQUEST_ID: &str = "x-request-id";
 
-pub async fn observe(State(config): State<Arc<Config>>, mut request: Request, next: Next) -> Response {
+pub async fn observe(
+    State((config, metrics)): State<(Arc<Config>, Metrics)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
     let origin = Origin {
@@ -56,6 +61,7 @@ pub async fn observe(State(config): State<Arc<Config>>, mut request: Request, ne
     headers.insert("x-process-time", HeaderValue::from(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let logged = response.extensions_mut().remove::<Arc<Logged>>().unwrap_or_default();
+    metrics.answered(logged.kind, response.status().as_u16(), elapsed);
     tracing::info!(
         target: "todo_platform::request",
         method = %method,

@@ -22,6 +22,7 @@ use super::{health, observe, playground, serve::Draining};
 use crate::{
     auth::actor::Origin,
     graphql::{api::Api, http::graphql, schema},
+    metrics,
 };
 
 /// What handlers need.
@@ -41,12 +42,16 @@ impl axum::extract::FromRef<App> for Api {
 /// All routes, with what surrounds each request: log line and request id outermost, then CORS, then compression.
 pub fn router(app: App) -> Router {
     let config = app.api.state.config.clone();
+    let counted = app.api.state.metrics.clone();
     let mut routes = Router::new()
         .route("/graphql", any(graphql))
         .route("/o/{organization}/graphql", any(graphql))
         .route("/schema.graphql", get(schema_file))
         .route("/health", get(health::live))
         .route("/health/ready", get(health::ready));
+    if config.server.metrics {
+        routes = routes.route("/metrics", get(metrics_text));
+    }
     routes = if config.server.playground {
         routes
             .route("/", get(playground::page))
@@ -64,7 +69,7 @@ pub fn router(app: App) -> Router {
                 .compress_when(SizeAbove::new(1024).and(NotForContentType::SSE)),
         )
         .layer(cors(&config.server.cors_origins))
-        .layer(middleware::from_fn_with_state(config, observe::observe))
+        .layer(middleware::from_fn_with_state((config, counted), observe::observe))
         .with_state(app)
 }
 
@@ -85,12 +90,23 @@ fn cors(origins: &[String]) -> CorsLayer {
             name("idempotency-key"),
             name("x-include-cost"),
         ])
-        .expose_headers([name("x-request-id"), name("x-process-time"), header::RETRY_AFTER])
+        .expose_headers([
+            name("x-request-id"),
+            name("x-process-time"),
+            name("ratelimit"),
+            name("ratelimit-policy"),
+            header::RETRY_AFTER,
+        ])
         .max_age(std::time::Duration::from_secs(3600))
 }
 
 async fn schema_file(State(api): State<Api>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], schema::sdl(&api.schema)).into_response()
+}
+
+async fn metrics_text(State(api): State<Api>) -> Response {
+    let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
+    (headers, api.state.metrics.text()).into_response()
 }
 
 async fn name_and_version() -> Json<serde_json::Value> {

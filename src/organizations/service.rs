@@ -118,7 +118,8 @@ pub async fn install(
     };
     members::service::make_owner(&mut tx, user.id).await?;
     let organization = tx.scope().organization().clone();
-    tx.commit(Installed { user, organization, person_is_new, organization_is_new }).await
+    let done = tx.commit(organization).await?;
+    Ok(done.map(|organization| Installed { user, organization, person_is_new, organization_is_new }))
 }
 
 pub async fn update(

@@ -1,11 +1,21 @@
 //! What a client would otherwise find out by failing: versions and limits.
 
 use async_graphql::{Context, Object, SimpleObject};
+use chrono::Duration;
 
 use crate::{
     auth::policy::{Access, access},
-    db::page::{DEFAULT_PAGE, MAX_PAGE},
-    graphql::{context::ContextExt, scalars::DateTime, schema::SchemaHash},
+    clock::Instant,
+    db::{
+        idempotency,
+        page::{DEFAULT_PAGE, MAX_PAGE},
+    },
+    graphql::{
+        context::{Charge, ContextExt},
+        scalars::DateTime,
+        schema::SchemaHash,
+    },
+    rate_limit::bucket::Level,
 };
 
 #[derive(SimpleObject)]
@@ -25,6 +35,36 @@ pub struct ServerLimits {
     max_depth: usize,
     max_cost: u64,
     max_request_bytes: usize,
+    /// How long an idempotency key holds.
+    idempotency_hours: i64,
+}
+
+/// A leaky bucket of cost points per organization and caller; the same numbers are in the headers of every response.
+#[derive(SimpleObject)]
+pub struct RateLimit {
+    limit: u32,
+    remaining: u32,
+    /// Points restored per second.
+    restore_rate: f64,
+    /// When the bucket is full again.
+    reset_at: DateTime,
+    /// What this request asked for; the unused part is given back after it ran.
+    requested_cost: u64,
+}
+
+impl RateLimit {
+    fn new(charge: Charge, now: Instant) -> Self {
+        // Without a limit, as much as `Int` can say.
+        let unlimited = Level::new(i32::MAX.unsigned_abs(), 0);
+        let level = charge.level.unwrap_or(unlimited);
+        Self {
+            limit: level.capacity,
+            remaining: level.remaining(),
+            restore_rate: level.restore_rate(),
+            reset_at: (now + Duration::milliseconds(level.full_in())).into(),
+            requested_cost: charge.requested,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -32,6 +72,11 @@ pub struct ServerQuery;
 
 #[Object]
 impl ServerQuery {
+    #[graphql(directive = access::apply(Access::User))]
+    async fn rate_limit(&self, ctx: &Context<'_>) -> RateLimit {
+        RateLimit::new(ctx.request().charge, ctx.state().clock().now())
+    }
+
     #[graphql(directive = access::apply(Access::Public))]
     async fn server(&self, ctx: &Context<'_>) -> ServerInfo {
         let state = ctx.state();
@@ -46,6 +91,7 @@ impl ServerQuery {
                 max_depth: limits.depth,
                 max_cost: limits.cost,
                 max_request_bytes: limits.body_bytes,
+                idempotency_hours: idempotency::HOURS,
             },
         }
     }

@@ -24,11 +24,20 @@ fn all_sources() -> Vec<(String, String)> {
     found
 }
 
-const DOMAINS: &[&str] =
-    &[
-        "accounts", "api_keys", "comments", "events", "items", "members", "organizations", "plans", "server", "tags", "teams",
-        "usage",
-    ];
+const DOMAINS: &[&str] = &[
+    "accounts",
+    "api_keys",
+    "comments",
+    "events",
+    "items",
+    "members",
+    "organizations",
+    "plans",
+    "server",
+    "tags",
+    "teams",
+    "usage",
+];
 
 #[test]
 fn services_know_no_graphql_and_no_http() {
@@ -60,6 +69,9 @@ fn lower_layers_do_not_look_up() {
         ("metering/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("auth/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("config/", &["crate::graphql", "crate::http", "crate::db", "crate::app", "crate::cli"]),
+        ("rate_limit/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
+        ("redis.rs", &["crate::graphql", "crate::http", "crate::state", "crate::rate_limit", "crate::db"]),
+        ("metrics.rs", &["crate::graphql", "crate::http", "crate::state", "crate::rate_limit", "crate::db"]),
         ("graphql/", &["crate::http", "crate::app", "crate::cli"]),
         ("http/", &["crate::cli", "crate::app"]),
     ];

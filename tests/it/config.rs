@@ -85,6 +85,8 @@ fn without_any_setting_it_is_embedded_and_local() {
         (limits.body_bytes, limits.body_timeout, limits.timeout),
         (1 << 20, Duration::from_secs(30), Duration::from_secs(10))
     );
+    assert_eq!((limits.cost_per_minute, limits.anonymous_cost_per_minute), (None, 5_000));
+    assert!(config.server.metrics && config.redis.is_none());
     assert_eq!(config.plans.default, PlanTier::Enterprise);
 }
 
@@ -199,6 +201,10 @@ fn a_value_that_can_not_be_used_is_named() {
         ("TODO_SERVER_BATCH_LIMIT", &["0", "-1", "lots"]),
         ("TODO_SERVER_DRAIN", &["20"]),
         ("TODO_LIMITS_COST", &["-1", "cheap"]),
+        ("TODO_LIMITS_COST_PER_MINUTE", &["-1", "2147483648", "cheap"]),
+        ("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", &["-1", "2147483648", "cheap"]),
+        ("TODO_REDIS_TIMEOUT", &["0s", "soon"]),
+        ("TODO_SERVER_METRICS", &["maybe"]),
         ("TODO_DATABASE_MAX_CONNECTIONS", &["0", "-1", "x"]),
         ("TODO_PLANS_DEFAULT", &["GOLD"]),
         (
@@ -248,6 +254,7 @@ fn production_makes_nothing_up() {
     bad(&[("TODO_MODE", "production"), ("SECRET_KEY", "")], &["SECRET_KEY", "production"]);
     let config = good(&[postgres, ("SECRET_KEY", KEY)]);
     assert_eq!((config.mode, config.server.playground), (Mode::Production, false));
+    assert!(!good(&[postgres, ("SECRET_KEY", KEY)]).server.metrics);
     let config = good(&[postgres, ("SECRET_KEY", KEY), ("TODO_SERVER_PLAYGROUND", "on")]);
     assert!(config.server.playground, "unless told");
     let config = good(&[postgres, ("TODO_MODE", "embedded")]);

@@ -25,6 +25,7 @@ mod plans;
 mod policy;
 mod process;
 mod quotas;
+mod rate_limit;
 mod sessions;
 mod statements;
 mod tenancy;

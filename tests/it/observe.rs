@@ -6,7 +6,7 @@ use axum::{Router, middleware, routing::get};
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use todo_platform::http::observe::observe;
+use todo_platform::{http::observe::observe, metrics::Metrics};
 use tower::ServiceExt;
 
 use crate::support::app::config;
@@ -20,8 +20,9 @@ async fn a_panic_becomes_a_masked_500_with_the_requests_id() {
             panic!("the password is hunter2")
         }
     };
-    let router: Router =
-        Router::new().route("/boom", get(explode)).layer(middleware::from_fn_with_state(config, observe));
+    let router: Router = Router::new()
+        .route("/boom", get(explode))
+        .layer(middleware::from_fn_with_state((config, Metrics::new(false)), observe));
     let request = Request::get("/boom").header("x-request-id", "abc").body(Body::empty()).expect("a request");
     let response = router.oneshot(request).await.expect("an answer");
     assert_eq!(response.status(), 500);

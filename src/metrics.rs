@@ -1,0 +1,101 @@
+//! What the server counts of itself, for Prometheus. No label says anything of a tenant. A registry for each server, so
+//! that several in one process count apart.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// Upper bounds of the latencies' classes, in seconds.
+const LATENCIES: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// The format that [`Metrics::text`] writes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The counters. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    latencies: Family<KindLabel, Histogram>,
+    refusals: Family<BucketLabel, Counter>,
+    fallbacks: Counter,
+    redis_up: Gauge,
+    instances: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    /// `query`, `mutation`, `subscription`; `other` for what was refused before it was known, or is no GraphQL.
+    kind: &'static str,
+    /// `2xx` and so on.
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BucketLabel {
+    bucket: &'static str,
+}
+
+impl Metrics {
+    /// `with_redis`: whether one is configured; without, nothing is said of it.
+    pub fn new(with_redis: bool) -> Self {
+        let mut registry = Registry::with_prefix("todo");
+        let requests = Family::default();
+        registry.register("http_requests", "HTTP requests by kind of operation and class of status", requests.clone());
+        let latencies = Family::new_with_constructor((|| Histogram::new(LATENCIES)) as fn() -> Histogram);
+        let help = "Time from a request's head to its answer's head";
+        registry.register_with_unit("http_request_duration", help, Unit::Seconds, latencies.clone());
+        let refusals = Family::default();
+        let help = "Requests refused by RATE_LIMITED, by whose bucket was used up";
+        registry.register("rate_limit_refusals", help, refusals.clone());
+        let (fallbacks, redis_up, instances) = (Counter::default(), Gauge::default(), Gauge::default());
+        if with_redis {
+            let help = "Takes from this instance's own share, because Redis was away";
+            registry.register("rate_limit_fallbacks", help, fallbacks.clone());
+            registry.register("redis_up", "Whether Redis answers", redis_up.clone());
+            registry.register("instances", "Instances that share Redis, as last seen", instances.clone());
+        }
+        Self(Arc::new(Inner { registry, requests, latencies, refusals, fallbacks, redis_up, instances }))
+    }
+
+    /// All of it, as [`CONTENT_TYPE`] says.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string doesn't fail.
+        let _ = encode(&mut text, &self.0.registry);
+        text
+    }
+
+    pub fn answered(&self, kind: Option<&'static str>, status: u16, elapsed: Duration) {
+        let kind = kind.unwrap_or("other");
+        let status = ["1xx", "2xx", "3xx", "4xx"].get(usize::from(status / 100).wrapping_sub(1)).unwrap_or(&"5xx");
+        self.0.requests.get_or_create(&RequestLabels { kind, status }).inc();
+        self.0.latencies.get_or_create(&KindLabel { kind }).observe(elapsed.as_secs_f64());
+    }
+
+    /// `bucket`: `caller` or `address`.
+    pub fn refused(&self, bucket: &'static str) {
+        self.0.refusals.get_or_create(&BucketLabel { bucket }).inc();
+    }
+
+    pub fn fell_back(&self) {
+        self.0.fallbacks.inc();
+    }
+
+    pub fn redis_is_up(&self, is_up: bool, instances: u32) {
+        self.0.redis_up.set(is_up.into());
+        self.0.instances.set(instances.into());
+    }
+}
