@@ -23,7 +23,7 @@ export DATA_DIR=$dir TODO_MODE=embedded SECRET_KEY=benchmark-secret-of-thirty-tw
 export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 HOST=127.0.0.1 PORT=0
 "$bin" serve >"$dir/server.out" 2>"$dir/server.log" &
 server_pid=$!
-until grep -q '^listening on' "$dir/server.out"; do
+until grep -qs '^listening on' "$dir/server.out"; do
     kill -0 "$server_pid" || { cat "$dir/server.log" >&2; exit 1; }
     sleep 0.05
 done
