@@ -166,7 +166,7 @@ impl Actor {
         let found = if let Some(id) = actor.user_id() {
             ctx.loaders()?.users.load_one(id).await?.map(|user| Self::User(user.into()))
         } else if let Some(id) = actor.api_key_id() {
-            ctx.loaders()?.api_keys.load_one(id).await?.map(|key| Self::ApiKeyActor(ApiKeyActor(key)))
+            ctx.loaders()?.api_keys.load_one(id).await?.map(|key| Self::ApiKeyActor(ApiKeyActor::from(key)))
         } else {
             None
         };
@@ -198,7 +198,7 @@ impl Viewer {
     fn actor(&self) -> Actor {
         match &self.identified {
             Identified::Person(signed_in) => Actor::User(User::own(signed_in.person.user.clone())),
-            Identified::ApiKey(holder) => Actor::ApiKeyActor(ApiKeyActor(holder.key.clone())),
+            Identified::ApiKey(holder) => Actor::ApiKeyActor(ApiKeyActor::from(holder.key.clone())),
         }
     }
 

@@ -73,7 +73,7 @@ impl ApiKeyPatch {
             MaybeUndefined::Null => row.ip_allowlist = json!([]),
             MaybeUndefined::Value(entries) => row.ip_allowlist = json!(networks(entries)),
         }
-        expires_at.clone().map_value(|end| end.0).update_to(&mut row.expires_at);
+        expires_at.map_value(|end| end.0).update_to(&mut row.expires_at);
     }
 }
 

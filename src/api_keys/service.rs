@@ -20,7 +20,7 @@ use crate::{
     error::{Problem, ProblemCode, Rejected, Result},
     graphql::scalars::format_instant,
     id::{ApiKeyId, UserId},
-    ledger::{EventType, Fields, NewEvent, changes},
+    ledger::{Change, EventType, Fields, NewEvent, changes},
 };
 
 /// A key with its text, where that has just been made.
@@ -152,13 +152,12 @@ pub async fn revoke_of(tx: &mut WriteTx, user_id: UserId) -> Result<()> {
 }
 
 async fn end(tx: &mut WriteTx, row: api_key::Model) -> Result<()> {
-    let id = row.id;
-    let mut ended = row.clone();
-    ended.revoked_at = Some(tx.scope().clock().now());
-    ended.version += 1;
+    let (id, now) = (row.id, tx.scope().clock().now());
+    let ended = api_key::Model { revoked_at: Some(now), version: row.version + 1, ..row };
     tx.update(ended.into_active_model().reset_all()).await?;
     tx.count(QuotaResource::ApiKeys, -1);
-    tx.record(NewEvent::new(EventType::ApiKeyRevoked, id.any(), changes(Some(&fields(&row)), None)));
+    let revoked = Change { field: "revokedAt".to_owned(), before: Json::Null, after: format_instant(now).into() };
+    tx.record(NewEvent::new(EventType::ApiKeyRevoked, id.any(), vec![revoked]));
     Ok(())
 }
 

@@ -74,7 +74,13 @@ impl ApiKey {
 
 /// What anyone may see of an API key that did something; `apiKey` is the key itself, for those who manage keys.
 #[derive(Clone, Debug)]
-pub struct ApiKeyActor(pub api_key::Model);
+pub struct ApiKeyActor(Box<api_key::Model>);
+
+impl From<api_key::Model> for ApiKeyActor {
+    fn from(key: api_key::Model) -> Self {
+        Self(key.into())
+    }
+}
 
 #[Object]
 impl ApiKeyActor {
@@ -92,7 +98,7 @@ impl ApiKeyActor {
 
     #[graphql(directive = requires::apply(Permission::ApiKeyManage))]
     async fn api_key(&self, ctx: &Context<'_>) -> Option<Result<ApiKey>> {
-        Some(guard::check_field::<Self>(ctx).map(|()| ApiKey(self.0.clone())))
+        Some(guard::check_field::<Self>(ctx).map(|()| ApiKey((*self.0).clone())))
     }
 }
 

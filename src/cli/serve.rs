@@ -17,8 +17,6 @@ use crate::{
     maintenance,
 };
 
-/// How long the end waits for work that no answer waited for.
-
 /// Text for the terminal, made from the server's URL.
 pub type Greeting = Box<dyn FnOnce(&str) -> String + Send>;
 

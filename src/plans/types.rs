@@ -37,11 +37,17 @@ impl Plan {
         let head = ctx.scope()?.find::<ledger_head::Entity>().one().await?;
         let head = head.ok_or_else(|| Error::internal("the organization has no ledger head"))?;
         let limits = plan::Plan::of(head.plan_tier);
+        let overridden = ctx.state().config.limits.cost_per_minute;
+        let limit = |resource| match (resource, overridden) {
+            // The operator's, for every plan; 0 turns the limit off.
+            (QuotaResource::CostPerMinute, Some(points)) => Some(i64::from(points)).filter(|points| *points > 0),
+            _ => limits.limit(resource),
+        };
         let quota = |resource| {
             let counted = !matches!(resource, QuotaResource::AuditRetentionDays | QuotaResource::CostPerMinute);
             Quota {
                 resource,
-                limit: limits.limit(resource).map(BigInt),
+                limit: limit(resource).map(BigInt),
                 used: counted.then(|| BigInt(plan::used(&head, resource))),
             }
         };

@@ -226,7 +226,8 @@ databases! {
             ("apiKeyUpdate", json!({ "id": key, "patch": { "name": "CD" } }), "API_KEY_UPDATED", &key,
                 change("name", json!("CI"), json!("CD"))),
             ("apiKeyRotate", json!({ "id": key }), "API_KEY_ROTATED", &key, json!([])),
-            ("apiKeyRevoke", json!({ "id": key }), "API_KEY_REVOKED", &key, change("name", json!("CD"), none.clone())),
+            ("apiKeyRevoke", json!({ "id": key }), "API_KEY_REVOKED", &key,
+                change("revokedAt", none.clone(), json!("2026-03-02T09:00:00.000Z"))),
             ("membershipRemove", json!({ "id": membership }), "MEMBER_REMOVED", membership, change("role", json!("MEMBER"), none.clone())),
         ];
         for (field, input, kind, subject, expected) in steps {

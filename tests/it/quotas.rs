@@ -264,6 +264,17 @@ databases! {
             assert_eq!(used(&app, &acme, resource).await, count, "{resource}");
         }
         assert_eq!(used(&app, &acme, "API_KEYS").await, 0);
+        let (key, _) = app.api_key(&acme, &acme.admin, &["ITEM_READ"]).await;
+        app.api_key(&acme, &acme.owner, &["ITEM_READ"]).await;
+        let full = json!({ "name": "third", "scopes": ["ITEM_READ"] });
+        let third = || mutate(&app, &acme, &acme.owner, ("apiKeyCreate", "apiKey { id }"), full.clone());
+        force(&app, &acme, PlanTier::Free).await;
+        assert_eq!(third().refused().await[0].0, "QUOTA_EXCEEDED");
+        assert_eq!(used(&app, &acme, "API_KEYS").await, 2, "and nothing was made");
+        mutate(&app, &acme, &acme.owner, ("apiKeyRevoke", "deletedId"), json!({ "id": key })).done().await;
+        assert_eq!(used(&app, &acme, "API_KEYS").await, 1, "a revoked one has no place");
+        third().done().await;
+        assert_eq!(used(&app, &acme, "API_KEYS").await, 2);
     }
 
     /// Whenever a write says so: with events, without, or after it has reserved its numbers.
