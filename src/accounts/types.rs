@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use async_graphql::{ComplexObject, Context, Interface, Object, SimpleObject};
+use async_graphql::{Context, Interface, Object, SimpleObject};
 
 use super::query;
 use crate::{
@@ -20,9 +20,8 @@ use crate::{
     graphql::{
         connection::{Connection, page_args, wants},
         context::ContextExt,
-        error::UserError,
         guard,
-        payload::{Common, Outcome, payload},
+        payload::{Common, Outcome, payload, payload_fields},
         scalars::{Cursor, DateTime, Url},
     },
     id::{AnyId, InvitationId, OrganizationId, SecurityEventId, SessionId, UserId},
@@ -405,18 +404,7 @@ pub struct SessionPayload {
     pub common: Common,
 }
 
-#[ComplexObject]
-impl SessionPayload {
-    /// Empty when it succeeded.
-    pub async fn user_errors(&self) -> &[UserError] {
-        &self.common.user_errors
-    }
-
-    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
-    pub async fn cursor(&self) -> Option<Cursor> {
-        self.common.cursor.clone()
-    }
-}
+payload_fields!(SessionPayload);
 
 /// Tokens with the caller they stand for.
 pub struct Signed {
@@ -433,8 +421,7 @@ impl Findable for Signed {
 impl Outcome for SessionPayload {
     type Object = Signed;
 
-    fn new(signed: Option<Signed>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
-        let common = Common { user_errors, cursor };
+    fn new(signed: Option<Signed>, common: Common) -> Self {
         let Some(Signed { tokens, caller }) = signed else { return Self { common, ..Self::default() } };
         Self {
             access_token: Some(tokens.access_token),

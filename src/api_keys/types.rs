@@ -1,4 +1,4 @@
-use async_graphql::{ComplexObject, Context, Object, SimpleObject};
+use async_graphql::{Context, Object};
 
 use crate::{
     accounts::types::Actor,
@@ -10,13 +10,11 @@ use crate::{
     entity::api_key,
     error::Result,
     graphql::{
-        error::UserError,
         guard,
-        node::{self, Node},
-        payload::{Common, Outcome},
-        scalars::{Cursor, DateTime, Url},
+        payload::payload,
+        scalars::{DateTime, Url},
     },
-    id::{AnyId, ApiKeyId},
+    id::ApiKeyId,
 };
 
 /// A key that an integration calls with; its rights are its scopes, as far as its creator holds them at the time.
@@ -102,42 +100,7 @@ impl ApiKeyActor {
     }
 }
 
-/// `secret` is shown once.
-#[derive(SimpleObject, Default)]
-#[graphql(complex)]
-pub struct ApiKeyPayload {
-    pub api_key: Option<ApiKey>,
-    /// The whole key, as it goes into the header `X-API-Key`; null after an update.
-    pub secret: Option<String>,
-    #[graphql(skip)]
-    pub common: Common,
-}
-
-#[ComplexObject]
-impl ApiKeyPayload {
-    /// Empty when it succeeded.
-    pub async fn user_errors(&self) -> &[UserError] {
-        &self.common.user_errors
-    }
-
-    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
-    pub async fn cursor(&self) -> Option<Cursor> {
-        self.common.cursor.clone()
-    }
-}
-
-impl Outcome for ApiKeyPayload {
-    type Object = (ApiKey, Option<String>);
-
-    fn new(made: Option<Self::Object>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
-        let (api_key, secret) = made.unzip();
-        Self { api_key, secret: secret.flatten(), common: Common { user_errors, cursor } }
-    }
-
-    async fn find_again(ctx: &Context<'_>, id: AnyId) -> Result<Option<Self::Object>> {
-        Ok(match node::load(ctx, id).await? {
-            Some(Node::ApiKey(key)) => Some((key, None)),
-            _ => None,
-        })
-    }
+payload! {
+    /// `secret` is the whole key, as it goes into the header `X-API-Key`; it is shown once, on creation and rotation.
+    ApiKeyPayload { api_key: ApiKey } secret
 }

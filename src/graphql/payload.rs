@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use async_graphql::{ComplexObject, Context, Interface, Object, SimpleObject};
+use async_graphql::{Context, Interface, Object, SimpleObject};
 
 use super::{context::ContextExt, error::UserError, scalars::Cursor};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     entity::Findable,
     error::{Error, Rejected, Result},
     id::AnyId,
+    ledger::LedgerCursor,
     organizations::resolvers::adopt_organization,
 };
 
@@ -18,7 +19,7 @@ use crate::{
 pub trait Outcome: Sized {
     /// What it carries on success, and the present state on CONFLICT.
     type Object;
-    fn new(object: Option<Self::Object>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self;
+    fn new(object: Option<Self::Object>, common: Common) -> Self;
 
     /// Whether the caller may see the object. Roles that write may read; an API key's scopes may be otherwise, and a write
     /// is no way around ITEM_READ.
@@ -30,17 +31,9 @@ pub trait Outcome: Sized {
     fn find_again(ctx: &Context<'_>, id: AnyId) -> impl Future<Output = Result<Option<Self::Object>>> + Send;
 }
 
-/// Declares the payload types: `ItemPayload { item, userErrors, cursor }` and so on.
-macro_rules! payload {
-    ($($name:ident { $field:ident: $object:ident })*) => {$(
-        #[derive(async_graphql::SimpleObject)]
-        #[graphql(complex)]
-        pub struct $name {
-            pub $field: Option<$object>,
-            #[graphql(skip)]
-            pub common: $crate::graphql::payload::Common,
-        }
-
+/// Gives a payload type the fields that all have; its `common` holds them.
+macro_rules! payload_fields {
+    ($name:ident) => {
         #[async_graphql::ComplexObject]
         impl $name {
             /// Empty when it succeeded.
@@ -53,16 +46,30 @@ macro_rules! payload {
                 self.common.cursor.clone()
             }
         }
+    };
+}
+pub(crate) use payload_fields;
+
+/// Declares a payload type: `ItemPayload { item: Item }`. `ApiKeyPayload { api_key: ApiKey } secret` has a text besides,
+/// which is shown once.
+macro_rules! payload {
+    ($(#[$doc:meta])* $name:ident { $field:ident: $object:ident }) => {
+        $(#[$doc])*
+        #[derive(async_graphql::SimpleObject)]
+        #[graphql(complex)]
+        pub struct $name {
+            pub $field: Option<$object>,
+            #[graphql(skip)]
+            pub common: $crate::graphql::payload::Common,
+        }
+
+        $crate::graphql::payload::payload_fields!($name);
 
         impl $crate::graphql::payload::Outcome for $name {
             type Object = $object;
 
-            fn new(
-                object: Option<$object>,
-                user_errors: Vec<$crate::graphql::error::UserError>,
-                cursor: Option<$crate::graphql::scalars::Cursor>,
-            ) -> Self {
-                Self { $field: object, common: $crate::graphql::payload::Common { user_errors, cursor } }
+            fn new(object: Option<$object>, common: $crate::graphql::payload::Common) -> Self {
+                Self { $field: object, common }
             }
 
             fn is_visible(ctx: &async_graphql::Context<'_>) -> bool {
@@ -79,7 +86,39 @@ macro_rules! payload {
                 })
             }
         }
-    )*};
+    };
+    ($(#[$doc:meta])* $name:ident { $field:ident: $object:ident } $secret:ident) => {
+        $(#[$doc])*
+        #[derive(async_graphql::SimpleObject)]
+        #[graphql(complex)]
+        pub struct $name {
+            pub $field: Option<$object>,
+            pub $secret: Option<String>,
+            #[graphql(skip)]
+            pub common: $crate::graphql::payload::Common,
+        }
+
+        $crate::graphql::payload::payload_fields!($name);
+
+        impl $crate::graphql::payload::Outcome for $name {
+            type Object = ($object, Option<String>);
+
+            fn new(made: Option<Self::Object>, common: $crate::graphql::payload::Common) -> Self {
+                let (object, secret) = made.unzip();
+                Self { $field: object, $secret: secret.flatten(), common }
+            }
+
+            async fn find_again(
+                ctx: &async_graphql::Context<'_>,
+                id: $crate::id::AnyId,
+            ) -> $crate::error::Result<Option<Self::Object>> {
+                Ok(match $crate::graphql::node::load(ctx, id).await? {
+                    Some($crate::graphql::node::Node::$object(found)) => Some((found, None)),
+                    _ => None,
+                })
+            }
+        }
+    };
 }
 pub(crate) use payload;
 
@@ -88,6 +127,13 @@ pub(crate) use payload;
 pub struct Common {
     pub user_errors: Vec<UserError>,
     pub cursor: Option<Cursor>,
+}
+
+impl Common {
+    /// Of a success.
+    fn at(cursor: Option<LedgerCursor>) -> Self {
+        Self { user_errors: Vec::new(), cursor: cursor.map(Cursor::from) }
+    }
 }
 
 /// What was deleted, revoked or ended.
@@ -99,24 +145,13 @@ pub struct DeletePayload {
     pub common: Common,
 }
 
-#[ComplexObject]
-impl DeletePayload {
-    /// Empty when it succeeded.
-    pub async fn user_errors(&self) -> &[UserError] {
-        &self.common.user_errors
-    }
-
-    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
-    pub async fn cursor(&self) -> Option<Cursor> {
-        self.common.cursor.clone()
-    }
-}
+payload_fields!(DeletePayload);
 
 impl Outcome for DeletePayload {
     type Object = AnyId;
 
-    fn new(deleted_id: Option<AnyId>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
-        Self { deleted_id, common: Common { user_errors, cursor } }
+    fn new(deleted_id: Option<AnyId>, common: Common) -> Self {
+        Self { deleted_id, common }
     }
 
     async fn find_again(_: &Context<'_>, id: AnyId) -> Result<Option<AnyId>> {
@@ -143,8 +178,8 @@ impl AckPayload {
 impl Outcome for AckPayload {
     type Object = ();
 
-    fn new(_: Option<()>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
-        Self(Common { user_errors, cursor })
+    fn new(_: Option<()>, common: Common) -> Self {
+        Self(common)
     }
 
     async fn find_again(_: &Context<'_>, _: AnyId) -> Result<Option<()>> {
@@ -201,7 +236,7 @@ where
     let rejected = match retrying(attempt).await {
         Ok(done) => {
             let object = Some(wrap(done.value)).filter(|_| P::is_visible(ctx));
-            return Ok(Some(P::new(object, Vec::new(), done.cursor.map(Cursor::from))));
+            return Ok(Some(P::new(object, Common::at(done.cursor))));
         }
         Err(rejected) => rejected.into(),
     };
@@ -227,8 +262,8 @@ where
 fn refused<P: Outcome>(ctx: &Context<'_>, error: Error, present: Option<P::Object>) -> Result<Option<P>> {
     match error {
         Error::Invalid(problems) if ctx.look_ahead().field("userErrors").exists() => {
-            let errors = problems.into_iter().map(UserError::from).collect();
-            Ok(Some(P::new(present, errors, None)))
+            let user_errors = problems.into_iter().map(UserError::from).collect();
+            Ok(Some(P::new(present, Common { user_errors, cursor: None })))
         }
         error => Err(error),
     }
@@ -248,6 +283,6 @@ async fn repeated<P: Outcome>(ctx: &Context<'_>, recorded: Recorded) -> Result<O
     };
     match problems {
         Some(problems) => refused(ctx, Error::Invalid(problems), object),
-        None => Ok(Some(P::new(object, Vec::new(), cursor.map(Cursor::from)))),
+        None => Ok(Some(P::new(object, Common::at(cursor)))),
     }
 }

@@ -1,4 +1,4 @@
-use async_graphql::{ComplexObject, Context, Object, SimpleObject};
+use async_graphql::{Context, Object};
 
 use crate::{
     accounts::types::{Actor, User},
@@ -11,15 +11,8 @@ use crate::{
         invitation, membership,
     },
     error::{Error, Result},
-    graphql::{
-        context::ContextExt,
-        error::UserError,
-        guard,
-        node::{self, Node},
-        payload::{Common, Outcome, payload},
-        scalars::{Cursor, DateTime},
-    },
-    id::{AnyId, InvitationId, MembershipId},
+    graphql::{context::ContextExt, guard, payload::payload, scalars::DateTime},
+    id::{InvitationId, MembershipId},
     teams::types::Team,
 };
 
@@ -108,41 +101,7 @@ payload! {
     MembershipPayload { membership: Membership }
 }
 
-/// `token` is returned once, for servers that send no mail.
-#[derive(SimpleObject, Default)]
-#[graphql(complex)]
-pub struct InvitationPayload {
-    pub invitation: Option<Invitation>,
-    pub token: Option<String>,
-    #[graphql(skip)]
-    pub common: Common,
-}
-
-#[ComplexObject]
-impl InvitationPayload {
-    /// Empty when it succeeded.
-    pub async fn user_errors(&self) -> &[UserError] {
-        &self.common.user_errors
-    }
-
-    /// Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure.
-    pub async fn cursor(&self) -> Option<Cursor> {
-        self.common.cursor.clone()
-    }
-}
-
-impl Outcome for InvitationPayload {
-    type Object = (Invitation, Option<String>);
-
-    fn new(made: Option<Self::Object>, user_errors: Vec<UserError>, cursor: Option<Cursor>) -> Self {
-        let (invitation, token) = made.unzip();
-        Self { invitation, token: token.flatten(), common: Common { user_errors, cursor } }
-    }
-
-    async fn find_again(ctx: &Context<'_>, id: AnyId) -> Result<Option<Self::Object>> {
-        Ok(match node::load(ctx, id).await? {
-            Some(Node::Invitation(invitation)) => Some((invitation, None)),
-            _ => None,
-        })
-    }
+payload! {
+    /// `token` is returned once, for servers that send no mail.
+    InvitationPayload { invitation: Invitation } token
 }
