@@ -227,6 +227,21 @@ databases! {
         assert_eq!(elsewhere.refused().await, problem("TAKEN", "input.slug"), "somebody else's key");
     }
 
+    /// What it asked for can't be asked for again: the password is another by now.
+    async fn a_changed_password_is_changed_once(app: TestApp) {
+        let ann = app.register("ann").await;
+        let change = "mutation($old: String!) { passwordChange(input: {currentPassword: $old, newPassword: \"another horse battery\"}) \
+                      { user { username } userErrors { code path } } }";
+        let call = |key: &str| {
+            let call = app.gql(change).vars(json!({ "old": crate::support::world::PASSWORD })).token(&ann.token);
+            call.header("idempotency-key", key)
+        };
+        let first = call("one").done().await;
+        assert_eq!(first["user"]["username"], "ann");
+        assert_eq!(call("one").done().await, first);
+        assert_eq!(call("two").refused().await, problem("BAD_CREDENTIALS", "input.currentPassword"));
+    }
+
     async fn a_repeat_without_the_right_is_refused(app: TestApp) {
         let acme = app.company("acme").await;
         create(&app, &acme, &acme.member, "one", "a").done().await;
