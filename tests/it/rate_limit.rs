@@ -68,8 +68,10 @@ fn code(reply: &Reply) -> String {
     reply.json()["errors"][0]["extensions"]["code"].as_str().unwrap_or_default().to_owned()
 }
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// A request from an address.
-async fn from(app: &TestApp, ip: &str, query: &str, headers: &[(&str, &str)]) -> Reply {
+async fn from(app: &TestApp, ip: &str, query: &str, headers: Headers<'_>) -> Reply {
     let peer = SocketAddr::new(ip.parse().expect("an address"), 40_000);
     let mut request = Request::builder().method(Method::POST).uri("/graphql").extension(ConnectInfo(peer));
     for (name, value) in [("content-type", "application/json")].iter().chain(headers) {
@@ -284,7 +286,7 @@ async fn every_answer_says_what_is_left() {
     }
     // What is refused before anybody knows whose it is costs the address a point.
     let bad_token = [("authorization", "Bearer nonsense")];
-    let broken: [(&str, &[(&str, &str)], StatusCode); 5] = [
+    let broken: [(&str, Headers<'_>, StatusCode); 5] = [
         ("{ server { version }", &[], StatusCode::OK),
         ("{ nonsense }", &[], StatusCode::OK),
         ("{ viewer { user { id } } }", &[], StatusCode::OK),
