@@ -142,6 +142,10 @@ pub enum Code {
     IdempotencyInProgress,
     PersistedQueryNotFound,
     InvalidCursor,
+    /// Events after a ledger cursor are no longer kept.
+    CursorExpired,
+    /// A subscriber read too slowly; it resumes by its last cursor.
+    SlowConsumer,
     PayloadTooLarge,
     Timeout,
     Unavailable,
@@ -165,6 +169,8 @@ impl Code {
             Self::IdempotencyInProgress => "IDEMPOTENCY_IN_PROGRESS",
             Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::InvalidCursor => "INVALID_CURSOR",
+            Self::CursorExpired => "CURSOR_EXPIRED",
+            Self::SlowConsumer => "SLOW_CONSUMER",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             Self::Timeout => "TIMEOUT",
             Self::Unavailable => "UNAVAILABLE",

@@ -14,7 +14,7 @@ use crate::{
     entity::{
         Findable,
         enums::{ActorKind, Role, SecurityEventKind},
-        invitation, ledger_head, organization, security_event, session, user,
+        invitation, organization, security_event, session, user,
     },
     error::Result,
     graphql::{
@@ -274,8 +274,7 @@ impl Viewer {
     /// Position now; subscribe or sync from here. Null in a request without an organization.
     async fn cursor(&self) -> Result<Option<Cursor>> {
         let Some(scope) = &self.caller.scope else { return Ok(None) };
-        let head = scope.find::<ledger_head::Entity>().one().await?;
-        let sequence = head.map_or(0, |head| head.sequence);
+        let sequence = scope.ledger_head().await?;
         Ok(Some(Cursor(LedgerCursor { organization_id: scope.organization_id(), sequence }.encode())))
     }
 }

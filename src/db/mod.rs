@@ -8,6 +8,7 @@ mod connect;
 pub mod filter;
 pub mod idempotency;
 pub mod identity;
+mod ledger;
 pub mod operator;
 pub mod page;
 pub mod remembered;
