@@ -2,7 +2,7 @@
 //!
 //! Who may import whom, from the top down; a test reads the `use` lines and fails on a breach:
 //!
-//! `cli → app → {http, graphql} → domains → state → {rate_limit, metering, mail} → {auth, db, ledger, redis}
+//! `cli → app → {http, graphql} → domains → state → {rate_limit, metering, mail, live} → {auth, db, ledger, redis}
 //! → entity → {id, clock, error, metrics}`
 //!
 //! A domain is a folder of one shape: `types` (objects), `input`, `resolvers` or `query`/`mutation`, `loaders`, `service`
@@ -26,6 +26,7 @@ pub mod http;
 pub mod id;
 pub mod items;
 pub mod ledger;
+pub mod live;
 pub mod mail;
 pub mod maintenance;
 pub mod members;

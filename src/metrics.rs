@@ -28,6 +28,12 @@ struct Inner {
     fallbacks: Counter,
     redis_up: Gauge,
     instances: Gauge,
+    subscribers: Gauge,
+    sockets: Gauge,
+    lag: Histogram,
+    wake_ups: Family<SourceLabel, Counter>,
+    polls: Counter,
+    ended: Family<ReasonLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,6 +52,16 @@ struct KindLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BucketLabel {
     bucket: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
 }
 
 impl Metrics {
@@ -67,7 +83,32 @@ impl Metrics {
             registry.register("redis_up", "Whether Redis answers", redis_up.clone());
             registry.register("instances", "Instances that share Redis, as last seen", instances.clone());
         }
-        Self(Arc::new(Inner { registry, requests, latencies, refusals, fallbacks, redis_up, instances }))
+        let (subscribers, sockets, polls) = (Gauge::default(), Gauge::default(), Counter::default());
+        registry.register("subscribers", "Subscriptions to ledgers, now", subscribers.clone());
+        registry.register("sockets", "WebSockets, now", sockets.clone());
+        let lag = Histogram::new(LATENCIES);
+        let help = "Time from an event to its being handed to subscribers";
+        registry.register_with_unit("ledger_lag", help, Unit::Seconds, lag.clone());
+        let wake_ups = Family::default();
+        registry.register("ledger_wake_ups", "Readers woken, by who had the news", wake_ups.clone());
+        registry.register("ledger_polls", "Statements that asked how far ledgers have got", polls.clone());
+        let ended = Family::default();
+        registry.register("subscriptions_ended", "Subscriptions that the server ended, by why", ended.clone());
+        Self(Arc::new(Inner {
+            registry,
+            requests,
+            latencies,
+            refusals,
+            fallbacks,
+            redis_up,
+            instances,
+            subscribers,
+            sockets,
+            lag,
+            wake_ups,
+            polls,
+            ended,
+        }))
     }
 
     /// All of it, as [`CONTENT_TYPE`] says.
@@ -92,6 +133,35 @@ impl Metrics {
 
     pub fn fell_back(&self) {
         self.0.fallbacks.inc();
+    }
+
+    /// Subscriptions that came, or went.
+    pub fn subscribed(&self, by: i64) {
+        self.0.subscribers.inc_by(by);
+    }
+
+    /// Sockets that came, or went.
+    pub fn connected(&self, by: i64) {
+        self.0.sockets.inc_by(by);
+    }
+
+    /// A ledger's reader woke: by a `commit` on this instance, by `redis`, by a `poll`.
+    pub fn woken(&self, source: &'static str) {
+        self.0.wake_ups.get_or_create(&SourceLabel { source }).inc();
+    }
+
+    pub fn polled(&self) {
+        self.0.polls.inc();
+    }
+
+    /// Events went to subscribers, the last of them so long after it happened.
+    pub fn handed_out(&self, after: chrono::Duration) {
+        self.0.lag.observe(after.as_seconds_f64().max(0.0));
+    }
+
+    /// The server ended a subscription: it was `slow`, `withdrawn`, or something `failed`.
+    pub fn ended(&self, reason: &'static str) {
+        self.0.ended.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     pub fn redis_is_up(&self, is_up: bool, instances: u32) {

@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, Script, ScriptInvocation, aio::MultiplexedConnection};
+use futures_util::StreamExt as _;
+use redis::{
+    AsyncCommands as _, AsyncConnectionConfig, Client, FromRedisValue, Script, ScriptInvocation,
+    aio::MultiplexedConnection,
+};
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{auth::secret, config::RedisConfig, error::Error, metrics::Metrics};
@@ -102,8 +106,39 @@ impl Redis {
 
     /// Runs a script; `None` when Redis is away.
     pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Option<T> {
-        let (number, mut connection) = self.connection()?;
-        match timeout(self.0.patience, script.invoke_async(&mut connection)).await {
+        self.ask(|mut connection| async move { script.invoke_async(&mut connection).await }).await
+    }
+
+    /// Tells whoever listens to a channel. While Redis is away nobody does.
+    pub async fn publish(&self, channel: &str, message: &str) {
+        self.ask(|mut connection| async move { connection.publish::<_, _, ()>(channel, message).await }).await;
+    }
+
+    /// Calls `heard` with each message of a channel, for ever; on a connection of its own, made again when it is lost.
+    /// What is said meanwhile is missed.
+    pub async fn listen(&self, channel: &str, heard: impl Fn(&str)) {
+        loop {
+            // What is wrong is said by the other connection.
+            if let Ok(Ok(mut messages)) = timeout(self.probe_patience(), self.0.client.get_async_pubsub()).await
+                && messages.subscribe(channel).await.is_ok()
+            {
+                let mut messages = messages.into_on_message();
+                while let Some(message) = messages.next().await {
+                    if let Ok(text) = message.get_payload::<String>() {
+                        heard(&text);
+                    }
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn ask<T, F>(&self, question: impl FnOnce(MultiplexedConnection) -> F) -> Option<T>
+    where
+        F: Future<Output = redis::RedisResult<T>>,
+    {
+        let (number, connection) = self.connection()?;
+        match timeout(self.0.patience, question(connection)).await {
             Ok(Ok(answer)) => return Some(answer),
             Ok(Err(error)) => self.lose(number, &error),
             Err(_) => self.lose(number, &format_args!("no answer within {} ms", self.0.patience.as_millis())),

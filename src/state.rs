@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     db::{Db, retrying},
     error::Result,
+    live::Live,
     mail::Mailer,
     metering::Collector,
     metrics::Metrics,
@@ -39,6 +40,8 @@ pub struct State {
     /// Where one is configured.
     pub redis: Option<Redis>,
     pub rate_limit: RateLimiter,
+    /// What subscribers hear, and when it stops.
+    pub live: Live,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -54,7 +57,9 @@ impl State {
         let background = TaskTracker::new();
         let rate_limit =
             RateLimiter::new(&config.limits, redis.clone(), db.clock().clone(), metrics.clone(), background.clone());
+        let live = Live::start(db.clone(), redis.clone(), &config.subscriptions, metrics.clone());
         Ok(Self {
+            live,
             mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,

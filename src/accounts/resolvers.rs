@@ -160,7 +160,7 @@ async fn with_caller(ctx: &Context<'_>, signed: Committed<Tokens>) -> Result<Com
         .filter(|signed_in| signed_in.memberships.len() == 1)
         .and_then(|signed_in| signed_in.scope(&request.state.db, 0, request.origin.clone()));
     let identified = signed_in.map(|signed_in| Identified::Person(signed_in.into()));
-    let caller = Caller { identified, scope, organization_refused: false };
+    let caller = Caller { identified, scope, ..Caller::default() };
     request.adopt(caller.clone());
     Ok(Committed { value: Signed { tokens, caller }, cursor: signed.cursor })
 }

@@ -10,6 +10,7 @@ use super::{
     token::KeyRing,
 };
 use crate::{
+    clock::Instant,
     db::{
         Db, OrgScope,
         identity::{Identified, OrganizationChoice},
@@ -27,6 +28,8 @@ pub struct Caller {
     pub scope: Option<OrgScope>,
     /// Named one that the caller has no part in (or that does not exist: never told apart).
     pub organization_refused: bool,
+    /// When the credential stops being good by itself.
+    pub expires_at: Option<Instant>,
 }
 
 impl Caller {
@@ -127,7 +130,8 @@ impl Authenticator {
         let only = choice.is_some() || signed_in.memberships.len() == 1;
         let scope = if only { signed_in.scope(&self.db, 0, origin.clone()) } else { None };
         let organization_refused = choice.is_some() && scope.is_none();
-        Ok(Caller { identified: Some(Identified::Person(signed_in)), scope, organization_refused })
+        let expires_at = Instant::from_timestamp(claims.exp, 0);
+        Ok(Caller { identified: Some(Identified::Person(signed_in)), scope, organization_refused, expires_at })
     }
 
     /// Checksum first, so that a mistyped key costs no statement; then the secret, in constant time; then whether the key
@@ -148,7 +152,8 @@ impl Authenticator {
         };
         let key = &holder.key;
         let previous = key.previous_hash.as_deref().filter(|_| key.previous_until.is_some_and(|until| until > now));
-        if !presented.matches(&key.secret_hash) && !previous.is_some_and(|hash| presented.matches(hash)) {
+        let is_present = presented.matches(&key.secret_hash);
+        if !is_present && !previous.is_some_and(|hash| presented.matches(hash)) {
             return Err(unknown().into());
         }
         if key.revoked_at.is_some() {
@@ -175,7 +180,11 @@ impl Authenticator {
             }
         }
         let scope = holder.scope(&self.db, origin.clone());
-        Ok(Caller { identified: Some(Identified::ApiKey(holder)), scope: Some(scope), organization_refused: false })
+        // A secret that was replaced is good for a while.
+        let replaced = key.previous_until.filter(|_| !is_present);
+        let expires_at = key.expires_at.into_iter().chain(replaced).min();
+        let identified = Some(Identified::ApiKey(holder));
+        Ok(Caller { identified, scope: Some(scope), organization_refused: false, expires_at })
     }
 }
 

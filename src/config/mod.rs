@@ -11,6 +11,8 @@ mod mail;
 mod parse;
 mod redis;
 mod server;
+mod sockets;
+mod subscriptions;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, mail::MailConfig, redis::RedisConfig,
-    server::ServerConfig, usage::UsageConfig,
+    server::ServerConfig, sockets::SocketsConfig, subscriptions::SubscriptionsConfig, usage::UsageConfig,
 };
 use crate::{auth::secret, entity::enums::PlanTier};
 
@@ -57,6 +59,8 @@ struct Raw {
     plans: PlansConfig,
     mail: MailConfig,
     usage: UsageConfig,
+    sockets: SocketsConfig,
+    subscriptions: SubscriptionsConfig,
 }
 
 impl Default for Raw {
@@ -80,6 +84,8 @@ impl Default for Raw {
             plans: PlansConfig::default(),
             mail: MailConfig::default(),
             usage: UsageConfig::default(),
+            sockets: SocketsConfig::default(),
+            subscriptions: SubscriptionsConfig::default(),
         }
     }
 }
@@ -124,6 +130,8 @@ pub struct Config {
     pub plans: PlansConfig,
     pub mail: MailConfig,
     pub usage: UsageConfig,
+    pub sockets: SocketsConfig,
+    pub subscriptions: SubscriptionsConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -240,6 +248,8 @@ impl Raw {
         self.auth.check()?;
         self.mail.check()?;
         self.usage.check()?;
+        self.sockets.check()?;
+        self.subscriptions.check()?;
         self.limits.check()?;
         Ok(Config {
             mode,
@@ -254,6 +264,8 @@ impl Raw {
             plans: self.plans,
             mail: self.mail,
             usage: self.usage,
+            sockets: self.sockets,
+            subscriptions: self.subscriptions,
         })
     }
 }

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::remembered::Remembered;
-use crate::{clock::Clock, config::DatabaseConfig, entity::Global};
+use crate::{clock::Clock, config::DatabaseConfig, entity::Global, ledger::Bus};
 
 /// Called with each statement's SQL; tests count and read them.
 pub type Observer = Arc<dyn Fn(&str) + Send + Sync>;
@@ -21,6 +21,7 @@ pub struct Db {
     writer: DatabaseConnection,
     clock: Clock,
     identities: Remembered,
+    bus: Bus,
 }
 
 /// Why the database can't be used. Shown to the operator at the start.
@@ -58,7 +59,8 @@ impl Db {
             reader.set_metric_callback(move |info| observer(&info.statement.sql));
             writer.set_metric_callback(move |info| for_writer(&info.statement.sql));
         }
-        Ok(Self { reader, writer, clock, identities: Remembered::new(config.identity_cache) })
+        let identities = Remembered::new(config.identity_cache);
+        Ok(Self { reader, writer, clock, identities, bus: Bus::default() })
     }
 
     pub(super) fn reader(&self) -> &DatabaseConnection {
@@ -71,6 +73,11 @@ impl Db {
 
     pub(super) fn identities(&self) -> &Remembered {
         &self.identities
+    }
+
+    /// Told of every commit.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
     }
 
     pub fn clock(&self) -> &Clock {

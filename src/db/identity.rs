@@ -1,7 +1,7 @@
 //! From a verified credential to a caller and, where the request has one, an organization: one statement, remembered for
 //! a second at most (see `db::remembered`).
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{
     EntityTrait, FromQueryResult, Iterable, JoinType, QueryFilter, QueryOrder, QueryResult, QuerySelect, Select,
@@ -9,7 +9,7 @@ use sea_orm::{
     sea_query::{Condition, IntoCondition, IntoIden},
 };
 
-use super::{Db, OrgScope, fail};
+use super::{Db, OrgScope, fail, filter::among};
 use crate::{
     auth::{
         actor::{ActorRef, Origin, Person},
@@ -168,6 +168,27 @@ impl Db {
             session,
             memberships,
         }))
+    }
+
+    /// Which of these sessions still stand.
+    pub async fn sessions_alive(&self, ids: &[SessionId]) -> Result<HashSet<SessionId>> {
+        let mut alive = HashSet::with_capacity(ids.len());
+        // SQLite refuses a statement with more than 32,766 values.
+        for chunk in ids.chunks(10_000) {
+            let found: Vec<SessionId> = self
+                .find::<session::Entity>()
+                .select_only()
+                .column(session::Column::Id)
+                .filter(among(self, session::Column::Id, chunk.iter().copied()))
+                .filter(session::Column::RevokedAt.is_null())
+                .filter(session::Column::ExpiresAt.gt(self.clock().now()))
+                .into_tuple()
+                .all(self.reader())
+                .await
+                .map_err(fail)?;
+            alive.extend(found);
+        }
+        Ok(alive)
     }
 
     /// The API key that a look-up part names, with its organization and its creator's standing.

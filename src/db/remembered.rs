@@ -62,6 +62,11 @@ impl Remembered {
 }
 
 impl Db {
+    /// Identities read before now count no more: another instance may have changed rights.
+    pub fn forget_identities(&self) {
+        self.identities().forget();
+    }
+
     /// What was read for `key` a moment ago, else what `read` finds. Nobody is not remembered.
     pub async fn remembered(
         &self,

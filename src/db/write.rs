@@ -298,9 +298,7 @@ impl WriteTx {
         };
         let cursor = Some(LedgerCursor { organization_id, sequence });
         conclude(tx, claim, value.any_id(), cursor).await?;
-        if changes_rights {
-            scope.db().identities().forget();
-        }
+        scope.db().announce(&sequences, changes_rights);
         Ok(Committed { value, cursor })
     }
 
@@ -321,7 +319,7 @@ impl WriteTx {
             .map_err(fail)?;
         let id = self.organization_id().any();
         conclude(self.tx, self.claim, Some(id), None).await?;
-        self.scope.db().identities().forget();
+        self.scope.db().announce(&BTreeMap::new(), true);
         Ok(())
     }
 }
@@ -541,9 +539,7 @@ impl AccountTx {
             Some(LedgerCursor { organization_id, sequence })
         });
         conclude(self.tx, self.claim, value.any_id(), cursor).await?;
-        if changes_rights {
-            self.db.identities().forget();
-        }
+        self.db.announce(&sequences, changes_rights);
         Ok((value, sequences))
     }
 }
@@ -556,5 +552,15 @@ impl Db {
             ..Default::default()
         };
         self.writer().begin_with_options(options).await.map_err(fail)
+    }
+
+    /// After a commit: what was read of callers before is old if rights may have changed, and whoever follows the ledgers
+    /// wakes.
+    fn announce(&self, sequences: &BTreeMap<OrganizationId, i64>, changes_rights: bool) {
+        if changes_rights {
+            self.forget_identities();
+            self.bus().rights_changed();
+        }
+        self.bus().committed(sequences);
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! To add an event type: one variant of [`EventType`]; the service that makes the change records it.
 
+mod bus;
 mod cursor;
 mod pending;
 
+pub use bus::{Bus, Heard, News, Source};
 pub use cursor::LedgerCursor;
 pub use pending::PendingEvents;
 

@@ -82,7 +82,7 @@ pub async fn adopt_organization(ctx: &Context<'_>, id: OrganizationId) -> Result
     if let Some(signed_in) = db.identify(person.session_id, person.user.id, Some(&choice)).await? {
         let scope = signed_in.scope(db, 0, request.origin.clone());
         let identified = Some(Identified::Person(signed_in.into()));
-        request.adopt(Caller { identified, scope, organization_refused: false });
+        request.adopt(Caller { identified, scope, ..Caller::default() });
     }
     Ok(())
 }

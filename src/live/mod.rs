@@ -1,0 +1,232 @@
+//! Live ledgers: what subscribers are told, and when it stops.
+//!
+//! One task reads the ledger of an organization, for all of an instance's subscribers to it, whenever the bus says that it
+//! has grown, and hands out batches in order. Another looks after everything once a second: it asks for the heads of all
+//! followed ledgers (so a lost message, or an absent Redis, delays events by a second at most) and whether the sessions
+//! behind the streams still stand.
+//!
+//! A subscriber that takes batches too slowly misses some, is told so, and resumes by its cursor: what is waiting for it is
+//! bounded, and nobody else waits.
+
+mod batch;
+mod lease;
+mod reader;
+mod relay;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{batch::Batch, lease::Lease};
+use self::{lease::Leases, reader::Channel};
+use crate::{
+    clock::Instant,
+    config::SubscriptionsConfig,
+    db::Db,
+    id::{OrganizationId, SessionId},
+    ledger::Source,
+    metrics::Metrics,
+    redis::Redis,
+};
+
+/// What lets several rights changes at once cost one look.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// All that is live in this instance. Clones share it.
+#[derive(Clone)]
+pub struct Live(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    metrics: Metrics,
+    /// Batches that may wait for one subscriber.
+    queue: usize,
+    channels: Mutex<HashMap<OrganizationId, Arc<Channel>>>,
+    leases: Leases,
+    /// The server is going down.
+    stopping: CancellationToken,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Live(…)")
+    }
+}
+
+impl Live {
+    /// Starts looking after what will be live. It ends with the last clone.
+    pub fn start(db: Db, redis: Option<Redis>, config: &SubscriptionsConfig, metrics: Metrics) -> Self {
+        let inner = Arc::new(Inner {
+            db,
+            metrics,
+            queue: config.queue,
+            channels: Mutex::default(),
+            leases: Leases::default(),
+            stopping: CancellationToken::new(),
+        });
+        if let Some(redis) = redis {
+            relay::start(redis, &inner.db);
+        }
+        tokio::spawn(look_after(Arc::downgrade(&inner), config.poll));
+        Self(inner)
+    }
+
+    /// Follows the ledger of an organization, of which everything up to `head` has been written: what comes after is in
+    /// [`Subscription::next`], from [`Subscription::joined_at`] on.
+    pub fn follow(&self, organization_id: OrganizationId, head: i64) -> Subscription {
+        let mut channels = self.0.channels();
+        let channel = channels.entry(organization_id).or_insert_with(|| {
+            let channel = Arc::new(Channel::new(organization_id, head, self.0.queue));
+            let heads = self.0.db.bus().follow(organization_id, head);
+            tokio::spawn(reader::read(self.0.db.clone(), self.0.metrics.clone(), channel.clone(), heads));
+            channel
+        });
+        let (receiver, joined_at) = channel.join();
+        self.0.metrics.subscribed(1);
+        Subscription { channel: channel.clone(), receiver, joined_at, metrics: self.0.metrics.clone() }
+    }
+
+    /// A right to go on that ends with the session, or at an instant. It is looked after once a second.
+    pub fn lease(&self, session_id: Option<SessionId>, expires_at: Option<Instant>) -> Lease {
+        self.0.leases.grant(session_id, expires_at)
+    }
+
+    /// Cancelled when the server goes down: streams and sockets end.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// Subscribers of this instance.
+    pub fn subscribers(&self) -> usize {
+        self.0.channels().values().map(|channel| channel.subscribers()).sum()
+    }
+}
+
+/// What one subscriber hears of a ledger.
+pub struct Subscription {
+    channel: Arc<Channel>,
+    receiver: broadcast::Receiver<Arc<Batch>>,
+    joined_at: i64,
+    metrics: Metrics,
+}
+
+/// Why there is no next batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// More batches came than may wait for one subscriber.
+    TooSlow,
+    /// Nothing will come any more: the organization is gone, or its events were purged before they were read.
+    Gone,
+}
+
+impl Subscription {
+    /// The sequence that the first batch follows on.
+    pub const fn joined_at(&self) -> i64 {
+        self.joined_at
+    }
+
+    /// The next batch, in order and without a gap. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Result<Arc<Batch>, Missed> {
+        self.receiver.recv().await.map_err(|error| match error {
+            broadcast::error::RecvError::Lagged(_) => Missed::TooSlow,
+            broadcast::error::RecvError::Closed => Missed::Gone,
+        })
+    }
+
+    /// A batch without events at a position: the same one for all who ask at the same position.
+    pub fn beat(&self, sequence: i64) -> Arc<Batch> {
+        self.channel.beat(sequence)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.metrics.subscribed(-1);
+    }
+}
+
+impl Inner {
+    fn channels(&self) -> MutexGuard<'_, HashMap<OrganizationId, Arc<Channel>>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what nobody listens to; gives the rest.
+    fn sweep(&self) -> Vec<OrganizationId> {
+        let mut channels = self.channels();
+        channels.retain(|organization_id, channel| {
+            let is_wanted = channel.subscribers() > 0;
+            if !is_wanted {
+                self.db.bus().unfollow(*organization_id);
+            }
+            is_wanted
+        });
+        channels.keys().copied().collect()
+    }
+
+    /// Asks the database how far the followed ledgers have got.
+    async fn poll(&self) -> crate::error::Result<()> {
+        let followed = self.sweep();
+        if followed.is_empty() {
+            return Ok(());
+        }
+        self.metrics.polled();
+        let heads: HashMap<_, _> = self.db.ledger_heads(followed.clone()).await?.into_iter().collect();
+        for organization_id in followed {
+            match heads.get(&organization_id) {
+                Some(head) => self.db.bus().hear(organization_id, *head, Source::Poll),
+                None => self.end(organization_id),
+            }
+        }
+        Ok(())
+    }
+
+    /// The organization is gone, or what was not read yet is.
+    fn end(&self, organization_id: OrganizationId) {
+        if let Some(channel) = self.channels().remove(&organization_id) {
+            self.db.bus().unfollow(organization_id);
+            channel.close();
+        }
+    }
+}
+
+/// Once a `period`, and soon after rights have changed.
+async fn look_after(inner: Weak<Inner>, period: Duration) {
+    let Some((mut rights, stopping)) = inner.upgrade().map(|inner| (inner.db.bus().rights(), inner.stopping.clone()))
+    else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        let is_tick = tokio::select! {
+            _ = ticks.tick() => true,
+            _ = rights.changed() => {
+                tokio::time::sleep(SETTLE).await;
+                rights.mark_unchanged();
+                false
+            }
+            () = stopping.cancelled() => return,
+        };
+        let Some(inner) = inner.upgrade() else { return };
+        let looked = async {
+            if is_tick {
+                inner.poll().await?;
+            }
+            inner.leases.check(&inner.db).await
+        };
+        match looked.await {
+            Ok(()) => failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(error = %error.describe(), "ledgers and sessions can't be looked at; trying on");
+                }
+            }
+        }
+    }
+}
