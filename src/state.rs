@@ -1,6 +1,6 @@
 //! What every request needs: the database with its clock, keys, settings. Cheap to clone.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -26,7 +26,19 @@ use crate::{
 };
 
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct State(Arc<Parts>);
+
+impl Deref for State {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What a [`State`] leads to.
+#[derive(Debug)]
+pub struct Parts {
     pub db: Db,
     pub keys: KeyRing,
     pub mint: KeyMint,
@@ -58,7 +70,7 @@ impl State {
         let rate_limit =
             RateLimiter::new(&config.limits, redis.clone(), db.clock().clone(), metrics.clone(), background.clone());
         let live = Live::start(db.clone(), redis.clone(), &config.subscriptions, metrics.clone());
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             live,
             mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
             keys: KeyRing::load(&db, secret).await?,
@@ -71,7 +83,7 @@ impl State {
             rate_limit,
             db,
             config,
-        })
+        })))
     }
 
     pub fn clock(&self) -> &Clock {

@@ -96,6 +96,11 @@ impl Permissions {
         names.filter_map(Permission::named).collect()
     }
 
+    /// One bit a permission; two sets are equal when these are.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
     pub const fn contains(self, permission: Permission) -> bool {
         self.0 & permission.bit() != 0
     }

@@ -63,13 +63,19 @@ pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
     }
     let jobs = CancellationToken::new();
     maintenance::start(state, &jobs);
+    let live = state.live.clone();
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
+        // Streams would outlast any patience; their clients come again, to another instance.
+        tokio::spawn(async move { live.stop().await });
     };
     serve::serve(listener, application.router, &application.draining, config.server.drain, stop).await;
+    if tokio::time::timeout(config.server.drain, state.live.stop()).await.is_err() {
+        tracing::warn!("some sockets did not close in time");
+    }
     jobs.cancel();
     // What answers did not wait for: mail, logs.
     state.background.close();

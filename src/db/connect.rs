@@ -16,7 +16,10 @@ pub type Observer = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The database, with the server's clock. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Db {
+pub struct Db(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
     clock: Clock,
@@ -60,32 +63,32 @@ impl Db {
             writer.set_metric_callback(move |info| for_writer(&info.statement.sql));
         }
         let identities = Remembered::new(config.identity_cache);
-        Ok(Self { reader, writer, clock, identities, bus: Bus::default() })
+        Ok(Self(Arc::new(Inner { reader, writer, clock, identities, bus: Bus::default() })))
     }
 
     pub(super) fn reader(&self) -> &DatabaseConnection {
-        &self.reader
+        &self.0.reader
     }
 
     pub(super) fn writer(&self) -> &DatabaseConnection {
-        &self.writer
+        &self.0.writer
     }
 
     pub(super) fn identities(&self) -> &Remembered {
-        &self.identities
+        &self.0.identities
     }
 
     /// Told of every commit.
     pub fn bus(&self) -> &Bus {
-        &self.bus
+        &self.0.bus
     }
 
     pub fn clock(&self) -> &Clock {
-        &self.clock
+        &self.0.clock
     }
 
     pub fn backend(&self) -> DatabaseBackend {
-        self.reader.get_database_backend()
+        self.0.reader.get_database_backend()
     }
 
     /// A query over a table that no organization owns.
@@ -96,24 +99,24 @@ impl Db {
 
     /// Brings the schema up to date.
     pub async fn migrate(&self) -> Result<(), DbErr> {
-        Migrator::up(&self.writer, None).await
+        Migrator::up(&self.0.writer, None).await
     }
 
     /// Names of the schema steps that this database lacks.
     pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
-        let pending = Migrator::get_pending_migrations_read_only(&self.reader).await?;
+        let pending = Migrator::get_pending_migrations_read_only(&self.0.reader).await?;
         Ok(pending.iter().map(|step| step.name().to_owned()).collect())
     }
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        self.reader.ping().await
+        self.0.reader.ping().await
     }
 
     /// Waits for connections in use, then closes.
-    pub async fn close(self) {
-        for pool in [self.reader, self.writer] {
-            if let Err(error) = pool.close().await {
+    pub async fn close(&self) {
+        for pool in [&self.0.reader, &self.0.writer] {
+            if let Err(error) = pool.close_by_ref().await {
                 tracing::warn!(%error, "closing the database");
             }
         }

@@ -2,6 +2,8 @@ use async_graphql::InputObject;
 use sea_orm::{ColumnTrait, Condition, prelude::Uuid};
 
 use crate::{
+    auth::actor::ActorRef,
+    clock::Instant,
     db::filter::everything,
     entity::event,
     error::Result,
@@ -56,5 +58,24 @@ impl EventFilter {
             all = all.add(when.condition(f, Column::OccurredAt)?);
         }
         Ok(all)
+    }
+
+    /// [`Self::condition`] of an event at hand: live, nobody asks the database.
+    pub fn matches(&self, event: &event::Model, viewer: ActorRef, now: Instant) -> bool {
+        let Self { types, subject_ids, item_ids, team_ids, actor_ids, exclude_viewer, occurred_at } = self;
+        /// Whether a list that is there has the value.
+        fn among<T: PartialEq>(list: Option<&Vec<T>>, value: Option<T>) -> bool {
+            list.is_none_or(|list| value.is_some_and(|value| list.contains(&value)))
+        }
+        let named = |ids: &Option<Vec<AnyId>>, id: Uuid| {
+            ids.as_ref().is_none_or(|ids| ids.iter().any(|named| named.uuid() == id))
+        };
+        among(types.as_ref(), Some(event.r#type))
+            && named(subject_ids, event.subject_id)
+            && among(item_ids.as_ref(), event.item_id)
+            && among(team_ids.as_ref(), event.team_id)
+            && named(actor_ids, event.actor_id)
+            && (*exclude_viewer != Some(true) || event.actor_id != viewer.id)
+            && occurred_at.as_ref().is_none_or(|when| when.matches(event.occurred_at, now))
     }
 }

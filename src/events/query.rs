@@ -32,7 +32,8 @@ pub fn visible(scope: &OrgScope) -> Condition {
     everything().add(event::Column::Type.is_not_in(hidden))
 }
 
-fn may_see_type(scope: &OrgScope, kind: EventType) -> bool {
+/// Whether the caller may see events of a type.
+pub fn may_see_type(scope: &OrgScope, kind: EventType) -> bool {
     scope.allows(Permission::AuditRead) || kind.seen_with().is_none_or(|permission| scope.allows(permission))
 }
 

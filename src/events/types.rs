@@ -92,6 +92,15 @@ impl Event {
     }
 }
 
+/// Store `cursor` after handling the batch; resume with it.
+#[derive(SimpleObject, Clone, Debug)]
+pub struct EventBatch {
+    pub events: Vec<Event>,
+    pub cursor: Cursor,
+    /// False while catching up on history.
+    pub is_live: bool,
+}
+
 /// Before and after of one field.
 #[derive(SimpleObject)]
 pub struct FieldChange {

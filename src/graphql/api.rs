@@ -1,8 +1,9 @@
 //! One operation, from any transport: gate, credentials, rate limit, execution, finished errors.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::Deref, sync::Arc, time::Instant};
 
 use async_graphql::{Request, Response, Value, parser::types::OperationType};
+use futures_util::StreamExt as _;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -11,6 +12,8 @@ use super::{
     error::{finish, server_error},
     gate::{Gate, Passed},
     schema::{self, ApiSchema},
+    share,
+    stream::{Answers, Template},
 };
 use crate::{
     auth::{
@@ -19,6 +22,10 @@ use crate::{
     },
     db::{OrgScope, idempotency::Idempotency, identity::OrganizationChoice},
     error::{Code, Error, Refusal, Result},
+    events::{
+        feed::Feed,
+        subscription::{Opening, Turn},
+    },
     metering::Measured,
     rate_limit::{Allowance, Refused, Taken},
     state::State,
@@ -26,15 +33,33 @@ use crate::{
 
 /// The API, ready to execute. Cheap to clone.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<Inner>);
+
+pub struct Inner {
     pub state: State,
     pub schema: ApiSchema,
     authenticator: Authenticator,
-    gate: Arc<Gate>,
+    gate: Gate,
+}
+
+impl Deref for Api {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
 }
 
 /// Points of an operation that asks for nothing dear, and of whatever is refused.
 const MINIMUM_COST: u64 = 1;
+
+/// An operation that may run.
+struct Prepared {
+    passed: Arc<Passed>,
+    caller: Caller,
+    origin: Origin,
+    taken: Option<Taken>,
+}
 
 /// What a transport knows of a request besides its body.
 #[derive(Clone, Debug)]
@@ -45,14 +70,31 @@ pub struct Envelope {
     pub origin: Origin,
     /// The client's key for its mutation; `extensions.idempotencyKey` does, too.
     pub idempotency_key: Option<String>,
-    /// GET: nothing but queries.
-    pub only_queries: bool,
+    /// GET: nothing that changes anything.
+    pub is_read_only: bool,
+    /// Whether the transport can carry the answers of a subscription.
+    pub can_stream: bool,
+    /// Where a broken stream goes on.
+    pub resume: Option<String>,
     /// Whether the answer's `extensions` say what it cost.
     pub include_cost: bool,
 }
 
+/// One client's way to the API, as far as it is known before an operation comes.
+pub struct Client {
+    pub api: Api,
+    pub envelope: Envelope,
+}
+
+/// What an operation came to.
+pub enum Started {
+    Answer(Answer),
+    /// A subscription. The answer is that of the beginning: who it was, and what it cost.
+    Stream(Answer, Box<Answers>),
+}
+
 /// The answer, with what the transport's log line says about it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answer {
     pub response: Response,
     pub passed: Option<Arc<Passed>>,
@@ -66,29 +108,34 @@ pub struct Answer {
     pub wrong_method: bool,
 }
 
+impl Answer {
+    /// Whether it belongs to a subscription, which did not begin.
+    pub fn is_subscription(&self) -> bool {
+        self.passed.as_ref().is_some_and(|passed| passed.operation == OperationType::Subscription)
+    }
+}
+
 impl Api {
     pub fn new(state: State) -> Self {
         let limits = &state.config.limits;
-        let gate = Arc::new(Gate::new(schema::registry(), limits.clone()));
-        Self { schema: schema::build(limits), authenticator: state.authenticator(), gate, state }
+        let gate = Gate::new(schema::registry(), limits.clone());
+        Self(Arc::new(Inner { schema: schema::build(limits), authenticator: state.authenticator(), gate, state }))
     }
 
-    /// Executes one operation. Whatever goes wrong is in the answer.
-    pub async fn execute(&self, request: Request, envelope: &Envelope) -> Answer {
-        let begun = Instant::now();
-        let mut answer = Answer {
-            response: Response::default(),
-            passed: None,
-            organization: None,
-            actor: None,
-            charge: Charge::default(),
-            scope: None,
-            wrong_method: false,
+    /// Executes one operation that is no subscription. Whatever goes wrong is in the answer.
+    pub async fn execute(&self, mut request: Request, envelope: &Envelope) -> Answer {
+        let (begun, mut answer) = (Instant::now(), Answer::default());
+        let response = match self.prepare(&mut request, envelope, &mut answer).await {
+            Ok(prepared) => Ok(self.run(request, prepared, &mut answer).await),
+            Err(error) => Err(error),
         };
-        match self.run(request, envelope, &mut answer).await {
-            Ok(response) => answer.response = response,
-            Err(error) => answer.response = Response::from_errors(vec![server_error(error)]),
-        }
+        self.conclude(&mut answer, response, envelope, begun);
+        answer
+    }
+
+    /// Finishes the answer, and counts it.
+    fn conclude(&self, answer: &mut Answer, response: Result<Response>, envelope: &Envelope, begun: Instant) {
+        answer.response = response.unwrap_or_else(|error| Response::from_errors(vec![server_error(error)]));
         finish(&mut answer.response, &envelope.origin.request_id);
         if envelope.include_cost {
             let Charge { requested, actual, level } = answer.charge;
@@ -96,8 +143,7 @@ impl Api {
             let cost = json!({ "requested": requested, "actual": actual, "remaining": remaining });
             answer.response.extensions.insert("cost".to_owned(), Value::from_json(cost).unwrap_or_default());
         }
-        self.count(&answer, begun);
-        answer
+        self.count(answer, begun);
     }
 
     /// Counts the request in its organization's usage, however it ended.
@@ -109,9 +155,10 @@ impl Api {
         }
     }
 
-    async fn run(&self, mut request: Request, envelope: &Envelope, answer: &mut Answer) -> Result<Response> {
+    /// Gate, credentials and rate limit: whatever must pass before anything runs.
+    async fn prepare(&self, request: &mut Request, envelope: &Envelope, answer: &mut Answer) -> Result<Prepared> {
         let mut origin = envelope.origin.clone();
-        let (passed, caller) = match self.admit(&mut request, envelope, &mut origin, answer).await {
+        let (passed, caller) = match self.admit(request, envelope, &mut origin, answer).await {
             Ok(admitted) => admitted,
             Err(error) => return Err(self.turn_away(error, &envelope.origin, &mut answer.charge).await),
         };
@@ -124,20 +171,51 @@ impl Api {
             let organization_id = caller.scope.as_ref().map(|scope| scope.organization_id());
             idempotency.belongs_to(organization_id, identified.actor());
         }
+        Ok(Prepared { passed, caller, origin, taken })
+    }
+
+    /// Runs what has been prepared.
+    async fn run(&self, request: Request, prepared: Prepared, answer: &mut Answer) -> Response {
+        let Prepared { passed, caller, origin, taken } = prepared;
         let mut context = RequestContext::new(self.state.clone(), caller, origin);
         context.charge = answer.charge;
         let execution = self.schema.execute(request.data(context));
         let executed = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
         // What was stopped, or nobody waited for, cost all that it asked for.
         answer.charge.actual = answer.charge.requested;
-        let response = executed.map_err(|_| {
-            Error::from(Refusal::new(Code::Timeout, "The operation took too long and was stopped; ask for less."))
-        })?;
+        let Ok(response) = executed else { return timed_out() };
         answer.charge.actual = passed.prices.actual(&response).max(MINIMUM_COST);
         if let Some(taken) = taken {
             answer.charge.level = Some(self.state.rate_limit.settle(&taken, answer.charge.actual));
         }
-        Ok(response)
+        response
+    }
+
+    /// Lets a client in that has no operation yet: whether its credential, where it has one, is good. Guesses cost their
+    /// address like others.
+    pub async fn greet(&self, envelope: &Envelope) -> Result<()> {
+        let Some(credential) = &envelope.credential else { return Ok(()) };
+        self.may_look_up(credential, envelope, &mut Charge::default())?;
+        match self.authenticate(envelope).await {
+            Ok(_) => {
+                self.state.rate_limit.was_good(credential);
+                Ok(())
+            }
+            Err(error) => Err(self.turn_away(error, &envelope.origin, &mut Charge::default()).await),
+        }
+    }
+
+    fn may_look_up(&self, credential: &Credential, envelope: &Envelope, charge: &mut Charge) -> Result<()> {
+        let limiter = &self.state.rate_limit;
+        limiter.may_look_up(credential, limiter.of_address(&envelope.origin)).map_err(|refused| {
+            charge.level = Some(refused.level);
+            rate_limited(&refused, "").into()
+        })
+    }
+
+    /// Who a client is. A refusal (UNAUTHENTICATED) for a credential that isn't good any more.
+    pub async fn authenticate(&self, envelope: &Envelope) -> Result<Caller> {
+        self.caller(envelope, &envelope.origin, true, true).await
     }
 
     /// What must hold before anything is charged to a caller: a document that the gate passes, and a good credential or
@@ -150,25 +228,26 @@ impl Api {
         answer: &mut Answer,
     ) -> Result<(Arc<Passed>, Caller)> {
         let passed = Arc::new(self.gate.check(request)?);
-        let is_query = passed.operation == OperationType::Query;
+        let is_mutation = passed.operation == OperationType::Mutation;
         answer.passed = Some(passed.clone());
-        if envelope.only_queries && !is_query {
-            answer.wrong_method = true;
-            return Err(Refusal::bad_request("Only queries may be sent with GET; use POST.").into());
+        if passed.operation == OperationType::Subscription && !envelope.can_stream {
+            let message =
+                "Subscriptions run over a WebSocket (graphql-transport-ws) or with `Accept: text/event-stream`.";
+            return Err(Refusal::bad_request(message).into());
         }
-        if !is_query {
+        if envelope.is_read_only && is_mutation {
+            answer.wrong_method = true;
+            return Err(Refusal::bad_request("Mutations may not be sent with GET; use POST.").into());
+        }
+        if is_mutation {
             origin.idempotency = idempotency(request, envelope.idempotency_key.as_deref())?.map(Arc::new);
         }
-        let limiter = &self.state.rate_limit;
-        if let Some(credential) = &envelope.credential
-            && let Err(refused) = limiter.may_look_up(credential, limiter.of_address(&envelope.origin))
-        {
-            answer.charge.level = Some(refused.level);
-            return Err(rate_limited(&refused, "").into());
+        if let Some(credential) = &envelope.credential {
+            self.may_look_up(credential, envelope, &mut answer.charge)?;
         }
-        let caller = self.caller(envelope, origin, passed.needs_caller, is_query).await?;
+        let caller = self.caller(envelope, origin, passed.needs_caller, !is_mutation).await?;
         if let Some(credential) = envelope.credential.as_ref().filter(|_| caller.identified.is_some()) {
-            limiter.was_good(credential);
+            self.state.rate_limit.was_good(credential);
         }
         Ok((passed, caller))
     }
@@ -252,6 +331,68 @@ impl Api {
         }
         Ok(caller)
     }
+}
+
+impl Client {
+    /// Executes one operation, or begins a subscription. Whatever goes wrong is in the answer.
+    pub async fn start(self: &Arc<Self>, mut request: Request) -> Started {
+        let (api, begun, mut answer) = (&self.api, Instant::now(), Answer::default());
+        let mut answers = None;
+        let response = match api.prepare(&mut request, &self.envelope, &mut answer).await {
+            Ok(prepared) if prepared.passed.operation == OperationType::Subscription => {
+                // What it brings later is shared with others, and in the price of the beginning.
+                answer.charge.actual = answer.charge.requested;
+                self.subscribe(request, prepared).await.map(|opened| match opened {
+                    Ok(begun) => {
+                        answers = Some(Box::new(begun));
+                        Response::default()
+                    }
+                    Err(response) => response,
+                })
+            }
+            Ok(prepared) => Ok(api.run(request, prepared, &mut answer).await),
+            Err(error) => Err(error),
+        };
+        api.conclude(&mut answer, response, &self.envelope, begun);
+        match answers {
+            Some(answers) => Started::Stream(answer, answers),
+            None => Started::Answer(answer),
+        }
+    }
+
+    /// Reads a subscription's arguments by running its root field; a response with errors when that fails.
+    async fn subscribe(self: &Arc<Self>, request: Request, prepared: Prepared) -> Result<Result<Answers, Response>> {
+        let (api, Prepared { passed, caller, origin, .. }) = (&self.api, prepared);
+        let mut template = Template {
+            document: passed.document.clone(),
+            operation_name: request.operation_name.clone(),
+            variables: request.variables.clone(),
+            fingerprint: None,
+        };
+        let fingerprint = fingerprint(&request)?;
+        let opening = Opening::resuming(self.envelope.resume.clone());
+        let context = RequestContext::new(api.state.clone(), caller.clone(), origin);
+        let mut stream = api.schema.execute_stream(request.data(context).data(Turn::Open(opening.clone())));
+        match tokio::time::timeout(api.state.config.limits.timeout, stream.next()).await {
+            Ok(Some(response)) => return Ok(Err(response)),
+            Ok(None) => {}
+            Err(_) => return Ok(Err(timed_out())),
+        }
+        let opened = opening.opened().ok_or_else(|| Error::internal("a subscription that did not open"))?;
+        let scope = caller.scope.clone().ok_or_else(|| Error::internal("a subscription without an organization"))?;
+        let is_personal = opened.filter.as_ref().is_some_and(|filter| filter.exclude_viewer == Some(true));
+        if !is_personal && share::is_the_same_for_all(api.gate.registry(), &passed) {
+            template.fingerprint = Some(fingerprint);
+        }
+        let live = api.state.live.follow(scope.organization_id(), opened.head);
+        let feed = Feed::new(opened, live, api.state.config.subscriptions.heartbeat);
+        Ok(Ok(Answers::new(self.clone(), caller, scope, feed, template)))
+    }
+}
+
+fn timed_out() -> Response {
+    let refusal = Refusal::new(Code::Timeout, "The operation took too long and was stopped; ask for less.");
+    Response::from_errors(vec![server_error(refusal.into())])
 }
 
 /// RATE_LIMITED: the points are not there now. `path`: the way to the dearest part, where there is one.

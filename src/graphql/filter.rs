@@ -220,6 +220,20 @@ impl DateTimeFilter {
         let bounds = [resolve(gt)?, resolve(gte)?, resolve(lt)?, resolve(lte)?];
         compare("DateTimeFilter", column, None, bounds, is_null)
     }
+
+    /// [`Self::condition`] of a value at hand.
+    pub fn matches(&self, value: Instant, now: Instant) -> bool {
+        let Self { gt, gte, lt, lte, is_null } = *self;
+        // What can't be resolved was refused by `condition`.
+        let holds = |bound: Option<DateTimeOrDuration>, test: fn(&Instant, &Instant) -> bool| {
+            bound.is_none_or(|bound| bound.resolve(now).is_some_and(|bound| test(&value, &bound)))
+        };
+        holds(gt, |value, bound| value > bound)
+            && holds(gte, |value, bound| value >= bound)
+            && holds(lt, |value, bound| value < bound)
+            && holds(lte, |value, bound| value <= bound)
+            && is_null != Some(true)
+    }
 }
 
 fn compare<V: Into<Value>>(

@@ -49,6 +49,8 @@ const THROTTLED: &[&str] = &[
 /// What the gate found out about an operation that passed.
 #[derive(Clone, Debug)]
 pub struct Passed {
+    /// The parsed document.
+    pub document: Arc<ExecutableDocument>,
     pub operation: OperationType,
     /// The operation's name, for the log.
     pub name: Option<String>,
@@ -128,6 +130,11 @@ impl Gate {
         Ok(Some(hash))
     }
 
+    /// The schema's types.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Checks a request and leaves its parsed document in it.
     pub fn check(&self, request: &mut Request) -> Result<Passed> {
         let remember = self.recall(request)?;
@@ -145,6 +152,7 @@ impl Gate {
         let mut walk = Walk {
             registry: &self.registry,
             document: &document,
+            shared: &document,
             operation,
             variables: &request.variables,
             limits: &self.limits,
@@ -212,6 +220,8 @@ fn choose<'d>(
 struct Walk<'a> {
     registry: &'a Registry,
     document: &'a ExecutableDocument,
+    /// The same, to be kept.
+    shared: &'a Arc<ExecutableDocument>,
     operation: &'a OperationDefinition,
     variables: &'a Variables,
     limits: &'a LimitsConfig,
@@ -235,6 +245,9 @@ impl<'a> Walk<'a> {
         self.check_required_variables()?;
         let mut roots = Vec::new();
         self.root_fields(&operation.selection_set.node, &mut roots, 0)?;
+        if operation.ty == OperationType::Subscription {
+            check_subscription(operation)?;
+        }
         if roots.len() > self.limits.root_fields {
             return Err(too_complex("fields at the root", roots.len(), self.limits.root_fields));
         }
@@ -257,7 +270,8 @@ impl<'a> Walk<'a> {
         };
         let needs_caller = roots.iter().any(|field| !public(field));
         let roots = if name.is_some() { String::new() } else { listed(&roots) };
-        Ok(Passed { operation: operation.ty, name, roots, cost, prices, needs_caller })
+        let document = self.shared.clone();
+        Ok(Passed { document, operation: operation.ty, name, roots, cost, prices, needs_caller })
     }
 
     /// Refuses an operation that lacks a variable it requires: the library would run the fields that don't use it.
@@ -495,6 +509,24 @@ impl<'a> Walk<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// A subscription selects one field, and that directly: the library looks for it nowhere else.
+fn check_subscription(operation: &OperationDefinition) -> Result<()> {
+    let is_plain = match &operation.selection_set.node.items[..] {
+        [one] => match &one.node {
+            Selection::Field(field) => {
+                field.node.directives.is_empty() && !field.node.name.node.as_str().starts_with("__")
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    if is_plain {
+        return Ok(());
+    }
+    let message = "A subscription selects exactly one field, without a fragment or a directive around it.";
+    Err(Refusal::new(Code::GraphqlValidationFailed, message).into())
 }
 
 /// `{ items viewer }`, each field once.

@@ -5,14 +5,16 @@
 //! keeps a refused or failed field from taking its siblings' answers along. Other objects call [`check_field`] in the body
 //! of a guarded field, and [`check_type`] on the way to a type that says `@requires` itself.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, pin::Pin};
 
 use async_graphql::{
-    Context, ContextSelectionSet, InputType, ObjectType, OutputType, Positioned, ServerResult, Value,
+    Context, ContextSelectionSet, InputType, ObjectType, OutputType, Positioned, Response, ServerResult,
+    SubscriptionType, Value,
     parser::types::{Field, OperationType},
-    registry::{MetaDirectiveInvocation, Registry},
+    registry::{MetaDirectiveInvocation, MetaField, Registry},
     resolver_utils::{ContainerType, resolve_container},
 };
+use futures_util::{Stream, stream};
 
 use super::context::ContextExt;
 use crate::{
@@ -103,25 +105,30 @@ pub fn check_type<T: OutputType>(ctx: &Context<'_>) -> Result<()> {
     rule.map_or(Ok(()), |rule| rule.check(ctx))
 }
 
+/// The present field of a root type.
+fn root_field<'a>(ctx: &'a Context<'_>, root: &str) -> Option<&'a MetaField> {
+    ctx.schema_env.registry.types.get(root)?.field_by_name(ctx.field().name())
+}
+
+/// Checks a field of a root type, which must declare a rule.
+fn check_root(ctx: &Context<'_>, field: &MetaField) -> Result<()> {
+    match Rule::among(&field.directive_invocations) {
+        Some(rule) => check(ctx, Some(rule), feature_among(&field.directive_invocations)),
+        None => Err(Error::internal(format!("the field {} says neither @requires nor @access", field.name))),
+    }
+}
+
 /// A root type whose every field is checked.
 pub struct Guarded<T>(pub T);
 
 impl<T: ObjectType> ContainerType for Guarded<T> {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
-        let name = ctx.field().name();
-        let registry = &ctx.schema_env.registry;
-        let Some(field) = registry.types.get(&*T::type_name()).and_then(|root| root.field_by_name(name)) else {
-            return Ok(None);
-        };
-        let rule = Rule::among(&field.directive_invocations);
+        let Some(field) = root_field(ctx, &T::type_name()) else { return Ok(None) };
         if ctx.query_env.operation.node.ty == OperationType::Mutation {
+            let rule = Rule::among(&field.directive_invocations);
             ctx.request().next_mutation(ctx.item.node.response_key().node.as_str(), rule);
         }
-        let checked = match rule {
-            Some(rule) => check(ctx, Some(rule), feature_among(&field.directive_invocations)),
-            None => Err(Error::internal(format!("the field {name} says neither @requires nor @access"))),
-        };
-        let answer = match checked {
+        let answer = match check_root(ctx, field) {
             Ok(()) => self.0.resolve_field(ctx).await,
             Err(error) => {
                 let error = async_graphql::Error::from(error).into_server_error(ctx.item.pos);
@@ -134,6 +141,31 @@ impl<T: ObjectType> ContainerType for Guarded<T> {
                 Ok(Some(Value::Null))
             }
             answer => answer,
+        }
+    }
+}
+
+impl<T: SubscriptionType> SubscriptionType for Guarded<T> {
+    fn type_name() -> Cow<'static, str> {
+        T::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        T::create_type_info(registry)
+    }
+
+    fn create_field_stream<'a>(
+        &'a self,
+        ctx: &'a Context<'_>,
+    ) -> Option<Pin<Box<dyn Stream<Item = Response> + Send + 'a>>> {
+        let field = root_field(ctx, &T::type_name())?;
+        match check_root(ctx, field) {
+            Ok(()) => self.0.create_field_stream(ctx),
+            Err(error) => {
+                let error = async_graphql::Error::from(error).into_server_error(ctx.item.pos);
+                let response = Response::from_errors(vec![ctx.set_error_path(error)]);
+                Some(Box::pin(stream::iter([response])))
+            }
         }
     }
 }

@@ -15,9 +15,11 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    api::{Answer, Api, Envelope},
+    api::{Answer, Api, Client, Envelope, Started},
     context::Charge,
     error::{code_of, finish, server_error},
+    response::{ResponseBody, has_code, has_data, retry_after},
+    sse, ws,
 };
 use crate::{
     auth::{actor::Origin, session::Credential},
@@ -35,6 +37,26 @@ pub struct Logged {
     pub cost: Option<u64>,
     /// The first error's code.
     pub code: Option<String>,
+}
+
+impl Logged {
+    /// The log line of an operation that came over a socket.
+    pub fn say(self, origin: &Origin, elapsed: std::time::Duration) {
+        tracing::info!(
+            target: "todo_platform::request",
+            transport = "websocket",
+            time_ms = elapsed.as_secs_f64() * 1000.0,
+            request_id = %origin.request_id,
+            operation = self.operation,
+            kind = self.kind,
+            organization = self.organization,
+            actor = self.actor,
+            cost = self.cost,
+            code = self.code,
+            ip = origin.ip.map(tracing::field::display),
+            "request"
+        );
+    }
 }
 
 /// How the answer is to be written.
@@ -97,9 +119,14 @@ pub async fn graphql(
     request: HttpRequest,
 ) -> HttpResponse {
     let origin = request.extensions().get::<Origin>().cloned().unwrap_or_else(|| Origin::command("unknown"));
-    let Some(media) = Media::negotiate(request.headers()) else {
+    if ws::is_upgrade(request.headers()) {
+        return socket(api, path, request, origin).await;
+    }
+    let negotiated = Media::negotiate(request.headers());
+    let takes_events = takes_events(request.headers());
+    let Some(media) = negotiated.or(takes_events.then_some(Media::GraphqlResponse)) else {
         let refusal = Refusal::bad_request(
-            "Not acceptable: the answer is application/graphql-response+json or application/json.",
+            "Not acceptable: the answer is application/graphql-response+json, application/json or text/event-stream.",
         );
         return refuse(&api, StatusCode::NOT_ACCEPTABLE, Media::Json, refusal.into(), &origin).await;
     };
@@ -119,6 +146,15 @@ pub async fn graphql(
         Err(error) => return refuse(&api, StatusCode::BAD_REQUEST, media, error, &origin).await,
     };
     match read(&api, request).await {
+        Ok(BatchRequest::Single(request)) if takes_events => {
+            let client = Arc::new(Client { envelope: Envelope { can_stream: true, ..envelope }, api });
+            match client.start(request).await {
+                Started::Stream(answer, answers) => sse::events(&answer, *answers, &client.api.state.live),
+                // Where JSON is welcome too, one answer is no stream; neither is what did not run.
+                Started::Answer(answer) if negotiated.is_none() && has_data(&answer.response) => sse::once(&answer),
+                Started::Answer(answer) => write(media, &answer),
+            }
+        }
         Ok(BatchRequest::Single(request)) => {
             let answer = api.execute(request, &envelope).await;
             write(media, &answer)
@@ -126,6 +162,34 @@ pub async fn graphql(
         Ok(BatchRequest::Batch(requests)) => batch(&api, media, requests, &envelope).await,
         Err((status, error)) => refuse(&api, status, media, error, &origin).await,
     }
+}
+
+/// A socket instead of an answer.
+async fn socket(
+    api: Api,
+    path: Result<Option<Path<String>>, PathRejection>,
+    request: HttpRequest,
+    origin: Origin,
+) -> HttpResponse {
+    let (parts, _) = request.into_parts();
+    let path = path.ok().flatten().map(|Path(name)| name);
+    match envelope(&parts.headers, path, &origin, false) {
+        // A key names one request, and this is none yet.
+        Ok(envelope) => {
+            let envelope = Envelope { can_stream: true, idempotency_key: None, resume: None, ..envelope };
+            ws::upgrade(api, parts, envelope).await
+        }
+        Err(error) => refuse(&api, StatusCode::BAD_REQUEST, Media::Json, error, &origin).await,
+    }
+}
+
+/// Whether the client names `text/event-stream` among what it accepts.
+fn takes_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        parts.next().is_some_and(|media| media.eq_ignore_ascii_case(sse::MEDIA_TYPE))
+    })
 }
 
 /// Operations of a batch run one after the other, each charged for itself, and come back in one array.
@@ -166,13 +230,7 @@ fn envelope(headers: &HeaderMap, path: Option<String>, origin: &Origin, only_que
     };
     let bearer = match text("authorization")? {
         None => None,
-        Some(value) => {
-            let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-            let token = token.ok_or_else(|| {
-                Refusal::new(Code::Unauthenticated, "The header `Authorization` must say `Bearer <access token>`.")
-            })?;
-            Some(Credential::bearer(token.1.trim()))
-        }
+        Some(value) => Some(bearer(&value)?),
     };
     let key = text("x-api-key")?.map(Credential::ApiKey);
     if key.is_some() && bearer.is_some() && key != bearer {
@@ -184,9 +242,22 @@ fn envelope(headers: &HeaderMap, path: Option<String>, origin: &Origin, only_que
         organization: (path, text("x-organization")?),
         origin: origin.clone(),
         idempotency_key: text("idempotency-key")?,
-        only_queries,
+        is_read_only: only_queries,
+        can_stream: false,
+        resume: text("last-event-id")?,
         include_cost: text("x-include-cost")?.is_some_and(|value| value.eq_ignore_ascii_case("true")),
     })
+}
+
+/// The credential of `Bearer <token>`.
+pub(super) fn bearer(value: &str) -> Result<Credential, Refusal> {
+    match value.trim().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Credential::bearer(token.trim())),
+        _ => {
+            let message = "The header `Authorization` must say `Bearer <access token>`.";
+            Err(Refusal::new(Code::Unauthenticated, message))
+        }
+    }
 }
 
 /// Reads the request's operation, within the limits of size and time.
@@ -287,44 +358,6 @@ impl IntoResponse for Unreadable {
     }
 }
 
-/// A response as the specification wants it: without `data` when nothing ran.
-#[derive(Serialize)]
-struct ResponseBody<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a async_graphql::Value>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [async_graphql::ServerError],
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    extensions: &'a std::collections::BTreeMap<String, async_graphql::Value>,
-}
-
-impl<'a> From<&'a Response> for ResponseBody<'a> {
-    fn from(response: &'a Response) -> Self {
-        Self {
-            data: has_data(response).then_some(&response.data),
-            errors: &response.errors,
-            extensions: &response.extensions,
-        }
-    }
-}
-
-/// Whether the operation ran: a failed validation leaves neither data nor an error with a path.
-fn has_data(response: &Response) -> bool {
-    response.data != async_graphql::Value::Null || response.errors.iter().any(|error| !error.path.is_empty())
-}
-
-fn has_code(response: &Response, code: Code) -> bool {
-    response.errors.iter().any(|error| code_of(error) == Some(code.as_str()))
-}
-
-/// When the caller may try again, where an error says so.
-fn retry_after(response: &Response) -> Option<u64> {
-    response.errors.iter().find_map(|error| match error.extensions.as_ref()?.get("retryAfterSeconds")? {
-        async_graphql::Value::Number(seconds) => seconds.as_u64(),
-        _ => None,
-    })
-}
-
 /// Whether no root field has an answer.
 fn answers_nothing(data: &async_graphql::Value) -> bool {
     match data {
@@ -368,7 +401,8 @@ fn write(media: Media, answer: &Answer) -> HttpResponse {
     written
 }
 
-fn log_of(answer: &Answer) -> Logged {
+/// What the log says of an answer.
+pub(super) fn log_of(answer: &Answer) -> Logged {
     use async_graphql::parser::types::OperationType;
     Logged {
         operation: answer.passed.as_ref().and_then(|passed| passed.name.clone()),
@@ -412,15 +446,25 @@ fn respond(status: StatusCode, media: Media, body: &impl Serialize, logged: Logg
     let mut response = (status, Body::from(bytes)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    surround(&mut response, logged, charge);
+    response
+}
+
+/// Gives a response what every answer has.
+pub(super) fn decorate(response: &mut HttpResponse, answer: &Answer) {
+    surround(response, log_of(answer), answer.charge);
+}
+
+fn surround(response: &mut HttpResponse, logged: Logged, charge: Charge) {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(level) = charge.level {
         rate_limit_headers(headers, &level);
     }
     response.extensions_mut().insert(Arc::new(logged));
-    response
 }
 
 /// What the caller's bucket holds, after <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>.

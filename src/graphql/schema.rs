@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_graphql::{
-    EmptySubscription, MergedObject, OutputType, Schema,
+    MergedObject, MergedSubscription, OutputType, Schema, SubscriptionType as _,
     registry::{MetaType, Registry},
 };
 use sha2::{Digest, Sha256};
@@ -23,7 +23,7 @@ use crate::{
     comments::resolvers::CommentMutation,
     config::LimitsConfig,
     entity::enums::Feature,
-    events::resolvers::EventQuery,
+    events::{resolvers::EventQuery, subscription::EventSubscription},
     items::resolvers::{ItemMutation, ItemQuery},
     members::resolvers::MemberMutation,
     organizations::resolvers::{OrganizationMutation, OrganizationQuery},
@@ -49,7 +49,10 @@ pub struct Mutation(
     ApiKeyMutation,
 );
 
-pub type ApiSchema = Schema<Guarded<Query>, Guarded<Mutation>, EmptySubscription>;
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(EventSubscription);
+
+pub type ApiSchema = Schema<Guarded<Query>, Guarded<Mutation>, Guarded<Subscription>>;
 
 /// Changes when the schema does; clients may cache under it.
 #[derive(Clone, Debug, Default)]
@@ -65,13 +68,14 @@ impl SchemaHash {
 /// wall, against documents that would be dear to validate.
 pub fn build(limits: &LimitsConfig) -> ApiSchema {
     let hash = SchemaHash::default();
-    let schema = Schema::build(Guarded(Query::default()), Guarded(Mutation::default()), EmptySubscription)
-        .register_output_type::<Node>()
-        .register_output_type::<Payload>()
-        .limit_recursive_depth(limits.depth * 2 + 2)
-        .limit_directives(limits.directives)
-        .data(hash.clone())
-        .finish();
+    let schema =
+        Schema::build(Guarded(Query::default()), Guarded(Mutation::default()), Guarded(Subscription::default()))
+            .register_output_type::<Node>()
+            .register_output_type::<Payload>()
+            .limit_recursive_depth(limits.depth * 2 + 2)
+            .limit_directives(limits.directives)
+            .data(hash.clone())
+            .finish();
     let digest = Sha256::digest(sdl(&schema).as_bytes());
     let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let _ = hash.0.set(short);
@@ -88,10 +92,12 @@ pub fn registry() -> Registry {
     let mut registry = Registry::default();
     Query::create_type_info(&mut registry);
     Mutation::create_type_info(&mut registry);
+    Subscription::create_type_info(&mut registry);
     Node::create_type_info(&mut registry);
     Payload::create_type_info(&mut registry);
     registry.query_type = "Query".to_owned();
     registry.mutation_type = Some("Mutation".to_owned());
+    registry.subscription_type = Some("Subscription".to_owned());
     // The parts that the roots are merged from.
     registry.remove_unused_types();
     registry
@@ -136,6 +142,7 @@ pub fn in_plan(registry: &Registry) -> BTreeMap<Feature, Vec<String>> {
 fn shown(type_name: &str, field: &str) -> String {
     match type_name {
         "Query" | "Mutation" => format!("`{field}`"),
+        "Subscription" => format!("`subscription {field}`"),
         _ => format!("`{type_name}.{field}`"),
     }
 }

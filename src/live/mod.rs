@@ -20,7 +20,10 @@ use std::{
 };
 
 use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 pub use self::{batch::Batch, lease::Lease};
 use self::{lease::Leases, reader::Channel};
@@ -50,6 +53,7 @@ struct Inner {
     leases: Leases,
     /// The server is going down.
     stopping: CancellationToken,
+    sockets: TaskTracker,
 }
 
 impl std::fmt::Debug for Live {
@@ -68,6 +72,7 @@ impl Live {
             channels: Mutex::default(),
             leases: Leases::default(),
             stopping: CancellationToken::new(),
+            sockets: TaskTracker::new(),
         });
         if let Some(redis) = redis {
             relay::start(redis, &inner.db);
@@ -101,9 +106,29 @@ impl Live {
         &self.0.stopping
     }
 
-    /// Subscribers of this instance.
-    pub fn subscribers(&self) -> usize {
-        self.0.channels().values().map(|channel| channel.subscribers()).sum()
+    /// Counts a socket until the value is dropped.
+    pub fn open_socket(&self) -> OpenSocket {
+        self.0.metrics.connected(1);
+        OpenSocket { metrics: self.0.metrics.clone(), _token: self.0.sockets.token() }
+    }
+
+    /// Ends streams and sockets; waits until the sockets have been closed.
+    pub async fn stop(&self) {
+        self.0.stopping.cancel();
+        self.0.sockets.close();
+        self.0.sockets.wait().await;
+    }
+}
+
+/// A socket that is open.
+pub struct OpenSocket {
+    metrics: Metrics,
+    _token: TaskTrackerToken,
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        self.metrics.connected(-1);
     }
 }
 

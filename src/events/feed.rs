@@ -1,0 +1,147 @@
+//! One subscriber's way through a ledger: history after a cursor, then live; in order, without a gap, nothing twice.
+
+use std::{sync::Arc, time::Duration};
+
+use sea_orm::ColumnTrait as _;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    query::{may_see_type, visible},
+    subscription::Opened,
+    types::{Event, EventBatch},
+};
+use crate::{
+    db::OrgScope,
+    entity::event,
+    error::{Code, Error, Refusal},
+    graphql::filter::Filtering,
+    ledger::LedgerCursor,
+    live::{Batch, Missed, Subscription},
+};
+
+/// Events of one batch of history at most.
+const PAGE: u64 = 100;
+
+/// Where one subscriber is.
+pub struct Feed {
+    opened: Opened,
+    live: Subscription,
+    /// Everything up to here was handed on, or is not for this subscriber.
+    position: i64,
+    is_live: bool,
+    heartbeat: Duration,
+    quiet_until: Instant,
+}
+
+/// What comes next.
+pub enum Turn {
+    /// Of history, cut down to what the subscriber asked for and may see.
+    History(EventBatch),
+    /// For all subscribers; [`Feed::is_for`] tells which of its events are for this one.
+    Live(Arc<Batch>),
+}
+
+impl Feed {
+    pub fn new(opened: Opened, live: Subscription, heartbeat: Duration) -> Self {
+        let position = opened.after;
+        Self { opened, live, position, is_live: false, heartbeat, quiet_until: Instant::now() }
+    }
+
+    /// The next turn; an empty live batch when nothing was sent for as long as the heartbeat. SLOW_CONSUMER for whoever
+    /// took batches too slowly, CURSOR_EXPIRED when history has meanwhile been purged, UNAVAILABLE when the ledger is no
+    /// longer followed.
+    pub async fn next(&mut self, scope: &OrgScope) -> Result<Turn, Error> {
+        if !self.is_live {
+            return self.history(scope).await.map(Turn::History);
+        }
+        match timeout_at(self.quiet_until, self.live.next()).await {
+            Ok(Ok(batch)) => Ok(Turn::Live(batch)),
+            Ok(Err(Missed::TooSlow)) => {
+                let message = "Events came faster than they were read; subscribe again with the last cursor.";
+                Err(Refusal::new(Code::SlowConsumer, message).into())
+            }
+            Ok(Err(Missed::Gone)) => {
+                let message = "The stream was interrupted; subscribe again with the last cursor.";
+                Err(Refusal::new(Code::Unavailable, message).into())
+            }
+            Err(_) => Ok(Turn::Live(self.live.beat(self.position))),
+        }
+    }
+
+    /// The next page of what was written before the subscriber joined. The last one, which may be empty, says that it is
+    /// live from here on.
+    async fn history(&mut self, scope: &OrgScope) -> Result<EventBatch, Error> {
+        let joined_at = self.live.joined_at();
+        let mut events = Vec::new();
+        if self.position < joined_at {
+            let mut page = scope
+                .find::<event::Entity>()
+                .filter(event::Column::Sequence.gt(self.position))
+                .filter(event::Column::Sequence.lte(joined_at))
+                .filter(visible(scope));
+            if let Some(filter) = &self.opened.filter {
+                page = page.filter(filter.condition(&mut Filtering::new(scope, self.opened.now))?);
+            }
+            events = page.order_by_asc(event::Column::Sequence).limit(PAGE).all().await?;
+            // Afterwards: a purge meanwhile must not look like a gap.
+            scope.refuse_expired(self.position, joined_at).await?;
+        }
+        let has_more = u64::try_from(events.len()).is_ok_and(|found| found == PAGE);
+        self.position = match events.last() {
+            Some(last) if has_more => last.sequence,
+            _ => self.position.max(joined_at),
+        };
+        self.is_live = !has_more;
+        self.sent();
+        Ok(self.batch(scope, events))
+    }
+
+    /// Whether a batch begins where this subscriber is: others there get the same.
+    pub fn is_at_beginning_of(&self, batch: &Batch) -> bool {
+        self.position <= batch.after
+    }
+
+    /// Whether an event is for this subscriber: not seen yet, asked for, and one that they may see.
+    pub fn is_for(&self, scope: &OrgScope, event: &event::Model) -> bool {
+        let Opened { filter, now, .. } = &self.opened;
+        event.sequence > self.position
+            && may_see_type(scope, event.r#type)
+            && filter.as_ref().is_none_or(|filter| filter.matches(event, scope.actor(), *now))
+    }
+
+    /// What of a live batch is for this subscriber.
+    pub fn select(&self, scope: &OrgScope, batch: &Batch) -> EventBatch {
+        let events = batch.events.iter().filter(|event| self.is_for(scope, event)).cloned().collect();
+        let cursor = LedgerCursor { organization_id: scope.organization_id(), sequence: self.position.max(batch.last) };
+        EventBatch { events: wrap(events), cursor: cursor.into(), is_live: true }
+    }
+
+    /// The batch has been dealt with.
+    pub fn pass(&mut self, batch: &Batch) {
+        self.position = self.position.max(batch.last);
+    }
+
+    /// Something is being sent: the heartbeat begins anew.
+    pub fn sent(&mut self) {
+        self.quiet_until = Instant::now() + self.heartbeat;
+    }
+
+    /// Whether history is behind it.
+    pub const fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// Everything up to here has been dealt with.
+    pub const fn position(&self) -> i64 {
+        self.position
+    }
+
+    fn batch(&self, scope: &OrgScope, events: Vec<event::Model>) -> EventBatch {
+        let cursor = LedgerCursor { organization_id: scope.organization_id(), sequence: self.position };
+        EventBatch { events: wrap(events), cursor: cursor.into(), is_live: self.is_live }
+    }
+}
+
+fn wrap(events: Vec<event::Model>) -> Vec<Event> {
+    events.into_iter().map(Event).collect()
+}

@@ -1,0 +1,260 @@
+//! A subscription as a stream of answers, for any transport: waits for batches, asks after the subscriber's rights, runs the
+//! document once for each batch, and shares the text with all who would get the same.
+
+use std::{sync::Arc, time::Duration};
+
+use async_graphql::{Request, Response, Variables, parser::types::ExecutableDocument};
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    api::Client,
+    context::RequestContext,
+    error::{finish, server_error},
+    response::{has_code, text_of},
+};
+use crate::{
+    auth::session::Caller,
+    db::{OrgScope, identity::Identified},
+    entity::event,
+    error::{Code, Error, Refusal},
+    events::{
+        feed::{Feed, Turn as Next},
+        subscription::Turn,
+        types::EventBatch,
+    },
+    id::{Kind as _, SessionId, kind},
+    ledger::LedgerCursor,
+    live::{Batch, Lease},
+};
+
+/// Between tries while the database is away.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What is run for each batch.
+pub struct Template {
+    pub document: Arc<ExecutableDocument>,
+    pub operation_name: Option<String>,
+    pub variables: Variables,
+    /// What all who send the same share; `None` where the answers are the subscriber's own.
+    pub fingerprint: Option<Vec<u8>>,
+}
+
+/// One subscriber's answers.
+pub struct Answers {
+    client: Arc<Client>,
+    caller: Caller,
+    /// The organization, and the rights in it.
+    scope: OrgScope,
+    lease: Lease,
+    feed: Feed,
+    template: Template,
+    /// Of the texts to share, for the present rights.
+    key: Option<u128>,
+    is_over: bool,
+}
+
+/// What a stream brings.
+pub enum Step {
+    /// An answer: the JSON text of a response. Resume after `cursor`.
+    Next { text: Arc<str>, cursor: LedgerCursor },
+    /// It is over: the JSON text of the errors. `is_withdrawn`: the caller may not call any more.
+    Failed { errors: String, is_withdrawn: bool },
+}
+
+impl Answers {
+    pub fn new(client: Arc<Client>, caller: Caller, scope: OrgScope, feed: Feed, template: Template) -> Self {
+        let lease = client.api.state.live.lease(session_of(&caller), caller.expires_at);
+        let key = key(&template, &scope);
+        Self { client, caller, scope, lease, feed, template, key, is_over: false }
+    }
+
+    /// All of it, as a stream. Dropping it ends the subscription.
+    pub fn into_stream(self) -> impl futures_util::Stream<Item = Step> + Send {
+        futures_util::stream::unfold(self, |mut answers| async move {
+            let step = answers.next().await?;
+            Some((step, answers))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Step> {
+        if self.is_over {
+            return None;
+        }
+        match self.advance().await {
+            Ok(text) => {
+                let cursor =
+                    LedgerCursor { organization_id: self.scope.organization_id(), sequence: self.feed.position() };
+                Some(Step::Next { text, cursor })
+            }
+            Err(error) => {
+                self.is_over = true;
+                Some(self.failed(error))
+            }
+        }
+    }
+
+    /// The next answer.
+    async fn advance(&mut self) -> Result<Arc<str>, Error> {
+        loop {
+            let turn = tokio::select! {
+                biased;
+                () = self.lease.ended() => return Err(withdrawn()),
+                turn = self.feed.next(&self.scope) => turn,
+            };
+            let batch = match turn {
+                Ok(Next::History(batch)) => return Ok(Box::pin(self.render(batch)).await),
+                Ok(Next::Live(batch)) => batch,
+                // The database is away: what is in it will be there.
+                Err(error) if is_unavailable(&error) && !self.feed.is_live() => {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                // The ledger is followed no more. Perhaps the organization is gone, or was purged faster than read.
+                Err(error) if is_unavailable(&error) => {
+                    Box::pin(self.look_again()).await?;
+                    self.scope.refuse_expired(self.feed.position(), self.scope.ledger_head().await?).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            };
+            if batch.events.iter().any(|event| concerns(event, &self.caller)) {
+                Box::pin(self.look_again()).await?;
+            }
+            let is_beat = batch.events.is_empty();
+            if !is_beat && !batch.events.iter().any(|event| self.feed.is_for(&self.scope, event)) {
+                self.feed.pass(&batch);
+                continue;
+            }
+            let text = Box::pin(self.render_live(&batch)).await;
+            self.feed.pass(&batch);
+            self.feed.sent();
+            return Ok(text);
+        }
+    }
+
+    /// The text of a live batch: made once for all who get the same.
+    async fn render_live(&self, batch: &Batch) -> Arc<str> {
+        let shared = self.key.filter(|_| self.feed.is_at_beginning_of(batch));
+        let Some(key) = shared else { return self.render(self.feed.select(&self.scope, batch)).await };
+        let make = async {
+            let (text, is_clean) = self.execute(self.feed.select(&self.scope, batch)).await;
+            // Errors name the request.
+            if is_clean { Ok(text) } else { Err(text) }
+        };
+        batch.shared(key, make).await.unwrap_or_else(|text| text)
+    }
+
+    async fn render(&self, batch: EventBatch) -> Arc<str> {
+        self.execute(batch).await.0
+    }
+
+    /// Runs the document for one batch; again and again while the database is away. Whether there were no errors.
+    async fn execute(&self, batch: EventBatch) -> (Arc<str>, bool) {
+        let (api, origin) = (&self.client.api, &self.client.envelope.origin);
+        loop {
+            let context = RequestContext::new(api.state.clone(), self.caller.clone(), origin.clone());
+            let request = self.template.request().data(context).data(Turn::batch(batch.clone()));
+            let mut stream = api.schema.execute_stream(request);
+            let executed = tokio::time::timeout(api.state.config.limits.timeout, stream.next()).await;
+            let mut response = match executed {
+                Ok(Some(response)) => response,
+                Ok(None) => failure(Error::internal("a batch without an answer")),
+                Err(_) => failure(Refusal::new(Code::Timeout, "The answer took too long.").into()),
+            };
+            if has_code(&response, Code::Unavailable) {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            finish(&mut response, &origin.request_id);
+            return (text_of(&response).into(), response.errors.is_empty());
+        }
+    }
+
+    /// Who the subscriber is now; UNAUTHENTICATED once they may not call any more.
+    async fn look_again(&mut self) -> Result<(), Error> {
+        let caller = loop {
+            match self.client.api.authenticate(&self.client.envelope).await {
+                Ok(caller) => break caller,
+                Err(Error::Refused(refusal)) if refusal.code != Code::Unavailable => return Err(withdrawn()),
+                // What can't be asked now is asked later; until then nothing is shown.
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        };
+        let same = |scope: &OrgScope| scope.organization_id() == self.scope.organization_id();
+        self.scope = caller.scope.clone().filter(same).ok_or_else(withdrawn)?;
+        self.lease.renew(caller.expires_at);
+        self.caller = caller;
+        self.key = key(&self.template, &self.scope);
+        Ok(())
+    }
+
+    fn failed(&self, error: Error) -> Step {
+        let code = match &error {
+            Error::Refused(refusal) => refusal.code,
+            _ => Code::Internal,
+        };
+        let is_withdrawn = code == Code::Unauthenticated;
+        self.client.api.state.metrics.ended(match code {
+            Code::Unauthenticated => "withdrawn",
+            Code::SlowConsumer => "slow",
+            Code::CursorExpired => "expired",
+            _ => "failed",
+        });
+        let mut response = failure(error);
+        finish(&mut response, &self.client.envelope.origin.request_id);
+        Step::Failed { errors: serde_json::to_string(&response.errors).unwrap_or_default(), is_withdrawn }
+    }
+}
+
+impl Template {
+    pub fn request(&self) -> Request {
+        let mut request = Request::new("").variables(self.variables.clone());
+        request.operation_name.clone_from(&self.operation_name);
+        request.set_parsed_query(ExecutableDocument::clone(&self.document));
+        request
+    }
+}
+
+fn failure(error: Error) -> Response {
+    Response::from_errors(vec![server_error(error)])
+}
+
+fn withdrawn() -> Error {
+    Refusal::new(Code::Unauthenticated, "Access has been withdrawn: the session or key has ended, or the membership.")
+        .into()
+}
+
+fn session_of(caller: &Caller) -> Option<SessionId> {
+    caller.identified.as_ref().and_then(Identified::person).map(|person| person.session_id)
+}
+
+/// What texts are shared under: the same question, asked with the same rights in the same organization.
+fn key(template: &Template, scope: &OrgScope) -> Option<u128> {
+    let mut digest = Sha256::new();
+    digest.update(template.fingerprint.as_ref()?);
+    digest.update(scope.permissions().bits().to_be_bytes());
+    let digest = digest.finalize();
+    Some(digest.iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte)))
+}
+
+fn is_unavailable(error: &Error) -> bool {
+    matches!(error, Error::Refused(refusal) if refusal.code == Code::Unavailable)
+}
+
+/// Whether an event may change what this caller may do or see.
+fn concerns(event: &event::Model, caller: &Caller) -> bool {
+    if !event.r#type.changes_rights() {
+        return false;
+    }
+    let membership = caller.scope.as_ref().and_then(OrgScope::membership);
+    match (&caller.identified, event.subject_kind.as_str()) {
+        (Some(Identified::Person(_)), kind::Membership::PREFIX) => {
+            membership.is_none_or(|membership| membership.id.uuid() == event.subject_id)
+        }
+        (Some(Identified::Person(_)), kind::ApiKey::PREFIX) => false,
+        (Some(Identified::ApiKey(holder)), kind::ApiKey::PREFIX) => holder.key.id.uuid() == event.subject_id,
+        // The organization, its plan; of a key also its maker's membership.
+        _ => true,
+    }
+}
