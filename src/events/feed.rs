@@ -71,25 +71,26 @@ impl Feed {
     /// The next page of what was written before the subscriber joined. The last one, which may be empty, says that it is
     /// live from here on.
     async fn history(&mut self, scope: &OrgScope) -> Result<EventBatch, Error> {
-        let joined_at = self.live.joined_at();
+        // All that was written when it was opened, whether or not the reader has got there.
+        let upto = self.live.joined_at().max(self.opened.head);
         let mut events = Vec::new();
-        if self.position < joined_at {
+        if self.position < upto {
             let mut page = scope
                 .find::<event::Entity>()
                 .filter(event::Column::Sequence.gt(self.position))
-                .filter(event::Column::Sequence.lte(joined_at))
+                .filter(event::Column::Sequence.lte(upto))
                 .filter(visible(scope));
             if let Some(filter) = &self.opened.filter {
                 page = page.filter(filter.condition(&mut Filtering::new(scope, self.opened.now))?);
             }
             events = page.order_by_asc(event::Column::Sequence).limit(PAGE).all().await?;
             // Afterwards: a purge meanwhile must not look like a gap.
-            scope.refuse_expired(self.position, joined_at).await?;
+            scope.refuse_expired(self.position, upto).await?;
         }
         let has_more = u64::try_from(events.len()).is_ok_and(|found| found == PAGE);
         self.position = match events.last() {
             Some(last) if has_more => last.sequence,
-            _ => self.position.max(joined_at),
+            _ => self.position.max(upto),
         };
         self.is_live = !has_more;
         self.sent();

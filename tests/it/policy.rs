@@ -72,11 +72,12 @@ fn guarded_fields() -> Vec<(String, String, serde_json::Value)> {
     for (keyword, field) in documents.root_fields() {
         let variables = documents.least(field, &absent);
         let document = documents.document_with(keyword, field, &variables, &documents.selection(field));
-        rows.push((field.name.clone(), document, variables));
+        let name = if keyword == "subscription" { format!("{keyword} {}", field.name) } else { field.name.clone() };
+        rows.push((name, document, variables));
     }
     for (type_name, ty) in &documents.registry.types {
         let MetaType::Object { fields, .. } = ty else { continue };
-        if matches!(type_name.as_str(), "Query" | "Mutation") {
+        if matches!(type_name.as_str(), "Query" | "Mutation" | "Subscription") {
             continue;
         }
         for field in fields.values().filter(|field| Rule::among(&field.directive_invocations).is_some()) {

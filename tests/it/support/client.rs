@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::app::TestApp;
+use super::{app::TestApp, socket::Events};
 
 /// An HTTP answer, its body read.
 #[derive(Debug)]
@@ -86,18 +86,45 @@ impl Call<'_> {
 
     /// The raw answer.
     pub async fn reply(self) -> Reply {
+        let app = self.app.clone();
+        app.http(self.request()).await
+    }
+
+    /// The answers of a subscription as they come; `Err` with what came instead.
+    pub async fn events(self) -> Result<Events, Value> {
+        let router = self.app.router.clone();
+        let request = self.header("accept", "text/event-stream").request();
+        let response = router.oneshot(request).await.expect("the router answers everything");
+        let (parts, body) = response.into_parts();
+        if parts.headers[header::CONTENT_TYPE] == "text/event-stream" {
+            return Ok(Events::of(body));
+        }
+        let body = body.collect().await.expect("the body arrives").to_bytes();
+        Err(serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    fn request(&self) -> Request<Body> {
         let mut request =
             Request::builder().method(Method::POST).uri(&self.path).header(header::CONTENT_TYPE, "application/json");
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
         let body = json!({ "query": self.query, "variables": self.variables }).to_string();
-        self.app.http(request.body(Body::from(body)).expect("a request")).await
+        request.body(Body::from(body)).expect("a request")
     }
 
-    /// The whole answer, errors and all.
+    /// The whole answer, errors and all; of a subscription the first.
     pub async fn answer(self) -> Value {
-        self.reply().await.json()
+        if !self.query.starts_with("subscription") {
+            return self.reply().await.json();
+        }
+        match self.events().await {
+            Ok(mut events) => {
+                let (_, _, data) = events.next().await.expect("an answer");
+                serde_json::from_str(&data).expect("JSON")
+            }
+            Err(answer) => answer,
+        }
     }
 
     /// `data`, of an answer without errors.

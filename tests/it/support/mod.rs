@@ -6,6 +6,7 @@ pub mod mail;
 pub mod postgres;
 pub mod redis;
 pub mod schema;
+pub mod socket;
 pub mod world;
 
 /// One thread a test: a dataloader's timer then can't fire while a list is still being walked, so that statement counts

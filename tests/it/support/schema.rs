@@ -20,7 +20,7 @@ impl Documents {
         Self { registry: schema::registry(), serial: Cell::new(0) }
     }
 
-    /// Fields of `Query` and `Mutation`, with the operation's keyword.
+    /// Fields of `Query`, `Mutation` and `Subscription`, with the operation's keyword.
     pub fn root_fields(&self) -> Vec<(&'static str, &MetaField)> {
         let of = |keyword, name: &str| {
             let fields = match self.registry.types.get(name) {
@@ -29,7 +29,7 @@ impl Documents {
             };
             fields.into_iter().map(move |field| (keyword, field)).collect::<Vec<_>>()
         };
-        [of("query", "Query"), of("mutation", "Mutation")].concat()
+        [of("query", "Query"), of("mutation", "Mutation"), of("subscription", "Subscription")].concat()
     }
 
     /// A document that selects one root field with `arguments` as its variables.
