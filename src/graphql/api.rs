@@ -355,7 +355,10 @@ impl Client {
         };
         api.conclude(&mut answer, response, &self.envelope, begun);
         match answers {
-            Some(answers) => Started::Stream(answer, answers),
+            Some(mut answers) => {
+                answers.first_say(std::mem::take(&mut answer.response.extensions));
+                Started::Stream(answer, answers)
+            }
             None => Started::Answer(answer),
         }
     }

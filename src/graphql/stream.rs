@@ -1,9 +1,9 @@
 //! A subscription as a stream of answers, for any transport: waits for batches, asks after the subscriber's rights, runs the
 //! document once for each batch, and shares the text with all who would get the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use async_graphql::{Request, Response, Variables, parser::types::ExecutableDocument};
+use async_graphql::{Request, Response, Value, Variables, parser::types::ExecutableDocument};
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
@@ -52,6 +52,8 @@ pub struct Answers {
     /// Of the texts to share, for the present rights.
     key: Option<u128>,
     is_over: bool,
+    /// What the first answer says beside its data: the cost of it all.
+    extensions: BTreeMap<String, Value>,
 }
 
 /// What a stream brings.
@@ -66,7 +68,13 @@ impl Answers {
     pub fn new(client: Arc<Client>, caller: Caller, scope: OrgScope, feed: Feed, template: Template) -> Self {
         let lease = client.api.state.live.lease(session_of(&caller), caller.expires_at);
         let key = key(&template, &scope);
-        Self { client, caller, scope, lease, feed, template, key, is_over: false }
+        let extensions = BTreeMap::new();
+        Self { client, caller, scope, lease, feed, template, key, is_over: false, extensions }
+    }
+
+    /// Says this with the first answer.
+    pub fn first_say(&mut self, extensions: BTreeMap<String, Value>) {
+        self.extensions = extensions;
     }
 
     /// All of it, as a stream. Dropping it ends the subscription.
@@ -103,7 +111,10 @@ impl Answers {
                 turn = self.feed.next(&self.scope) => turn,
             };
             let batch = match turn {
-                Ok(Next::History(batch)) => return Ok(Box::pin(self.render(batch)).await),
+                Ok(Next::History(batch)) => {
+                    let extensions = std::mem::take(&mut self.extensions);
+                    return Ok(Box::pin(self.execute(batch, &extensions)).await.0);
+                }
                 Ok(Next::Live(batch)) => batch,
                 // The database is away: what is in it will be there.
                 Err(error) if is_unavailable(&error) && !self.feed.is_live() => {
@@ -136,21 +147,20 @@ impl Answers {
     /// The text of a live batch: made once for all who get the same.
     async fn render_live(&self, batch: &Batch) -> Arc<str> {
         let shared = self.key.filter(|_| self.feed.is_at_beginning_of(batch));
-        let Some(key) = shared else { return self.render(self.feed.select(&self.scope, batch)).await };
         let make = async {
-            let (text, is_clean) = self.execute(self.feed.select(&self.scope, batch)).await;
+            let (text, is_clean) = self.execute(self.feed.select(&self.scope, batch), &BTreeMap::new()).await;
             // Errors name the request.
             if is_clean { Ok(text) } else { Err(text) }
         };
-        batch.shared(key, make).await.unwrap_or_else(|text| text)
-    }
-
-    async fn render(&self, batch: EventBatch) -> Arc<str> {
-        self.execute(batch).await.0
+        let made = match shared {
+            Some(key) => batch.shared(key, make).await,
+            None => make.await,
+        };
+        made.unwrap_or_else(|text| text)
     }
 
     /// Runs the document for one batch; again and again while the database is away. Whether there were no errors.
-    async fn execute(&self, batch: EventBatch) -> (Arc<str>, bool) {
+    async fn execute(&self, batch: EventBatch, extensions: &BTreeMap<String, Value>) -> (Arc<str>, bool) {
         let (api, origin) = (&self.client.api, &self.client.envelope.origin);
         loop {
             let context = RequestContext::new(api.state.clone(), self.caller.clone(), origin.clone());
@@ -167,6 +177,7 @@ impl Answers {
                 continue;
             }
             finish(&mut response, &origin.request_id);
+            response.extensions.extend(extensions.clone());
             return (text_of(&response).into(), response.errors.is_empty());
         }
     }

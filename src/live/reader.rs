@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{broadcast, watch};
 
 use super::batch::Batch;
-use crate::{db::Db, id::OrganizationId, ledger::Heard, metrics::Metrics};
+use crate::{db::Db, entity::event, id::OrganizationId, ledger::Heard, metrics::Metrics};
 
 /// Events of one batch at most.
 const BATCH: u64 = 100;
@@ -77,6 +77,18 @@ impl Channel {
     }
 }
 
+/// Cut before each event that changes rights: what came before it is seen with the rights of before.
+fn apart(events: Vec<event::Model>) -> Vec<Vec<event::Model>> {
+    let mut batches: Vec<Vec<event::Model>> = Vec::new();
+    for event in events {
+        match batches.last_mut() {
+            Some(batch) if !event.r#type.changes_rights() => batch.push(event),
+            _ => batches.push(vec![event]),
+        }
+    }
+    batches
+}
+
 /// Reads on whenever the bus has news, until the ledger is no longer followed.
 pub(super) async fn read(db: Db, metrics: Metrics, channel: Arc<Channel>, mut heads: watch::Receiver<Heard>) {
     let mut pause = PAUSE.0;
@@ -95,7 +107,12 @@ pub(super) async fn read(db: Db, metrics: Metrics, channel: Arc<Channel>, mut he
                     if let Some(last) = events.last() {
                         metrics.handed_out(db.clock().now() - last.occurred_at);
                     }
-                    channel.hand_out(Batch::new(position, events));
+                    let mut after = position;
+                    for events in apart(events) {
+                        let batch = Batch::new(after, events);
+                        after = batch.last;
+                        channel.hand_out(batch);
+                    }
                 }
                 // Purged before it was read, or the organization is gone.
                 Ok(_) => return channel.close(),

@@ -9,6 +9,7 @@ mod accounts;
 mod admin;
 mod api_keys;
 mod architecture;
+mod chaos;
 mod config;
 mod credentials;
 mod gate;

@@ -119,7 +119,7 @@ impl Process {
     }
 
     /// Waits until it serves; gives its URL.
-    fn url(&mut self) -> String {
+    pub fn url(&mut self) -> String {
         let until = Instant::now() + DEADLINE;
         while let Some(line) = self.stdout.next(until) {
             if let Some(url) = line.trim_end().strip_prefix("listening on ") {
@@ -163,7 +163,7 @@ pub fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-async fn gql(url: &str, token: Option<&str>, query: &str, variables: Value) -> Value {
+pub async fn gql(url: &str, token: Option<&str>, query: &str, variables: Value) -> Value {
     let request = reqwest::Client::new()
         .post(format!("{url}/graphql"))
         .timeout(DEADLINE)
@@ -173,7 +173,7 @@ async fn gql(url: &str, token: Option<&str>, query: &str, variables: Value) -> V
 }
 
 /// Registers somebody; gives the payload.
-async fn register(url: &str, name: &str) -> Value {
+pub async fn register(url: &str, name: &str) -> Value {
     let query = "mutation($input: UserRegisterInput!) { userRegister(input: $input) { accessToken refreshToken \
                  userErrors { code path message } } }";
     let input = json!({ "email": format!("{name}@example.com"), "username": name, "password": PASSWORD });

@@ -124,7 +124,35 @@ pub fn server() -> Option<&'static Server> {
     }
 }
 
+/// A cluster of a test's own, which it may hurt; `None` where there are no binaries. It ends with the value.
+///
+/// # Panics
+///
+/// Like [`server`].
+pub fn own() -> Option<Server> {
+    server()?;
+    let binaries = find_binaries()?;
+    Some(start_cluster(&binaries).unwrap_or_else(|message| panic!("{message}")))
+}
+
 impl Server {
+    /// The whole database, by connections whose commits survive [`Server::crash`].
+    pub fn durable_url(&self) -> String {
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        format!("{}{separator}options=-c%20synchronous_commit%3Don", self.url)
+    }
+
+    /// Kills one of the server's processes at once. The server then ends all connections and recovers, as after a crash.
+    pub async fn crash(&self) {
+        let db = connect(&self.url).await.expect("the server answers");
+        let ask = Statement::from_string(DbBackend::Postgres, "SELECT pg_backend_pid()");
+        let row = db.query_one_raw(ask).await.expect("the server answers").expect("a row");
+        let pid: i32 = row.try_get_by_index(0).expect("a number");
+        let killed = Command::new("/bin/sh").args(["-c", &format!("kill -KILL {pid}")]).status();
+        assert!(killed.expect("a shell").success());
+        drop(db);
+    }
+
     /// A database URL whose connections see `schema` and nothing else: tables are made there and found there by their
     /// bare names.
     ///
