@@ -6,6 +6,7 @@
 mod auth;
 mod database;
 mod environment;
+mod ledger;
 mod limits;
 mod mail;
 mod parse;
@@ -22,8 +23,8 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, mail::MailConfig, redis::RedisConfig,
-    server::ServerConfig, usage::UsageConfig,
+    auth::AuthConfig, database::DatabaseConfig, ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig,
+    redis::RedisConfig, server::ServerConfig, usage::UsageConfig,
 };
 use crate::{auth::secret, entity::enums::PlanTier};
 
@@ -57,6 +58,7 @@ struct Raw {
     plans: PlansConfig,
     mail: MailConfig,
     usage: UsageConfig,
+    ledger: LedgerConfig,
 }
 
 impl Default for Raw {
@@ -80,6 +82,7 @@ impl Default for Raw {
             plans: PlansConfig::default(),
             mail: MailConfig::default(),
             usage: UsageConfig::default(),
+            ledger: LedgerConfig::default(),
         }
     }
 }
@@ -124,6 +127,7 @@ pub struct Config {
     pub plans: PlansConfig,
     pub mail: MailConfig,
     pub usage: UsageConfig,
+    pub ledger: LedgerConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -240,6 +244,7 @@ impl Raw {
         self.auth.check()?;
         self.mail.check()?;
         self.usage.check()?;
+        self.ledger.check()?;
         self.limits.check()?;
         Ok(Config {
             mode,
@@ -254,6 +259,7 @@ impl Raw {
             plans: self.plans,
             mail: self.mail,
             usage: self.usage,
+            ledger: self.ledger,
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod cursor;
 mod pending;
+pub mod retention;
 
 pub use cursor::LedgerCursor;
 pub use pending::PendingEvents;
