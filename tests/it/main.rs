@@ -28,5 +28,6 @@ mod quotas;
 mod rate_limit;
 mod sessions;
 mod statements;
+mod sync;
 mod tenancy;
 mod usage;
