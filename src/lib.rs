@@ -38,6 +38,7 @@ pub mod rate_limit;
 pub mod redis;
 pub mod server;
 pub mod state;
+pub mod sync;
 pub mod tags;
 pub mod teams;
 pub mod usage;

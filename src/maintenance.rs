@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::token,
     error::Result,
+    ledger::retention,
     metering::{self, rollup},
     state::State,
 };
@@ -22,6 +23,9 @@ pub fn start(state: &State, stop: &CancellationToken) {
     every(state, stop, rollup::EVERY, "rolling up usage", |state| async move {
         rollup::run(&state.db, state.config.usage.retention).await;
         Ok(())
+    });
+    every(state, stop, retention::EVERY, "deleting old events", |state| async move {
+        retention::run(&state.db, state.config.ledger.retention).await
     });
     every(state, stop, PURGE_EVERY, "purging idempotency keys", |state| async move {
         state.db.purge_idempotency().await.map(drop)

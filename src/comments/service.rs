@@ -1,5 +1,7 @@
 //! Comments. Authors edit their own; COMMENT_MODERATE edits any. An item keeps count of its comments.
 
+use std::collections::HashMap;
+
 use sea_orm::{
     ActiveModelTrait as _,
     ActiveValue::Set,
@@ -10,10 +12,10 @@ use sea_orm::{
 use super::input::{CommentCreateInput, CommentUpdateInput};
 use crate::{
     auth::{actor::ActorRef, policy::Permission},
-    db::{Committed, OrgScope, WriteTx},
+    db::{Committed, OrgScope, WriteTx, filter::among},
     entity::{comment, item},
     error::{Problem, ProblemCode, Rejected, Result},
-    id::{CommentId, ItemId},
+    id::{CommentId, ItemId, TeamId},
     ledger::{EventType, Fields, NewEvent, changes},
 };
 
@@ -123,13 +125,29 @@ pub async fn update(
 }
 
 /// The team of a comment's item, which must be outside the trash.
-async fn team_of_open(tx: &WriteTx, item_id: ItemId) -> Result<Option<crate::id::TeamId>> {
+async fn team_of_open(tx: &WriteTx, item_id: ItemId) -> Result<Option<TeamId>> {
     let item = tx.find::<item::Entity>().filter(item::Column::Id.eq(item_id)).one().await?;
     if item.as_ref().is_some_and(|item| item.deleted_at.is_some()) {
         let message = "The item is in the trash; restore it first.";
         return Err(Problem::new(ProblemCode::InvalidState, &["input", "id"], message).into());
     }
     Ok(item.and_then(|item| item.team_id))
+}
+
+/// Tells of the comments that go with items that are being deleted for good. The items are locked, so none is added.
+pub async fn leave_with(tx: &mut WriteTx, items: &[item::Model]) -> Result<()> {
+    let teams: HashMap<ItemId, Option<TeamId>> = items.iter().map(|item| (item.id, item.team_id)).collect();
+    let of_items = among(tx.scope().db(), comment::Column::ItemId, teams.keys().copied());
+    let comments = tx.find::<comment::Entity>().filter(of_items).order_by_asc(comment::Column::Id).for_update();
+    for row in comments.all().await? {
+        record_deletion(tx, &row, teams.get(&row.item_id).copied().flatten());
+    }
+    Ok(())
+}
+
+fn record_deletion(tx: &mut WriteTx, row: &comment::Model, team_id: Option<TeamId>) {
+    let event = NewEvent::new(EventType::CommentDeleted, row.id.any(), changes(Some(&fields(row)), None));
+    tx.record(event.of_item(row.item_id, team_id));
 }
 
 /// Deletes a comment with its replies. Deleting it again is harmless.
@@ -145,8 +163,7 @@ pub async fn delete(scope: &OrgScope, id: CommentId) -> Result<Committed<Comment
     tx.delete_where::<comment::Entity>(comment::Column::ParentId.eq(id)).await?;
     tx.delete_where::<comment::Entity>(comment::Column::Id.eq(id)).await?;
     for comment in replies.iter().chain([&row]) {
-        let event = NewEvent::new(EventType::CommentDeleted, comment.id.any(), changes(Some(&fields(comment)), None));
-        tx.record(event.of_item(comment.item_id, team_id));
+        record_deletion(&mut tx, comment, team_id);
     }
     tx.commit(id).await
 }

@@ -6,6 +6,7 @@
 mod auth;
 mod database;
 mod environment;
+mod ledger;
 mod limits;
 mod mail;
 mod parse;
@@ -24,8 +25,9 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    auth::AuthConfig, database::DatabaseConfig, limits::LimitsConfig, mail::MailConfig, redis::RedisConfig,
-    server::ServerConfig, sockets::SocketsConfig, subscriptions::SubscriptionsConfig, usage::UsageConfig,
+    auth::AuthConfig, database::DatabaseConfig, ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig,
+    redis::RedisConfig, server::ServerConfig, sockets::SocketsConfig, subscriptions::SubscriptionsConfig,
+    usage::UsageConfig,
 };
 use crate::{auth::secret, entity::enums::PlanTier};
 
@@ -61,6 +63,7 @@ struct Raw {
     usage: UsageConfig,
     sockets: SocketsConfig,
     subscriptions: SubscriptionsConfig,
+    ledger: LedgerConfig,
 }
 
 impl Default for Raw {
@@ -86,6 +89,7 @@ impl Default for Raw {
             usage: UsageConfig::default(),
             sockets: SocketsConfig::default(),
             subscriptions: SubscriptionsConfig::default(),
+            ledger: LedgerConfig::default(),
         }
     }
 }
@@ -132,6 +136,7 @@ pub struct Config {
     pub usage: UsageConfig,
     pub sockets: SocketsConfig,
     pub subscriptions: SubscriptionsConfig,
+    pub ledger: LedgerConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -250,6 +255,7 @@ impl Raw {
         self.usage.check()?;
         self.sockets.check()?;
         self.subscriptions.check()?;
+        self.ledger.check()?;
         self.limits.check()?;
         Ok(Config {
             mode,
@@ -266,6 +272,7 @@ impl Raw {
             usage: self.usage,
             sockets: self.sockets,
             subscriptions: self.subscriptions,
+            ledger: self.ledger,
         })
     }
 }

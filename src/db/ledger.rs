@@ -1,12 +1,17 @@
-//! The ledger as it is read: where it ends, where it begins, and what lies between.
+//! The ledger as it is read: where it ends, where it begins, and what lies between; and how its old end goes.
 
-use sea_orm::prelude::*;
+use sea_orm::{
+    ExprTrait as _, Order, QuerySelect,
+    prelude::*,
+    sea_query::{Alias, Query},
+};
 
-use super::{Db, OrgScope, Scoped, filter::among};
+use super::{Db, OrgScope, Scoped, fail, filter::among};
 use crate::{
-    entity::{event, ledger_head},
+    clock::Instant,
+    entity::{enums::PlanTier, event, ledger_head},
     error::{Code, Refusal, Result},
-    id::OrganizationId,
+    id::{AnyId, OrganizationId},
     ledger::LedgerCursor,
 };
 
@@ -27,16 +32,25 @@ impl OrgScope {
     /// The sequence that a client's ledger cursor stands at. INVALID_CURSOR for one that this ledger never gave out (of
     /// another organization, beyond its end, or made up), CURSOR_EXPIRED for one from before what is kept.
     pub async fn ledger_position(&self, cursor: &str) -> Result<i64> {
-        let invalid = || Refusal::new(Code::InvalidCursor, "The cursor is not one of this organization's ledger.");
-        let cursor = LedgerCursor::decode(cursor)
-            .filter(|cursor| cursor.organization_id == self.organization_id())
-            .ok_or_else(invalid)?;
         let head = self.ledger_head().await?;
-        if cursor.sequence > head {
-            return Err(invalid().into());
-        }
-        self.refuse_expired(cursor.sequence, head).await?;
+        let sequence = self.decode_position(cursor, head)?;
+        self.refuse_expired(sequence, head).await?;
+        Ok(sequence)
+    }
+
+    /// [`OrgScope::ledger_position`] by a head read before, without a look at what is still kept.
+    pub fn decode_position(&self, cursor: &str, head: i64) -> Result<i64> {
+        let cursor = LedgerCursor::decode(cursor).ok_or_else(invalid_cursor)?;
+        self.check_position(cursor, head)?;
         Ok(cursor.sequence)
+    }
+
+    /// INVALID_CURSOR for a position of another organization, or beyond the end. `head` is the newest, read before.
+    pub fn check_position(&self, cursor: LedgerCursor, head: i64) -> Result<()> {
+        if cursor.organization_id == self.organization_id() && cursor.sequence <= head {
+            return Ok(());
+        }
+        Err(invalid_cursor().into())
     }
 
     /// CURSOR_EXPIRED unless every event after `sequence` is kept. `head` is the newest of all, read before.
@@ -47,6 +61,48 @@ impl OrgScope {
         }
         Ok(())
     }
+
+    /// Subjects of these kinds with events after `sequence`, each with the sequence of its latest, in that order.
+    pub async fn latest_events(
+        &self,
+        sequence: i64,
+        kinds: impl IntoIterator<Item = &'static str>,
+        limit: usize,
+    ) -> Result<Vec<(i64, AnyId)>> {
+        use event::Column;
+        let later = Alias::new("later");
+        let same = |column: Column| Expr::col((later.clone(), column)).equals((event::Entity, column));
+        let later_ones = Query::select()
+            .expr(Expr::val(1))
+            .from_as(event::Entity, later.clone())
+            .and_where(same(Column::OrganizationId))
+            .and_where(same(Column::SubjectId))
+            // Ids are made by clients, too: a tag may have an item's.
+            .and_where(same(Column::SubjectKind))
+            .and_where(Expr::col((later.clone(), Column::Sequence)).gt(Expr::col((event::Entity, Column::Sequence))))
+            .take();
+        let (connection, _, select) = self
+            .find::<event::Entity>()
+            .filter(Column::Sequence.gt(sequence))
+            .filter(Column::SubjectKind.is_in(kinds))
+            .filter(Expr::exists(later_ones).not())
+            .order_by_asc(Column::Sequence)
+            .limit(limit as u64)
+            .into_parts();
+        let rows: Vec<(i64, String, Uuid)> = select
+            .select_only()
+            .columns([Column::Sequence, Column::SubjectKind, Column::SubjectId])
+            .into_tuple()
+            .all(connection)
+            .await
+            .map_err(fail)?;
+        let subject = |(sequence, kind, id): (i64, String, Uuid)| Some((sequence, AnyId::new(&kind, id)?));
+        Ok(rows.into_iter().filter_map(subject).collect())
+    }
+}
+
+fn invalid_cursor() -> Refusal {
+    Refusal::new(Code::InvalidCursor, "The cursor is not one of this organization's ledger.")
 }
 
 impl Db {
@@ -55,7 +111,7 @@ impl Db {
         use ledger_head::{Column, Entity};
         #[allow(clippy::disallowed_methods, reason = "the server's own look at all the ledgers that it follows")]
         let heads = Entity::find().filter(among(self, Column::OrganizationId, ids));
-        let heads = heads.all(self.reader()).await.map_err(super::fail)?;
+        let heads = heads.all(self.reader()).await.map_err(fail)?;
         Ok(heads.into_iter().map(|head| (head.organization_id, head.sequence)).collect())
     }
 
@@ -73,5 +129,47 @@ impl Db {
             .limit(limit)
             .all()
             .await
+    }
+
+    /// Organizations on a plan whose oldest event is from before `before`.
+    pub async fn ledgers_older_than(&self, tier: PlanTier, before: Instant) -> Result<Vec<OrganizationId>> {
+        use ledger_head::Column;
+        // A look into the primary key for each organization, instead of an index that every write would have to keep.
+        let oldest = Query::select()
+            .column(event::Column::OccurredAt)
+            .from(event::Entity)
+            .and_where(
+                Expr::col((event::Entity, event::Column::OrganizationId))
+                    .equals((ledger_head::Entity, Column::OrganizationId)),
+            )
+            .order_by(event::Column::Sequence, Order::Asc)
+            .limit(1)
+            .take();
+        #[allow(clippy::disallowed_methods, reason = "the server's own look at all the ledgers that it keeps")]
+        let heads = ledger_head::Entity::find()
+            .filter(Column::PlanTier.eq(tier))
+            .filter(Expr::SubQuery(None, Box::new(oldest.into())).lt(before));
+        heads.select_only().column(Column::OrganizationId).into_tuple().all(self.reader()).await.map_err(fail)
+    }
+
+    /// The first `limit` events that an organization's ledger still has: their sequences and times.
+    pub async fn oldest_events(&self, organization_id: OrganizationId, limit: u64) -> Result<Vec<(i64, Instant)>> {
+        Scoped::<event::Entity, _>::new(self.reader(), organization_id)
+            .order_by_asc(event::Column::Sequence)
+            .limit(limit)
+            .columns(event::Column::Sequence, event::Column::OccurredAt)
+            .await
+    }
+
+    /// Deletes an organization's events up to a sequence. Never others: what is kept has no gaps.
+    pub async fn delete_events(&self, organization_id: OrganizationId, sequence: i64) -> Result<()> {
+        #[allow(clippy::disallowed_methods, reason = "retention; the organization is named")]
+        event::Entity::delete_many()
+            .filter(event::Column::OrganizationId.eq(organization_id))
+            .filter(event::Column::Sequence.lte(sequence))
+            .exec(self.writer())
+            .await
+            .map_err(fail)?;
+        Ok(())
     }
 }

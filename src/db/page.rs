@@ -31,6 +31,11 @@ pub const DEFAULT_PAGE: u64 = 20;
 /// Nodes of a page at most.
 pub const MAX_PAGE: u64 = 100;
 
+/// Objects of a page of `sync` when the caller doesn't say.
+pub const DEFAULT_SYNC_PAGE: u16 = 200;
+/// Objects of a page of `sync` at most.
+pub const MAX_SYNC_PAGE: u16 = 500;
+
 /// `first`, `after`, `last`, `before` as the caller gave them.
 #[derive(Clone, Debug, Default)]
 pub struct PageArgs {

@@ -197,6 +197,12 @@ impl OrgScope {
         self.find::<E>().filter(E::ID.eq(id)).one().await
     }
 
+    /// The organization as it is now; [`OrgScope::organization`] may be as old as what is remembered of the caller.
+    pub async fn present_organization(&self) -> Result<Option<organization::Model>> {
+        let own = organization::Column::Id.eq(self.organization_id());
+        self.0.db.find::<organization::Entity>().filter(own).one(self.0.db.reader()).await.map_err(fail)
+    }
+
     /// Begins a write that needs `permission`.
     pub async fn write(&self, permission: Permission) -> Result<WriteTx> {
         self.require(permission)?;

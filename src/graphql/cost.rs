@@ -6,6 +6,7 @@
 //! | plain list | 1 + 2 × (1 + below) | 1 + each (1 + below) |
 //! | `nodes(ids:)` | ids × (1 + below) | each (1 + below), 1 for a null |
 //! | connection | 1 + page size × (1 + below), `totalCount` | 1 + each node (1 + below), `totalCount` |
+//! | `sync` | 1 + `first` × (1 + below); the same without `nodes` | 1 + each node (1 + below); without `nodes` the static |
 //! | `totalCount` | 10; 1 where it is kept with the parent | the same |
 //! | introspection | 10 | 10 |
 //! | scalar, enum, `pageInfo` | 0 | 0 |
@@ -58,6 +59,8 @@ pub enum Shape {
         size: u64,
         count: u64,
     },
+    /// A page of as many objects at most; its `nodes` are `Named(1)`.
+    Sync(u64),
     /// The parts of a connection; the connection multiplies the nodes and prices the count.
     Nodes,
     Edges,
@@ -137,6 +140,8 @@ impl Price {
                 let page = if has_page { below.total().saturating_mul(size).saturating_add(1) } else { 0 };
                 page.saturating_add(if has_count { count } else { 0 })
             }
+            // What has changed is looked up even if its nodes are not asked for.
+            Shape::Sync(size) => below.total().max(1).saturating_mul(size).saturating_add(1),
             Shape::Edges => below.total(),
             Shape::Count | Shape::Page => 0,
             Shape::Introspection => INTROSPECTION_PRICE,
@@ -157,6 +162,7 @@ impl Price {
             (Shape::Connection { size, count }, Value::Object(parts)) => self.connection(parts, size, count, failed),
             (Shape::List, Value::List(items)) => 1 + self.each(items, failed),
             (Shape::Named(_), Value::List(items)) => self.each(items, failed),
+            (Shape::Sync(_), Value::Object(parts)) if !self.below.0.is_empty() => 1 + self.below.of(parts, failed),
             (Shape::Object, Value::Object(fields)) => 1 + self.below.of(fields, failed),
             _ => self.total,
         }

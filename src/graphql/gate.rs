@@ -28,7 +28,7 @@ use super::{
 use crate::{
     auth::policy::Access,
     config::LimitsConfig,
-    db::page::{DEFAULT_PAGE, MAX_PAGE},
+    db::page::{DEFAULT_PAGE, DEFAULT_SYNC_PAGE, MAX_PAGE, MAX_SYNC_PAGE},
     error::{Code, Error, Refusal, Result},
 };
 
@@ -415,10 +415,18 @@ impl<'a> Walk<'a> {
         }
         match (meta, name) {
             _ if named.is_some_and(|name| name.ends_with("Connection")) => {
-                let shape = Shape::Connection { size: self.page_size(field), count: cost::count_price(parent, name) };
+                let shape = Shape::Connection {
+                    size: self.page_size(field, DEFAULT_PAGE, MAX_PAGE),
+                    count: cost::count_price(parent, name),
+                };
                 priced(shape, below)
             }
+            _ if named == Some("SyncPage") => {
+                priced(Shape::Sync(self.page_size(field, DEFAULT_SYNC_PAGE.into(), MAX_SYNC_PAGE.into())), below)
+            }
             _ if !ty.is_some_and(MetaType::is_composite) => Ok(None),
+            // Those of one; the page multiplies them.
+            (_, "nodes") if parent == "SyncPage" => priced(Shape::Named(1), below),
             (_, "nodes") => priced(Shape::Named(self.named(field)), below),
             (Some(meta), _) if meta.ty.starts_with('[') => priced(Shape::List, below),
             _ => priced(Shape::Object, below),
@@ -439,7 +447,7 @@ impl<'a> Walk<'a> {
     }
 
     /// How many nodes a page may have.
-    fn page_size(&self, field: &Field) -> u64 {
+    fn page_size(&self, field: &Field, default: u64, max: u64) -> u64 {
         let asked = ["first", "last"].iter().find_map(|name| {
             let value = &field.get_argument(name)?.node;
             match self.resolve(value)? {
@@ -447,7 +455,7 @@ impl<'a> Walk<'a> {
                 _ => None,
             }
         });
-        asked.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE)
+        asked.unwrap_or(default).min(max)
     }
 
     /// A value with its variable, if it is one, replaced; `None` for a variable that is not set.

@@ -29,12 +29,13 @@ use crate::{
     organizations::resolvers::{OrganizationMutation, OrganizationQuery},
     plans::resolvers::PlanMutation,
     server::ServerQuery,
+    sync::resolvers::SyncQuery,
     tags::resolvers::TagMutation,
     teams::resolvers::TeamMutation,
 };
 
 #[derive(MergedObject, Default)]
-pub struct Query(AccountQuery, OrganizationQuery, NodeQuery, ItemQuery, EventQuery, ServerQuery);
+pub struct Query(AccountQuery, OrganizationQuery, NodeQuery, ItemQuery, EventQuery, SyncQuery, ServerQuery);
 
 #[derive(MergedObject, Default)]
 pub struct Mutation(

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     auth::policy::Permission,
+    comments,
     db::{Committed, OrgScope, WriteTx, filter::fold},
     entity::{
         enums::{ItemStatus, MembershipStatus, QuotaResource},
@@ -455,7 +456,7 @@ async fn shelve(
     root.ok_or_else(|| Error::internal("a tree without a root"))
 }
 
-/// Deletes an item and all below it for good.
+/// Deletes an item and all below it for good, and the comments on them.
 pub async fn purge(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
     let mut tx = scope.write(Permission::ItemDelete).await?;
     scope.require(Permission::ItemPurge)?;
@@ -474,6 +475,7 @@ pub async fn purge(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
     let mut counts = Counts::default();
     counts.leave(&leaving);
     counts.apply(&tx).await?;
+    comments::service::leave_with(&mut tx, &rows).await?;
     let states = ItemState::load(&tx, rows).await?;
     // Children first: they refer to their parents.
     for state in states.iter().rev() {

@@ -6,6 +6,7 @@
 mod bus;
 mod cursor;
 mod pending;
+pub mod retention;
 
 pub use bus::{Bus, Heard, News, Source};
 pub use cursor::LedgerCursor;

@@ -19,7 +19,7 @@ use crate::{
     db::{AccountTx, Committed, OrgScope, WriteTx, filter::fold},
     entity::{
         enums::{MembershipStatus, QuotaResource, Role},
-        invitation, invitation_team, ledger_head, membership, team, team_member, user,
+        invitation, invitation_team, ledger_head, membership, team, user,
     },
     error::{Error, Problem, ProblemCode, Rejected, Result},
     id::{InvitationId, MembershipId, TeamId, UserId},
@@ -27,6 +27,7 @@ use crate::{
     ledger::{EventType, Fields, NewEvent, changes},
     mail::Letter,
     state::State,
+    teams,
 };
 
 /// The fields of a membership that events show.
@@ -227,11 +228,13 @@ pub async fn redeem(
         let message = "The invitation is to another address than your account's.";
         return Err(Problem::new(ProblemCode::Forbidden, path, message).into());
     }
-    let teams: Vec<TeamId> = tx
+    let teams: BTreeSet<TeamId> = tx
         .find::<invitation_team::Entity>()
         .filter(invitation_team::Column::InvitationId.eq(invitation.id))
         .column(invitation_team::Column::TeamId)
-        .await?;
+        .await?
+        .into_iter()
+        .collect();
     if user.email_verified_at.is_none() {
         tx.update_global(user::ActiveModel {
             id: Set(user.id),
@@ -241,7 +244,7 @@ pub async fn redeem(
         .await?;
     }
     let row = admit(&mut tx, user.id, invitation.role, Some(now)).await?;
-    tx.insert_many(team_links(user.id, teams)).await?;
+    teams::service::move_member(&mut tx, user.id, &BTreeSet::new(), &teams).await?;
     tx.delete_where::<invitation::Entity>(invitation::Column::Id.eq(invitation.id)).await?;
     tx.commit(row).await
 }
@@ -289,12 +292,6 @@ pub async fn make_owner(tx: &mut WriteTx, user_id: UserId) -> Result<membership:
     Ok(after)
 }
 
-fn team_links(user_id: UserId, teams: impl IntoIterator<Item = TeamId>) -> Vec<team_member::ActiveModel> {
-    let link =
-        |team_id| team_member::ActiveModel { team_id: Set(team_id), user_id: Set(user_id), ..Default::default() };
-    teams.into_iter().map(link).collect()
-}
-
 /// Changes role, status or teams.
 pub async fn update(
     scope: &OrgScope,
@@ -318,13 +315,7 @@ pub async fn update(
     if was_owner && !is_owner {
         keep_an_owner(&tx, &before, &["input", "patch"]).await?;
     }
-    let teams_before: BTreeSet<TeamId> = tx
-        .find::<team_member::Entity>()
-        .filter(team_member::Column::UserId.eq(before.user_id))
-        .column(team_member::Column::TeamId)
-        .await?
-        .into_iter()
-        .collect();
+    let teams_before = teams::service::of_member(&tx, before.user_id).await?;
     let teams_after = match &input.patch.teams {
         Some(patch) => patch.apply(&teams_before, &["input", "patch", "teams"], 50)?,
         None => teams_before.clone(),
@@ -342,12 +333,7 @@ pub async fn update(
     }
     after.version += 1;
     let after = tx.update(after.into_active_model().reset_all()).await?;
-    let left: Vec<TeamId> = teams_before.difference(&teams_after).copied().collect();
-    tx.delete_where::<team_member::Entity>(
-        team_member::Column::UserId.eq(after.user_id).and(team_member::Column::TeamId.is_in(left)),
-    )
-    .await?;
-    tx.insert_many(team_links(after.user_id, joined)).await?;
+    teams::service::move_member(&mut tx, after.user_id, &teams_before, &teams_after).await?;
     tx.record(NewEvent::new(EventType::MemberUpdated, after.id.any(), changed));
     Ok(tx.commit(after).await?)
 }
@@ -402,9 +388,10 @@ pub async fn remove(scope: &OrgScope, input: &MembershipRemoveInput) -> Result<C
 /// Takes a member out with all that hangs on the membership: assignments (`heir` takes over the open ones), teams, and
 /// the API keys they made. The organization is locked, the membership too, and an owner stays.
 pub async fn take_out(tx: &mut WriteTx, row: &membership::Model, heir: Option<UserId>) -> Result<()> {
+    let teams = teams::service::of_member(tx, row.user_id).await?;
+    teams::service::move_member(tx, row.user_id, &teams, &BTreeSet::new()).await?;
     items::service::reassign(tx, row.user_id, heir).await?;
     api_keys::service::revoke_of(tx, row.user_id).await?;
-    tx.delete_where::<team_member::Entity>(team_member::Column::UserId.eq(row.user_id)).await?;
     tx.delete_where::<membership::Entity>(membership::Column::Id.eq(row.id)).await?;
     tx.count(QuotaResource::Members, -1);
     tx.record(NewEvent::new(EventType::MemberRemoved, row.id.any(), changes(Some(&fields(row)), None)));

@@ -15,6 +15,7 @@ use crate::{
         scalars::DateTime,
         schema::SchemaHash,
     },
+    ledger::retention,
     rate_limit::bucket::Level,
 };
 
@@ -35,6 +36,8 @@ pub struct ServerLimits {
     max_depth: usize,
     max_cost: u64,
     max_request_bytes: usize,
+    /// Days that the organization's events are kept; null when unlimited. Without an organization, of any.
+    event_retention_days: Option<i64>,
     /// How long an idempotency key holds.
     idempotency_hours: i64,
 }
@@ -81,6 +84,8 @@ impl ServerQuery {
     async fn server(&self, ctx: &Context<'_>) -> ServerInfo {
         let state = ctx.state();
         let limits = &state.config.limits;
+        let tier = ctx.scope().ok().map(|scope| scope.organization().plan_tier);
+        let kept = retention::kept(tier, state.config.ledger.retention);
         ServerInfo {
             version: env!("CARGO_PKG_VERSION"),
             schema_hash: ctx.data_unchecked::<SchemaHash>().get().to_owned(),
@@ -91,6 +96,7 @@ impl ServerQuery {
                 max_depth: limits.depth,
                 max_cost: limits.cost,
                 max_request_bytes: limits.body_bytes,
+                event_retention_days: kept.map(|kept| kept.num_days()),
                 idempotency_hours: idempotency::HOURS,
             },
         }

@@ -9,7 +9,7 @@ use crate::{
     auth::policy::Permission,
     db::{Committed, OrgScope, WriteTx, filter::fold},
     entity::{enums::Feature, membership, team, team_member},
-    error::{Problem, ProblemCode, Rejected, Result},
+    error::{Error, Problem, ProblemCode, Rejected, Result},
     id::{TeamId, UserId},
     items,
     ledger::{EventType, Fields, NewEvent, changes},
@@ -108,10 +108,6 @@ pub async fn update(
         Some(patch) => patch.apply(&members_before, &["input", "patch", "members"], MAX_MEMBERS)?,
         None => members_before.clone(),
     };
-    let changed = changes(Some(&fields(&before, &members_before)), Some(&fields(&after, &members_after)));
-    if changed.is_empty() {
-        return Ok(tx.commit(before).await?);
-    }
     if after.name_key != before.name_key {
         let same = tx.find::<team::Entity>().filter(team::Column::NameKey.eq(after.name_key.as_str()));
         if same.one().await?.is_some() {
@@ -120,17 +116,68 @@ pub async fn update(
     }
     let joined: BTreeSet<UserId> = members_after.difference(&members_before).copied().collect();
     check_members(&tx, &joined, &["input", "patch", "members"]).await?;
+    let after = save(&mut tx, (&before, &members_before), (after, &members_after)).await?;
+    Ok(tx.commit(after).await?)
+}
+
+/// Saves the difference of a team and its members to what they were, raises the version, and records the event; changes
+/// nothing when nothing differs.
+async fn save(
+    tx: &mut WriteTx,
+    (before, members_before): (&team::Model, &BTreeSet<UserId>),
+    (mut after, members_after): (team::Model, &BTreeSet<UserId>),
+) -> Result<team::Model> {
+    let changed = changes(Some(&fields(before, members_before)), Some(&fields(&after, members_after)));
+    if changed.is_empty() {
+        return Ok(after);
+    }
     after.version += 1;
-    after.updated_at = scope.clock().now();
+    after.updated_at = tx.scope().clock().now();
     let after = tx.update(after.into_active_model().reset_all()).await?;
-    let left: Vec<UserId> = members_before.difference(&members_after).copied().collect();
+    let left: Vec<UserId> = members_before.difference(members_after).copied().collect();
     tx.delete_where::<team_member::Entity>(
         team_member::Column::TeamId.eq(after.id).and(team_member::Column::UserId.is_in(left)),
     )
     .await?;
-    tx.insert_many(links(after.id, joined)).await?;
+    tx.insert_many(links(after.id, members_after.difference(members_before).copied())).await?;
     tx.record(NewEvent::new(EventType::TeamUpdated, after.id.any(), changed).of_team(after.id));
-    Ok(tx.commit(after).await?)
+    Ok(after)
+}
+
+/// Teams that somebody is in.
+pub async fn of_member(tx: &WriteTx, user_id: UserId) -> Result<BTreeSet<TeamId>> {
+    let of_member = tx.find::<team_member::Entity>().filter(team_member::Column::UserId.eq(user_id));
+    Ok(of_member.column(team_member::Column::TeamId).await?.into_iter().collect())
+}
+
+/// Moves somebody from teams to others, as part of a write about their membership: one event for each team that changes.
+/// Items are locked later: whoever deletes a team locks them after it.
+pub async fn move_member(
+    tx: &mut WriteTx,
+    user_id: UserId,
+    before: &BTreeSet<TeamId>,
+    after: &BTreeSet<TeamId>,
+) -> Result<()> {
+    let ids: Vec<TeamId> = before.symmetric_difference(after).copied().collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let named = team::Column::Id.is_in(ids.iter().copied());
+    let teams = tx.find::<team::Entity>().filter(named).order_by_asc(team::Column::Id).for_update().all().await?;
+    if teams.len() < ids.len() {
+        return Err(Error::Retry("a team was deleted meanwhile".to_owned()));
+    }
+    for team in teams {
+        let members_before = members_of(tx, team.id).await?;
+        let mut members_after = members_before.clone();
+        if after.contains(&team.id) {
+            members_after.insert(user_id);
+        } else {
+            members_after.remove(&user_id);
+        }
+        save(tx, (&team, &members_before), (team.clone(), &members_after)).await?;
+    }
+    Ok(())
 }
 
 /// Deletes a team; its items stay, without one. Deleting it again is harmless.

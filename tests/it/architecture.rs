@@ -34,6 +34,7 @@ const DOMAINS: &[&str] = &[
     "organizations",
     "plans",
     "server",
+    "sync",
     "tags",
     "teams",
     "usage",

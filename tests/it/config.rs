@@ -383,6 +383,17 @@ fn the_secret_does_not_show_in_debug_output() {
 }
 
 #[test]
+fn events_are_kept_for_a_day_at_least() {
+    let retention = |text: &str| good(&[("TODO_LEDGER_RETENTION", text)]).ledger.retention;
+    assert_eq!(good(&[]).ledger.retention, None);
+    assert_eq!(retention("1d"), Some(MINUTES(24 * 60)));
+    assert_eq!(retention("90 days"), Some(MINUTES(90 * 24 * 60)));
+    assert_eq!(Settings::new("[ledger]\nretention = \"2d\"").good(&[]).ledger.retention, Some(MINUTES(2 * 24 * 60)));
+    bad(&[("TODO_LEDGER_RETENTION", "23h 59m")], &["TODO_LEDGER_RETENTION", "at least 1d"]);
+    bad(&[("TODO_LEDGER_RETENTION", "for ever")], &["TODO_LEDGER_RETENTION"]);
+}
+
+#[test]
 fn usage_is_kept_for_days_at_least() {
     let retention = |text: &str| good(&[("TODO_USAGE_RETENTION", text)]).usage.retention;
     assert_eq!(good(&[]).usage.retention, MINUTES(400 * 24 * 60));

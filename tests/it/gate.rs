@@ -223,6 +223,14 @@ fn prices_are_those_of_the_contract() {
         ("{ items(first: 2) { nodes { comments { totalCount } } } }", 1 + 2 * (1 + 1)),
         ("{ items(first: 2) { nodes { comments(first: 3) { nodes { id } } } } }", 1 + 2 * (1 + 1 + 3)),
         ("{ items(first: 1000) { nodes { id } } }", 1 + 100),
+        ("{ sync { nodes { id } cursor hasMore } }", 1 + 200),
+        (
+            "{ sync(first: 10) { nodes { ... on Item { tags { id } } ... on Team { id } } removedIds } }",
+            1 + 10 * (1 + 3),
+        ),
+        ("{ sync(first: 1000) { nodes { id } } }", 1 + 500),
+        // What is gone is looked for among what has changed.
+        ("{ sync(first: 10) { removedIds cursor hasMore } }", 1 + 10),
         (
             "{ ...F } fragment F on Query { items(first: 7) { ...G } } fragment G on ItemConnection { nodes { id } }",
             1 + 7,

@@ -32,5 +32,6 @@ mod sockets;
 mod sse;
 mod statements;
 mod subscriptions;
+mod sync;
 mod tenancy;
 mod usage;

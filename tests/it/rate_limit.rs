@@ -118,6 +118,10 @@ databases! {
             ("{ items(first: 50) { totalCount } }", 10, 10),
             ("{ items(first: 50) { pageInfo { hasNextPage } } }", 1, 1),
             ("{ items(first: 5) { nodes { comments { totalCount } } } }", 1 + 5 * 2, 1 + 3 * 2),
+            // Three items, a tag, four members, the organization.
+            ("{ sync(first: 50) { nodes { id } removedIds cursor } }", 1 + 50, 1 + 9),
+            ("{ sync(first: 50, types: [ITEM]) { nodes { ... on Item { tags { id } } } } }", 1 + 50 * 4, 1 + 3 * 3),
+            ("{ sync(first: 50) { removedIds } }", 1 + 50, 1 + 50),
             // A plain list is priced as two, and has one here.
             ("{ items(first: 5) { nodes { tags { id } } } }", 1 + 5 * 4, 1 + 3 * 3),
             // One item has three assignees: more than the price of that item foresaw, less than that of the page.

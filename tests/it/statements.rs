@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use todo_platform::ledger::LedgerCursor;
 
 use crate::{
     databases,
@@ -101,6 +102,7 @@ const COSTS: &[(&str, &str, usize)] = &[
         "query($first: Int) { viewer { user { id } role permissions memberships { organizationName } } organization { members(first: $first) { totalCount } } }",
         3,
     ),
+    ("sync from the beginning", "query($first: Int!) { sync(first: $first) { nodes { id } cursor hasMore } }", 7),
     (
         "usage",
         "query($first: Int) { organization { usage { requests errors errorRate averageMs p95Ms cost } members(first: $first) { totalCount } } }",
@@ -160,6 +162,30 @@ databases! {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    }
+
+    async fn what_has_changed_costs_a_statement_for_each_type(app: TestApp) {
+        let acme = app.company("acme").await;
+        fill(&app, &acme).await;
+        let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
+        let begun = LedgerCursor { organization_id: acme.id.parse().expect("an id"), sequence: 0 }.encode();
+        let query = "query($first: Int!, $after: Cursor) { sync(first: $first, after: $after) { nodes { \
+                     ... on Item { id team { id } tags { id } } } removedIds cursor hasMore } }";
+        for first in [1, 10, 160] {
+            app.take_statements();
+            let ask = app.call(&acme, &acme.owner, query).vars(json!({ "first": first, "after": begun }));
+            let page = ask.data().await["sync"].clone();
+            let statements = app.take_statements();
+            // Caller; head; events; the oldest kept; the states of six types, the items' teams and tags.
+            let costs = statements.len();
+            assert!(costs <= 12 && (first < 160 || costs == 12), "{first}: {costs}\n{page}\n{}", statements.join("\n"));
+        }
+        // Nothing new: caller and head.
+        let now = app.call(&acme, &acme.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
+        app.take_statements();
+        app.call(&acme, &acme.owner, query).vars(json!({ "first": 160, "after": now })).data().await;
+        let statements = app.take_statements();
+        assert_eq!(statements.len(), 2, "{}", statements.join("\n"));
     }
 
     async fn a_write_costs_what_it_must(app: TestApp) {

@@ -74,7 +74,8 @@ impl Documents {
         let has = |name: &str| ty.field_by_name(name).is_some();
         match ty {
             _ if has("userErrors") => "{ userErrors { code message path details } }".to_owned(),
-            _ if has("nodes") => "{ totalCount nodes { __typename } }".to_owned(),
+            _ if has("totalCount") => "{ totalCount nodes { __typename } }".to_owned(),
+            _ if has("nodes") => "{ nodes { __typename } }".to_owned(),
             _ if ty.is_composite() => "{ __typename }".to_owned(),
             _ => String::new(),
         }

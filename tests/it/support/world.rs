@@ -93,7 +93,12 @@ impl TestApp {
             .at(slug)
             .done()
             .await;
-        let mut person = self.register_with(name, invited["token"].as_str()).await;
+        self.accept(slug, name, invited["token"].as_str().unwrap_or_default()).await
+    }
+
+    /// Somebody new, joined by the token of an invitation to `name@example.com`.
+    pub async fn accept(&self, slug: &str, name: &str, token: &str) -> Person {
+        let mut person = self.register_with(name, Some(token)).await;
         let me = self.gql("{ viewer { user { membership { id } } } }").token(&person.token).at(slug).data().await;
         person.membership_id = me["viewer"]["user"]["membership"]["id"].as_str().unwrap_or_default().to_owned();
         person

@@ -1,0 +1,31 @@
+use async_graphql::{Context, Object};
+
+use super::{
+    query,
+    types::{SyncPage, SyncType},
+};
+use crate::{
+    auth::policy::{Access, access},
+    db::page::DEFAULT_SYNC_PAGE,
+    error::Result,
+    graphql::scalars::Cursor,
+};
+
+#[derive(Default)]
+pub struct SyncQuery;
+
+#[Object]
+impl SyncQuery {
+    /// Delta sync: present state of whatever changed after the cursor, each object once, plus what disappeared. Without a
+    /// cursor: a full snapshot.
+    #[graphql(directive = access::apply(Access::Member))]
+    async fn sync(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<Cursor>,
+        #[graphql(default_with = "DEFAULT_SYNC_PAGE.into()")] first: i32,
+        types: Option<Vec<SyncType>>,
+    ) -> Result<SyncPage> {
+        query::sync(ctx, after.as_ref().map(|cursor| cursor.0.as_str()), first, types.as_deref()).await
+    }
+}

@@ -1,0 +1,94 @@
+use async_graphql::{Context, Enum, SimpleObject};
+use sea_orm::{EnumIter, Iterable};
+
+use crate::{
+    comments::types::Comment,
+    graphql::{guard, node::Node, scalars::Cursor},
+    id::{AnyId, Kind, kind},
+    items::types::Item,
+    members::types::Membership,
+    organizations::types::Organization,
+    tags::types::Tag,
+    teams::types::Team,
+};
+
+/// Kinds of objects that `sync` tells of. A snapshot walks them in the order of their declaration.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter)]
+pub enum SyncType {
+    Organization,
+    Membership,
+    Team,
+    Tag,
+    Item,
+    Comment,
+}
+
+impl SyncType {
+    /// The prefix of its ids, by which events name the kind of their subject.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Organization => kind::Organization::PREFIX,
+            Self::Membership => kind::Membership::PREFIX,
+            Self::Team => kind::Team::PREFIX,
+            Self::Tag => kind::Tag::PREFIX,
+            Self::Item => kind::Item::PREFIX,
+            Self::Comment => kind::Comment::PREFIX,
+        }
+    }
+
+    /// Whether the type's own rule lets the caller through.
+    pub fn is_visible(self, ctx: &Context<'_>) -> bool {
+        let checked = match self {
+            Self::Organization => guard::check_type::<Organization>(ctx),
+            Self::Membership => guard::check_type::<Membership>(ctx),
+            Self::Team => guard::check_type::<Team>(ctx),
+            Self::Tag => guard::check_type::<Tag>(ctx),
+            Self::Item => guard::check_type::<Item>(ctx),
+            Self::Comment => guard::check_type::<Comment>(ctx),
+        };
+        checked.is_ok()
+    }
+}
+
+/// A set of types: a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncTypes(u8);
+
+impl SyncTypes {
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    pub const fn contains(self, ty: SyncType) -> bool {
+        self.0 & (1 << ty as u8) != 0
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// In the order of their declaration.
+    pub fn iter(self) -> impl Iterator<Item = SyncType> {
+        SyncType::iter().filter(move |ty| self.contains(*ty))
+    }
+}
+
+impl FromIterator<SyncType> for SyncTypes {
+    fn from_iter<T: IntoIterator<Item = SyncType>>(types: T) -> Self {
+        Self(types.into_iter().fold(0, |bits, ty| bits | 1 << ty as u8))
+    }
+}
+
+/// Apply it, keep `cursor`, and ask again with it: at once while `hasMore`.
+#[derive(SimpleObject, Clone, Debug)]
+pub struct SyncPage {
+    pub nodes: Vec<Node>,
+    /// Deleted, or no longer visible to the caller.
+    pub removed_ids: Vec<AnyId>,
+    pub cursor: Cursor,
+    pub has_more: bool,
+}
