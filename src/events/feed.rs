@@ -52,7 +52,8 @@ impl Feed {
     /// longer followed.
     pub async fn next(&mut self, scope: &OrgScope) -> Result<Turn, Error> {
         if !self.is_live {
-            return self.history(scope).await.map(Turn::History);
+            // In a box: what waits for live events, for long, should not have room for it.
+            return Box::pin(self.history(scope)).await.map(Turn::History);
         }
         match timeout_at(self.quiet_until, self.live.next()).await {
             Ok(Ok(batch)) => Ok(Turn::Live(batch)),

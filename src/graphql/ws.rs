@@ -398,7 +398,8 @@ fn message(id: &str, kind: &str, payload: Option<&str>) -> String {
 /// Runs one operation. A panic ends it and nothing else.
 fn operation(client: Arc<Client>, request: Request) -> Operation {
     let request_id = client.envelope.origin.request_id.clone();
-    let steps = stream::once(begin(client, request)).flatten();
+    // In a box of its own, which goes once it has begun: it is large, and there are many idle streams.
+    let steps = stream::once(Box::pin(begin(client, request))).flatten();
     Box::pin(AssertUnwindSafe(steps).catch_unwind().map(move |step| {
         step.unwrap_or_else(|_| {
             // The hook has logged where it was.

@@ -23,6 +23,7 @@ use crate::{
     support::{
         app::TestApp,
         client::Call,
+        socket::Events,
         world::{Company, Person},
     },
 };
@@ -49,11 +50,18 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+fn fragments() -> String {
+    format!(
+        "... on Organization {{ {ORGANIZATION} }} ... on Membership {{ {MEMBERSHIP} }} ... on Team {{ {TEAM} }} \
+         ... on Tag {{ {TAG} }} ... on Item {{ {ITEM} }} ... on Comment {{ {COMMENT} }}"
+    )
+}
+
 fn sync_document() -> String {
     format!(
         "query($after: Cursor, $first: Int!, $types: [SyncType!]) {{ sync(after: $after, first: $first, types: $types) {{ \
-         nodes {{ ... on Organization {{ {ORGANIZATION} }} ... on Membership {{ {MEMBERSHIP} }} ... on Team {{ {TEAM} }} \
-         ... on Tag {{ {TAG} }} ... on Item {{ {ITEM} }} ... on Comment {{ {COMMENT} }} }} removedIds cursor hasMore }} }}"
+         nodes {{ {} }} removedIds cursor hasMore }} }}",
+        fragments()
     )
 }
 
@@ -107,6 +115,49 @@ impl Copy {
             }
             assert!(pages.len() < 10_000, "it never ends");
         }
+    }
+}
+
+/// A copy made by `sync`, and kept by the stream of events or by `sync`, as it happens.
+struct Follower {
+    copy: Copy,
+    stream: Option<Events>,
+}
+
+impl Follower {
+    /// Reads the stream up to the ledger's end; opens it where it was cut.
+    async fn follow(&mut self, app: &TestApp, acme: &Company, by: &Person) {
+        let end = app.call(acme, by, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
+        if self.copy.cursor == end {
+            return;
+        }
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                let document = format!(
+                    "subscription($after: Cursor) {{ events(after: $after) {{ events {{ subjectId subject {{ {} }} }} cursor }} }}",
+                    fragments()
+                );
+                let call = app.call(acme, by, &document).vars(json!({ "after": self.copy.cursor }));
+                call.events().await.expect("a stream")
+            }
+        };
+        while self.copy.cursor != end {
+            let (_, _, data) = stream.next().await.expect("it goes on");
+            let answer: Value = serde_json::from_str(&data).expect("JSON");
+            assert!(answer.get("errors").is_none(), "{answer:#}");
+            let batch = &answer["data"]["events"];
+            for event in list(&batch["events"]) {
+                match &event["subject"] {
+                    Value::Null => drop(self.copy.objects.remove(text(&event["subjectId"]))),
+                    // Of a type that isn't kept.
+                    subject if subject.get("id").is_none() => {}
+                    subject => drop(self.copy.objects.insert(text(&subject["id"]).to_owned(), subject.clone())),
+                }
+            }
+            self.copy.cursor = batch["cursor"].clone();
+        }
+        self.stream = Some(stream);
     }
 }
 
@@ -758,6 +809,8 @@ async fn history(app: &TestApp, seed: u64, steps: usize) {
     let mut made = Made { members: vec![acme.admin.clone(), acme.member.clone()], ..Made::default() };
     let mut full = Copy::new();
     let mut partial = Copy::of(json!(["TEAM", "ITEM", "COMMENT"]));
+    let mut follower = Follower { copy: Copy::new(), stream: None };
+    follower.copy.catch_up(app, &acme, &acme.owner, 7).await;
     let (mut done, mut tried) = (0, 0);
     while done < steps {
         tried += 1;
@@ -770,11 +823,22 @@ async fn history(app: &TestApp, seed: u64, steps: usize) {
         if rng.u8(..6) == 0 {
             partial.pull(app, &acme, &acme.viewer, rng.i32(1..=5)).await;
         }
+        match rng.u8(..12) {
+            0 => follower.stream = None,
+            1 => {
+                follower.stream = None;
+                follower.copy.catch_up(app, &acme, &acme.owner, rng.i32(1..=9)).await;
+            }
+            2 | 3 => follower.follow(app, &acme, &acme.owner).await,
+            _ => {}
+        }
     }
+    follower.follow(app, &acme, &acme.owner).await;
     full.catch_up(app, &acme, &acme.viewer, rng.i32(1..=9)).await;
     partial.catch_up(app, &acme, &acme.viewer, rng.i32(1..=9)).await;
     let truth = world(app, &acme).await;
     same(&full.objects, &truth, &format!("seed {seed}: the copy and the lists"));
+    same(&follower.copy.objects, &truth, &format!("seed {seed}: the copy that follows the stream and the lists"));
     same(
         &partial.objects,
         &only(&truth, &["Team", "Item", "Comment"]),
