@@ -164,7 +164,7 @@ async function fetcher({ query, variables, operationName }, options = {}) {
     }
     return result;
   };
-  if (response.headers.get('content-type') !== EVENTS_TYPE) {
+  if (!response.headers.get('content-type')?.startsWith(EVENTS_TYPE)) {
     return check(await answerOf(response));
   }
   const answers = (async function* () {
