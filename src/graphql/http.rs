@@ -150,8 +150,8 @@ pub async fn graphql(
             let client = Arc::new(Client { envelope: Envelope { can_stream: true, ..envelope }, api });
             match client.start(request).await {
                 Started::Stream(answer, answers) => sse::events(&answer, *answers, &client.api.state.live),
-                // Where JSON is welcome too, one answer is no stream; neither is what did not run.
-                Started::Answer(answer) if negotiated.is_none() && has_data(&answer.response) => sse::once(&answer),
+                // Where JSON is welcome too, one answer is no stream.
+                Started::Answer(answer) if negotiated.is_none() && is_final(media, &answer) => sse::once(&answer),
                 Started::Answer(answer) => write(media, &answer),
             }
         }
@@ -366,13 +366,18 @@ fn answers_nothing(data: &async_graphql::Value) -> bool {
     }
 }
 
-fn write(media: Media, answer: &Answer) -> HttpResponse {
-    let logged = log_of(answer);
+/// Whether the same request would be answered the same: it ran, or never can. Clients of event streams try again on any
+/// other status than 200.
+fn is_final(media: Media, answer: &Answer) -> bool {
+    has_data(&answer.response) || status_of(media, answer) == StatusCode::BAD_REQUEST
+}
+
+fn status_of(media: Media, answer: &Answer) -> StatusCode {
     let response = &answer.response;
     let ran = has_data(response);
     let has = |code: Code| has_code(response, code);
     let refused = answers_nothing(&response.data);
-    let status = if answer.wrong_method {
+    if answer.wrong_method {
         StatusCode::METHOD_NOT_ALLOWED
     } else if refused && has(Code::RateLimited) {
         StatusCode::TOO_MANY_REQUESTS
@@ -390,8 +395,12 @@ fn write(media: Media, answer: &Answer) -> HttpResponse {
         StatusCode::INTERNAL_SERVER_ERROR
     } else {
         StatusCode::BAD_REQUEST
-    };
-    let mut written = respond(status, media, &ResponseBody::from(response), logged, answer.charge);
+    }
+}
+
+fn write(media: Media, answer: &Answer) -> HttpResponse {
+    let (status, response) = (status_of(media, answer), &answer.response);
+    let mut written = respond(status, media, &ResponseBody::from(response), log_of(answer), answer.charge);
     if let Some(seconds) = retry_after(response) {
         written.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }

@@ -23,7 +23,7 @@ pub const MEDIA_TYPE: &str = "text/event-stream";
 
 const COMPLETE: &str = "event: complete\ndata: \n\n";
 
-/// A query's or a mutation's answer.
+/// A query's or a mutation's answer, or why an operation can't run.
 pub fn once(answer: &Answer) -> HttpResponse {
     let text = format!("event: next\ndata: {}\n\n{COMPLETE}", text_of(&answer.response));
     respond(answer, Body::from(text))

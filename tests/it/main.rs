@@ -10,6 +10,7 @@ mod admin;
 mod api_keys;
 mod architecture;
 mod chaos;
+mod clients;
 mod config;
 mod credentials;
 mod gate;

@@ -48,24 +48,42 @@ databases! {
     }
 }
 
+/// What clients need not try again: the protocol wants it in the stream, and they try again on any HTTP error.
+#[tokio::test]
+async fn what_can_never_run_is_told_in_the_stream() {
+    let app = TestApp::start(&[]).await;
+    let acme = app.company("acme").await;
+    for (query, code) in [
+        ("{ nonsense }", "GRAPHQL_VALIDATION_FAILED"),
+        ("subscription { nonsense }", "GRAPHQL_VALIDATION_FAILED"),
+        ("subscription {", "GRAPHQL_PARSE_FAILED"),
+        ("subscription { events(after: \"nonsense\") { cursor } }", "INVALID_CURSOR"),
+    ] {
+        let mut stream = app.call(&acme, &acme.member, query).events().await.expect("a stream");
+        let (event, _, data) = stream.next().await.expect("the errors");
+        assert_eq!(
+            (event.as_str(), &json_of(&data)["errors"][0]["extensions"]["code"]),
+            ("next", &json!(code)),
+            "{query}"
+        );
+        assert_eq!(stream.next().await.expect("the end").0, "complete");
+        assert_eq!(stream.next().await, None);
+    }
+}
+
 #[tokio::test]
 async fn what_can_not_begin_is_an_http_error() {
     let app = TestApp::start(&[]).await;
     let acme = app.company("acme").await;
     let live = "subscription { events { cursor } }";
-    let accept = ("accept", "text/event-stream");
-    for (query, token, status, code) in [
-        ("{ nonsense }", Some(&acme.member.token), StatusCode::BAD_REQUEST, "GRAPHQL_VALIDATION_FAILED"),
-        (live, Some(&"nonsense".to_owned()), StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
-    ] {
-        let mut call = app.gql(query).at("acme").header(accept.0, accept.1);
-        if let Some(token) = token {
-            call = call.token(token);
-        }
-        let reply = call.reply().await;
-        assert_eq!(reply.status, status, "{query}");
-        assert_eq!(reply.json()["errors"][0]["extensions"]["code"], json!(code), "{query}");
-    }
+    let reply = app.gql(live).at("acme").token("nonsense").header("accept", "text/event-stream").reply().await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(reply.json()["errors"][0]["extensions"]["code"], json!("UNAUTHENTICATED"));
+    // Where JSON is welcome it is JSON.
+    let both = "application/graphql-response+json, text/event-stream";
+    let reply = app.call(&acme, &acme.member, "subscription { nonsense }").header("accept", both).reply().await;
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+    assert_eq!(reply.json()["errors"][0]["extensions"]["code"], json!("GRAPHQL_VALIDATION_FAILED"));
     // A subscription needs a transport that can carry it.
     let reply = app.call(&acme, &acme.member, live).reply().await;
     let message = reply.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned();

@@ -62,6 +62,22 @@ mutation NewItem {
   }
 }`;
 
+const FIRST_SUBSCRIPTION = `# Runs until you stop it; each answer takes
+# the place of the last. Create an item in a
+# second window and watch it come. An answer
+# without events says that all is well.
+
+subscription Live {
+  events {
+    events {
+      type
+      subject { id ... on Item { title } }
+    }
+    cursor
+    isLive
+  }
+}`;
+
 const SIGN_IN = `mutation($email: String!, $password: String!) {
   sessionCreate(input: { email: $email, password: $password }) {
     accessToken
@@ -71,35 +87,64 @@ const SIGN_IN = `mutation($email: String!, $password: String!) {
 
 // ---------------------------------------------------------------- transport
 
+const JSON_TYPES = 'application/graphql-response+json, application/json';
+const EVENTS_TYPE = 'text/event-stream';
+
 /** Told when the server turns the caller's token down. */
 let onUnauthenticated = () => {};
 
-async function post(payload, headers = {}) {
-  const response = await fetch(ENDPOINT, {
+/** Sends an operation; rejects where there is no answer at all. */
+function send(payload, { accept = JSON_TYPES, headers = {}, signal } = {}) {
+  return fetch(ENDPOINT, {
     method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      accept: 'application/graphql-response+json, application/json',
-      ...headers,
-    },
+    headers: { 'content-type': 'application/json', accept, ...headers },
     body: JSON.stringify(payload),
+    signal,
   }).catch(() => {
     throw new Error('The server could not be reached.');
   });
+}
+
+/** The answer in a response's JSON. */
+async function answerOf(response) {
   const text = await response.text();
   const result = parse(text);
   if (result === null || typeof result !== 'object') {
     const status = `HTTP ${response.status} ${response.statusText}`.trim();
     throw new Error(text ? `${status}: ${text.slice(0, 500)}` : status);
   }
-  const refused =
-    response.status === 401 ||
-    (Array.isArray(result.errors) &&
-      result.errors.some(error => error?.extensions?.code === 'UNAUTHENTICATED'));
-  return { result, refused };
+  return result;
 }
 
-// Subscriptions will get a WebSocket transport on the same endpoint here.
+/** The answers in an event stream, as they come, until the signal. */
+async function* answersOf(response, signal) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = '';
+  for (;;) {
+    const { done, value } = await reader.read().catch(() => ({ done: true }));
+    if (signal.aborted) {
+      return;
+    }
+    if (done) {
+      throw new Error('The connection was lost.');
+    }
+    text += value;
+    const blocks = text.split('\n\n');
+    text = blocks.pop();
+    for (const block of blocks) {
+      if (/^event: complete$/m.test(block)) {
+        return;
+      }
+      yield parse(block.match(/^data: (.*)$/m)?.[1]);
+    }
+  }
+}
+
+function isRefused(result) {
+  const errors = Array.isArray(result?.errors) ? result.errors : [];
+  return errors.some(error => error?.extensions?.code === 'UNAUTHENTICATED');
+}
+
 async function fetcher({ query, variables, operationName }, options = {}) {
   const headers = {};
   for (const [name, value] of Object.entries(options.headers ?? {})) {
@@ -108,15 +153,35 @@ async function fetcher({ query, variables, operationName }, options = {}) {
       headers[name] = String(value);
     }
   }
-  const { result, refused } = await post({ query, variables, operationName }, headers);
-  if (refused && authorizationOf(headers)) {
-    onUnauthenticated();
+  const control = new AbortController();
+  const response = await send(
+    { query, variables, operationName },
+    { accept: `${JSON_TYPES}, ${EVENTS_TYPE}`, headers, signal: control.signal },
+  );
+  const check = result => {
+    if ((response.status === 401 || isRefused(result)) && authorizationOf(headers)) {
+      onUnauthenticated();
+    }
+    return result;
+  };
+  if (!response.headers.get('content-type')?.startsWith(EVENTS_TYPE)) {
+    return check(await answerOf(response));
   }
-  return result;
+  const answers = (async function* () {
+    for await (const result of answersOf(response, control.signal)) {
+      yield check(result);
+    }
+  })();
+  // Called on stop. A generator's own would wait for the next answer.
+  answers.return = async () => {
+    control.abort();
+    return { done: true, value: undefined };
+  };
+  return answers;
 }
 
 async function createSession(email, password) {
-  const { result } = await post({ query: SIGN_IN, variables: { email, password } });
+  const result = await answerOf(await send({ query: SIGN_IN, variables: { email, password } }));
   const payload = result.data?.sessionCreate;
   const problem = payload?.userErrors?.[0]?.message ?? result.errors?.[0]?.message;
   if (!payload?.accessToken) {
@@ -412,7 +477,7 @@ function roleName({ role, email }) {
 
 // On unless the person has turned it off in the settings.
 const PERSIST_HEADERS = storage?.getItem('graphiql:shouldPersistHeaders') !== 'false';
-const DEFAULT_TABS = [{ query: FIRST_QUERY }, { query: FIRST_MUTATION }];
+const DEFAULT_TABS = [{ query: FIRST_QUERY }, { query: FIRST_MUTATION }, { query: FIRST_SUBSCRIPTION }];
 
 function Playground() {
   return (

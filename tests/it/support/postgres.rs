@@ -233,7 +233,7 @@ fn find_or_start() -> Result<Option<Server>, String> {
 
 /// Writes a line to stderr itself: the test harness captures only what the print macros write. The empty line before
 /// it ends a `test … ` that the harness may have begun.
-pub(super) fn announce(line: &str) {
+pub fn announce(line: &str) {
     // A closed stderr is no reason to fail tests.
     let _ = io::stderr().lock().write_all(format!("\n{line}\n").as_bytes());
 }
