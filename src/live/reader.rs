@@ -93,13 +93,15 @@ fn apart(events: Vec<event::Model>) -> Vec<Vec<event::Model>> {
 pub(super) async fn read(db: Db, metrics: Metrics, channel: Arc<Channel>, mut heads: watch::Receiver<Heard>) {
     let mut pause = PAUSE.0;
     let mut failing = false;
+    // Once in any case: a commit may have come between the look at the head and the following of it.
+    let mut is_first = true;
     loop {
         let wanted = heads.borrow_and_update().sequence;
-        while channel.position() < wanted {
+        while is_first || channel.position() < wanted {
             let position = channel.position();
             match db.events_after(channel.organization_id, position, BATCH).await {
                 Ok(events) if events.first().is_some_and(|event| event.sequence == position + 1) => {
-                    (pause, failing) = (PAUSE.0, false);
+                    (pause, failing, is_first) = (PAUSE.0, false, false);
                     if events.iter().any(|event| event.r#type.changes_rights()) {
                         // Another instance may have written it: what was read before it counts no more.
                         db.forget_identities();
@@ -114,6 +116,7 @@ pub(super) async fn read(db: Db, metrics: Metrics, channel: Arc<Channel>, mut he
                         channel.hand_out(batch);
                     }
                 }
+                Ok(events) if events.is_empty() && position >= wanted => is_first = false,
                 // Purged before it was read, or the organization is gone.
                 Ok(_) => return channel.close(),
                 Err(error) => {

@@ -580,6 +580,11 @@ databases! {
         assert_eq!(kept(&app, &acme).await.len(), 2);
         let ask = |after: &Value| page(&app, &acme, &acme.viewer, after, 5, &Value::Null);
         assert_eq!(ask(&old).error_code().await, "CURSOR_EXPIRED");
+        let live = "subscription($after: Cursor) { events(after: $after) { events { type } isLive } }";
+        let follow = |after: &Value| app.call(&acme, &acme.viewer, live).vars(json!({ "after": after }));
+        assert_eq!(follow(&old).error_code().await, "CURSOR_EXPIRED");
+        let young = follow(&begun).data().await;
+        assert_eq!(list(&young["events"]["events"]).len(), 2, "{young:#}");
         // It stands right before the oldest that is kept.
         assert_eq!(told(&[ask(&begun).data().await["sync"].clone()]).0.len(), 2);
         ask(&unfinished).data().await;
