@@ -40,11 +40,14 @@ pub struct Logged {
 }
 
 impl Logged {
-    /// The log line of an operation that came over a socket.
-    pub fn say(self, origin: &Origin, elapsed: std::time::Duration) {
+    /// The log line of a request; of an operation that came over a socket without its method, path and status.
+    pub fn say(&self, origin: &Origin, elapsed: std::time::Duration, http: Option<(&Method, &str, StatusCode)>) {
         tracing::info!(
             target: "todo_platform::request",
-            transport = "websocket",
+            transport = http.is_none().then_some("websocket"),
+            method = http.map(|(method, ..)| tracing::field::display(method)),
+            path = http.map(|(_, path, _)| path),
+            status = http.map(|(_, _, status)| status.as_u16()),
             time_ms = elapsed.as_secs_f64() * 1000.0,
             request_id = %origin.request_id,
             operation = self.operation,

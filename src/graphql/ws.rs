@@ -418,7 +418,7 @@ async fn begin(client: Arc<Client>, request: Request) -> Operation {
     let begun = Instant::now();
     let started = client.start(request).await;
     let (Started::Answer(answer) | Started::Stream(answer, _)) = &started;
-    log_of(answer).say(&client.envelope.origin, begun.elapsed());
+    log_of(answer).say(&client.envelope.origin, begun.elapsed(), None);
     match started {
         Started::Stream(_, answers) => {
             let steps = answers.into_stream().map(|step| match step {

@@ -62,22 +62,7 @@ pub async fn observe(
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let logged = response.extensions_mut().remove::<Arc<Logged>>().unwrap_or_default();
     metrics.answered(logged.kind, response.status().as_u16(), elapsed);
-    tracing::info!(
-        target: "todo_platform::request",
-        method = %method,
-        path,
-        status = response.status().as_u16(),
-        time_ms = elapsed.as_secs_f64() * 1000.0,
-        request_id = %origin.request_id,
-        operation = logged.operation,
-        kind = logged.kind,
-        organization = logged.organization,
-        actor = logged.actor,
-        cost = logged.cost,
-        code = logged.code,
-        ip = origin.ip.map(tracing::field::display),
-        "request"
-    );
+    logged.say(&origin, elapsed, Some((&method, &path, response.status())));
     response
 }
 
