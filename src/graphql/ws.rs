@@ -242,8 +242,11 @@ impl Socket {
         let mut is_closing = false;
         loop {
             tokio::select! {
-                Some((id, outgoing)) = self.operations.next(), if !self.operations.is_empty() => {
-                    self.forward(&id, outgoing).await?;
+                // `None`: the last has ended, perhaps with the server; the check below must see it.
+                next = self.operations.next(), if !self.operations.is_empty() => {
+                    if let Some((id, outgoing)) = next {
+                        self.forward(&id, outgoing).await?;
+                    }
                 }
                 message = receive(&mut self.socket) => {
                     self.heard = Instant::now();

@@ -277,3 +277,22 @@ async fn guessing_on_sockets_is_not_for_nothing() {
     }
     assert_eq!(codes, [4403, 4403, 4403, 1013, 1013]);
 }
+
+/// Long before the next ping (25 s); subscribers are told to come again by the lack of a `complete`.
+#[tokio::test]
+async fn a_server_that_stops_closes_its_sockets_at_once() {
+    let app = TestApp::start(&[]).await;
+    let acme = app.company("acme").await;
+    let address = app.listen().await;
+    let mut sockets = Vec::new();
+    for _ in 0..10 {
+        let mut socket = Socket::of(&address, &acme, &acme.member).await;
+        socket.subscribe("subscription { events { cursor } }", json!({})).await;
+        socket.batch().await;
+        sockets.push(socket);
+    }
+    tokio::time::timeout(Duration::from_secs(10), app.state.live.stop()).await.expect("all sockets have been closed");
+    for mut socket in sockets {
+        assert_eq!(socket.next().await, Frame::Closed(1001, "Going away".to_owned()));
+    }
+}
