@@ -9,7 +9,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Once,
+        Arc, Mutex, Once,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -129,6 +129,7 @@ impl Script {
 /// Between a client and a server: a network that fails.
 struct Network {
     address: String,
+    server: Arc<Mutex<String>>,
     is_up: Arc<AtomicBool>,
     cuts: broadcast::Sender<()>,
 }
@@ -137,16 +138,16 @@ impl Network {
     async fn before(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address").to_string();
-        let is_up = Arc::new(AtomicBool::new(true));
+        let (server, is_up) = (Arc::new(Mutex::new(server)), Arc::new(AtomicBool::new(true)));
         let cuts = broadcast::Sender::new(1);
-        let (up, cut) = (is_up.clone(), cuts.clone());
+        let (target, up, cut) = (server.clone(), is_up.clone(), cuts.clone());
         tokio::spawn(async move {
             loop {
                 let Ok((mut client, _)) = listener.accept().await else { continue };
                 if !up.load(Ordering::Relaxed) {
                     continue;
                 }
-                let (server, mut cut) = (server.clone(), cut.subscribe());
+                let (server, mut cut) = (target.lock().expect("no test panics here").clone(), cut.subscribe());
                 tokio::spawn(async move {
                     let Ok(mut server) = TcpStream::connect(server).await else { return };
                     tokio::select! {
@@ -156,7 +157,12 @@ impl Network {
                 });
             }
         });
-        Self { address, is_up, cuts }
+        Self { address, server, is_up, cuts }
+    }
+
+    /// New connections go to this server.
+    fn lead_to(&self, server: String) {
+        *self.server.lock().expect("no test panics here") = server;
     }
 
     fn cut(&self) {
@@ -215,12 +221,12 @@ async fn operations(script: &str) {
     becomes(&app, "todo_sockets 0").await;
 }
 
-/// Nothing is missed and nothing comes twice, when the network fails again and again.
-async fn follows(script: &str) {
+/// Nothing is missed and nothing comes twice, when the network fails again and again and the server is replaced.
+async fn follows(script: &str) -> Option<Script> {
     let app = TestApp::start(&[]).await;
     let acme = app.company("acme").await;
     let network = Network::before(app.listen().await).await;
-    let Some(mut script) = Script::start(script, "follow", &network.address, &acme, &acme.viewer) else { return };
+    let mut script = Script::start(script, "follow", &network.address, &acme, &acme.viewer)?;
     script.next("batch").await;
     let mut expected = Vec::new();
     let mut seen = Vec::new();
@@ -232,11 +238,20 @@ async fn follows(script: &str) {
         expected.extend(items(&app, &acme, 3).await);
         network.mend();
     }
-    expected.extend(items(&app, &acme, 1).await);
+    seen.extend(script.subjects(expected.len() - seen.len()).await);
+    let another = app.another_instance(|_| {}).await;
+    network.lead_to(another.listen().await);
+    app.state.live.stop().await;
+    expected.extend(items(&another, &acme, 3).await);
+    // A server that has ended closes what is kept alive.
+    network.cut();
+    network.mend();
     seen.extend(script.subjects(expected.len() - seen.len()).await);
     assert_eq!(seen, expected);
-    assert!(script.times_said("connected") >= 4, "{:#?}", script.said);
+    becomes(&another, "todo_subscribers 1").await;
+    assert!(script.times_said("connected") >= 5, "{:#?}", script.said);
     assert_eq!((script.times_said("error"), script.times_said("complete")), (0, 0), "{:#?}", script.said);
+    Some(script)
 }
 
 #[tokio::test]
@@ -251,7 +266,8 @@ async fn graphql_sse_runs_operations() {
 
 #[tokio::test]
 async fn graphql_ws_resumes() {
-    follows("graphql-ws.mjs").await;
+    let Some(script) = follows("graphql-ws.mjs").await else { return };
+    assert!(script.said.iter().any(|line| line["closed"] == json!(1001)), "{:#?}", script.said);
 }
 
 #[tokio::test]
