@@ -88,14 +88,11 @@ pub struct KeyHolder {
     pub role: Role,
     /// Whether the creator is a member, and not suspended.
     pub creator_is_active: bool,
+    /// Its scopes, as far as its creator holds them.
+    pub permissions: Permissions,
 }
 
 impl KeyHolder {
-    /// Its scopes, as far as its creator holds them.
-    pub fn permissions(&self) -> Permissions {
-        Permissions::named(&self.key.scopes) & Permissions::of(self.role)
-    }
-
     pub fn scope(&self, db: &Db, origin: Origin) -> OrgScope {
         OrgScope::of_api_key(db.clone(), self, origin)
     }
@@ -218,7 +215,9 @@ impl Db {
         Ok(row.map(|KeyRow { key, membership, organization }| {
             let (role, status) = membership.map_or((Role::Viewer, None), |m| (m.role, Some(m.status)));
             let creator_is_active = status == Some(MembershipStatus::Active);
-            KeyHolder { key, organization: Arc::new(organization), role, creator_is_active }
+            // Once, and not with each request: the names are looked up one by one.
+            let permissions = Permissions::named(&key.scopes) & Permissions::of(role);
+            KeyHolder { key, organization: Arc::new(organization), role, creator_is_active, permissions }
         }))
     }
 

@@ -73,7 +73,7 @@ impl OrgScope {
             role: Some(holder.role),
             actor: ActorRef::api_key(holder.key.id),
             responsible: Some(holder.key.created_by_id),
-            permissions: holder.permissions(),
+            permissions: holder.permissions,
             origin,
         }))
     }

@@ -30,7 +30,7 @@ pub struct RequestContext {
     /// Whom the request came from.
     sender: Standing,
     /// Who stands in for the sender below one mutation: see [`RequestContext::adopt`]. One place for each root field.
-    adopted: Box<[OnceLock<Standing>]>,
+    adopted: OnceLock<Box<[OnceLock<Standing>]>>,
     /// The root mutation that runs.
     mutation: AtomicUsize,
 }
@@ -61,19 +61,18 @@ impl Standing {
 
 impl RequestContext {
     pub fn new(state: State, caller: Caller, origin: Origin) -> Self {
-        let adopted = (0..=state.config.limits.root_fields).map(|_| OnceLock::new()).collect();
         Self {
             state,
             origin,
             charge: Charge::default(),
             sender: Standing::new(caller),
-            adopted,
+            adopted: OnceLock::new(),
             mutation: AtomicUsize::new(0),
         }
     }
 
     fn standing(&self) -> &Standing {
-        let adopted = self.adopted.get(self.mutation.load(Ordering::Relaxed));
+        let adopted = self.adopted.get().and_then(|places| places.get(self.mutation.load(Ordering::Relaxed)));
         adopted.and_then(OnceLock::get).unwrap_or(&self.sender)
     }
 
@@ -84,7 +83,8 @@ impl RequestContext {
     /// Lets the rest of this one mutation be seen by `caller`: the person who has just signed in, the organization just
     /// founded or joined. Mutations run one after the other, so the next one is the sender's again.
     pub fn adopt(&self, caller: Caller) {
-        if let Some(place) = self.adopted.get(self.mutation.load(Ordering::Relaxed)) {
+        let make = || (0..=self.state.config.limits.root_fields).map(|_| OnceLock::new()).collect();
+        if let Some(place) = self.adopted.get_or_init(make).get(self.mutation.load(Ordering::Relaxed)) {
             let _ = place.set(Standing::new(caller));
         }
     }
