@@ -13,7 +13,7 @@ use crate::{
     clock::Instant,
     db::{
         Db, OrgScope,
-        identity::{Identified, OrganizationChoice},
+        identity::{Identified, KeyHolder, OrganizationChoice},
         remembered::CredentialKey,
     },
     error::{Code, Refusal, Result},
@@ -88,6 +88,14 @@ impl std::fmt::Debug for Credential {
     }
 }
 
+/// What surrounds a look into the database for a credential; one that was looked up a moment ago needs none.
+pub struct LookUps<'a> {
+    /// Whether it may be: somebody who guesses may not go on for ever.
+    pub may: &'a (dyn Fn() -> Result<()> + Sync),
+    /// It was there.
+    pub found: &'a (dyn Fn() + Sync),
+}
+
 /// Turns credentials into callers.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
@@ -103,15 +111,22 @@ impl Authenticator {
         credential: Option<&Credential>,
         choice: Option<&OrganizationChoice>,
         origin: &Origin,
+        look_ups: &LookUps<'_>,
     ) -> Result<Caller> {
         match credential {
             None => Ok(Caller { organization_refused: choice.is_some(), ..Caller::default() }),
-            Some(Credential::AccessToken(token)) => self.session(token, choice, origin).await,
-            Some(Credential::ApiKey(key)) => self.api_key(key, choice, origin).await,
+            Some(Credential::AccessToken(token)) => self.session(token, choice, origin, look_ups).await,
+            Some(Credential::ApiKey(key)) => self.api_key(key, choice, origin, look_ups).await,
         }
     }
 
-    async fn session(&self, token: &str, choice: Option<&OrganizationChoice>, origin: &Origin) -> Result<Caller> {
+    async fn session(
+        &self,
+        token: &str,
+        choice: Option<&OrganizationChoice>,
+        origin: &Origin,
+        look_ups: &LookUps<'_>,
+    ) -> Result<Caller> {
         let invalid = || {
             Refusal::new(
                 Code::Unauthenticated,
@@ -121,7 +136,11 @@ impl Authenticator {
         let claims = self.keys.verify(token).await?.ok_or_else(invalid)?;
         let remembered = CredentialKey::Session(claims.sid, choice.cloned());
         let read = async {
+            (look_ups.may)()?;
             let signed_in = self.db.identify(claims.sid, claims.sub, choice).await?;
+            if signed_in.is_some() {
+                (look_ups.found)();
+            }
             Ok(signed_in.map(|signed_in| Identified::Person(signed_in.into())))
         };
         let Some(Identified::Person(signed_in)) = self.db.remembered(remembered, read).await? else {
@@ -136,14 +155,28 @@ impl Authenticator {
 
     /// Checksum first, so that a mistyped key costs no statement; then the secret, in constant time; then whether the key
     /// still stands. Only who holds the secret is told why it doesn't.
-    async fn api_key(&self, text: &str, choice: Option<&OrganizationChoice>, origin: &Origin) -> Result<Caller> {
+    async fn api_key(
+        &self,
+        text: &str,
+        choice: Option<&OrganizationChoice>,
+        origin: &Origin,
+        look_ups: &LookUps<'_>,
+    ) -> Result<Caller> {
         let now = self.db.clock().now();
         let presented = self.mint.read(text).ok_or_else(|| {
             refused("MALFORMED", "This is no API key of ours: it is mistyped or cut off (its checksum is wrong).")
         })?;
         let unknown = || refused("UNKNOWN", "There is no such API key.");
         let read = async {
+            (look_ups.may)()?;
             let holder = self.db.identify_key(&presented.lookup).await?;
+            let is_known = |holder: &KeyHolder| {
+                let hashes = [Some(&holder.key.secret_hash), holder.key.previous_hash.as_ref()];
+                hashes.into_iter().flatten().any(|hash| presented.matches(hash))
+            };
+            if holder.as_ref().is_some_and(is_known) {
+                (look_ups.found)();
+            }
             Ok(holder.map(|holder| Identified::ApiKey(holder.into())))
         };
         let remembered = CredentialKey::ApiKey(presented.lookup.clone());

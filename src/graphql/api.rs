@@ -18,7 +18,7 @@ use super::{
 use crate::{
     auth::{
         actor::Origin,
-        session::{Authenticator, Caller, Credential},
+        session::{Authenticator, Caller, Credential, LookUps},
     },
     db::{OrgScope, idempotency::Idempotency, identity::OrganizationChoice},
     error::{Code, Error, Refusal, Result},
@@ -26,6 +26,7 @@ use crate::{
         feed::Feed,
         subscription::{Opening, Turn},
     },
+    id::{AnyId, OrganizationId},
     metering::Measured,
     rate_limit::{Allowance, Refused, Taken},
     state::State,
@@ -98,8 +99,8 @@ pub enum Started {
 pub struct Answer {
     pub response: Response,
     pub passed: Option<Arc<Passed>>,
-    pub organization: Option<String>,
-    pub actor: Option<String>,
+    pub organization: Option<OrganizationId>,
+    pub actor: Option<AnyId>,
     /// What it cost, and what its bucket holds now.
     pub charge: Charge,
     /// In whose usage it is counted; none before the caller is known, and without an organization.
@@ -163,8 +164,8 @@ impl Api {
             Err(error) => return Err(self.turn_away(error, &envelope.origin, &mut answer.charge).await),
         };
         answer.scope.clone_from(&caller.scope);
-        answer.organization = caller.scope.as_ref().map(|scope| scope.organization_id().to_string());
-        answer.actor = caller.identified.as_ref().map(|identified| identified.actor().any_id().to_string());
+        answer.organization = caller.scope.as_ref().map(|scope| scope.organization_id());
+        answer.actor = caller.identified.as_ref().map(|identified| identified.actor().any_id());
         let allowance = self.state.rate_limit.of_caller(&caller, &envelope.origin);
         let taken = self.charge(allowance, &passed, &mut answer.charge).await?;
         if let (Some(idempotency), Some(identified)) = (&origin.idempotency, &caller.identified) {
@@ -194,23 +195,18 @@ impl Api {
     /// Lets a client in that has no operation yet: whether its credential, where it has one, is good. Guesses cost their
     /// address like others.
     pub async fn greet(&self, envelope: &Envelope) -> Result<()> {
-        let Some(credential) = &envelope.credential else { return Ok(()) };
-        self.may_look_up(credential, envelope, &mut Charge::default())?;
         match self.authenticate(envelope).await {
-            Ok(_) => {
-                self.state.rate_limit.was_good(credential);
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(error) => Err(self.turn_away(error, &envelope.origin, &mut Charge::default()).await),
         }
     }
 
-    fn may_look_up(&self, credential: &Credential, envelope: &Envelope, charge: &mut Charge) -> Result<()> {
+    fn may_look_up(&self, envelope: &Envelope) -> Result<(), Refused> {
         let limiter = &self.state.rate_limit;
-        limiter.may_look_up(credential, limiter.of_address(&envelope.origin)).map_err(|refused| {
-            charge.level = Some(refused.level);
-            rate_limited(&refused, "").into()
-        })
+        match &envelope.credential {
+            Some(credential) => limiter.may_look_up(credential, limiter.of_address(&envelope.origin)),
+            None => Ok(()),
+        }
     }
 
     /// Who a client is. A refusal (UNAUTHENTICATED) for a credential that isn't good any more.
@@ -242,14 +238,17 @@ impl Api {
         if is_mutation {
             origin.idempotency = idempotency(request, envelope.idempotency_key.as_deref())?.map(Arc::new);
         }
-        if let Some(credential) = &envelope.credential {
-            self.may_look_up(credential, envelope, &mut answer.charge)?;
+        match self.caller(envelope, origin, passed.needs_caller, !is_mutation).await {
+            Ok(caller) => Ok((passed, caller)),
+            Err(error) => {
+                if matches!(&error, Error::Refused(refusal) if refusal.code == Code::RateLimited) {
+                    // By what is left to its address: the headers say so.
+                    let limiter = &self.state.rate_limit;
+                    answer.charge.level = Some(limiter.level(limiter.of_address(&envelope.origin)));
+                }
+                Err(error)
+            }
         }
-        let caller = self.caller(envelope, origin, passed.needs_caller, !is_mutation).await?;
-        if let Some(credential) = envelope.credential.as_ref().filter(|_| caller.identified.is_some()) {
-            self.state.rate_limit.was_good(credential);
-        }
-        Ok((passed, caller))
     }
 
     /// Takes what the operation costs at most, before it runs. RATE_LIMITED when that is not there now,
@@ -307,7 +306,10 @@ impl Api {
         let credential = envelope.credential.as_ref();
         let (path, header) = &envelope.organization;
         let choice = path.as_deref().or(header.as_deref()).map(OrganizationChoice::parse);
-        let caller = match self.authenticator.authenticate(credential, choice.as_ref(), origin).await {
+        let may = || self.may_look_up(envelope).map_err(|refused| rate_limited(&refused, "").into());
+        let found = || credential.into_iter().for_each(|credential| self.state.rate_limit.was_good(credential));
+        let look_ups = LookUps { may: &may, found: &found };
+        let caller = match self.authenticator.authenticate(credential, choice.as_ref(), origin, &look_ups).await {
             Err(Error::Refused(refusal)) if !needed && (!is_query || refusal.code != Code::Unauthenticated) => {
                 return Ok(Caller::default());
             }

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     auth::{actor::Origin, session::Credential},
     error::{Code, Error, Refusal},
+    id::{AnyId, OrganizationId},
     rate_limit::bucket::Level,
 };
 
@@ -32,8 +33,8 @@ use crate::{
 pub struct Logged {
     pub operation: Option<String>,
     pub kind: Option<&'static str>,
-    pub organization: Option<String>,
-    pub actor: Option<String>,
+    pub organization: Option<OrganizationId>,
+    pub actor: Option<AnyId>,
     pub cost: Option<u64>,
     /// The first error's code.
     pub code: Option<String>,
@@ -52,8 +53,8 @@ impl Logged {
             request_id = %origin.request_id,
             operation = self.operation,
             kind = self.kind,
-            organization = self.organization,
-            actor = self.actor,
+            organization = self.organization.map(tracing::field::display),
+            actor = self.actor.map(tracing::field::display),
             cost = self.cost,
             code = self.code,
             ip = origin.ip.map(tracing::field::display),
@@ -423,8 +424,8 @@ pub(super) fn log_of(answer: &Answer) -> Logged {
             OperationType::Mutation => "mutation",
             OperationType::Subscription => "subscription",
         }),
-        organization: answer.organization.clone(),
-        actor: answer.actor.clone(),
+        organization: answer.organization,
+        actor: answer.actor,
         cost: answer.passed.as_ref().map(|passed| passed.cost),
         code: answer.response.errors.first().and_then(code_of).map(str::to_owned),
     }

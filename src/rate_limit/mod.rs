@@ -225,13 +225,18 @@ impl RateLimiter {
         }
     }
 
+    /// What a bucket holds, as far as this instance knows.
+    pub fn level(&self, allowance: Allowance) -> Level {
+        self.0.memory.level(&allowance.holder, allowance.capacity, self.now())
+    }
+
     /// Whether a credential may be looked up: not one that was never good, from an address that has used up its points.
     /// Bad credentials cost their address points, so this bounds the look-ups that it can cause.
     pub fn may_look_up(&self, credential: &Credential, address: Allowance) -> Result<(), Refused> {
         if address.capacity == 0 {
             return Ok(());
         }
-        let level = self.0.memory.level(&address.holder, address.capacity, self.now());
+        let level = self.level(address);
         if level.remaining() > 0 || self.0.good.contains_key(&self.fingerprint(credential)) {
             return Ok(());
         }
