@@ -2,8 +2,8 @@
 //!
 //! Who may import whom, from the top down; a test reads the `use` lines and fails on a breach:
 //!
-//! `cli → app → {http, graphql} → domains → state → {rate_limit, metering, mail, live} → {auth, db, ledger, redis}
-//! → entity → {id, clock, error, metrics}`
+//! `cli → app → {http, graphql} → domains → state → {rate_limit, metering, mail, live, outgoing}
+//! → {auth, db, ledger, redis} → entity → {id, clock, error, metrics}`
 //!
 //! A domain is a folder of one shape: `types` (objects), `input`, `resolvers` or `query`/`mutation`, `loaders`, `service`
 //! (the rules; knows neither async-graphql nor axum). A `service` may call another's service; `types` may use another's
@@ -33,6 +33,7 @@ pub mod members;
 pub mod metering;
 pub mod metrics;
 pub mod organizations;
+pub mod outgoing;
 pub mod plans;
 pub mod rate_limit;
 pub mod redis;

@@ -15,6 +15,7 @@ mod server;
 mod sockets;
 mod subscriptions;
 mod usage;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     auth::AuthConfig, database::DatabaseConfig, ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig,
     redis::RedisConfig, server::ServerConfig, sockets::SocketsConfig, subscriptions::SubscriptionsConfig,
-    usage::UsageConfig,
+    usage::UsageConfig, webhooks::WebhooksConfig,
 };
 use crate::{auth::secret, entity::enums::PlanTier};
 
@@ -64,6 +65,7 @@ struct Raw {
     sockets: SocketsConfig,
     subscriptions: SubscriptionsConfig,
     ledger: LedgerConfig,
+    webhooks: WebhooksConfig,
 }
 
 impl Default for Raw {
@@ -90,6 +92,7 @@ impl Default for Raw {
             sockets: SocketsConfig::default(),
             subscriptions: SubscriptionsConfig::default(),
             ledger: LedgerConfig::default(),
+            webhooks: WebhooksConfig::default(),
         }
     }
 }
@@ -137,6 +140,7 @@ pub struct Config {
     pub sockets: SocketsConfig,
     pub subscriptions: SubscriptionsConfig,
     pub ledger: LedgerConfig,
+    pub webhooks: WebhooksConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -257,6 +261,7 @@ impl Raw {
         self.subscriptions.check()?;
         self.ledger.check()?;
         self.limits.check()?;
+        self.webhooks.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -273,6 +278,7 @@ impl Raw {
             sockets: self.sockets,
             subscriptions: self.subscriptions,
             ledger: self.ledger,
+            webhooks: self.webhooks,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -38,6 +38,11 @@ where
     Ok(Option::<Wrapped<T>>::deserialize(deserializer)?.map(|wrapped| wrapped.0))
 }
 
+/// A [`Switch`] that has a default.
+pub fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(number::<D, Switch>(deserializer)?.0)
+}
+
 /// A list; as text, separated by commas.
 pub fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -55,4 +60,20 @@ where
         List::Text(text) => text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
     };
     parts.iter().map(|part| part.parse().map_err(|error| D::Error::custom(format!("`{part}`: {error}")))).collect()
+}
+
+/// `true`/`false`, `on`/`off`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Switch(pub bool);
+
+impl FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "true" | "on" | "1" => Ok(Self(true)),
+            "false" | "off" | "0" => Ok(Self(false)),
+            _ => Err("expected on or off"),
+        }
+    }
 }

@@ -5,7 +5,10 @@ use std::{net::IpAddr, time::Duration};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Mode, parse};
+use super::{
+    ConfigError, Mode,
+    parse::{self, Switch},
+};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,22 +33,6 @@ impl Default for Raw {
             metrics: None,
             batch_limit: 1,
             drain: Duration::from_secs(20),
-        }
-    }
-}
-
-/// `true`/`false`, `on`/`off`.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Switch(bool);
-
-impl std::str::FromStr for Switch {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "true" | "on" | "1" => Ok(Self(true)),
-            "false" | "off" | "0" => Ok(Self(false)),
-            _ => Err("expected on or off"),
         }
     }
 }

@@ -70,6 +70,18 @@ fn lower_layers_do_not_look_up() {
         ("live/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("mail/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("metering/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
+        (
+            "outgoing/",
+            &[
+                "crate::graphql",
+                "crate::http",
+                "crate::state",
+                "crate::app",
+                "crate::cli",
+                "crate::db",
+                "crate::entity",
+            ],
+        ),
         ("auth/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),
         ("config/", &["crate::graphql", "crate::http", "crate::db", "crate::app", "crate::cli"]),
         ("rate_limit/", &["crate::graphql", "crate::http", "crate::state", "crate::app", "crate::cli"]),

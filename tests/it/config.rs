@@ -205,6 +205,11 @@ fn a_value_that_can_not_be_used_is_named() {
         ("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", &["-1", "2147483648", "cheap"]),
         ("TODO_REDIS_TIMEOUT", &["0s", "soon"]),
         ("TODO_SERVER_METRICS", &["maybe"]),
+        (
+            "TODO_WEBHOOKS_ALLOWED_CIDRS",
+            &["10.0.0.0/33", "10.0.0.1", "internal.example", "0.0.0.0/0", "10.0.0.0/8,::/0"],
+        ),
+        ("TODO_WEBHOOKS_ALLOW_HTTP", &["maybe"]),
         ("TODO_DATABASE_MAX_CONNECTIONS", &["0", "-1", "x"]),
         ("TODO_PLANS_DEFAULT", &["GOLD"]),
         (
@@ -400,4 +405,17 @@ fn usage_is_kept_for_days_at_least() {
     assert_eq!(retention("3d"), MINUTES(3 * 24 * 60));
     bad(&[("TODO_USAGE_RETENTION", "2d 23h")], &["TODO_USAGE_RETENTION", "at least 3d"]);
     bad(&[("TODO_USAGE_RETENTION", "for ever")], &["TODO_USAGE_RETENTION"]);
+}
+
+#[test]
+fn outgoing_requests_stay_outside_unless_told() {
+    let config = good(&[]);
+    assert!(config.webhooks.allowed_cidrs.is_empty() && !config.webhooks.allow_http);
+    let environment = [("TODO_WEBHOOKS_ALLOWED_CIDRS", "10.1.0.0/16, fd00:1::/32"), ("TODO_WEBHOOKS_ALLOW_HTTP", "on")];
+    let config = good(&environment);
+    assert_eq!(config.webhooks.allowed_cidrs.len(), 2);
+    assert!(config.webhooks.allow_http);
+    let file = Settings::new("[webhooks]\nallowed_cidrs = [\"10.1.2.3/32\"]\nallow_http = true");
+    let config = file.good(&[("TODO_WEBHOOKS_ALLOW_HTTP", "0")]);
+    assert_eq!((config.webhooks.allowed_cidrs.len(), config.webhooks.allow_http), (1, false));
 }

@@ -21,6 +21,7 @@ mod keys;
 mod ledger;
 mod lists;
 mod observe;
+mod outgoing;
 mod people;
 mod persisted;
 mod plans;
