@@ -54,9 +54,10 @@ start() {
         port=$(free_port)
         as_postgres "$pg/postgres" -D "$dir/cluster" -p "$port" -c listen_addresses=127.0.0.1 \
             -c unix_socket_directories= -c shared_buffers=256MB >"$dir/postgres.log" 2>&1 &
-        postgres_pid=$!
         disown
         until "$pg/pg_isready" -q -h 127.0.0.1 -p "$port"; do sleep 0.2; done
+        # Not `$!`: that is the shell that changed the user.
+        postgres_pid=$(head -n 1 "$dir/cluster/postmaster.pid")
         "$pg/createdb" -h 127.0.0.1 -p "$port" -U bench bench
         export DATABASE_URL=postgres://bench@127.0.0.1:$port/bench
     fi
