@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use async_graphql::{Request, Response, Value, Variables, parser::types::ExecutableDocument};
+use async_graphql::{Request, Response, ServerError, Value, Variables, parser::types::ExecutableDocument};
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     api::Client,
     context::RequestContext,
-    error::{finish, server_error},
+    error::{code_of, finish, server_error},
     response::{has_code, text_of},
 };
 use crate::{
@@ -56,6 +56,15 @@ pub struct Answers {
     extensions: BTreeMap<String, Value>,
 }
 
+/// Why a stream ends.
+struct Stop(Vec<ServerError>);
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self(vec![server_error(error)])
+    }
+}
+
 /// What a stream brings.
 pub enum Step {
     /// An answer: the JSON text of a response. Resume after `cursor`.
@@ -89,31 +98,33 @@ impl Answers {
         if self.is_over {
             return None;
         }
-        match self.advance().await {
+        // Whatever is being waited for: nothing is shown once the right to it has ended.
+        let lease = self.lease.token();
+        let advanced = tokio::select! {
+            biased;
+            () = lease.cancelled() => Err(withdrawn().into()),
+            advanced = self.advance() => advanced,
+        };
+        match advanced {
             Ok(text) => {
                 let cursor =
                     LedgerCursor { organization_id: self.scope.organization_id(), sequence: self.feed.position() };
                 Some(Step::Next { text, cursor })
             }
-            Err(error) => {
+            Err(stop) => {
                 self.is_over = true;
-                Some(self.failed(error))
+                Some(self.failed(stop))
             }
         }
     }
 
     /// The next answer.
-    async fn advance(&mut self) -> Result<Arc<str>, Error> {
+    async fn advance(&mut self) -> Result<Arc<str>, Stop> {
         loop {
-            let turn = tokio::select! {
-                biased;
-                () = self.lease.ended() => return Err(withdrawn()),
-                turn = self.feed.next(&self.scope) => turn,
-            };
-            let batch = match turn {
+            let batch = match self.feed.next(&self.scope).await {
                 Ok(Next::History(batch)) => {
                     let extensions = std::mem::take(&mut self.extensions);
-                    return Ok(Box::pin(self.execute(batch, &extensions)).await.0);
+                    return Ok(Box::pin(self.execute(batch, &extensions)).await?.0);
                 }
                 Ok(Next::Live(batch)) => batch,
                 // The database is away: what is in it will be there.
@@ -125,9 +136,9 @@ impl Answers {
                 Err(error) if is_unavailable(&error) => {
                     Box::pin(self.look_again()).await?;
                     self.scope.refuse_expired(self.feed.position(), self.scope.ledger_head().await?).await?;
-                    return Err(error);
+                    return Err(error.into());
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             if batch.events.iter().any(|event| concerns(event, &self.caller)) {
                 Box::pin(self.look_again()).await?;
@@ -137,7 +148,7 @@ impl Answers {
                 self.feed.pass(&batch);
                 continue;
             }
-            let text = Box::pin(self.render_live(&batch)).await;
+            let text = Box::pin(self.render_live(&batch)).await?;
             self.feed.pass(&batch);
             self.feed.sent();
             return Ok(text);
@@ -145,22 +156,26 @@ impl Answers {
     }
 
     /// The text of a live batch: made once for all who get the same.
-    async fn render_live(&self, batch: &Batch) -> Arc<str> {
+    async fn render_live(&self, batch: &Batch) -> Result<Arc<str>, Stop> {
         let shared = self.key.filter(|_| self.feed.is_at_beginning_of(batch));
         let make = async {
-            let (text, is_clean) = self.execute(self.feed.select(&self.scope, batch), &BTreeMap::new()).await;
-            // Errors name the request.
-            if is_clean { Ok(text) } else { Err(text) }
+            match self.execute(self.feed.select(&self.scope, batch), &BTreeMap::new()).await {
+                Ok((text, true)) => Ok(text),
+                // Errors name the request.
+                Ok((text, false)) => Err(Ok(text)),
+                Err(stop) => Err(Err(stop)),
+            }
         };
         let made = match shared {
             Some(key) => batch.shared(key, make).await,
             None => make.await,
         };
-        made.unwrap_or_else(|text| text)
+        made.or_else(|unshared| unshared)
     }
 
-    /// Runs the document for one batch; again and again while the database is away. Whether there were no errors.
-    async fn execute(&self, batch: EventBatch, extensions: &BTreeMap<String, Value>) -> (Arc<str>, bool) {
+    /// Runs the document for one batch; again and again while the database is away. Whether there were no errors. An answer
+    /// without data ends the stream: going on would pass over events that the client has not got.
+    async fn execute(&self, batch: EventBatch, extensions: &BTreeMap<String, Value>) -> Result<(Arc<str>, bool), Stop> {
         let (api, origin) = (&self.client.api, &self.client.envelope.origin);
         loop {
             let context = RequestContext::new(api.state.clone(), self.caller.clone(), origin.clone());
@@ -176,14 +191,21 @@ impl Answers {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
+            if response.data == Value::Null {
+                return Err(Stop(response.errors));
+            }
             finish(&mut response, &origin.request_id);
             response.extensions.extend(extensions.clone());
-            return (text_of(&response).into(), response.errors.is_empty());
+            return Ok((text_of(&response).into(), response.errors.is_empty()));
         }
     }
 
     /// Who the subscriber is now; UNAUTHENTICATED once they may not call any more.
     async fn look_again(&mut self) -> Result<(), Error> {
+        // What let the stream in is no guess: a neighbour's guesses don't hold it up.
+        if let Some(credential) = &self.client.envelope.credential {
+            self.client.api.state.rate_limit.was_good(credential);
+        }
         let caller = loop {
             match self.client.api.authenticate(&self.client.envelope).await {
                 Ok(caller) => break caller,
@@ -200,19 +222,16 @@ impl Answers {
         Ok(())
     }
 
-    fn failed(&self, error: Error) -> Step {
-        let code = match &error {
-            Error::Refused(refusal) => refusal.code,
-            _ => Code::Internal,
-        };
-        let is_withdrawn = code == Code::Unauthenticated;
-        self.client.api.state.metrics.ended(match code {
-            Code::Unauthenticated => "withdrawn",
-            Code::SlowConsumer => "slow",
-            Code::CursorExpired => "expired",
-            _ => "failed",
+    fn failed(&self, Stop(errors): Stop) -> Step {
+        let has = |code: Code| errors.iter().any(|error| code_of(error) == Some(code.as_str()));
+        let is_withdrawn = has(Code::Unauthenticated);
+        self.client.api.state.metrics.ended(match () {
+            () if is_withdrawn => "withdrawn",
+            () if has(Code::SlowConsumer) => "slow",
+            () if has(Code::CursorExpired) => "expired",
+            () => "failed",
         });
-        let mut response = failure(error);
+        let mut response = Response::from_errors(errors);
         finish(&mut response, &self.client.envelope.origin.request_id);
         Step::Failed { errors: serde_json::to_string(&response.errors).unwrap_or_default(), is_withdrawn }
     }

@@ -38,9 +38,9 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Waits until it has ended.
-    pub async fn ended(&self) {
-        self.ended.cancelled().await;
+    /// Cancelled when it has ended.
+    pub fn token(&self) -> CancellationToken {
+        self.ended.clone()
     }
 
     /// After the credential has been looked at again.
