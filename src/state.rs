@@ -42,6 +42,8 @@ pub struct Parts {
     pub db: Db,
     pub keys: KeyRing,
     pub mint: KeyMint,
+    /// Opens what is kept encrypted.
+    pub secret: ServerSecret,
     pub passwords: PasswordHasher,
     pub config: Arc<Config>,
     /// Every letter leaves through it.
@@ -75,6 +77,7 @@ impl State {
             mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,
+            secret: secret.clone(),
             passwords: PasswordHasher::new(cost)?,
             background,
             usage: Collector::new(db.clone()),

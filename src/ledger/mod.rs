@@ -56,6 +56,15 @@ pub enum EventType {
     ApiKeyUpdated,
     ApiKeyRotated,
     ApiKeyRevoked,
+    WebhookCreated,
+    WebhookUpdated,
+    WebhookSecretRotated,
+    WebhookDisabled,
+    WebhookDeleted,
+    InboundHookCreated,
+    InboundHookUpdated,
+    InboundHookSecretRotated,
+    InboundHookDeleted,
 }
 
 impl EventType {
@@ -88,7 +97,16 @@ impl EventType {
             | Self::ApiKeyCreated
             | Self::ApiKeyUpdated
             | Self::ApiKeyRotated
-            | Self::ApiKeyRevoked => Some(Permission::AuditRead),
+            | Self::ApiKeyRevoked
+            | Self::WebhookCreated
+            | Self::WebhookUpdated
+            | Self::WebhookSecretRotated
+            | Self::WebhookDisabled
+            | Self::WebhookDeleted
+            | Self::InboundHookCreated
+            | Self::InboundHookUpdated
+            | Self::InboundHookSecretRotated
+            | Self::InboundHookDeleted => Some(Permission::AuditRead),
         }
     }
 
@@ -122,7 +140,16 @@ impl EventType {
             | Self::TeamUpdated
             | Self::TeamDeleted
             | Self::MemberInvited
-            | Self::InvitationRevoked => false,
+            | Self::InvitationRevoked
+            | Self::WebhookCreated
+            | Self::WebhookUpdated
+            | Self::WebhookSecretRotated
+            | Self::WebhookDisabled
+            | Self::WebhookDeleted
+            | Self::InboundHookCreated
+            | Self::InboundHookUpdated
+            | Self::InboundHookSecretRotated
+            | Self::InboundHookDeleted => false,
         }
     }
 }
