@@ -16,6 +16,7 @@ use crate::{
         router::{self, App},
         serve::Draining,
     },
+    outgoing::Surroundings,
     state::State,
 };
 
@@ -26,6 +27,8 @@ pub struct Options {
     pub clock: Option<Clock>,
     pub password_cost: Option<Cost>,
     pub observer: Option<Observer>,
+    /// What outgoing requests meet.
+    pub surroundings: Surroundings,
 }
 
 /// A server that is ready to be served.
@@ -64,7 +67,7 @@ pub async fn start(config: Arc<Config>, options: Options) -> Result<Application,
     let db = Db::connect(&config.database, clock, options.observer).await?;
     prepare_schema(&db, config.mode).await?;
     let cost = options.password_cost.unwrap_or(Cost::OWASP);
-    let state = State::new(db, config, &secret, cost).await?;
+    let state = State::new(db, config, &secret, cost, options.surroundings).await?;
     let draining = Draining::default();
     let app = App { api: Api::new(state.clone()), draining: draining.clone(), demo: options.demo };
     Ok(Application { router: router::router(app), state, draining })

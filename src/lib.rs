@@ -43,3 +43,4 @@ pub mod sync;
 pub mod tags;
 pub mod teams;
 pub mod usage;
+pub mod webhooks;

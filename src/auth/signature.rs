@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn times_are_near_or_not() {
         let now = chrono::DateTime::from_timestamp(1_000_000, 0).expect("a time");
-        for (at, near) in [(1_000_000, true), (999_700, true), (1_000_300, true), (999_699, false), (1_000_301, false)] {
+        for (at, near) in [(1_000_000, true), (999_700, true), (1_000_300, true), (999_699, false), (1_000_301, false)]
+        {
             assert_eq!(is_timely(at, now), near, "{at}");
         }
         assert!(!is_timely(i64::MIN, now));

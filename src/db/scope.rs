@@ -295,6 +295,20 @@ impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
             .map_err(fail)
     }
 
+    /// How many rows there are for each value of a column of ids, with the least value of another column among them.
+    pub async fn count_with_least(self, column: E::Column, least: E::Column) -> Result<Vec<(Uuid, i64, Option<i64>)>> {
+        self.select
+            .select_only()
+            .column(column)
+            .column_as(column.count(), "rows")
+            .column_as(least.min(), "least")
+            .group_by(column)
+            .into_tuple()
+            .all(self.connection)
+            .await
+            .map_err(fail)
+    }
+
     /// Rows of the tenant's table `T` that links of this one lead to, each with the link's `from` column: one statement.
     /// `on` names the linked row's id in this table; the organization is part of the join.
     pub async fn linked<T: Keyed>(self, from: E::Column, on: E::Column) -> Result<Vec<(Uuid, T::Model)>> {

@@ -86,6 +86,33 @@ pub enum ActorKind {
     ApiKey,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum WebhookState {
+    Enabled,
+    Paused,
+    /// By the server, after days of failure, or when the receiver said that it is gone (410).
+    Disabled,
+}
+
+/// How far a delivery has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+pub enum DeliveryStatus {
+    /// Not tried yet.
+    #[sea_orm(num_value = 0)]
+    Pending,
+    /// The receiver answered 2xx.
+    #[sea_orm(num_value = 1)]
+    Delivered,
+    /// Failed, and will be tried again.
+    #[sea_orm(num_value = 2)]
+    Retrying,
+    /// Given up.
+    #[sea_orm(num_value = 3)]
+    Dead,
+}
+
 /// How much time a row of usage sums up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "i16", db_type = "SmallInteger")]

@@ -25,6 +25,10 @@ pub mod team;
 pub mod team_member;
 pub mod usage;
 pub mod user;
+pub mod webhook;
+pub mod webhook_attempt;
+pub mod webhook_delivery;
+pub mod webhook_lane;
 
 use std::sync::Arc;
 
@@ -49,7 +53,7 @@ macro_rules! tables {
 }
 
 tables! {
-    tenant: api_key comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member usage;
+    tenant: api_key comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member usage webhook webhook_attempt webhook_delivery webhook_lane;
     global: account_token credential idempotency organization refresh_token security_event session sign_in_failure signing_key user
 }
 
@@ -128,4 +132,6 @@ keyed! {
     membership Membership "member";
     tag Tag "tag";
     team Team "team";
+    webhook Webhook "webhook";
+    webhook_delivery WebhookDelivery "delivery";
 }

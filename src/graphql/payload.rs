@@ -210,6 +210,8 @@ pub enum Payload {
     Tag(crate::tags::types::TagPayload),
     Item(crate::items::types::ItemPayload),
     Comment(crate::comments::types::CommentPayload),
+    Webhook(crate::webhooks::types::WebhookPayload),
+    WebhookDelivery(crate::webhooks::types::WebhookDeliveryPayload),
 }
 
 /// Runs a write, again where the database gave way, and makes the payload of what came of it. A failure that the

@@ -32,6 +32,7 @@ use crate::{
     sync::resolvers::SyncQuery,
     tags::resolvers::TagMutation,
     teams::resolvers::TeamMutation,
+    webhooks::resolvers::WebhookMutation,
 };
 
 #[derive(MergedObject, Default)]
@@ -48,6 +49,7 @@ pub struct Mutation(
     TagMutation,
     CommentMutation,
     ApiKeyMutation,
+    WebhookMutation,
 );
 
 #[derive(MergedSubscription, Default)]

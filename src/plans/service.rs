@@ -83,9 +83,10 @@ async fn in_use(tx: &WriteTx, head: &ledger_head::Model, feature: Feature) -> Re
         Feature::Teams => tx.find::<team::Entity>().count().await,
         Feature::Tags => tx.find::<tag::Entity>().count().await,
         Feature::ApiKeys => Ok(u64::try_from(head.api_key_count).unwrap_or_default()),
+        Feature::Webhooks => Ok(u64::try_from(head.webhook_count).unwrap_or_default()),
         // Nothing of these is kept: they are ways of looking.
         Feature::Analytics | Feature::AuditLog => Ok(0),
         // Nobody can make any yet.
-        Feature::Webhooks | Feature::InboundHooks | Feature::Exports | Feature::Attachments => Ok(0),
+        Feature::InboundHooks | Feature::Exports | Feature::Attachments => Ok(0),
     }
 }
