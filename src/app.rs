@@ -18,6 +18,7 @@ use crate::{
     },
     outgoing::Surroundings,
     state::State,
+    worker::Worker,
 };
 
 /// How a start differs from the usual one.
@@ -27,6 +28,8 @@ pub struct Options {
     pub clock: Option<Clock>,
     pub password_cost: Option<Cost>,
     pub observer: Option<Observer>,
+    /// Health and metrics alone: of a process that only sends to webhooks.
+    pub no_api: bool,
     /// What outgoing requests meet.
     pub surroundings: Surroundings,
 }
@@ -36,6 +39,7 @@ pub struct Application {
     pub state: State,
     pub router: Router,
     pub draining: Draining,
+    pub worker: Worker,
 }
 
 /// Why a server does not start, for the operator.
@@ -69,8 +73,10 @@ pub async fn start(config: Arc<Config>, options: Options) -> Result<Application,
     let cost = options.password_cost.unwrap_or(Cost::OWASP);
     let state = State::new(db, config, &secret, cost, options.surroundings).await?;
     let draining = Draining::default();
-    let app = App { api: Api::new(state.clone()), draining: draining.clone(), demo: options.demo };
-    Ok(Application { router: router::router(app), state, draining })
+    let api = Api::new(state.clone());
+    let worker = Worker::new(&api)?;
+    let app = App { api, draining: draining.clone(), demo: options.demo, no_api: options.no_api };
+    Ok(Application { router: router::router(app), state, draining, worker })
 }
 
 /// Migrates an embedded database, checks any other.

@@ -96,7 +96,7 @@ pub async fn run(config: Arc<Config>) -> anyhow::Result<()> {
         })
         .collect();
     let greeting = Box::new(move |url: &str| greeting(&demo, url));
-    serve::serve(config, serve::Demo { accounts: accounts.into(), greeting: Some(greeting) }).await
+    serve::serve(config, serve::Role::All, serve::Demo { accounts: accounts.into(), greeting: Some(greeting) }).await
 }
 
 /// What to do next, for the terminal. The `curl` line works as it is pasted.

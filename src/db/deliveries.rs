@@ -42,6 +42,8 @@ pub struct Outcome {
     pub next: Next,
     /// When the attempt ended.
     pub at: Instant,
+    /// Whether it says something of the receiver.
+    pub was_sent: bool,
 }
 
 /// What becomes of a delivery after an attempt.
@@ -222,7 +224,7 @@ impl Db {
         write_outcomes(&tx, &kept).await?;
 
         let mut after = before.clone();
-        for outcome in &kept {
+        for outcome in kept.iter().filter(|outcome| outcome.was_sent) {
             if let Some(failing_since) = after.get_mut(&outcome.lane) {
                 *failing_since = match outcome.next {
                     Next::Delivered => None,

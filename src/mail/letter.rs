@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::entity::user;
+use crate::entity::{user, webhook};
 
 /// A letter to one address.
 #[derive(Clone)]
@@ -89,6 +89,19 @@ impl Letter {
                 span(ttl)
             ))
             .paragraph("If you don't know what this is about, ignore this letter.")
+    }
+
+    /// To an owner of the organization.
+    pub fn webhook_disabled(owner: &user::Model, organization: &str, webhook: &webhook::Model, reason: &str) -> Self {
+        let organization = one_line(organization);
+        let webhook = one_line(webhook.name.as_deref().unwrap_or(&webhook.url));
+        Self::to_person(&owner.email, owner, &format!("A webhook of {organization} was disabled"))
+            .paragraph(format!("the webhook {webhook} of {organization} gets no more events."))
+            .paragraph(one_line(reason))
+            .paragraph(
+                "Once its receiver works again, enable it with the mutation webhookUpdate (isEnabled: true), and send what \
+                 it has missed with webhookReplay.",
+            )
     }
 
     pub fn to(&self) -> &str {

@@ -37,3 +37,4 @@ mod subscriptions;
 mod sync;
 mod tenancy;
 mod usage;
+mod webhooks;
