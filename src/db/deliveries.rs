@@ -12,7 +12,7 @@ use sea_orm::{
     ActiveModelTrait as _, Condition, DatabaseBackend, DatabaseTransaction, ExprTrait as _, IntoActiveModel as _,
     QueryOrder, QuerySelect,
     prelude::*,
-    sea_query::{Alias, LockBehavior, LockType, Query, SimpleExpr},
+    sea_query::{Alias, LockBehavior, LockType, Query, SelectStatement, SimpleExpr},
 };
 
 use super::{Db, Scoped, fail, filter::among};
@@ -108,33 +108,24 @@ impl Db {
     fn free_lanes(&self, limit: u64) -> Select<webhook_lane::Entity> {
         use webhook_lane::{Column, Entity};
         let of_lane = |column: Column| Expr::col((Entity, column));
-        let is_enabled = Query::select()
+        let delivery = |column: webhook_delivery::Column| Expr::col((webhook_delivery::Entity, column));
+        let of_webhook = delivery(webhook_delivery::Column::OrganizationId)
+            .equals((webhook::Entity, webhook::Column::OrganizationId))
+            .and(delivery(webhook_delivery::Column::WebhookId).equals((webhook::Entity, webhook::Column::Id)));
+        let is_due = Query::select()
             .expr(Expr::val(1))
             .from(webhook::Entity)
+            .inner_join(webhook_delivery::Entity, of_webhook)
             .and_where(of_lane(Column::OrganizationId).equals((webhook::Entity, webhook::Column::OrganizationId)))
             .and_where(of_lane(Column::WebhookId).equals((webhook::Entity, webhook::Column::Id)))
             .and_where(webhook::Column::State.eq(WebhookState::Enabled))
-            .take();
-        let is_due = Query::select()
-            .expr(Expr::val(1))
-            .from(webhook_delivery::Entity)
-            .and_where(
-                of_lane(Column::OrganizationId)
-                    .equals((webhook_delivery::Entity, webhook_delivery::Column::OrganizationId)),
-            )
-            .and_where(
-                of_lane(Column::WebhookId).equals((webhook_delivery::Entity, webhook_delivery::Column::WebhookId)),
-            )
             .and_where(webhook_delivery::Column::NextAttemptAt.lte(self.clock().now()))
+            .and_where(webhook::Column::IsOrdered.eq(false).or(Expr::exists(waited_for()).not()))
             .take();
         // No join: what is locked is the lane alone.
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
         let lanes = Entity::find();
-        lanes
-            .filter(of_lane(Column::LeasedUntil).lt(self.database_time()))
-            .filter(Expr::exists(is_enabled))
-            .filter(Expr::exists(is_due))
-            .limit(limit)
+        lanes.filter(of_lane(Column::LeasedUntil).lt(self.database_time())).filter(Expr::exists(is_due)).limit(limit)
     }
 
     /// Gives a lane back, unless somebody else holds it by now.
@@ -177,18 +168,7 @@ impl Db {
             due = due.filter(among(self, Column::Id, except).not());
         }
         if webhook.is_ordered {
-            let earlier = Alias::new("earlier");
-            let same = |column: Column| Expr::col((earlier.clone(), column)).equals((Entity, column));
-            let waits_for = Query::select()
-                .expr(Expr::val(1))
-                .from_as(Entity, earlier.clone())
-                .and_where(same(Column::OrganizationId))
-                .and_where(same(Column::WebhookId))
-                .and_where(same(Column::OrderingId))
-                .and_where(Expr::col((earlier.clone(), Column::Sequence)).lt(Expr::col((Entity, Column::Sequence))))
-                .and_where(Expr::col((earlier.clone(), Column::NextAttemptAt)).is_not_null())
-                .take();
-            due = due.filter(Expr::exists(waits_for).not());
+            due = due.filter(Expr::exists(waited_for()).not());
         }
         due.all().await
     }
@@ -298,6 +278,22 @@ impl Db {
             _ => "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
         })
     }
+}
+
+/// Deliveries to the same webhook, of earlier events of the same item, that are not done.
+fn waited_for() -> SelectStatement {
+    use webhook_delivery::{Column, Entity};
+    let earlier = Alias::new("earlier");
+    let same = |column: Column| Expr::col((earlier.clone(), column)).equals((Entity, column));
+    Query::select()
+        .expr(Expr::val(1))
+        .from_as(Entity, earlier.clone())
+        .and_where(same(Column::OrganizationId))
+        .and_where(same(Column::WebhookId))
+        .and_where(same(Column::OrderingId))
+        .and_where(Expr::col((earlier.clone(), Column::Sequence)).lt(Expr::col((Entity, Column::Sequence))))
+        .and_where(Expr::col((earlier.clone(), Column::NextAttemptAt)).is_not_null())
+        .take()
 }
 
 impl From<webhook_lane::Model> for Lane {

@@ -121,7 +121,7 @@ impl Letter {
 }
 
 /// A time as people say it: in the largest unit that measures it whole.
-fn span(ttl: Duration) -> String {
+pub fn span(ttl: Duration) -> String {
     let seconds = ttl.as_secs();
     let units = [(24 * 60 * 60, "day"), (60 * 60, "hour"), (60, "minute"), (1, "second")];
     let (size, unit) = units.into_iter().find(|(size, _)| seconds.is_multiple_of(*size)).unwrap_or((1, "second"));

@@ -20,7 +20,7 @@ use crate::{
     entity::{webhook, webhook_attempt, webhook_delivery},
     error::Result,
     id::WebhookDeliveryId,
-    mail::Letter,
+    mail::{Letter, span},
     webhooks::{
         sending::{self, Attempted, Content, Sender, Verdict, ping},
         service,
@@ -202,8 +202,7 @@ impl<'w> Run<'w> {
         match verdict {
             Verdict::Gone => self.disable("The receiver answered 410 (gone).").await,
             Verdict::Failed { .. } if failing.is_some_and(|failing| failing >= patience) => {
-                let patience = humantime::format_duration(patience);
-                self.disable(&format!("Nothing was accepted for {patience}.")).await
+                self.disable(&format!("Nothing was accepted for {}.", span(patience))).await
             }
             Verdict::Accepted | Verdict::Failed { .. } => Ok(()),
         }
