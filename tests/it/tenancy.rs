@@ -32,6 +32,10 @@ async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'stati
     );
     let invited = app.call(company, &company.owner, &invite).done().await;
     let (key, _) = app.api_key(company, &company.owner, &["ITEM_READ"]).await;
+    // Nobody listens there: what is sent fails at once.
+    let webhook = app.create(company, &company.owner, "webhook", json!({ "url": "http://127.0.0.1:1/" })).await;
+    let test = "mutation($id: ID!) { webhookTest(input: {id: $id}) { delivery { id } userErrors { code } } }";
+    let tested = app.call(company, &company.owner, test).vars(json!({ "id": webhook })).done().await;
     let event = app.call(company, &company.owner, "{ events(first: 1) { nodes { id } } }").data().await;
     let log = "{ viewer { securityEvents(first: 1) { nodes { id } } } }";
     let log = app.call(company, &company.admin, log).data().await;
@@ -50,6 +54,8 @@ async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'stati
         ("cmt", comment),
         ("evt", text(&event["events"]["nodes"][0]["id"])),
         ("key", key),
+        ("whk", webhook),
+        ("whd", text(&tested["delivery"]["id"])),
         ("ses", text(&claims["sid"])),
         ("sev", text(&log["viewer"]["securityEvents"]["nodes"][0]["id"])),
     ]
@@ -69,6 +75,8 @@ fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
             _ if field.starts_with("membership") => "mbr",
             _ if field.starts_with("invitation") => "inv",
             _ if field.starts_with("apiKey") => "key",
+            _ if field.starts_with("webhookDelivery") => "whd",
+            _ if field.starts_with("webhook") => "whk",
             _ => panic!("what kind of id does {field} take?"),
         },
         other => panic!("what kind of id is {other} of {field}?"),
@@ -153,8 +161,8 @@ async fn ask(
 
 #[test]
 fn every_kind_of_id_is_tried() {
-    let tried = ["usr", "org", "mbr", "inv", "tem", "tag", "itm", "cmt", "evt", "key", "ses", "sev"];
-    // It names the server, and nothing takes it.
+    let tried = ["usr", "org", "mbr", "inv", "tem", "tag", "itm", "cmt", "evt", "key", "whk", "whd", "ses", "sev"];
+    // Nobody can make any yet; the last names the server, and nothing takes it.
     let untried: Vec<&&str> = PREFIXES.iter().filter(|prefix| !tried.contains(prefix)).collect();
-    assert_eq!(untried, [&"sys"]);
+    assert_eq!(untried, [&"hok", &"rcp", &"sys"]);
 }

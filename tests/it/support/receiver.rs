@@ -147,6 +147,11 @@ impl Receiver {
         format!("http://{}/hook", self.address)
     }
 
+    /// The same receiver under another path.
+    pub fn url_of(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
     /// All that has come.
     pub fn received(&self) -> Vec<Received> {
         self.received.lock().expect("kept").clone()
