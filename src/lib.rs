@@ -24,6 +24,7 @@ pub mod events;
 pub mod graphql;
 pub mod http;
 pub mod id;
+pub mod inbound_hooks;
 pub mod items;
 pub mod ledger;
 pub mod live;

@@ -19,6 +19,7 @@ mod m20261123_000007_quotas;
 mod m20261123_000008_usage;
 mod m20261123_000009_idempotency;
 mod m20261124_000010_webhooks;
+mod m20261124_000011_inbound_hooks;
 
 pub use sea_orm_migration::MigratorTrait;
 
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000008_usage::Migration),
             Box::new(m20261123_000009_idempotency::Migration),
             Box::new(m20261124_000010_webhooks::Migration),
+            Box::new(m20261124_000011_inbound_hooks::Migration),
         ]
     }
 }

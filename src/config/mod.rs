@@ -4,6 +4,7 @@
 //! To add one: a field with its default in the concern's file, a row in the docs. A plain name also goes into [`PLAIN`].
 
 mod auth;
+mod billing;
 mod database;
 mod environment;
 mod ledger;
@@ -26,9 +27,9 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    auth::AuthConfig, database::DatabaseConfig, ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig,
-    redis::RedisConfig, server::ServerConfig, sockets::SocketsConfig, subscriptions::SubscriptionsConfig,
-    usage::UsageConfig, webhooks::WebhooksConfig,
+    auth::AuthConfig, billing::BillingConfig, database::DatabaseConfig, ledger::LedgerConfig, limits::LimitsConfig,
+    mail::MailConfig, redis::RedisConfig, server::ServerConfig, sockets::SocketsConfig,
+    subscriptions::SubscriptionsConfig, usage::UsageConfig, webhooks::WebhooksConfig,
 };
 use crate::{auth::secret, entity::enums::PlanTier};
 
@@ -66,6 +67,7 @@ struct Raw {
     subscriptions: SubscriptionsConfig,
     ledger: LedgerConfig,
     webhooks: WebhooksConfig,
+    billing: BillingConfig,
 }
 
 impl Default for Raw {
@@ -93,6 +95,7 @@ impl Default for Raw {
             subscriptions: SubscriptionsConfig::default(),
             ledger: LedgerConfig::default(),
             webhooks: WebhooksConfig::default(),
+            billing: BillingConfig::default(),
         }
     }
 }
@@ -141,6 +144,7 @@ pub struct Config {
     pub subscriptions: SubscriptionsConfig,
     pub ledger: LedgerConfig,
     pub webhooks: WebhooksConfig,
+    pub billing: BillingConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -262,6 +266,7 @@ impl Raw {
         self.ledger.check()?;
         self.limits.check()?;
         self.webhooks.check()?;
+        self.billing.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -279,6 +284,7 @@ impl Raw {
             subscriptions: self.subscriptions,
             ledger: self.ledger,
             webhooks: self.webhooks,
+            billing: self.billing,
         })
     }
 }

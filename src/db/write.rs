@@ -29,7 +29,7 @@ use crate::{
         event, invitation, ledger_head, membership, organization, session, user,
     },
     error::{Error, Problem, ProblemCode, Result},
-    id::{AnyId, Id, OrganizationId, UserId},
+    id::{AnyId, EventId, Id, OrganizationId, UserId},
     ledger::{EventType, LedgerCursor, NewEvent, PendingEvents, Written},
 };
 
@@ -251,7 +251,13 @@ impl WriteTx {
 
     /// Adds an event to the organization's ledger; it gets its sequence at the commit.
     pub fn record(&mut self, event: NewEvent) {
-        self.events.record(self.organization_id(), event);
+        let id = self.scope.clock().new_id();
+        self.events.record(self.organization_id(), id, event);
+    }
+
+    /// The last event recorded, by the id that it will have.
+    pub fn last_event(&self) -> Option<EventId> {
+        self.events.last(self.organization_id())
     }
 
     /// Takes places of what the organization's plan limits, or gives them back (below 0). It happens with the events: at
@@ -478,7 +484,7 @@ impl AccountTx {
 
     /// Adds an event to the ledger of one of the person's organizations.
     pub fn record_in(&mut self, organization_id: OrganizationId, event: NewEvent) {
-        self.events.record(organization_id, event);
+        self.events.record(organization_id, self.db.clock().new_id(), event);
     }
 
     /// [`WriteTx::count`] in one of the person's organizations.

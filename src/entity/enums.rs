@@ -84,6 +84,8 @@ pub enum ActorKind {
     User,
     #[sea_orm(num_value = 2)]
     ApiKey,
+    #[sea_orm(num_value = 3)]
+    InboundHook,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
@@ -111,6 +113,40 @@ pub enum DeliveryStatus {
     /// Given up.
     #[sea_orm(num_value = 3)]
     Dead,
+}
+
+/// Who sends, and how it proves that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum InboundProvider {
+    /// Signs as Standard Webhooks has it.
+    Generic,
+    Github,
+    Gitlab,
+}
+
+/// What a callback does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum InboundAction {
+    ItemCreate,
+    ItemUpdate,
+    CommentCreate,
+}
+
+/// What became of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum InboundOutcome {
+    Applied,
+    /// It had been dealt with before.
+    Duplicate,
+    /// Nothing that the hook acts on.
+    Ignored,
+    /// Not from the sender, or not now.
+    Rejected,
+    /// It could not be done; the sender may send it again.
+    Failed,
 }
 
 /// How much time a row of usage sums up.

@@ -21,8 +21,8 @@ use crate::{
         page::{Page, PagePlan, ParentKey},
     },
     entity::{
-        Keyed, Tenant, api_key, comment, event, invitation, item, membership, tag, team, user, webhook,
-        webhook_delivery,
+        Keyed, Tenant, api_key, comment, event, inbound_hook, inbound_receipt, invitation, item, membership, tag, team,
+        user, webhook, webhook_delivery,
     },
     error::Error,
     id::{Id, UserId},
@@ -66,6 +66,9 @@ loaders! {
     invitations: Rows<invitation::Entity> = Rows::new;
     events: Rows<event::Entity> = Rows::new;
     webhooks: Rows<webhook::Entity> = Rows::new;
+    inbound_hooks: Rows<inbound_hook::Entity> = Rows::new;
+    inbound_receipts: Rows<inbound_receipt::Entity> = Rows::new;
+    receipt_pages: Children<inbound_receipt::Entity> = Children::new;
     deliveries: Rows<webhook_delivery::Entity> = Rows::new;
     own_sessions: accounts::loaders::OwnSessions = accounts::loaders::OwnSessions;
     own_security_events: accounts::loaders::OwnSecurityEvents = accounts::loaders::OwnSecurityEvents;

@@ -11,6 +11,7 @@ use crate::{
     error::{Refusal, Result},
     events::types::Event,
     id::{AnyId, Kind, kind},
+    inbound_hooks::types::{InboundHook, InboundReceipt},
     items::types::Item,
     members::types::{Invitation, Membership},
     organizations::types::Organization,
@@ -40,6 +41,8 @@ pub enum Node {
     ApiKey(ApiKey),
     Webhook(Webhook),
     WebhookDelivery(WebhookDelivery),
+    InboundHook(InboundHook),
+    InboundReceipt(InboundReceipt),
 }
 
 #[derive(Default)]
@@ -95,6 +98,8 @@ pub async fn load(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
         kind::ApiKey::PREFIX => row!(ApiKey, api_keys, ApiKey, ApiKey),
         kind::Webhook::PREFIX => row!(Webhook, webhooks, Webhook, Webhook),
         kind::WebhookDelivery::PREFIX => row!(WebhookDelivery, deliveries, WebhookDelivery, WebhookDelivery),
+        kind::InboundHook::PREFIX => row!(InboundHook, inbound_hooks, InboundHook, InboundHook),
+        kind::InboundReceipt::PREFIX => row!(InboundReceipt, inbound_receipts, InboundReceipt, InboundReceipt),
         kind::Event::PREFIX => row!(Event, events, Event, Event).filter(|node| match node {
             Node::Event(event) => ctx.scope().is_ok_and(|scope| crate::events::query::may_see(scope, event)),
             _ => true,

@@ -211,6 +211,7 @@ pub enum Payload {
     Item(crate::items::types::ItemPayload),
     Comment(crate::comments::types::CommentPayload),
     Webhook(crate::webhooks::types::WebhookPayload),
+    InboundHook(crate::inbound_hooks::types::InboundHookPayload),
     WebhookDelivery(crate::webhooks::types::WebhookDeliveryPayload),
 }
 

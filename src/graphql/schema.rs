@@ -24,6 +24,7 @@ use crate::{
     config::LimitsConfig,
     entity::enums::Feature,
     events::{resolvers::EventQuery, subscription::EventSubscription},
+    inbound_hooks::resolvers::InboundHookMutation,
     items::resolvers::{ItemMutation, ItemQuery},
     members::resolvers::MemberMutation,
     organizations::resolvers::{OrganizationMutation, OrganizationQuery},
@@ -50,6 +51,7 @@ pub struct Mutation(
     CommentMutation,
     ApiKeyMutation,
     WebhookMutation,
+    InboundHookMutation,
 );
 
 #[derive(MergedSubscription, Default)]

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{any, get},
+    routing::{any, get, post},
 };
 use serde_json::json;
 use tower_http::{
@@ -18,7 +18,7 @@ use tower_http::{
     cors::CorsLayer,
 };
 
-use super::{health, observe, playground, serve::Draining};
+use super::{callbacks, health, observe, playground, serve::Draining};
 use crate::{
     auth::actor::Origin,
     graphql::{api::Api, http::graphql, schema},
@@ -68,7 +68,9 @@ fn api_routes(has_playground: bool) -> Router<App> {
     let routes = Router::new()
         .route("/graphql", any(graphql))
         .route("/o/{organization}/graphql", any(graphql))
-        .route("/schema.graphql", get(schema_file));
+        .route("/schema.graphql", get(schema_file))
+        .route("/callbacks/billing", post(callbacks::billing).fallback(callbacks::only_post))
+        .route("/callbacks/{token}", post(callbacks::hook).fallback(callbacks::only_post));
     if !has_playground {
         return routes.route("/", get(name_and_version));
     }

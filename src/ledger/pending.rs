@@ -20,7 +20,7 @@ use crate::{
         event, ledger_head,
     },
     error::{Error, Result},
-    id::OrganizationId,
+    id::{EventId, OrganizationId},
 };
 
 /// Events of one transaction, by organization, in the order they were recorded.
@@ -31,7 +31,7 @@ pub struct PendingEvents {
 
 #[derive(Debug, Default)]
 struct Batch {
-    events: Vec<NewEvent>,
+    events: Vec<(EventId, NewEvent)>,
     /// What the head doesn't know yet.
     wants: Wants,
     /// Sequences already taken for this transaction, `(first, count)`, and the head as it then stood.
@@ -65,13 +65,19 @@ impl PendingEvents {
         self.by_organization.entry(organization_id).or_default().wants.features.insert(feature);
     }
 
-    pub fn record(&mut self, organization_id: OrganizationId, event: NewEvent) {
-        self.by_organization.entry(organization_id).or_default().events.push(event);
+    /// `id` is what the event will have.
+    pub fn record(&mut self, organization_id: OrganizationId, id: EventId, event: NewEvent) {
+        self.by_organization.entry(organization_id).or_default().events.push((id, event));
+    }
+
+    /// The last event recorded for an organization.
+    pub fn last(&self, organization_id: OrganizationId) -> Option<EventId> {
+        self.by_organization.get(&organization_id)?.events.last().map(|(id, _)| *id)
     }
 
     /// Whether any of the events may change who may do what.
     pub fn change_rights(&self) -> bool {
-        self.by_organization.values().flat_map(|batch| &batch.events).any(|event| event.r#type.changes_rights())
+        self.by_organization.values().flat_map(|batch| &batch.events).any(|(_, event)| event.r#type.changes_rights())
     }
 
     /// Takes `numbers` item numbers, sequences for `events` and the places counted so far, in one statement. Locks the organization's head until
@@ -122,7 +128,7 @@ impl PendingEvents {
             let now = clock.now();
             let rows: Vec<event::Model> = (first..)
                 .zip(batch.events)
-                .map(|(sequence, event)| row(organization_id, sequence, event, clock, now, actor, origin))
+                .map(|(sequence, (id, event))| row(organization_id, sequence, id, event, now, actor, origin))
                 .collect::<Result<_>>()?;
             // SQLite refuses a statement with more than 32,766 values.
             for chunk in rows.chunks(1000) {
@@ -197,8 +203,8 @@ async fn raise(
 fn row(
     organization_id: OrganizationId,
     sequence: i64,
+    id: EventId,
     new: NewEvent,
-    clock: &Clock,
     now: crate::clock::Instant,
     actor: ActorRef,
     origin: &Origin,
@@ -206,7 +212,7 @@ fn row(
     Ok(event::Model {
         organization_id: organization_id,
         sequence: sequence,
-        id: clock.new_id(),
+        id,
         r#type: new.r#type,
         occurred_at: now,
         actor_kind: actor.kind,

@@ -14,6 +14,7 @@ use crate::{
         scalars::{Cursor, DateTime},
     },
     id::OrganizationId,
+    inbound_hooks::{self, types::InboundHook},
     members::{
         self,
         input::MembershipFilter,
@@ -153,6 +154,23 @@ impl Organization {
             let args = page_args(first, after, None, None);
             let page = webhooks::query::webhooks(ctx.scope()?, &args, wants(ctx)).await?;
             Ok(Connection::new(page, Webhook))
+        };
+        Some(page.await)
+    }
+
+    /// Newest first.
+    #[graphql(directive = requires::apply(Permission::WebhookManage))]
+    async fn inbound_hooks(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Option<Result<Connection<InboundHook>>> {
+        let page = async {
+            guard::check_field::<Self>(ctx)?;
+            let args = page_args(first, after, None, None);
+            let page = inbound_hooks::query::inbound_hooks(ctx.scope()?, &args, wants(ctx)).await?;
+            Ok(Connection::new(page, InboundHook))
         };
         Some(page.await)
     }
