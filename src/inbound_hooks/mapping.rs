@@ -1,7 +1,7 @@
 //! From a sender's body to an input: for each field a JSON pointer (RFC 6901), a default, or both. What comes out is read
 //! as the API reads its arguments, so that a callback can say nothing that a client could not.
 
-use async_graphql::{InputType, Value};
+use async_graphql::{InputType, InputValueError, Pos, Value};
 use jsonptr::{Pointer, resolve::Resolve as _};
 use serde_json::{Map, Value as Json, json};
 
@@ -199,15 +199,13 @@ fn read(action: InboundAction, values: &Map<String, Json>, is_part: bool) -> Res
             if is_part {
                 values.entry("title").or_insert_with(|| "-".into());
             }
-            let input = ItemCreateInput::parse(Some(parse(values)?))
-                .map_err(|error| told(error.into_server_error(Default::default()).message))?;
+            let input = ItemCreateInput::parse(Some(parse(values)?)).map_err(told)?;
             Ok(Wish::Create(Box::new(input)))
         }
         InboundAction::ItemUpdate => {
             let mut patch = values.clone();
             patch.remove("item");
-            let patch = ItemPatch::parse(Some(parse(patch)?))
-                .map_err(|error| told(error.into_server_error(Default::default()).message))?;
+            let patch = ItemPatch::parse(Some(parse(patch)?)).map_err(told)?;
             Ok(Wish::Update { item: text("item"), patch: Box::new(patch) })
         }
         InboundAction::CommentCreate => Ok(Wish::Comment { item: text("item"), body: text("body") }),
@@ -215,13 +213,10 @@ fn read(action: InboundAction, values: &Map<String, Json>, is_part: bool) -> Res
 }
 
 /// Without the names of the server's own types.
-fn told(message: String) -> String {
-    message
-        .split(" (occurred while parsing")
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("Failed to parse ")
-        .to_owned()
+fn told<T: InputType>(error: InputValueError<T>) -> String {
+    let message = error.into_server_error(Pos::default()).message;
+    let message = message.split(" (occurred while parsing").next().unwrap_or_default();
+    message.trim_start_matches("Failed to parse ").to_owned()
 }
 
 /// An item of this title and text.

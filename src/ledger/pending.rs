@@ -210,8 +210,8 @@ fn row(
     origin: &Origin,
 ) -> Result<event::Model> {
     Ok(event::Model {
-        organization_id: organization_id,
-        sequence: sequence,
+        organization_id,
+        sequence,
         id,
         r#type: new.r#type,
         occurred_at: now,

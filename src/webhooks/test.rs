@@ -30,9 +30,8 @@ pub async fn send(state: &State, scope: &OrgScope, begun: webhook_delivery::Mode
         let next = if attempted.verdict == Verdict::Accepted { Next::Delivered } else { Next::Dead };
         db.record_test(attempted.attempt, next).await
     });
-    match tokio::time::timeout(PATIENCE, attempt).await {
-        Ok(Ok(recorded)) => recorded.map(drop)?,
-        Ok(Err(_)) | Err(_) => {}
+    if let Ok(Ok(recorded)) = tokio::time::timeout(PATIENCE, attempt).await {
+        recorded?;
     }
     Ok(scope.get::<webhook_delivery::Entity>(begun.id).await?.unwrap_or(begun))
 }

@@ -109,7 +109,7 @@ impl World {
             let key = (one.path.as_str(), one.header("webhook-sequence"));
             let is_first = !ids.contains_key(&key);
             assert_eq!(*ids.entry(key).or_insert(one.id()), one.id(), "the same id on each attempt");
-            if number % 2 == 0 && is_first {
+            if number.is_multiple_of(2) && is_first {
                 let sequence: i64 = one.header("webhook-sequence").parse().expect("a number");
                 let before = newest.insert((one.path.as_str(), one.header("webhook-ordering-key")), sequence);
                 assert!(before.is_none_or(|before| before < sequence), "an item's events in order");
