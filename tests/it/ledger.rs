@@ -170,12 +170,13 @@ databases! {
             "comment" => app.clock.new_id::<kind::Comment>().to_string(),
             "key" => app.clock.new_id::<kind::ApiKey>().to_string(),
             "webhook" => app.clock.new_id::<kind::Webhook>().to_string(),
+            "hook" => app.clock.new_id::<kind::InboundHook>().to_string(),
             _ => app.clock.new_id::<kind::Invitation>().to_string(),
         };
         let (item, sub) = (id_of("item"), id_of("item"));
         let (tag, into, team) = (id_of("tag"), id_of("tag"), id_of("team"));
         let (comment, invitation, second) = (id_of("comment"), id_of("invitation"), id_of("invitation"));
-        let (key, webhook) = (id_of("key"), id_of("webhook"));
+        let (key, webhook, hook) = (id_of("key"), id_of("webhook"), id_of("hook"));
         let url = "http://127.0.0.1:1/";
         let membership = &acme.viewer.membership_id;
         let change = |field: &str, before: Value, after: Value| json!([field, before, after]);
@@ -235,6 +236,12 @@ databases! {
                 change("state", json!("ENABLED"), json!("PAUSED"))),
             ("webhookRotateSecret", json!({ "id": webhook }), "WEBHOOK_SECRET_ROTATED", &webhook, json!([])),
             ("webhookDelete", json!({ "id": webhook }), "WEBHOOK_DELETED", &webhook, change("url", json!(url), none.clone())),
+            ("inboundHookCreate", json!({ "id": hook, "name": "Door", "provider": "GITHUB" }), "INBOUND_HOOK_CREATED", &hook,
+                change("provider", none.clone(), json!("GITHUB"))),
+            ("inboundHookUpdate", json!({ "id": hook, "patch": { "isEnabled": false } }), "INBOUND_HOOK_UPDATED", &hook,
+                change("isEnabled", json!(true), json!(false))),
+            ("inboundHookRotateSecret", json!({ "id": hook }), "INBOUND_HOOK_SECRET_ROTATED", &hook, json!([])),
+            ("inboundHookDelete", json!({ "id": hook }), "INBOUND_HOOK_DELETED", &hook, change("name", json!("Door"), none.clone())),
             ("membershipRemove", json!({ "id": membership }), "MEMBER_REMOVED", membership, change("role", json!("MEMBER"), none.clone())),
         ];
         for (field, input, kind, subject, expected) in steps {

@@ -7,6 +7,7 @@ use todo_platform::ledger::LedgerCursor;
 
 use crate::{
     databases,
+    inbound_hooks::hexadecimal_hmac,
     support::{app::TestApp, receiver::Receiver, world::Company},
 };
 
@@ -117,6 +118,11 @@ const COSTS: &[(&str, &str, usize)] = &[
         "query($first: Int!) { organization { webhooks(first: $first) { nodes { deliveries(first: 3) { nodes { status attempts { number } event { type } } } } } } }",
         5,
     ),
+    (
+        "inbound hooks with receipts",
+        "query($first: Int!) { organization { inboundHooks(first: $first) { nodes { url receipts(first: 3) { nodes { outcome event { type } } } } } } }",
+        3,
+    ),
     ("sync from the beginning", "query($first: Int!) { sync(first: $first) { nodes { id } cursor hasMore } }", 7),
     (
         "usage",
@@ -163,6 +169,16 @@ async fn fill(app: &TestApp, acme: &Company) {
         }
     }
     app.worker.drain().await;
+    for _ in 0..3 {
+        let hook = "mutation { inboundHookCreate(input: {name: \"Door\", provider: GITHUB}) { inboundHook { url } secret \
+                    userErrors { code } } }";
+        let hook = app.call(acme, &acme.owner, hook).done().await;
+        let (url, secret) = (hook["inboundHook"]["url"].to_string(), hook["secret"].as_str().expect("a secret"));
+        let path = url[url.find("/callbacks/").expect("an address")..].trim_matches('"');
+        // A ping makes no item: those are counted below.
+        let signature = format!("sha256={}", hexadecimal_hmac(secret, "{}"));
+        app.post(path, &[("x-hub-signature-256", &signature), ("x-github-event", "ping")], "{}").await;
+    }
 }
 
 databases! {
