@@ -41,6 +41,7 @@ fn check_edit(scope: &OrgScope, row: &comment::Model) -> Result<()> {
 }
 
 pub async fn create(scope: &OrgScope, input: &CommentCreateInput) -> Result<Committed<comment::Model>> {
+    input.validate()?;
     let mut tx = scope.write(Permission::CommentWrite).await?;
     let row = create_in(&mut tx, input).await?;
     tx.commit(row).await

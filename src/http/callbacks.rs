@@ -4,7 +4,7 @@
 use axum::{
     Extension, Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
@@ -89,10 +89,12 @@ impl From<Error> for Refusal {
 pub async fn hook(
     State(api): State<Api>,
     Extension(origin): Extension<Origin>,
-    Path(token): Path<String>,
+    token: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    // What is no text, or holds NUL (which PostgreSQL refuses), is an address that nobody has.
+    let token = token.map(|Path(token)| token.replace('\0', "")).unwrap_or_default();
     match take(&api.state, &origin, token, &headers, body).await {
         Ok(receipted) => answer(receipted, &origin),
         Err(refusal) => refusal.into_response(&origin),
@@ -120,8 +122,12 @@ async fn take(
     let verified = match verify::verify(hook.provider, &secrets, headers, &body, now) {
         Ok(verified) => verified,
         Err(forged) => {
-            note_later(state, origin, &holder, forged);
-            return Err(turn_away(state, origin, Refusal::forged(forged)).await);
+            let refusal = turn_away(state, origin, Refusal::forged(forged)).await;
+            // Whoever knows the address alone writes no more rows than their own address pays for.
+            if refusal.status == StatusCode::UNAUTHORIZED {
+                note_later(state, origin, &holder, forged);
+            }
+            return Err(refusal);
         }
     };
     limiter.was_good(&credential);
@@ -147,8 +153,13 @@ async fn handle(scope: &OrgScope, holder: &HookHolder, verified: &Verified, body
         None
     };
     let parsed = serde_json::from_slice(body);
-    let rejected = rejected
-        .or_else(|| parsed.is_err().then_some((StatusCode::BAD_REQUEST, "BAD_REQUEST", "The body is not JSON.")));
+    let rejected = rejected.or_else(|| {
+        parsed.is_err().then_some((
+            StatusCode::BAD_REQUEST,
+            "BAD_REQUEST",
+            "The body is not JSON (content type application/json).",
+        ))
+    });
     if let Some((status, code, reason)) = rejected {
         receive::note(scope, hook, InboundOutcome::Rejected, verified.delivery_id.as_deref(), reason).await?;
         return Err(Refusal::new(status, code, reason));
@@ -233,8 +244,13 @@ pub async fn billing(
 
 /// The whole body, as it came.
 async fn read(state: &ServerState, body: Body) -> Result<Bytes, Refusal> {
-    let most = state.config.limits.body_bytes;
-    match Limited::new(body, most).collect().await {
+    let limits = &state.config.limits;
+    let most = limits.body_bytes;
+    let Ok(collected) = tokio::time::timeout(limits.body_timeout, Limited::new(body, most).collect()).await else {
+        let message = "The body took too long to arrive.";
+        return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "TIMEOUT", message));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let message = format!("A callback has at most {most} bytes.");

@@ -117,7 +117,7 @@ const VERBS: [&str; 9] = ["fix", "fixes", "fixed", "close", "closes", "closed", 
 fn fixed(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut follows = false;
-    for word in text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '(' | ')' | '[' | ']')) {
+    for word in text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':' | '(' | ')' | '[' | ']')) {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
         if bare.is_empty() {
             continue;
@@ -154,6 +154,7 @@ mod tests {
         let cases: &[(&str, &[&str])] = &[
             ("Fixes ACME-42", &["ACME-42"]),
             ("fix: acme-42.", &["ACME-42"]),
+            ("Fixes:#ACME-42", &["ACME-42"]),
             ("This closes #ACME-1, ACME-2 and ACME-3; see ACME-4", &["ACME-1", "ACME-2", "ACME-3"]),
             ("Resolved (ACME-7)\n\nand fixes\nACME-8", &["ACME-7", "ACME-8"]),
             ("ACME-42 needs a fix", &[]),

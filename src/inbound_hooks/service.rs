@@ -109,8 +109,12 @@ pub async fn update(scope: &OrgScope, input: &InboundHookUpdateInput) -> Result<
     if changed.is_empty() {
         return Ok(tx.commit((before, None)).await?);
     }
+    // A mapping decides as much as the action on what is written. Anybody who manages hooks may close one.
+    let opens = after.is_enabled && !before.is_enabled;
     if after.action != before.action {
         within_rights(scope, after.action, &["input", "patch", "action"])?;
+    } else if after.mapping != before.mapping || opens {
+        within_rights(scope, after.action, &["input", "id"])?;
     }
     after.version += 1;
     let after = tx.update(after.into_active_model().reset_all()).await?;
@@ -127,6 +131,8 @@ pub async fn rotate_secret(
     input.validate()?;
     let mut tx = scope.write(Permission::WebhookManage).await?;
     let before: inbound_hook::Model = tx.locked::<inbound_hook::Entity>(input.id, &["input", "id"]).await?;
+    // Who holds the secret does what the hook does.
+    within_rights(scope, before.action, &["input", "id"])?;
     let grace = Duration::hours(input.grace_hours.into());
     let secret = SharedSecret::new()?;
     let mut after = before.clone();
@@ -162,7 +168,10 @@ fn within_rights(scope: &OrgScope, action: Option<InboundAction>, path: &[&str])
     if missing.is_empty() {
         return Ok(());
     }
-    let message = format!("You can't make a hook that does what you may not do yourself: {}.", missing.join(", "));
+    let message = format!(
+        "You can't make, change or renew a hook that does what you may not do yourself: {}.",
+        missing.join(", ")
+    );
     Err(Problem::new(ProblemCode::Forbidden, path, message).details(json!({ "permissions": missing })).into())
 }
 

@@ -35,6 +35,8 @@ const CHUNK: usize = 500;
 
 /// Creates an item, and the subtasks given with it.
 pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
+    // Before the write begins: what is wrong in itself takes no lock.
+    input.validate()?;
     let mut tx = scope.write(Permission::ItemWrite).await?;
     let row = create_in(&mut tx, input).await?;
     Ok(tx.commit(row).await?)
@@ -298,6 +300,7 @@ fn event_type(before: &ItemState, after: &ItemState) -> EventType {
 }
 
 pub async fn update(scope: &OrgScope, input: &ItemUpdateInput) -> Written {
+    input.patch.validate()?;
     let mut tx = scope.write(Permission::ItemWrite).await?;
     let row = update_in(&mut tx, input).await?;
     Ok(tx.commit(row).await?)

@@ -79,7 +79,8 @@ pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, body: &[u
     };
     let is_over = match r#type.as_str() {
         "customer.subscription.created" | "customer.subscription.updated" => {
-            ["canceled", "unpaid", "incomplete_expired"].contains(&object["status"].as_str().unwrap_or_default())
+            // What is not known to be paid for, or to be about to, is not: a new state gives no plan away.
+            !["active", "trialing", "past_due"].contains(&object["status"].as_str().unwrap_or_default())
         }
         "customer.subscription.deleted" => true,
         _ => return Ok(Outcome::Ignored("not an event of a subscription")),
@@ -88,6 +89,7 @@ pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, body: &[u
         return Ok(Outcome::Ignored("the first payment is not there yet"));
     }
     let Some(organization) = object["metadata"]["organization_id"].as_str() else {
+        tracing::warn!(event = id, "a subscription's metadata name no organization_id");
         return Ok(Outcome::Ignored("the subscription's metadata name no organization_id"));
     };
     let tier = if is_over {
@@ -104,7 +106,10 @@ pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, body: &[u
         Ok(id) => db.find_global::<organization::Entity>(organization::Column::Id.eq(id)).await?,
         Err(_) => Vec::new(),
     };
-    let Some(organization) = found.first() else { return Ok(Outcome::Ignored("there is no such organization")) };
+    let Some(organization) = found.first() else {
+        tracing::warn!(event = id, "a subscription's metadata name an organization that is not there");
+        return Ok(Outcome::Ignored("there is no such organization"));
+    };
     let scope = OrgScope::of_system(db, organization.id, origin.clone()).await?;
     retrying(|| apply(&scope, &id, occurred_at, tier)).await
 }
