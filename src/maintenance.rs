@@ -33,7 +33,7 @@ pub fn start(state: &State, stop: &CancellationToken) {
         worker::purge(&state.db, state.config.webhooks.retention).await
     });
     every(state, stop, worker::PURGE_EVERY, "purging receipts", |state| async move {
-        inbound_hooks::service::purge(&state.db, state.config.webhooks.retention).await
+        inbound_hooks::service::purge(&state.db, state.config.callbacks.retention).await
     });
     every(state, stop, PURGE_EVERY, "purging idempotency keys", |state| async move {
         state.db.purge_idempotency().await.map(drop)

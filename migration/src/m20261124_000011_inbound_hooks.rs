@@ -63,12 +63,16 @@ impl MigrationTrait for Migration {
         }
         let log = ["organization_id", "hook_id", "received_at", "id"];
         manager.create_index(index("inbound_receipt", &log)).await?;
+        // For forgetting old ones.
+        manager.create_index(index("inbound_receipt", &["received_at"])).await?;
 
         manager
             .create_table(
                 tenant_table("billing_event")
                     .col(text("id"))
                     .col(instant("occurred_at"))
+                    .col(text("subscription_id"))
+                    .col(ColumnDef::new("is_over").boolean().not_null())
                     .primary_key(&mut primary_key(&["organization_id", "id"]))
                     .take(),
             )

@@ -5,6 +5,7 @@
 
 mod auth;
 mod billing;
+mod callbacks;
 mod database;
 mod environment;
 mod ledger;
@@ -27,7 +28,7 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    auth::AuthConfig, billing::BillingConfig, database::DatabaseConfig, ledger::LedgerConfig, limits::LimitsConfig,
+    auth::AuthConfig, billing::BillingConfig, callbacks::CallbacksConfig, database::DatabaseConfig, ledger::LedgerConfig, limits::LimitsConfig,
     mail::MailConfig, redis::RedisConfig, server::ServerConfig, sockets::SocketsConfig,
     subscriptions::SubscriptionsConfig, usage::UsageConfig, webhooks::WebhooksConfig,
 };
@@ -68,6 +69,7 @@ struct Raw {
     ledger: LedgerConfig,
     webhooks: WebhooksConfig,
     billing: BillingConfig,
+    callbacks: CallbacksConfig,
 }
 
 impl Default for Raw {
@@ -96,6 +98,7 @@ impl Default for Raw {
             ledger: LedgerConfig::default(),
             webhooks: WebhooksConfig::default(),
             billing: BillingConfig::default(),
+            callbacks: CallbacksConfig::default(),
         }
     }
 }
@@ -145,6 +148,7 @@ pub struct Config {
     pub ledger: LedgerConfig,
     pub webhooks: WebhooksConfig,
     pub billing: BillingConfig,
+    pub callbacks: CallbacksConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -267,6 +271,7 @@ impl Raw {
         self.limits.check()?;
         self.webhooks.check()?;
         self.billing.check()?;
+        self.callbacks.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -285,6 +290,7 @@ impl Raw {
             ledger: self.ledger,
             webhooks: self.webhooks,
             billing: self.billing,
+            callbacks: self.callbacks,
         })
     }
 }

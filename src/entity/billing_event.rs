@@ -12,6 +12,10 @@ pub struct Model {
     pub id: String,
     /// By the provider's clock.
     pub occurred_at: Instant,
+    /// Of which subscription, by the provider's id.
+    pub subscription_id: String,
+    /// Whether the subscription was over with it.
+    pub is_over: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -6,10 +6,11 @@ use jsonptr::{Pointer, resolve::Resolve as _};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    comments::input::CommentCreateInput,
+    comments::input::{CommentCreateInput, MAX_BODY},
     entity::enums::{InboundAction, ItemStatus, Priority},
     error::{Problem, ProblemCode, Problems},
     items::input::{ItemCreateInput, ItemPatch},
+    teams::input::MAX_DESCRIPTION,
 };
 
 /// What a callback asks for.
@@ -42,16 +43,15 @@ const fn required(name: &'static str, kind: Kind) -> Field {
     Field { name, kind, is_required: true }
 }
 
-/// As long as an item's title and texts may be.
-pub const MAX_TITLE: usize = 500;
-pub const MAX_TEXT: usize = 10_000;
+pub use crate::items::input::MAX_TITLE;
+
 const MAX_WORD: usize = 100;
 /// Entries of a list that are taken.
 const MAX_LIST: usize = 20;
 
 const CREATE: &[Field] = &[
     required("title", Kind::Text(MAX_TITLE)),
-    field("description", Kind::Text(MAX_TEXT)),
+    field("description", Kind::Text(MAX_DESCRIPTION)),
     field("status", Kind::Text(MAX_WORD)),
     field("priority", Kind::Text(MAX_WORD)),
     field("dueAt", Kind::Text(MAX_WORD)),
@@ -65,7 +65,7 @@ const CREATE: &[Field] = &[
 const UPDATE: &[Field] = &[
     required("item", Kind::Text(MAX_WORD)),
     field("title", Kind::Text(MAX_TITLE)),
-    field("description", Kind::Text(MAX_TEXT)),
+    field("description", Kind::Text(MAX_DESCRIPTION)),
     field("status", Kind::Text(MAX_WORD)),
     field("priority", Kind::Text(MAX_WORD)),
     field("dueAt", Kind::Text(MAX_WORD)),
@@ -74,7 +74,7 @@ const UPDATE: &[Field] = &[
     field("teamId", Kind::Text(MAX_WORD)),
 ];
 
-const COMMENT: &[Field] = &[required("item", Kind::Text(MAX_WORD)), required("body", Kind::Text(MAX_TEXT))];
+const COMMENT: &[Field] = &[required("item", Kind::Text(MAX_WORD)), required("body", Kind::Text(MAX_BODY))];
 
 const fn fields(action: InboundAction) -> &'static [Field] {
     match action {
@@ -224,7 +224,7 @@ pub fn item(title: &str, description: &str) -> ItemCreateInput {
     ItemCreateInput {
         id: None,
         title: cut(title, MAX_TITLE),
-        description: Some(cut(description, MAX_TEXT).into()),
+        description: Some(cut(description, MAX_DESCRIPTION).into()),
         status: ItemStatus::Todo,
         priority: Priority::Medium,
         due_at: None,
@@ -239,7 +239,7 @@ pub fn item(title: &str, description: &str) -> ItemCreateInput {
 
 /// What a comment's input is.
 pub fn comment(item_id: crate::id::ItemId, body: &str) -> CommentCreateInput {
-    CommentCreateInput { id: None, item_id, parent_id: None, body: cut(body, MAX_TEXT).into() }
+    CommentCreateInput { id: None, item_id, parent_id: None, body: cut(body, MAX_BODY).into() }
 }
 
 /// A problem as a receipt says it.

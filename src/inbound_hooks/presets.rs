@@ -3,13 +3,13 @@
 
 use serde_json::Value as Json;
 
-use super::mapping::{MAX_TEXT, MAX_TITLE, cut};
-use crate::entity::enums::InboundProvider;
+use super::mapping::{MAX_TITLE, cut};
+use crate::{entity::enums::InboundProvider, teams::input::MAX_DESCRIPTION};
 
-/// Identifiers that one callback may name; the rest is left out.
+/// Items that one callback finishes; the rest is left out, and its receipt says so.
 pub const MAX_IDENTIFIERS: usize = 50;
 /// Commits of a push that are read.
-const MAX_COMMITS: usize = 100;
+pub const MAX_COMMITS: usize = 100;
 
 /// What a provider's event asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,11 @@ pub enum Ask {
         description: String,
     },
     /// Each item once, with what it is finished by.
-    Finish(Vec<Finished>),
+    Finish {
+        items: Vec<Finished>,
+        /// Whether there was more than one callback does.
+        is_cut: bool,
+    },
     /// Nothing; why.
     Nothing(&'static str),
 }
@@ -71,9 +75,9 @@ fn issue(title: &Json, text: &Json, link: &Json) -> Ask {
     }
     let description = match text.trim() {
         "" => link.to_owned(),
-        text => format!("{}\n\n{link}", cut(text, MAX_TEXT - 2100)),
+        text => format!("{}\n\n{link}", cut(text, MAX_DESCRIPTION - 2100)),
     };
-    Ask::Create { title: cut(title, MAX_TITLE), description: cut(&description, MAX_TEXT) }
+    Ask::Create { title: cut(title, MAX_TITLE), description: cut(&description, MAX_DESCRIPTION) }
 }
 
 fn push(body: &Json, default_branch: &Json) -> Ask {
@@ -81,34 +85,42 @@ fn push(body: &Json, default_branch: &Json) -> Ask {
     if branch.is_empty() || branch != words(default_branch) {
         return Ask::Nothing("a push to another branch than the default one");
     }
-    let mut finished: Vec<Finished> = Vec::new();
-    for commit in body["commits"].as_array().into_iter().flatten().take(MAX_COMMITS) {
+    let commits = body["commits"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let texts = commits.iter().take(MAX_COMMITS).map(|commit| {
         let (message, link) = (words(&commit["message"]), words(&commit["url"]));
         let subject = message.lines().next().unwrap_or_default();
-        add(&mut finished, message, &format!("Done by {link}: {}", cut(subject, 200)));
-    }
-    if finished.is_empty() { Ask::Nothing("no commit says `fixes` with an item") } else { Ask::Finish(finished) }
+        (message, format!("Done by {link}: {}", cut(subject, 200)))
+    });
+    finish(texts, commits.len() > MAX_COMMITS, "no commit says `fixes` with an item")
 }
 
 fn merged(title: &Json, text: &Json, link: &Json) -> Ask {
     let (title, link) = (words(title), words(link));
-    let mut finished = Vec::new();
     let comment = format!("Done by {link}: {}", cut(title, 200));
-    add(&mut finished, title, &comment);
-    add(&mut finished, words(text), &comment);
-    if finished.is_empty() { Ask::Nothing("it does not say `fixes` with an item") } else { Ask::Finish(finished) }
+    let texts = [title, words(text)].into_iter().map(|text| (text, comment.clone()));
+    finish(texts, false, "it does not say `fixes` with an item")
+}
+
+/// What texts say is done, each with its comment.
+fn finish<'t>(texts: impl Iterator<Item = (&'t str, String)>, is_cut: bool, otherwise: &'static str) -> Ask {
+    let mut items: Vec<Finished> = Vec::new();
+    for (text, comment) in texts {
+        for identifier in fixed(text) {
+            if items.iter().all(|known| known.identifier != identifier) {
+                items.push(Finished { identifier, comment: comment.clone() });
+            }
+        }
+    }
+    if items.is_empty() {
+        return Ask::Nothing(otherwise);
+    }
+    let is_cut = is_cut || items.len() > MAX_IDENTIFIERS;
+    items.truncate(MAX_IDENTIFIERS);
+    Ask::Finish { items, is_cut }
 }
 
 fn words(value: &Json) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-fn add(finished: &mut Vec<Finished>, text: &str, comment: &str) {
-    for identifier in fixed(text) {
-        if finished.len() < MAX_IDENTIFIERS && finished.iter().all(|known| known.identifier != identifier) {
-            finished.push(Finished { identifier, comment: comment.to_owned() });
-        }
-    }
 }
 
 const VERBS: [&str; 9] = ["fix", "fixes", "fixed", "close", "closes", "closed", "resolve", "resolves", "resolved"];
@@ -178,8 +190,8 @@ mod tests {
             ] })
         };
         let comment = "Done by https://example.com/c/1: Fixes ACME-1".to_owned();
-        let finished = vec![Finished { identifier: "ACME-1".to_owned(), comment }];
-        assert_eq!(read(InboundProvider::Github, "push", &body("main")), Ask::Finish(finished));
+        let items = vec![Finished { identifier: "ACME-1".to_owned(), comment }];
+        assert_eq!(read(InboundProvider::Github, "push", &body("main")), Ask::Finish { items, is_cut: false });
         assert!(matches!(read(InboundProvider::Github, "push", &body("other")), Ask::Nothing(_)));
         assert!(matches!(read(InboundProvider::Github, "push", &json!({})), Ask::Nothing(_)));
     }

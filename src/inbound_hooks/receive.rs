@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::{
     mapping::{self, Wish, explain},
-    presets::{self, Ask, Finished},
+    presets::{self, Ask, Finished, MAX_COMMITS, MAX_IDENTIFIERS},
     verify::Verified,
 };
 use crate::{
@@ -17,13 +17,16 @@ use crate::{
         enums::{InboundOutcome, ItemStatus},
         inbound_hook, inbound_receipt, item,
     },
-    error::{Error, Rejected, Result},
+    error::{Code, Error, Problem, ProblemCode, Rejected, Result},
     id::InboundReceiptId,
     items::{
         self,
         input::{ItemPatch, ItemUpdateInput},
     },
 };
+
+/// Characters of a receipt's reason.
+const MAX_REASON: usize = 1000;
 
 /// What became of a callback.
 #[derive(Clone, Debug)]
@@ -64,7 +67,7 @@ pub async fn receive(
             });
         }
         Err(Error::Invalid(problems)) => problems.iter().map(explain).collect::<Vec<_>>().join("; "),
-        Err(Error::Refused(refusal)) => refusal.message.into_owned(),
+        Err(Error::Refused(refusal)) if refusal.code != Code::Unavailable => refusal.message.into_owned(),
         Err(error) => return Err(error),
     };
     let outcome = InboundOutcome::Failed;
@@ -91,7 +94,7 @@ pub async fn note(
             delivery_key: None,
             body_key: None,
             event_id: None,
-            error: Some(reason.to_owned()),
+            error: Some(mapping::cut(reason, MAX_REASON)),
             received_at: scope.clock().now(),
         };
         let receipt = tx.insert(row(receipt)).await?;
@@ -129,7 +132,7 @@ async fn attempt(
         delivery_key: verified.delivery_id.clone(),
         body_key: verified.body_key.clone(),
         event_id: tx.last_event(),
-        error: effect.reason.clone(),
+        error: effect.reason.as_deref().map(|reason| mapping::cut(reason, MAX_REASON)),
         received_at: scope.clock().now(),
     };
     // Last: one that came at the same time waits here, fails by its key, and finds this one with the next try.
@@ -172,7 +175,7 @@ async fn perform(tx: &mut WriteTx, hook: &inbound_hook::Model, event: &str, body
                 let input = mapping::item(&title, &description);
                 create(tx, &input).await
             }
-            Ask::Finish(finished) => finish(tx, finished).await,
+            Ask::Finish { items, is_cut } => finish(tx, items, is_cut).await,
             Ask::Nothing(reason) => Ok(Effect { items: Vec::new(), reason: Some(format!("Ignored: {reason}.")) }),
         };
     };
@@ -199,10 +202,13 @@ async fn create(tx: &mut WriteTx, input: &items::input::ItemCreateInput) -> Resu
 }
 
 /// Moves each item to DONE and says by what. What is done already, or archived, stays as it is; what is not there is said.
-async fn finish(tx: &mut WriteTx, finished: Vec<Finished>) -> Result<Effect> {
+async fn finish(tx: &mut WriteTx, items: Vec<Finished>, is_cut: bool) -> Result<Effect> {
     let mut effect = Effect::default();
     let mut left: Vec<String> = Vec::new();
-    for Finished { identifier, comment } in finished {
+    if is_cut {
+        left.push(format!("what goes beyond {MAX_COMMITS} commits and {MAX_IDENTIFIERS} items"));
+    }
+    for Finished { identifier, comment } in items {
         let item = items::service::find_in(tx, &identifier).await?;
         match item {
             Some(item) if item.deleted_at.is_none() => match item.status {
@@ -236,7 +242,7 @@ async fn find(tx: &WriteTx, reference: &str) -> Result<item::Model> {
 
 /// A reason, as problems of an input are.
 fn failed(reason: String) -> Error {
-    crate::error::Problem::new(crate::error::ProblemCode::Invalid, &["input"], reason).into()
+    Problem::new(ProblemCode::Invalid, &["input"], reason).into()
 }
 
 fn error_of<T>(rejected: Rejected<T>) -> Error {

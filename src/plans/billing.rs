@@ -3,7 +3,7 @@
 
 use chrono::DateTime;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sea_orm::{ActiveValue::Set, ColumnTrait as _};
+use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, IntoActiveModel as _};
 use serde::Deserialize;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
@@ -111,28 +111,35 @@ pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, body: &[u
         return Ok(Outcome::Ignored("there is no such organization"));
     };
     let scope = OrgScope::of_system(db, organization.id, origin.clone()).await?;
-    retrying(|| apply(&scope, &id, occurred_at, tier)).await
+    let subscription_id = object["id"].as_str().unwrap_or_default().to_owned();
+    let organization_id = organization.id;
+    let event = billing_event::Model { organization_id, id, occurred_at, subscription_id, is_over };
+    retrying(|| apply(&scope, &event, tier)).await
 }
 
-async fn apply(scope: &OrgScope, id: &str, occurred_at: Instant, tier: PlanTier) -> Result<Outcome> {
+async fn apply(scope: &OrgScope, event: &billing_event::Model, tier: PlanTier) -> Result<Outcome> {
     use billing_event::Column;
     let mut tx = scope.write(Permission::BillingManage).await?;
     // Two events at a time would both find the other absent.
     tx.lock_organization().await?;
-    if tx.find::<billing_event::Entity>().filter(Column::Id.eq(id)).one().await?.is_some() {
+    if tx.find::<billing_event::Entity>().filter(Column::Id.eq(&event.id)).one().await?.is_some() {
         return Ok(Outcome::Duplicate);
     }
     let newest = tx.find::<billing_event::Entity>().order_by_desc(Column::OccurredAt).limit(1).one().await?;
-    let is_late = newest.is_some_and(|newest| newest.occurred_at > occurred_at);
-    tx.insert(billing_event::ActiveModel {
-        id: Set(id.to_owned()),
-        occurred_at: Set(occurred_at),
-        ..Default::default()
-    })
-    .await?;
-    if is_late {
+    let going_on = Column::IsOver.eq(false);
+    let paid = tx.find::<billing_event::Entity>().filter(going_on).order_by_desc(Column::OccurredAt).limit(1).one().await?;
+    tx.insert(event.clone().into_active_model().reset_all()).await?;
+    let ignored = if newest.is_some_and(|newest| newest.occurred_at > event.occurred_at) {
+        Some("a later event has been applied")
+    } else if event.is_over && paid.is_some_and(|paid| paid.subscription_id != event.subscription_id) {
+        // Whoever moves to a new subscription has the old one ended afterwards.
+        Some("another subscription has taken its place")
+    } else {
+        None
+    };
+    if let Some(reason) = ignored {
         tx.commit(()).await?;
-        return Ok(Outcome::Ignored("a later event has been applied"));
+        return Ok(Outcome::Ignored(reason));
     }
     // Who doesn't pay can't be asked to tidy up first: what is there stays, and nothing is added until it fits.
     service::change_in(&mut tx, tier, Fit::Ignored).await?;

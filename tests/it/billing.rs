@@ -26,9 +26,14 @@ async fn with_billing(app: &TestApp) -> TestApp {
 }
 
 fn subscription(company: &Company, id: &str, created: i64, kind: &str, price: &str, status: &str) -> Value {
+    of_subscription("sub_1", company, id, created, kind, price, status)
+}
+
+#[allow(clippy::too_many_arguments, reason = "an event's fields")]
+fn of_subscription(sub: &str, company: &Company, id: &str, created: i64, kind: &str, price: &str, status: &str) -> Value {
     json!({
         "id": id, "type": format!("customer.subscription.{kind}"), "created": created,
-        "data": { "object": { "status": status, "metadata": { "organization_id": company.id },
+        "data": { "object": { "id": sub, "status": status, "metadata": { "organization_id": company.id },
             "items": { "data": [{ "price": { "id": price } }] } } },
     })
 }
@@ -68,6 +73,20 @@ databases! {
         let events = "{ events(last: 1) { nodes { type actor { displayName } } } }";
         let events = app.call(&acme, &acme.owner, events).data().await;
         assert_eq!(events["events"]["nodes"][0], json!({ "type": "PLAN_CHANGED", "actor": { "displayName": "System" } }));
+        app.state.db.close().await;
+    }
+
+    /// Whoever moves to another subscription has the old one ended afterwards: that is no end.
+    async fn the_end_of_a_former_subscription_changes_nothing(app: TestApp) {
+        let acme = app.company("acme").await;
+        let app = with_billing(&app).await;
+        say(&app, &subscription(&acme, "evt_1", 1000, "created", "price_start", "active")).await;
+        say(&app, &of_subscription("sub_2", &acme, "evt_2", 2000, "created", "price_pro", "active")).await;
+        let ended = say(&app, &subscription(&acme, "evt_3", 2001, "deleted", "price_start", "canceled")).await;
+        assert_eq!(ended.json()["outcome"], "IGNORED");
+        assert_eq!(plan(&app, &acme).await, "PROFESSIONAL");
+        say(&app, &of_subscription("sub_2", &acme, "evt_4", 3000, "updated", "price_pro", "paused")).await;
+        assert_eq!(plan(&app, &acme).await, "FREE", "a state that is not known to be paid for");
         app.state.db.close().await;
     }
 

@@ -216,6 +216,31 @@ databases! {
         }
     }
 
+    /// Managing hooks is not doing what they do: whoever renews a hook's secret could send with it.
+    async fn renewing_a_hook_takes_what_it_does(app: TestApp) {
+        let acme = app.company("acme").await;
+        let hook = app.hook(&acme, json!({ "action": "ITEM_CREATE", "mapping": mapping() })).await;
+        let (_, manager) = app.api_key(&acme, &acme.owner, &["WEBHOOK_MANAGE"]).await;
+        let rotate = "mutation($id: ID!) { inboundHookRotateSecret(input: {id: $id}) { secret userErrors { code path } } }";
+        let update = "mutation($id: ID!, $patch: InboundHookPatch!) { inboundHookUpdate(input: {id: $id, patch: $patch}) { userErrors { code path } } }";
+        let refused = app.gql(rotate).key(&manager).vars(json!({ "id": hook.id })).refused().await;
+        assert_eq!(refused[0].0, "FORBIDDEN");
+        let other = json!({ "title": { "default": "Theirs" } });
+        let refused = app.gql(update).key(&manager).vars(json!({ "id": hook.id, "patch": { "mapping": other } })).refused().await;
+        assert_eq!(refused[0].0, "FORBIDDEN");
+        app.gql(update).key(&manager).vars(json!({ "id": hook.id, "patch": { "isEnabled": false } })).done().await;
+        let refused = app.gql(update).key(&manager).vars(json!({ "id": hook.id, "patch": { "isEnabled": true } })).refused().await;
+        assert_eq!(refused[0].0, "FORBIDDEN");
+    }
+
+    /// Addresses that are no text are addresses that nobody has.
+    async fn odd_addresses_are_nobodys(app: TestApp) {
+        for path in ["/callbacks/%00", "/callbacks/%FF", "/callbacks/a%20b"] {
+            let reply = app.post(path, &[], "{}").await;
+            assert_eq!((reply.status, &reply.json()["error"]["code"]), (StatusCode::UNAUTHORIZED, &json!("BAD_SIGNATURE")), "{path}");
+        }
+    }
+
     /// Eight at a time: one effect, the rest are duplicates.
     async fn the_same_at_the_same_time_happens_once(app: TestApp) {
         let acme = app.company("acme").await;
@@ -371,6 +396,11 @@ databases! {
         }
         let reply = strict.post("/callbacks/guess", &[], "{}").await;
         assert_eq!((reply.status, &reply.json()["error"]["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("RATE_LIMITED")));
+        // Nor does it leave receipts without end.
+        for _ in 0..3 {
+            strict.post(&hook.path, &[], "{}").await;
+        }
+        assert!(app.receipts(&acme, &hook).await.is_empty());
         assert!(reply.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0));
         strict.clock.advance(TimeDelta::minutes(2));
         let body = json!({ "alert": {} });
