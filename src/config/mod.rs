@@ -28,9 +28,9 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    auth::AuthConfig, billing::BillingConfig, callbacks::CallbacksConfig, database::DatabaseConfig, ledger::LedgerConfig, limits::LimitsConfig,
-    mail::MailConfig, redis::RedisConfig, server::ServerConfig, sockets::SocketsConfig,
-    subscriptions::SubscriptionsConfig, usage::UsageConfig, webhooks::WebhooksConfig,
+    auth::AuthConfig, billing::BillingConfig, callbacks::CallbacksConfig, database::DatabaseConfig,
+    ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig, redis::RedisConfig, server::ServerConfig,
+    sockets::SocketsConfig, subscriptions::SubscriptionsConfig, usage::UsageConfig, webhooks::WebhooksConfig,
 };
 use crate::{auth::secret, entity::enums::PlanTier};
 

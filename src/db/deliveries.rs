@@ -58,6 +58,15 @@ pub enum Next {
 }
 
 impl Next {
+    /// For metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry(_) => "retrying",
+            Self::Dead => "dead",
+        }
+    }
+
     const fn status(self) -> DeliveryStatus {
         match self {
             Self::Delivered => DeliveryStatus::Delivered,

@@ -127,7 +127,8 @@ async fn apply(scope: &OrgScope, event: &billing_event::Model, tier: PlanTier) -
     }
     let newest = tx.find::<billing_event::Entity>().order_by_desc(Column::OccurredAt).limit(1).one().await?;
     let going_on = Column::IsOver.eq(false);
-    let paid = tx.find::<billing_event::Entity>().filter(going_on).order_by_desc(Column::OccurredAt).limit(1).one().await?;
+    let paid =
+        tx.find::<billing_event::Entity>().filter(going_on).order_by_desc(Column::OccurredAt).limit(1).one().await?;
     tx.insert(event.clone().into_active_model().reset_all()).await?;
     let ignored = if newest.is_some_and(|newest| newest.occurred_at > event.occurred_at) {
         Some("a later event has been applied")

@@ -39,6 +39,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Works a lane until nothing is due, it was held for long enough, or `stop`; then lets go of it. What goes wrong is
 /// logged, and tried again by whoever takes the lane next.
 pub async fn work(worker: Worker, lane: Lane, until: Instant, stop: CancellationToken) {
+    let metrics = &worker.0.state.metrics;
+    metrics.took_lanes(1);
     let mut run = Run::new(&worker, lane, until, stop);
     if let Err(error) = run.go().await {
         tracing::warn!(webhook = %lane.webhook_id, error = %error.describe(), "sending to a webhook failed");
@@ -46,6 +48,7 @@ pub async fn work(worker: Worker, lane: Lane, until: Instant, stop: Cancellation
         while run.running.join_next().await.is_some() {}
         tokio::time::sleep(PAUSE).await;
     }
+    metrics.took_lanes(-1);
     if let Err(error) = worker.0.state.db.release_lane(lane).await {
         tracing::warn!(webhook = %lane.webhook_id, error = %error.describe(), "a lane was not let go of");
     }
@@ -183,6 +186,8 @@ impl<'w> Run<'w> {
                 next => next,
             };
             let Attempted { attempt, verdict, at } = attempted;
+            let took = Duration::from_millis(u64::try_from(attempt.duration_ms).unwrap_or_default());
+            worker.0.state.metrics.attempted(next.name(), took);
             let recorded = worker.0.recorder.record(Outcome { lane, attempt, next, at, was_sent: true }).await?;
             Ok(Ended { delivery_id: delivery.id, made: Some((verdict, at, recorded)) })
         });

@@ -29,6 +29,7 @@ const DOMAINS: &[&str] = &[
     "api_keys",
     "comments",
     "events",
+    "inbound_hooks",
     "items",
     "members",
     "organizations",
@@ -38,6 +39,7 @@ const DOMAINS: &[&str] = &[
     "tags",
     "teams",
     "usage",
+    "webhooks",
 ];
 
 #[test]

@@ -30,7 +30,15 @@ fn subscription(company: &Company, id: &str, created: i64, kind: &str, price: &s
 }
 
 #[allow(clippy::too_many_arguments, reason = "an event's fields")]
-fn of_subscription(sub: &str, company: &Company, id: &str, created: i64, kind: &str, price: &str, status: &str) -> Value {
+fn of_subscription(
+    sub: &str,
+    company: &Company,
+    id: &str,
+    created: i64,
+    kind: &str,
+    price: &str,
+    status: &str,
+) -> Value {
     json!({
         "id": id, "type": format!("customer.subscription.{kind}"), "created": created,
         "data": { "object": { "id": sub, "status": status, "metadata": { "organization_id": company.id },
