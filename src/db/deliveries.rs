@@ -210,7 +210,9 @@ impl Db {
             .await
             .map_err(fail)?;
         let before: Standing = rows.into_iter().map(|row| (Lane::from(row.clone()), row.failing_since)).collect();
-        let kept: Vec<&Outcome> = outcomes.iter().filter(|outcome| before.contains_key(&outcome.lane)).collect();
+        let mut kept: Vec<Outcome> =
+            outcomes.iter().filter(|outcome| before.contains_key(&outcome.lane)).cloned().collect();
+        give_up_disabled(&tx, &mut kept).await?;
         write_outcomes(&tx, &kept).await?;
 
         let mut after = before.clone();
@@ -334,8 +336,34 @@ fn millis(term: std::time::Duration) -> i64 {
     i64::try_from(term.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// What failed under way while its webhook was disabled is given up with the rest. The webhooks stay as they are until the
+/// outcomes are written: one that is being disabled is waited for.
+async fn give_up_disabled(tx: &DatabaseTransaction, outcomes: &mut [Outcome]) -> Result<()> {
+    let is_retried = |outcome: &&mut Outcome| matches!(outcome.next, Next::Retry(_));
+    let these = |any: Condition, outcome: &mut Outcome| {
+        let Lane { organization_id, webhook_id, .. } = outcome.lane;
+        let this = webhook::Column::OrganizationId.eq(organization_id).and(webhook::Column::Id.eq(webhook_id));
+        any.add(this)
+    };
+    let retried = outcomes.iter_mut().filter(is_retried).fold(Condition::any(), these);
+    if retried.is_empty() {
+        return Ok(());
+    }
+    #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
+    let webhooks = webhook::Entity::find().filter(retried).lock(LockType::Share).all(tx).await.map_err(fail)?;
+    for outcome in outcomes.iter_mut().filter(is_retried) {
+        let own = |webhook: &&webhook::Model| {
+            (webhook.organization_id, webhook.id) == (outcome.lane.organization_id, outcome.lane.webhook_id)
+        };
+        if webhooks.iter().find(own).is_some_and(|webhook| webhook.state == WebhookState::Disabled) {
+            outcome.next = Next::Dead;
+        }
+    }
+    Ok(())
+}
+
 /// Attempts and their deliveries. What was delivered is one statement an organization, what failed one each.
-async fn write_outcomes(tx: &DatabaseTransaction, outcomes: &[&Outcome]) -> Result<()> {
+async fn write_outcomes(tx: &DatabaseTransaction, outcomes: &[Outcome]) -> Result<()> {
     use webhook_delivery::Column;
     if outcomes.is_empty() {
         return Ok(());
