@@ -16,7 +16,9 @@ use crate::{
         router::{self, App},
         serve::Draining,
     },
+    outgoing::Surroundings,
     state::State,
+    worker::Worker,
 };
 
 /// How a start differs from the usual one.
@@ -26,6 +28,10 @@ pub struct Options {
     pub clock: Option<Clock>,
     pub password_cost: Option<Cost>,
     pub observer: Option<Observer>,
+    /// Health and metrics alone: of a process that only sends to webhooks.
+    pub no_api: bool,
+    /// What outgoing requests meet.
+    pub surroundings: Surroundings,
 }
 
 /// A server that is ready to be served.
@@ -33,6 +39,7 @@ pub struct Application {
     pub state: State,
     pub router: Router,
     pub draining: Draining,
+    pub worker: Worker,
 }
 
 /// Why a server does not start, for the operator.
@@ -64,10 +71,12 @@ pub async fn start(config: Arc<Config>, options: Options) -> Result<Application,
     let db = Db::connect(&config.database, clock, options.observer).await?;
     prepare_schema(&db, config.mode).await?;
     let cost = options.password_cost.unwrap_or(Cost::OWASP);
-    let state = State::new(db, config, &secret, cost).await?;
+    let state = State::new(db, config, &secret, cost, options.surroundings).await?;
     let draining = Draining::default();
-    let app = App { api: Api::new(state.clone()), draining: draining.clone(), demo: options.demo };
-    Ok(Application { router: router::router(app), state, draining })
+    let api = Api::new(state.clone());
+    let worker = Worker::new(&api)?;
+    let app = App { api, draining: draining.clone(), demo: options.demo, no_api: options.no_api };
+    Ok(Application { router: router::router(app), state, draining, worker })
 }
 
 /// Migrates an embedded database, checks any other.

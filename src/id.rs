@@ -48,6 +48,10 @@ ids! {
     Comment CommentId "cmt";
     Event EventId "evt";
     ApiKey ApiKeyId "key";
+    Webhook WebhookId "whk";
+    WebhookDelivery WebhookDeliveryId "whd";
+    InboundHook InboundHookId "hok";
+    InboundReceipt InboundReceiptId "rcp";
     Session SessionId "ses";
     SecurityEvent SecurityEventId "sev";
     /// The server itself, as an actor.

@@ -2,7 +2,7 @@
 //!
 //! Who may import whom, from the top down; a test reads the `use` lines and fails on a breach:
 //!
-//! `cli → app → {http, graphql} → domains → state → {rate_limit, metering, mail, live, outgoing}
+//! `cli → app → {http, worker} → graphql → domains → state → {rate_limit, metering, mail, live, outgoing}
 //! → {auth, db, ledger, redis} → entity → {id, clock, error, metrics}`
 //!
 //! A domain is a folder of one shape: `types` (objects), `input`, `resolvers` or `query`/`mutation`, `loaders`, `service`
@@ -24,6 +24,7 @@ pub mod events;
 pub mod graphql;
 pub mod http;
 pub mod id;
+pub mod inbound_hooks;
 pub mod items;
 pub mod ledger;
 pub mod live;
@@ -43,3 +44,5 @@ pub mod sync;
 pub mod tags;
 pub mod teams;
 pub mod usage;
+pub mod webhooks;
+pub mod worker;

@@ -8,9 +8,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::token,
     error::Result,
+    inbound_hooks,
     ledger::retention,
     metering::{self, rollup},
     state::State,
+    worker,
 };
 
 /// How often keys that have expired are forgotten.
@@ -26,6 +28,12 @@ pub fn start(state: &State, stop: &CancellationToken) {
     });
     every(state, stop, retention::EVERY, "deleting old events", |state| async move {
         retention::run(&state.db, state.config.ledger.retention).await
+    });
+    every(state, stop, worker::PURGE_EVERY, "purging deliveries", |state| async move {
+        worker::purge(&state.db, state.config.webhooks.retention).await
+    });
+    every(state, stop, worker::PURGE_EVERY, "purging receipts", |state| async move {
+        inbound_hooks::service::purge(&state.db, state.config.callbacks.retention).await
     });
     every(state, stop, PURGE_EVERY, "purging idempotency keys", |state| async move {
         state.db.purge_idempotency().await.map(drop)

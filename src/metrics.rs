@@ -34,6 +34,9 @@ struct Inner {
     wake_ups: Family<SourceLabel, Counter>,
     polls: Counter,
     ended: Family<ReasonLabel, Counter>,
+    deliveries: Family<OutcomeLabel, Counter>,
+    delivery_times: Histogram,
+    lanes: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,6 +65,11 @@ struct SourceLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 impl Metrics {
@@ -94,6 +102,17 @@ impl Metrics {
         registry.register("ledger_polls", "Statements that asked how far ledgers have got", polls.clone());
         let ended = Family::default();
         registry.register("subscriptions_ended", "Subscriptions that the server ended, by why", ended.clone());
+        let deliveries = Family::default();
+        registry.register(
+            "webhook_attempts",
+            "Attempts to deliver to webhooks, by what came of them",
+            deliveries.clone(),
+        );
+        let delivery_times = Histogram::new(LATENCIES);
+        let help = "Time of an attempt to deliver to a webhook";
+        registry.register_with_unit("webhook_attempt_duration", help, Unit::Seconds, delivery_times.clone());
+        let lanes = Gauge::default();
+        registry.register("webhook_lanes", "Webhooks that this instance sends for, now", lanes.clone());
         Self(Arc::new(Inner {
             registry,
             requests,
@@ -108,6 +127,9 @@ impl Metrics {
             wake_ups,
             polls,
             ended,
+            deliveries,
+            delivery_times,
+            lanes,
         }))
     }
 
@@ -162,6 +184,17 @@ impl Metrics {
     /// The server ended a subscription: it was `slow`, `withdrawn`, or something `failed`.
     pub fn ended(&self, reason: &'static str) {
         self.0.ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// An attempt to deliver was made: `delivered`, `retrying` or `dead` is what the delivery then is.
+    pub fn attempted(&self, outcome: &'static str, took: Duration) {
+        self.0.deliveries.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.0.delivery_times.observe(took.as_secs_f64());
+    }
+
+    /// Webhooks that are sent for here, more or fewer.
+    pub fn took_lanes(&self, by: i64) {
+        self.0.lanes.inc_by(by);
     }
 
     pub fn redis_is_up(&self, is_up: bool, instances: u32) {

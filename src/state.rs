@@ -16,11 +16,12 @@ use crate::{
     clock::Clock,
     config::Config,
     db::{Db, retrying},
-    error::Result,
+    error::{Error, Result},
     live::Live,
     mail::Mailer,
     metering::Collector,
     metrics::Metrics,
+    outgoing::{Outgoing, Surroundings},
     rate_limit::RateLimiter,
     redis::Redis,
 };
@@ -42,6 +43,10 @@ pub struct Parts {
     pub db: Db,
     pub keys: KeyRing,
     pub mint: KeyMint,
+    /// Opens what is kept encrypted.
+    pub secret: ServerSecret,
+    /// Every request to somebody else's server leaves through it.
+    pub outgoing: Outgoing,
     pub passwords: PasswordHasher,
     pub config: Arc<Config>,
     /// Every letter leaves through it.
@@ -60,7 +65,13 @@ pub struct Parts {
 
 impl State {
     /// Reads the key ring; the schema must be current.
-    pub async fn new(db: Db, config: Arc<Config>, secret: &ServerSecret, cost: Cost) -> Result<Self> {
+    pub async fn new(
+        db: Db,
+        config: Arc<Config>,
+        secret: &ServerSecret,
+        cost: Cost,
+        surroundings: Surroundings,
+    ) -> Result<Self> {
         let metrics = Metrics::new(config.redis.is_some());
         let redis = match &config.redis {
             Some(redis) => Some(Redis::start(redis, metrics.clone()).await?),
@@ -75,6 +86,8 @@ impl State {
             mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,
+            secret: secret.clone(),
+            outgoing: Outgoing::within(&config.webhooks, surroundings).map_err(Error::internal)?,
             passwords: PasswordHasher::new(cost)?,
             background,
             usage: Collector::new(db.clone()),

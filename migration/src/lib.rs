@@ -18,6 +18,8 @@ mod m20261123_000006_account_tokens;
 mod m20261123_000007_quotas;
 mod m20261123_000008_usage;
 mod m20261123_000009_idempotency;
+mod m20261124_000010_webhooks;
+mod m20261124_000011_inbound_hooks;
 
 pub use sea_orm_migration::MigratorTrait;
 
@@ -37,6 +39,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000007_quotas::Migration),
             Box::new(m20261123_000008_usage::Migration),
             Box::new(m20261123_000009_idempotency::Migration),
+            Box::new(m20261124_000010_webhooks::Migration),
+            Box::new(m20261124_000011_inbound_hooks::Migration),
         ]
     }
 }

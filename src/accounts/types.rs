@@ -25,6 +25,7 @@ use crate::{
         scalars::{Cursor, DateTime, Url},
     },
     id::{AnyId, InvitationId, OrganizationId, SecurityEventId, SessionId, UserId},
+    inbound_hooks::types::InboundHookActor,
     ledger::LedgerCursor,
     members::types::Membership,
     organizations::types::Organization,
@@ -138,6 +139,7 @@ impl SystemActor {
             ActorKind::System => "System",
             ActorKind::User => "Deleted user",
             ActorKind::ApiKey => "Deleted API key",
+            ActorKind::InboundHook => "Deleted inbound hook",
         }
     }
 
@@ -157,6 +159,7 @@ pub enum Actor {
     User(User),
     SystemActor(SystemActor),
     ApiKeyActor(ApiKeyActor),
+    InboundHookActor(InboundHookActor),
 }
 
 impl Actor {
@@ -166,6 +169,8 @@ impl Actor {
             ctx.loaders()?.users.load_one(id).await?.map(|user| Self::User(user.into()))
         } else if let Some(id) = actor.api_key_id() {
             ctx.loaders()?.api_keys.load_one(id).await?.map(|key| Self::ApiKeyActor(ApiKeyActor::from(key)))
+        } else if let Some(id) = actor.inbound_hook_id() {
+            ctx.loaders()?.inbound_hooks.load_one(id).await?.map(|hook| Self::InboundHookActor(hook.into()))
         } else {
             None
         };

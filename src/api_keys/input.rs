@@ -16,8 +16,8 @@ use crate::{
 /// Networks in one allow-list at most.
 const MAX_NETWORKS: usize = 50;
 
-/// Hours that a rotated key's old secret may work on at most: a month.
-pub const MAX_GRACE_HOURS: i32 = 720;
+/// Hours that a rotated secret may work on at most: a month.
+const MAX_GRACE_HOURS: i32 = 720;
 
 /// Scopes may not exceed the creator's own permissions.
 #[derive(InputObject, Clone)]
@@ -113,19 +113,24 @@ pub struct ApiKeyRotateInput {
 
 impl ApiKeyRotateInput {
     pub fn validate(&self) -> Result<()> {
-        if (0..=MAX_GRACE_HOURS).contains(&self.grace_hours) {
-            return Ok(());
-        }
-        let message = format!("Between 0 and {MAX_GRACE_HOURS} hours.");
-        Err(Problem::new(ProblemCode::OutOfRange, &["input", "graceHours"], message)
-            .details(json!({ "minimum": 0, "maximum": MAX_GRACE_HOURS }))
-            .into())
+        check_grace(self.grace_hours)
     }
 }
 
 #[derive(InputObject, Clone)]
 pub struct ApiKeyRevokeInput {
     pub id: ApiKeyId,
+}
+
+/// How long a rotated secret may work on.
+pub fn check_grace(hours: i32) -> Result<()> {
+    if (0..=MAX_GRACE_HOURS).contains(&hours) {
+        return Ok(());
+    }
+    let message = format!("Between 0 and {MAX_GRACE_HOURS} hours.");
+    Err(Problem::new(ProblemCode::OutOfRange, &["input", "graceHours"], message)
+        .details(json!({ "minimum": 0, "maximum": MAX_GRACE_HOURS }))
+        .into())
 }
 
 /// Scopes as they are stored, in the policy table's order.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     db::idempotency::Idempotency,
     entity::{enums::ActorKind, user},
-    id::{AnyId, ApiKeyId, Id, SessionId, UserId, kind},
+    id::{AnyId, ApiKeyId, Id, InboundHookId, SessionId, UserId, kind},
 };
 
 /// Whoever did something, as rows name them: `(…_kind, …_id)`.
@@ -29,6 +29,15 @@ impl ActorRef {
         Self { kind: ActorKind::ApiKey, id: id.uuid() }
     }
 
+    pub fn inbound_hook(id: InboundHookId) -> Self {
+        Self { kind: ActorKind::InboundHook, id: id.uuid() }
+    }
+
+    /// The inbound hook, when it is one.
+    pub fn inbound_hook_id(self) -> Option<InboundHookId> {
+        (self.kind == ActorKind::InboundHook).then(|| InboundHookId::from_uuid(self.id))
+    }
+
     /// The API key, when it is one.
     pub fn api_key_id(self) -> Option<ApiKeyId> {
         (self.kind == ActorKind::ApiKey).then(|| ApiKeyId::from_uuid(self.id))
@@ -45,6 +54,7 @@ impl ActorRef {
             ActorKind::System => Id::<kind::System>::from_uuid(self.id).any(),
             ActorKind::User => UserId::from_uuid(self.id).any(),
             ActorKind::ApiKey => ApiKeyId::from_uuid(self.id).any(),
+            ActorKind::InboundHook => InboundHookId::from_uuid(self.id).any(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Identity and rights: who is calling ([`actor`], [`session`]), how they prove it ([`password`], [`token`]), and what
+//! Identity and rights: who is calling ([`actor`], [`session`]), how they prove it ([`password`], [`token`], [`signature`]), and what
 //! they may do ([`policy`]).
 
 pub mod actor;
@@ -8,4 +8,5 @@ pub mod plan;
 pub mod policy;
 pub mod secret;
 pub mod session;
+pub mod signature;
 pub mod token;

@@ -89,10 +89,8 @@ pub fn used(head: &ledger_head::Model, resource: QuotaResource) -> i64 {
         QuotaResource::Members => head.member_count,
         QuotaResource::Items => head.item_count,
         QuotaResource::ApiKeys => head.api_key_count,
-        QuotaResource::StorageBytes
-        | QuotaResource::Webhooks
-        | QuotaResource::AuditRetentionDays
-        | QuotaResource::CostPerMinute => 0,
+        QuotaResource::Webhooks => head.webhook_count,
+        QuotaResource::StorageBytes | QuotaResource::AuditRetentionDays | QuotaResource::CostPerMinute => 0,
     }
 }
 

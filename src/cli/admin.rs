@@ -19,6 +19,7 @@ use crate::{
     db::{Db, OrgScope, filter::fold, identity::OrganizationChoice, retrying},
     entity::{enums::PlanTier, organization, user},
     error::Error,
+    outgoing::Surroundings,
     plans::{self, service::Fit},
     state::State,
 };
@@ -80,7 +81,7 @@ async fn open(config: Arc<Config>) -> anyhow::Result<State> {
         missing => return Err(StartError::Unmigrated(missing).into()),
     }
     let secret = config.secret()?;
-    State::new(db, config, &secret, Cost::OWASP).await.map_err(told)
+    State::new(db, config, &secret, Cost::OWASP, Surroundings::default()).await.map_err(told)
 }
 
 fn origin() -> Origin {

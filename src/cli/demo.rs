@@ -49,6 +49,7 @@ use crate::{
     organizations::input::{
         OrganizationCreateInput, OrganizationDeleteInput, OrganizationPatch, OrganizationUpdateInput,
     },
+    outgoing::Surroundings,
     state::State,
     tags,
     tags::input::TagCreateInput,
@@ -95,7 +96,7 @@ pub async fn run(config: Arc<Config>) -> anyhow::Result<()> {
         })
         .collect();
     let greeting = Box::new(move |url: &str| greeting(&demo, url));
-    serve::serve(config, serve::Demo { accounts: accounts.into(), greeting: Some(greeting) }).await
+    serve::serve(config, serve::Role::All, serve::Demo { accounts: accounts.into(), greeting: Some(greeting) }).await
 }
 
 /// What to do next, for the terminal. The `curl` line works as it is pasted.
@@ -137,7 +138,7 @@ pub async fn fill(config: &Arc<Config>, secret: &ServerSecret) -> anyhow::Result
         let mut config = Config::clone(config);
         config.plans.default = PlanTier::Enterprise;
         let db = Db::connect(&config.database, clock, None).await?;
-        let state = State::new(db, config.into(), secret, Cost::OWASP).await.map_err(told)?;
+        let state = State::new(db, config.into(), secret, Cost::OWASP, Surroundings::default()).await.map_err(told)?;
         tell(&state, &calendar).await?;
         state.background.close();
         state.background.wait().await;

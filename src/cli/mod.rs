@@ -12,6 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use clap::{Parser, Subcommand};
 
+use self::serve::Role;
 use crate::config::Config;
 
 /// The Enterprise Todo Platform: a multi-tenant work-management server with a GraphQL API.
@@ -27,8 +28,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API (the default).
-    Serve,
+    /// Serve the API and send to webhooks (the default).
+    Serve(serve::ServeArgs),
     /// Serve with a demo organization to look around in.
     Demo,
     /// Fill organizations for measuring, in batches.
@@ -57,7 +58,8 @@ pub fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
-            None | Some(Command::Serve) => serve::serve(config, serve::Demo::default()).await,
+            None => serve::serve(config, Role::default(), serve::Demo::default()).await,
+            Some(Command::Serve(args)) => serve::serve(config, args.role, serve::Demo::default()).await,
             Some(Command::Migrate) => migrate::run(&config).await,
             Some(Command::Admin(command)) => admin::run(command, config).await,
             Some(Command::Demo) => demo::run(config).await,

@@ -17,6 +17,26 @@ use crate::{
     maintenance,
 };
 
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// What this process does of all that a server does.
+    #[arg(long, value_enum, default_value_t)]
+    pub role: Role,
+}
+
+/// What a process does. Several of each may share a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Serve the API; send nothing to webhooks.
+    Api,
+    /// Send to webhooks; of HTTP, health and metrics alone.
+    Worker,
+    /// Both.
+    #[default]
+    All,
+}
+
 /// Text for the terminal, made from the server's URL.
 pub type Greeting = Box<dyn FnOnce(&str) -> String + Send>;
 
@@ -46,13 +66,13 @@ pub fn init_log(config: &Config) {
 }
 
 /// Serves until SIGTERM or Ctrl-C.
-pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
+pub async fn serve(config: Arc<Config>, role: Role, demo: Demo) -> anyhow::Result<()> {
     let address = (config.server.host, config.server.port);
     // First, so that a busy port is said before anything is made.
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("can't listen on {}:{} (HOST, PORT)", address.0, address.1))?;
-    let options = Options { demo: demo.accounts, ..Options::default() };
+    let options = Options { demo: demo.accounts, no_api: role == Role::Worker, ..Options::default() };
     let application = app::start(config.clone(), options).await?;
     let state = &application.state;
     let local = listener.local_addr()?;
@@ -63,6 +83,9 @@ pub async fn serve(config: Arc<Config>, demo: Demo) -> anyhow::Result<()> {
     }
     let jobs = CancellationToken::new();
     maintenance::start(state, &jobs);
+    if role != Role::Api {
+        state.background.spawn(application.worker.run(jobs.clone()));
+    }
     let live = state.live.clone();
     let stop = async move {
         tokio::select! {

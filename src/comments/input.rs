@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Characters of a comment at most.
-const MAX_BODY: usize = 20_000;
+pub const MAX_BODY: usize = 20_000;
 
 #[derive(InputObject, Clone)]
 pub struct CommentCreateInput {

@@ -43,13 +43,22 @@ fn check_edit(scope: &OrgScope, row: &comment::Model) -> Result<()> {
 pub async fn create(scope: &OrgScope, input: &CommentCreateInput) -> Result<Committed<comment::Model>> {
     input.validate()?;
     let mut tx = scope.write(Permission::CommentWrite).await?;
+    let row = create_in(&mut tx, input).await?;
+    tx.commit(row).await
+}
+
+/// [`create`], as part of a write.
+pub async fn create_in(tx: &mut WriteTx, input: &CommentCreateInput) -> Result<comment::Model> {
+    input.validate()?;
+    let scope = tx.scope().clone();
+    scope.require(Permission::CommentWrite)?;
     if let Some(id) = input.id
         && let Some(present) = tx.find::<comment::Entity>().filter(comment::Column::Id.eq(id)).one().await?
     {
         let same = (present.item_id, present.parent_id, present.body.as_str())
             == (input.item_id, input.parent_id, input.body.0.as_str());
         if same {
-            return tx.commit(present).await;
+            return Ok(present);
         }
         return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
     }
@@ -82,10 +91,10 @@ pub async fn create(scope: &OrgScope, input: &CommentCreateInput) -> Result<Comm
             ..Default::default()
         })
         .await?;
-    count(&tx, item.id, 1).await?;
+    count(tx, item.id, 1).await?;
     let created = changes(None, Some(&fields(&row)));
     tx.record(NewEvent::new(EventType::CommentCreated, row.id.any(), created).of_item(item.id, item.team_id));
-    tx.commit(row).await
+    Ok(row)
 }
 
 /// Keeps the item's count of comments.

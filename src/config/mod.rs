@@ -4,6 +4,8 @@
 //! To add one: a field with its default in the concern's file, a row in the docs. A plain name also goes into [`PLAIN`].
 
 mod auth;
+mod billing;
+mod callbacks;
 mod database;
 mod environment;
 mod ledger;
@@ -26,9 +28,9 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    auth::AuthConfig, database::DatabaseConfig, ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig,
-    redis::RedisConfig, server::ServerConfig, sockets::SocketsConfig, subscriptions::SubscriptionsConfig,
-    usage::UsageConfig, webhooks::WebhooksConfig,
+    auth::AuthConfig, billing::BillingConfig, callbacks::CallbacksConfig, database::DatabaseConfig,
+    ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig, redis::RedisConfig, server::ServerConfig,
+    sockets::SocketsConfig, subscriptions::SubscriptionsConfig, usage::UsageConfig, webhooks::WebhooksConfig,
 };
 use crate::{auth::secret, entity::enums::PlanTier};
 
@@ -66,6 +68,8 @@ struct Raw {
     subscriptions: SubscriptionsConfig,
     ledger: LedgerConfig,
     webhooks: WebhooksConfig,
+    billing: BillingConfig,
+    callbacks: CallbacksConfig,
 }
 
 impl Default for Raw {
@@ -93,6 +97,8 @@ impl Default for Raw {
             subscriptions: SubscriptionsConfig::default(),
             ledger: LedgerConfig::default(),
             webhooks: WebhooksConfig::default(),
+            billing: BillingConfig::default(),
+            callbacks: CallbacksConfig::default(),
         }
     }
 }
@@ -141,6 +147,8 @@ pub struct Config {
     pub subscriptions: SubscriptionsConfig,
     pub ledger: LedgerConfig,
     pub webhooks: WebhooksConfig,
+    pub billing: BillingConfig,
+    pub callbacks: CallbacksConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -262,6 +270,8 @@ impl Raw {
         self.ledger.check()?;
         self.limits.check()?;
         self.webhooks.check()?;
+        self.billing.check()?;
+        self.callbacks.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -279,6 +289,8 @@ impl Raw {
             subscriptions: self.subscriptions,
             ledger: self.ledger,
             webhooks: self.webhooks,
+            billing: self.billing,
+            callbacks: self.callbacks,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -60,6 +60,11 @@ where
         List::Text(text) => text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
     };
     parts.iter().map(|part| part.parse().map_err(|error| D::Error::custom(format!("`{part}`: {error}")))).collect()
+}
+
+/// What [`list`] reads.
+pub fn texts<S: Serializer>(values: &[impl Display], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
 /// `true`/`false`, `on`/`off`.

@@ -1,6 +1,9 @@
 //! How the server listens and who may reach it.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -56,6 +59,13 @@ pub struct ServerConfig {
     pub batch_limit: usize,
     /// How long requests under way may go on after SIGTERM.
     pub drain: Duration,
+}
+
+impl ServerConfig {
+    /// What the server's own addresses begin with.
+    pub fn base_url(&self) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("http://{}", SocketAddr::new(self.host, self.port)))
+    }
 }
 
 impl Raw {

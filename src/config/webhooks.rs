@@ -1,11 +1,19 @@
-//! What outgoing requests may reach besides the public internet.
+//! Webhooks: what outgoing requests may reach besides the public internet, when they are tried again, how long their log is
+//! kept.
+
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, parse};
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// Attempts of a delivery at most; see `webhooks::service::MAX_ATTEMPTS`, which leaves room for some by hand.
+const MAX_SCHEDULE: usize = 15;
+/// The longest wait between two attempts.
+const MAX_WAIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhooksConfig {
     /// Networks that may be reached although they are not public.
@@ -14,6 +22,29 @@ pub struct WebhooksConfig {
     /// Whether `http://` may be called; otherwise `https://` alone.
     #[serde(deserialize_with = "parse::switch")]
     pub allow_http: bool,
+    /// The wait before each attempt, the first one's included. After the last a delivery is given up.
+    #[serde(serialize_with = "parse::texts", deserialize_with = "parse::list")]
+    pub retry_schedule: Vec<humantime::Duration>,
+    /// A webhook of which nothing was accepted for so long is disabled at its next failure.
+    #[serde(with = "humantime_serde")]
+    pub disable_after: Duration,
+    /// How long deliveries that are done stay in the log.
+    #[serde(with = "humantime_serde")]
+    pub retention: Duration,
+}
+
+impl Default for WebhooksConfig {
+    fn default() -> Self {
+        let seconds = [0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+        let day = Duration::from_secs(24 * 60 * 60);
+        Self {
+            allowed_cidrs: Vec::new(),
+            allow_http: false,
+            retry_schedule: seconds.map(|seconds| Duration::from_secs(seconds).into()).into(),
+            disable_after: 5 * day,
+            retention: 30 * day,
+        }
+    }
 }
 
 impl WebhooksConfig {
@@ -23,6 +54,21 @@ impl WebhooksConfig {
             let message = format!("`{all}` is every address: name the networks that are meant");
             return Err(ConfigError::new("TODO_WEBHOOKS_ALLOWED_CIDRS", message));
         }
+        if !(1..=MAX_SCHEDULE).contains(&self.retry_schedule.len()) {
+            let message = format!("1 to {MAX_SCHEDULE} waits, such as `0s,5s,5m`");
+            return Err(ConfigError::new("TODO_WEBHOOKS_RETRY_SCHEDULE", message));
+        }
+        if let Some(long) = self.retry_schedule.iter().find(|wait| ***wait > MAX_WAIT) {
+            return Err(ConfigError::new("TODO_WEBHOOKS_RETRY_SCHEDULE", format!("`{long}`: at most 7d")));
+        }
+        if self.retention < Duration::from_secs(60 * 60) {
+            return Err(ConfigError::new("TODO_WEBHOOKS_RETENTION", "at least 1h"));
+        }
         Ok(())
+    }
+
+    /// The waits before each attempt.
+    pub fn schedule(&self) -> Vec<Duration> {
+        self.retry_schedule.iter().map(|wait| **wait).collect()
     }
 }

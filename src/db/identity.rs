@@ -19,7 +19,7 @@ use crate::{
     entity::{
         Global, api_key,
         enums::{MembershipStatus, Role},
-        invitation, membership, organization, session, user,
+        inbound_hook, invitation, membership, organization, session, user,
     },
     error::Result,
     id::{OrganizationId, SessionId, UserId},
@@ -95,6 +95,22 @@ pub struct KeyHolder {
 impl KeyHolder {
     pub fn scope(&self, db: &Db, origin: Origin) -> OrgScope {
         OrgScope::of_api_key(db.clone(), self, origin)
+    }
+}
+
+/// An inbound hook, its organization, and how high its creator stands there now.
+#[derive(Clone, Debug)]
+pub struct HookHolder {
+    pub hook: inbound_hook::Model,
+    pub organization: Arc<organization::Model>,
+    pub role: Role,
+    /// Whether the creator is a member, and not suspended.
+    pub creator_is_active: bool,
+}
+
+impl HookHolder {
+    pub fn scope(&self, db: &Db, origin: Origin) -> OrgScope {
+        OrgScope::of_inbound_hook(db.clone(), self, origin)
     }
 }
 
@@ -211,13 +227,44 @@ impl Db {
         let select = with_columns::<_, api_key::Entity>(select, "k_");
         let select = with_columns::<_, membership::Entity>(select, "m_");
         let select = with_columns::<_, organization::Entity>(select, "o_");
-        let row = select.into_model::<KeyRow>().one(self.reader()).await.map_err(fail)?;
-        Ok(row.map(|KeyRow { key, membership, organization }| {
+        let row = select.into_model::<Held<api_key::Model>>().one(self.reader()).await.map_err(fail)?;
+        Ok(row.map(|Held { held: key, membership, organization }| {
             let (role, status) = membership.map_or((Role::Viewer, None), |m| (m.role, Some(m.status)));
             let creator_is_active = status == Some(MembershipStatus::Active);
             // Once, and not with each request: the names are looked up one by one.
             let permissions = Permissions::named(&key.scopes) & Permissions::of(role);
             KeyHolder { key, organization: Arc::new(organization), role, creator_is_active, permissions }
+        }))
+    }
+
+    /// The inbound hook that a token in an address names, with its organization and its creator's standing.
+    pub async fn identify_hook(&self, token: &str) -> Result<Option<HookHolder>> {
+        #[allow(clippy::disallowed_methods, reason = "whoever calls back has no organization yet")]
+        let select = inbound_hook::Entity::find()
+            .select_only()
+            .join(
+                JoinType::InnerJoin,
+                inbound_hook::Entity::belongs_to(organization::Entity)
+                    .from(inbound_hook::Column::OrganizationId)
+                    .to(organization::Column::Id)
+                    .into(),
+            )
+            .join(
+                JoinType::LeftJoin,
+                inbound_hook::Entity::belongs_to(membership::Entity)
+                    .from((inbound_hook::Column::OrganizationId, inbound_hook::Column::CreatedById))
+                    .to((membership::Column::OrganizationId, membership::Column::UserId))
+                    .into(),
+            )
+            .filter(inbound_hook::Column::Token.eq(token));
+        let select = with_columns::<_, inbound_hook::Entity>(select, "k_");
+        let select = with_columns::<_, membership::Entity>(select, "m_");
+        let select = with_columns::<_, organization::Entity>(select, "o_");
+        let row = select.into_model::<Held<inbound_hook::Model>>().one(self.reader()).await.map_err(fail)?;
+        Ok(row.map(|Held { held, membership, organization }| {
+            let (role, status) = membership.map_or((Role::Viewer, None), |m| (m.role, Some(m.status)));
+            let creator_is_active = status == Some(MembershipStatus::Active);
+            HookHolder { hook: held, organization: Arc::new(organization), role, creator_is_active }
         }))
     }
 
@@ -297,16 +344,17 @@ impl FromQueryResult for Row {
     }
 }
 
-struct KeyRow {
-    key: api_key::Model,
+/// What somebody outside holds a key to: its row, its creator's membership, its organization.
+struct Held<M> {
+    held: M,
     membership: Option<membership::Model>,
     organization: organization::Model,
 }
 
-impl FromQueryResult for KeyRow {
+impl<M: FromQueryResult> FromQueryResult for Held<M> {
     fn from_query_result(row: &QueryResult, _: &str) -> std::result::Result<Self, DbErr> {
         Ok(Self {
-            key: api_key::Model::from_query_result(row, "k_")?,
+            held: M::from_query_result(row, "k_")?,
             membership: membership::Model::from_query_result_optional(row, "m_")?,
             organization: organization::Model::from_query_result(row, "o_")?,
         })

@@ -5,6 +5,7 @@
 //! - [`Db::find`]: tables that no organization owns.
 
 mod connect;
+pub mod deliveries;
 pub mod filter;
 pub mod idempotency;
 pub mod identity;

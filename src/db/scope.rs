@@ -9,7 +9,11 @@ use sea_orm::{
     sea_query::{IntoCondition, LockType},
 };
 
-use super::{Db, fail, identity::KeyHolder, write::WriteTx};
+use super::{
+    Db, fail,
+    identity::{HookHolder, KeyHolder},
+    write::WriteTx,
+};
 use crate::{
     auth::{
         actor::{ActorRef, Origin},
@@ -74,6 +78,23 @@ impl OrgScope {
             actor: ActorRef::api_key(holder.key.id),
             responsible: Some(holder.key.created_by_id),
             permissions: holder.permissions,
+            origin,
+        }))
+    }
+
+    /// For an inbound hook whose callback has just been verified: it may write items and comments, as far as the member
+    /// who made it may now.
+    pub(super) fn of_inbound_hook(db: Db, holder: &HookHolder, origin: Origin) -> Self {
+        let most: Permissions = [Permission::ItemWrite, Permission::CommentWrite].into_iter().collect();
+        let standing = if holder.creator_is_active { Permissions::of(holder.role) } else { Permissions::default() };
+        Self(Arc::new(Inner {
+            db,
+            organization: holder.organization.clone(),
+            membership: None,
+            role: Some(holder.role),
+            actor: ActorRef::inbound_hook(holder.hook.id),
+            responsible: Some(holder.hook.created_by_id),
+            permissions: most & standing,
             origin,
         }))
     }
@@ -288,6 +309,20 @@ impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
             .select_only()
             .column(column)
             .column_as(column.count(), "rows")
+            .group_by(column)
+            .into_tuple()
+            .all(self.connection)
+            .await
+            .map_err(fail)
+    }
+
+    /// How many rows there are for each value of a column of ids, with the least value of another column among them.
+    pub async fn count_with_least(self, column: E::Column, least: E::Column) -> Result<Vec<(Uuid, i64, Option<i64>)>> {
+        self.select
+            .select_only()
+            .column(column)
+            .column_as(column.count(), "rows")
+            .column_as(least.min(), "least")
             .group_by(column)
             .into_tuple()
             .all(self.connection)

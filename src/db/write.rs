@@ -29,8 +29,8 @@ use crate::{
         event, invitation, ledger_head, membership, organization, session, user,
     },
     error::{Error, Problem, ProblemCode, Result},
-    id::{AnyId, Id, OrganizationId, UserId},
-    ledger::{EventType, LedgerCursor, NewEvent, PendingEvents},
+    id::{AnyId, EventId, Id, OrganizationId, UserId},
+    ledger::{EventType, LedgerCursor, NewEvent, PendingEvents, Written},
 };
 
 /// What a write gave, and the ledger's position just after it.
@@ -87,13 +87,15 @@ pub struct WriteTx {
     tx: DatabaseTransaction,
     events: PendingEvents,
     claim: Option<Claim>,
+    /// Whether it queues something for webhooks besides its own events.
+    queues: bool,
 }
 
 impl WriteTx {
     pub(super) async fn begin(scope: OrgScope) -> Result<Self> {
         let tx = scope.db().begin().await?;
         let claim = Claim::take(scope.db(), &tx, scope.origin().idempotency.as_ref()).await?;
-        Ok(Self { scope, tx, events: PendingEvents::default(), claim })
+        Ok(Self { scope, tx, events: PendingEvents::default(), claim, queues: false })
     }
 
     pub fn scope(&self) -> &OrgScope {
@@ -249,13 +251,24 @@ impl WriteTx {
 
     /// Adds an event to the organization's ledger; it gets its sequence at the commit.
     pub fn record(&mut self, event: NewEvent) {
-        self.events.record(self.organization_id(), event);
+        let id = self.scope.clock().new_id();
+        self.events.record(self.organization_id(), id, event);
+    }
+
+    /// The last event recorded, by the id that it will have.
+    pub fn last_event(&self) -> Option<EventId> {
+        self.events.last(self.organization_id())
     }
 
     /// Takes places of what the organization's plan limits, or gives them back (below 0). It happens with the events: at
     /// `reserve` or at the commit, which is QUOTA_EXCEEDED when there are not enough.
     pub fn count(&mut self, resource: QuotaResource, places: i64) {
         self.events.count(self.organization_id(), resource, places);
+    }
+
+    /// Deliveries to webhooks that are there already are due: workers are woken at the commit.
+    pub fn wake_workers(&mut self) {
+        self.queues = true;
     }
 
     /// Asks that the organization's plan has a feature when the events are written; NOT_IN_PLAN otherwise. The guard has
@@ -288,23 +301,24 @@ impl WriteTx {
 
     /// Writes the events, then commits.
     pub async fn commit<T: Findable>(self, value: T) -> Result<Committed<T>> {
-        let Self { scope, tx, events, claim } = self;
+        let Self { scope, tx, events, claim, queues } = self;
         let organization_id = scope.organization_id();
         let changes_rights = events.change_rights();
-        let sequences = events.write(&tx, scope.clock(), scope.actor(), scope.origin()).await?;
-        let sequence = match sequences.get(&organization_id) {
+        let mut written = events.write(&tx, scope.clock(), scope.actor(), scope.origin()).await?;
+        written.deliveries |= queues;
+        let sequence = match written.sequences.get(&organization_id) {
             Some(sequence) => *sequence,
             None => head_sequence(&tx, organization_id).await?,
         };
         let cursor = Some(LedgerCursor { organization_id, sequence });
         conclude(tx, claim, value.any_id(), cursor).await?;
-        scope.db().announce(&sequences, changes_rights);
+        scope.db().announce(&written, changes_rights);
         Ok(Committed { value, cursor })
     }
 
     /// Goes back to the write about the person that came in here; what was recorded is written by its commit.
     pub fn leave(self) -> AccountTx {
-        let Self { scope, tx, events, claim } = self;
+        let Self { scope, tx, events, claim, queues: _ } = self;
         let changes_rights = AtomicBool::new(true);
         AccountTx { db: scope.db().clone(), origin: scope.origin().clone(), tx, events, changes_rights, claim }
     }
@@ -319,7 +333,7 @@ impl WriteTx {
             .map_err(fail)?;
         let id = self.organization_id().any();
         conclude(self.tx, self.claim, Some(id), None).await?;
-        self.scope.db().announce(&BTreeMap::new(), true);
+        self.scope.db().announce(&Written::default(), true);
         Ok(())
     }
 }
@@ -470,7 +484,7 @@ impl AccountTx {
 
     /// Adds an event to the ledger of one of the person's organizations.
     pub fn record_in(&mut self, organization_id: OrganizationId, event: NewEvent) {
-        self.events.record(organization_id, event);
+        self.events.record(organization_id, self.db.clock().new_id(), event);
     }
 
     /// [`WriteTx::count`] in one of the person's organizations.
@@ -491,6 +505,7 @@ impl AccountTx {
             member_count: 0,
             item_count: 0,
             api_key_count: 0,
+            webhook_count: 0,
         };
         let head = head.into_active_model();
         #[allow(clippy::disallowed_methods, reason = "its head comes with it")]
@@ -526,21 +541,21 @@ impl AccountTx {
 
     fn enter(self, organization: organization::Model, actor: ActorRef, permissions: Permissions) -> WriteTx {
         let scope = OrgScope::of_newcomer(self.db, organization, actor, permissions, self.origin);
-        WriteTx { scope, tx: self.tx, events: self.events, claim: self.claim }
+        WriteTx { scope, tx: self.tx, events: self.events, claim: self.claim, queues: false }
     }
 
     /// Writes the events as `actor`, then commits; says each ledger's new position.
     pub async fn commit<T: Findable>(self, actor: ActorRef, value: T) -> Result<(T, BTreeMap<OrganizationId, i64>)> {
         let changes_rights = self.changes_rights.into_inner() || self.events.change_rights();
-        let sequences = self.events.write(&self.tx, self.db.clock(), actor, &self.origin).await?;
+        let written = self.events.write(&self.tx, self.db.clock(), actor, &self.origin).await?;
         let organization_id = self.claim.as_ref().map(Claim::organization_id);
         let cursor = organization_id.and_then(|organization_id| {
-            let sequence = *sequences.get(&organization_id)?;
+            let sequence = *written.sequences.get(&organization_id)?;
             Some(LedgerCursor { organization_id, sequence })
         });
         conclude(self.tx, self.claim, value.any_id(), cursor).await?;
-        self.db.announce(&sequences, changes_rights);
-        Ok((value, sequences))
+        self.db.announce(&written, changes_rights);
+        Ok((value, written.sequences))
     }
 }
 
@@ -555,12 +570,15 @@ impl Db {
     }
 
     /// After a commit: what was read of callers before is old if rights may have changed, and whoever follows the ledgers
-    /// wakes.
-    fn announce(&self, sequences: &BTreeMap<OrganizationId, i64>, changes_rights: bool) {
+    /// wakes, and so do the workers that send to webhooks.
+    fn announce(&self, written: &Written, changes_rights: bool) {
         if changes_rights {
             self.forget_identities();
             self.bus().rights_changed();
         }
-        self.bus().committed(sequences);
+        self.bus().committed(&written.sequences);
+        if written.deliveries {
+            self.bus().deliveries_made();
+        }
     }
 }

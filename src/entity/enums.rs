@@ -84,6 +84,69 @@ pub enum ActorKind {
     User,
     #[sea_orm(num_value = 2)]
     ApiKey,
+    #[sea_orm(num_value = 3)]
+    InboundHook,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum WebhookState {
+    Enabled,
+    Paused,
+    /// By the server, after days of failure, or when the receiver said that it is gone (410).
+    Disabled,
+}
+
+/// How far a delivery has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+pub enum DeliveryStatus {
+    /// Not tried yet.
+    #[sea_orm(num_value = 0)]
+    Pending,
+    /// The receiver answered 2xx.
+    #[sea_orm(num_value = 1)]
+    Delivered,
+    /// Failed, and will be tried again.
+    #[sea_orm(num_value = 2)]
+    Retrying,
+    /// Given up.
+    #[sea_orm(num_value = 3)]
+    Dead,
+}
+
+/// Who sends, and how it proves that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum InboundProvider {
+    /// Signs as Standard Webhooks has it.
+    Generic,
+    Github,
+    Gitlab,
+}
+
+/// What a callback does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum InboundAction {
+    ItemCreate,
+    ItemUpdate,
+    CommentCreate,
+}
+
+/// What became of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum InboundOutcome {
+    Applied,
+    /// It had been dealt with before.
+    Duplicate,
+    /// Nothing that the hook acts on.
+    Ignored,
+    /// Not from the sender, or not now.
+    Rejected,
+    /// It could not be done; the sender may send it again.
+    Failed,
 }
 
 /// How much time a row of usage sums up.

@@ -22,6 +22,8 @@ pub struct Model {
     pub item_count: i64,
     /// API keys that are not revoked.
     pub api_key_count: i64,
+    /// Webhooks, whatever their state.
+    pub webhook_count: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -2,11 +2,14 @@
 
 pub mod account_token;
 pub mod api_key;
+pub mod billing_event;
 pub mod comment;
 pub mod credential;
 pub mod enums;
 pub mod event;
 pub mod idempotency;
+pub mod inbound_hook;
+pub mod inbound_receipt;
 pub mod invitation;
 pub mod invitation_team;
 pub mod item;
@@ -25,6 +28,10 @@ pub mod team;
 pub mod team_member;
 pub mod usage;
 pub mod user;
+pub mod webhook;
+pub mod webhook_attempt;
+pub mod webhook_delivery;
+pub mod webhook_lane;
 
 use std::sync::Arc;
 
@@ -49,7 +56,7 @@ macro_rules! tables {
 }
 
 tables! {
-    tenant: api_key comment event invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member usage;
+    tenant: api_key billing_event comment event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member usage webhook webhook_attempt webhook_delivery webhook_lane;
     global: account_token credential idempotency organization refresh_token security_event session sign_in_failure signing_key user
 }
 
@@ -123,9 +130,13 @@ keyed! {
     api_key ApiKey "API key";
     comment Comment "comment";
     event Event "event";
+    inbound_hook InboundHook "inbound hook";
+    inbound_receipt InboundReceipt "receipt";
     invitation Invitation "invitation";
     item Item "item";
     membership Membership "member";
     tag Tag "tag";
     team Team "team";
+    webhook Webhook "webhook";
+    webhook_delivery WebhookDelivery "delivery";
 }

@@ -20,10 +20,13 @@ use crate::{
         filter::among,
         page::{Page, PagePlan, ParentKey},
     },
-    entity::{Keyed, Tenant, api_key, comment, event, invitation, item, membership, tag, team, user},
+    entity::{
+        Keyed, Tenant, api_key, comment, event, inbound_hook, inbound_receipt, invitation, item, membership, tag, team,
+        user, webhook, webhook_delivery,
+    },
     error::Error,
     id::{Id, UserId},
-    items, members, tags, teams,
+    items, members, tags, teams, webhooks,
 };
 
 /// Failures of a batch, shared by all that waited for it.
@@ -62,6 +65,11 @@ loaders! {
     memberships: Rows<membership::Entity> = Rows::new;
     invitations: Rows<invitation::Entity> = Rows::new;
     events: Rows<event::Entity> = Rows::new;
+    webhooks: Rows<webhook::Entity> = Rows::new;
+    inbound_hooks: Rows<inbound_hook::Entity> = Rows::new;
+    inbound_receipts: Rows<inbound_receipt::Entity> = Rows::new;
+    receipt_pages: Children<inbound_receipt::Entity> = Children::new;
+    deliveries: Rows<webhook_delivery::Entity> = Rows::new;
     own_sessions: accounts::loaders::OwnSessions = accounts::loaders::OwnSessions;
     own_security_events: accounts::loaders::OwnSecurityEvents = accounts::loaders::OwnSecurityEvents;
     users: Users = Users;
@@ -75,6 +83,9 @@ loaders! {
     member_pages: Children<membership::Entity> = Children::new;
     comment_pages: Children<comment::Entity> = Children::new;
     event_pages: Children<event::Entity> = Children::new;
+    delivery_pages: Children<webhook_delivery::Entity> = Children::new;
+    waiting_of_webhook: webhooks::loaders::WaitingOf = webhooks::loaders::WaitingOf;
+    attempts_of_delivery: webhooks::loaders::AttemptsOf = webhooks::loaders::AttemptsOf;
 }
 
 impl std::fmt::Debug for Loaders {

@@ -11,11 +11,13 @@ use crate::{
     error::{Refusal, Result},
     events::types::Event,
     id::{AnyId, Kind, kind},
+    inbound_hooks::types::{InboundHook, InboundReceipt},
     items::types::Item,
     members::types::{Invitation, Membership},
     organizations::types::Organization,
     tags::types::Tag,
     teams::types::Team,
+    webhooks::types::{Webhook, WebhookDelivery},
 };
 
 /// Ids in one `nodes` at most.
@@ -37,6 +39,10 @@ pub enum Node {
     Comment(Comment),
     Event(Event),
     ApiKey(ApiKey),
+    Webhook(Webhook),
+    WebhookDelivery(WebhookDelivery),
+    InboundHook(InboundHook),
+    InboundReceipt(InboundReceipt),
 }
 
 #[derive(Default)]
@@ -90,6 +96,10 @@ pub async fn load(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
         kind::Membership::PREFIX => row!(Membership, memberships, Membership, Membership),
         kind::Invitation::PREFIX => row!(Invitation, invitations, Invitation, Invitation),
         kind::ApiKey::PREFIX => row!(ApiKey, api_keys, ApiKey, ApiKey),
+        kind::Webhook::PREFIX => row!(Webhook, webhooks, Webhook, Webhook),
+        kind::WebhookDelivery::PREFIX => row!(WebhookDelivery, deliveries, WebhookDelivery, WebhookDelivery),
+        kind::InboundHook::PREFIX => row!(InboundHook, inbound_hooks, InboundHook, InboundHook),
+        kind::InboundReceipt::PREFIX => row!(InboundReceipt, inbound_receipts, InboundReceipt, InboundReceipt),
         kind::Event::PREFIX => row!(Event, events, Event, Event).filter(|node| match node {
             Node::Event(event) => ctx.scope().is_ok_and(|scope| crate::events::query::may_see(scope, event)),
             _ => true,

@@ -210,6 +210,9 @@ pub enum Payload {
     Tag(crate::tags::types::TagPayload),
     Item(crate::items::types::ItemPayload),
     Comment(crate::comments::types::CommentPayload),
+    Webhook(crate::webhooks::types::WebhookPayload),
+    InboundHook(crate::inbound_hooks::types::InboundHookPayload),
+    WebhookDelivery(crate::webhooks::types::WebhookDeliveryPayload),
 }
 
 /// Runs a write, again where the database gave way, and makes the payload of what came of it. A failure that the

@@ -24,6 +24,7 @@ use crate::{
     config::LimitsConfig,
     entity::enums::Feature,
     events::{resolvers::EventQuery, subscription::EventSubscription},
+    inbound_hooks::resolvers::InboundHookMutation,
     items::resolvers::{ItemMutation, ItemQuery},
     members::resolvers::MemberMutation,
     organizations::resolvers::{OrganizationMutation, OrganizationQuery},
@@ -32,6 +33,7 @@ use crate::{
     sync::resolvers::SyncQuery,
     tags::resolvers::TagMutation,
     teams::resolvers::TeamMutation,
+    webhooks::resolvers::WebhookMutation,
 };
 
 #[derive(MergedObject, Default)]
@@ -48,6 +50,8 @@ pub struct Mutation(
     TagMutation,
     CommentMutation,
     ApiKeyMutation,
+    WebhookMutation,
+    InboundHookMutation,
 );
 
 #[derive(MergedSubscription, Default)]

@@ -1,5 +1,6 @@
 //! Everything spoken over HTTP that is not GraphQL itself: routes, health, playground, and what surrounds each request.
 
+pub mod callbacks;
 pub mod health;
 pub mod observe;
 pub mod playground;

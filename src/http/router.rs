@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{any, get},
+    routing::{any, get, post},
 };
 use serde_json::json;
 use tower_http::{
@@ -18,7 +18,7 @@ use tower_http::{
     cors::CorsLayer,
 };
 
-use super::{health, observe, playground, serve::Draining};
+use super::{callbacks, health, observe, playground, serve::Draining};
 use crate::{
     auth::actor::Origin,
     graphql::{api::Api, http::graphql, schema},
@@ -31,6 +31,8 @@ pub struct App {
     pub api: Api,
     pub draining: Draining,
     pub demo: playground::DemoAccounts,
+    /// Health and metrics alone.
+    pub no_api: bool,
 }
 
 impl axum::extract::FromRef<App> for Api {
@@ -43,24 +45,13 @@ impl axum::extract::FromRef<App> for Api {
 pub fn router(app: App) -> Router {
     let config = app.api.state.config.clone();
     let counted = app.api.state.metrics.clone();
-    let mut routes = Router::new()
-        .route("/graphql", any(graphql))
-        .route("/o/{organization}/graphql", any(graphql))
-        .route("/schema.graphql", get(schema_file))
-        .route("/health", get(health::live))
-        .route("/health/ready", get(health::ready));
+    let mut routes = Router::new().route("/health", get(health::live)).route("/health/ready", get(health::ready));
     if config.server.metrics {
         routes = routes.route("/metrics", get(metrics_text));
     }
-    routes = if config.server.playground {
-        routes
-            .route("/", get(playground::page))
-            .route("/o/{organization}/", get(playground::page))
-            .route("/o/{organization}", get(playground::redirect))
-            .route("/playground/assets/{file}", get(playground::asset))
-    } else {
-        routes.route("/", get(name_and_version))
-    };
+    if !app.no_api {
+        routes = routes.merge(api_routes(config.server.playground));
+    }
     routes
         .fallback(not_found)
         .layer(
@@ -71,6 +62,23 @@ pub fn router(app: App) -> Router {
         .layer(cors(&config.server.cors_origins))
         .layer(middleware::from_fn_with_state((config, counted), observe::observe))
         .with_state(app)
+}
+
+fn api_routes(has_playground: bool) -> Router<App> {
+    let routes = Router::new()
+        .route("/graphql", any(graphql))
+        .route("/o/{organization}/graphql", any(graphql))
+        .route("/schema.graphql", get(schema_file))
+        .route("/callbacks/billing", post(callbacks::billing).fallback(callbacks::only_post))
+        .route("/callbacks/{token}", post(callbacks::hook).fallback(callbacks::only_post));
+    if !has_playground {
+        return routes.route("/", get(name_and_version));
+    }
+    routes
+        .route("/", get(playground::page))
+        .route("/o/{organization}/", get(playground::page))
+        .route("/o/{organization}", get(playground::redirect))
+        .route("/playground/assets/{file}", get(playground::asset))
 }
 
 /// Exactly the configured origins; nothing is reflected, and `null` is none.

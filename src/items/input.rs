@@ -27,7 +27,7 @@ pub const MAX_TAGS: usize = 50;
 pub const MAX_ANCESTORS: usize = 10;
 /// Items made by one create, the root included.
 const MAX_CREATED: usize = 200;
-const MAX_TITLE: usize = 500;
+pub const MAX_TITLE: usize = 500;
 /// Hours at most: what fits into the sums of a report.
 const MAX_HOURS: f64 = 100_000.0;
 

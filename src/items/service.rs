@@ -28,29 +28,40 @@ use crate::{
 };
 
 type Written = Result<Committed<item::Model>, Rejected<item::Model>>;
+type Changed = Result<item::Model, Rejected<item::Model>>;
 
 /// Items that one statement changes when a whole set is moved.
 const CHUNK: usize = 500;
 
 /// Creates an item, and the subtasks given with it.
 pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
+    // Before the write begins: what is wrong in itself takes no lock.
     input.validate()?;
     let mut tx = scope.write(Permission::ItemWrite).await?;
+    let row = create_in(&mut tx, input).await?;
+    Ok(tx.commit(row).await?)
+}
+
+/// [`create`], as part of a write that makes no other events.
+pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
+    input.validate()?;
+    let scope = tx.scope().clone();
+    scope.require(Permission::ItemWrite)?;
     if let Some(id) = input.id
         && let Some(present) = tx.find::<item::Entity>().filter(item::Column::Id.eq(id)).one().await?
     {
         return repeated(tx, present, input).await;
     }
-    let level = check_parent(&tx, input.parent_id, None, &["input", "parentId"]).await?;
+    let level = check_parent(tx, input.parent_id, None, &["input", "parentId"]).await?;
     let mut states = Vec::new();
     let mut wanted = Wanted::default();
-    plan(scope, input, input.parent_id, level, &["input".to_owned()], &mut states, &mut wanted)?;
-    wanted.check(&tx, input.id).await?;
+    plan(&scope, input, input.parent_id, level, &["input".to_owned()], &mut states, &mut wanted)?;
+    wanted.check(tx, input.id).await?;
 
     // The counts of the parent that is already there; the new ones carry theirs.
     let mut counts = Counts::default();
     counts.enter(&states[0].row);
-    counts.apply(&tx).await?;
+    counts.apply(tx).await?;
     let numbers = places(states.len())?;
     tx.count(QuotaResource::Items, numbers);
     let first = tx.reserve(numbers, numbers).await?;
@@ -61,10 +72,9 @@ pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
     tx.insert_many(states.iter().flat_map(|state| assignee_links(state.row.id, &state.assignees)).collect()).await?;
     tx.insert_many(states.iter().flat_map(|state| tag_links(state.row.id, &state.tags)).collect()).await?;
     for state in &states {
-        state.record(&mut tx, EventType::ItemCreated, None);
+        state.record(tx, EventType::ItemCreated, None);
     }
-    let root = states.swap_remove(0).row;
-    Ok(tx.commit(root).await?)
+    Ok(states.swap_remove(0).row)
 }
 
 /// Items as places of the plan: those outside the trash count.
@@ -199,8 +209,8 @@ fn too_deep(path: &[&str]) -> Problem {
 }
 
 /// A create whose id is there already: the same content answers with it, anything else is TAKEN.
-async fn repeated(tx: WriteTx, present: item::Model, input: &ItemCreateInput) -> Written {
-    let state = ItemState::load(&tx, vec![present]).await?.remove(0);
+async fn repeated(tx: &WriteTx, present: item::Model, input: &ItemCreateInput) -> Changed {
+    let state = ItemState::load(tx, vec![present]).await?.remove(0);
     let row = &state.row;
     let same = row.title == input.title.trim()
         && row.description.as_deref() == input.description.as_ref().map(|text| text.0.as_str())
@@ -212,11 +222,11 @@ async fn repeated(tx: WriteTx, present: item::Model, input: &ItemCreateInput) ->
         && row.parent_id == input.parent_id
         && state.assignees == input.assignees()
         && state.tags == input.tags()
-        && has_subtasks(&tx, row.id, input.subtasks.as_deref().unwrap_or_default()).await?;
+        && has_subtasks(tx, row.id, input.subtasks.as_deref().unwrap_or_default()).await?;
     if !same {
         return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
     }
-    Ok(tx.commit(state.row).await?)
+    Ok(state.row)
 }
 
 /// Whether an item has all these subtasks; others may have come since.
@@ -292,8 +302,16 @@ fn event_type(before: &ItemState, after: &ItemState) -> EventType {
 pub async fn update(scope: &OrgScope, input: &ItemUpdateInput) -> Written {
     input.patch.validate()?;
     let mut tx = scope.write(Permission::ItemWrite).await?;
-    let before = open(&tx, input.id, input.if_version).await?;
-    let now = scope.clock().now();
+    let row = update_in(&mut tx, input).await?;
+    Ok(tx.commit(row).await?)
+}
+
+/// [`update`], as part of a write.
+pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
+    input.patch.validate()?;
+    tx.scope().require(Permission::ItemWrite)?;
+    let before = open(tx, input.id, input.if_version).await?;
+    let now = tx.scope().clock().now();
     let mut after = before.clone();
     input.patch.apply(&mut after.row);
     if let Some(status) = input.patch.status() {
@@ -312,18 +330,29 @@ pub async fn update(scope: &OrgScope, input: &ItemUpdateInput) -> Written {
     if let Some(team) = after.row.team_id.filter(|_| after.row.team_id != before.row.team_id) {
         wanted.teams.insert(team, at("teamId"));
     }
-    wanted.check(&tx, None).await?;
+    wanted.check(tx, None).await?;
     if after.row.parent_id != before.row.parent_id && after.row.parent_id.is_some() {
         let path = ["input", "patch", "parentId"];
-        let level = check_parent(&tx, after.row.parent_id, Some(input.id), &path).await?;
-        let below = subtree(&tx, input.id, |_| true).await?.depth;
+        let level = check_parent(tx, after.row.parent_id, Some(input.id), &path).await?;
+        let below = subtree(tx, input.id, |_| true).await?.depth;
         if level + below > MAX_ANCESTORS {
             return Err(too_deep(&path).into());
         }
     }
     let r#type = event_type(&before, &after);
-    let after = after.save(&mut tx, r#type, &before, now).await?;
-    Ok(tx.commit(after.row).await?)
+    let after = after.save(tx, r#type, &before, now).await?;
+    Ok(after.row)
+}
+
+/// An item by its id or its identifier (`ACME-42`), as a write sees it.
+pub async fn find_in(tx: &WriteTx, reference: &str) -> Result<Option<item::Model>> {
+    if let Ok(id) = reference.parse::<ItemId>() {
+        return tx.find::<item::Entity>().filter(item::Column::Id.eq(id)).one().await;
+    }
+    let prefix = &tx.scope().organization().item_prefix;
+    let number = reference.rsplit_once('-').filter(|(given, _)| given.eq_ignore_ascii_case(prefix));
+    let Some(Ok(number)) = number.map(|(_, number)| number.parse::<i64>()) else { return Ok(None) };
+    tx.find::<item::Entity>().filter(item::Column::Number.eq(number)).one().await
 }
 
 pub async fn archive(scope: &OrgScope, input: &ItemArchiveInput) -> Written {

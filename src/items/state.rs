@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     graphql::scalars::format_instant,
     id::{ItemId, TagId, UserId},
-    ledger::{EventType, Fields, NewEvent, changes},
+    ledger::{Change, EventType, Fields, NewEvent, changes},
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +67,7 @@ impl ItemState {
             ("dueAt", instant(row.due_at)),
             ("estimatedHours", row.estimated_hours.into()),
             ("actualHours", row.actual_hours.into()),
-            ("teamId", serde_json::json!(row.team_id)),
+            (Change::TEAM, serde_json::json!(row.team_id)),
             ("parentId", serde_json::json!(row.parent_id)),
             ("assigneeIds", list(&self.assignees)),
             ("tagIds", list(&self.tags)),

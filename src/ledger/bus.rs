@@ -25,6 +25,7 @@ struct Inner {
     /// The newest sequence heard of, of each ledger that somebody here follows.
     followed: Mutex<HashMap<OrganizationId, watch::Sender<Heard>>>,
     rights: watch::Sender<()>,
+    deliveries: watch::Sender<()>,
     /// Whether anybody carries news to other instances.
     is_relayed: AtomicBool,
     news: Mutex<News>,
@@ -65,11 +66,12 @@ impl Source {
 pub struct News {
     pub heads: BTreeMap<OrganizationId, i64>,
     pub rights: bool,
+    pub deliveries: bool,
 }
 
 impl News {
     pub fn is_empty(&self) -> bool {
-        self.heads.is_empty() && !self.rights
+        self.heads.is_empty() && !self.rights && !self.deliveries
     }
 }
 
@@ -91,6 +93,22 @@ impl Bus {
     pub fn rights_changed(&self) {
         self.hear_rights();
         self.relay(|news| news.rights = true);
+    }
+
+    /// After a commit on this instance that left something to be sent to webhooks.
+    pub fn deliveries_made(&self) {
+        self.hear_deliveries();
+        self.relay(|news| news.deliveries = true);
+    }
+
+    /// Something is to be sent to webhooks, from whoever knows.
+    pub fn hear_deliveries(&self) {
+        self.0.deliveries.send_replace(());
+    }
+
+    /// Wakes when something is to be sent to webhooks.
+    pub fn deliveries(&self) -> watch::Receiver<()> {
+        self.0.deliveries.subscribe()
     }
 
     /// A ledger has got as far as `sequence`, from whoever knows.
@@ -191,6 +209,7 @@ mod tests {
         bus.committed(&BTreeMap::from([(organization(1), 8), (organization(2), 3)]));
         bus.rights_changed();
         let heads = BTreeMap::from([(organization(1), 9), (organization(2), 3)]);
-        assert_eq!(bus.news().await, News { heads, rights: true });
+        bus.deliveries_made();
+        assert_eq!(bus.news().await, News { heads, rights: true, deliveries: true });
     }
 }

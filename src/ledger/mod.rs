@@ -5,12 +5,13 @@
 
 mod bus;
 mod cursor;
+pub mod deliveries;
 mod pending;
 pub mod retention;
 
 pub use bus::{Bus, Heard, News, Source};
 pub use cursor::LedgerCursor;
-pub use pending::PendingEvents;
+pub use pending::{PendingEvents, Written};
 
 use async_graphql::Enum;
 use sea_orm::entity::prelude::*;
@@ -56,9 +57,25 @@ pub enum EventType {
     ApiKeyUpdated,
     ApiKeyRotated,
     ApiKeyRevoked,
+    WebhookCreated,
+    WebhookUpdated,
+    WebhookSecretRotated,
+    WebhookDisabled,
+    WebhookDeleted,
+    InboundHookCreated,
+    InboundHookUpdated,
+    InboundHookSecretRotated,
+    InboundHookDeleted,
 }
 
 impl EventType {
+    /// The name that webhooks use: `item.created`, `webhook.secret_rotated`.
+    pub fn wire_name(self) -> String {
+        let name = self.to_value().to_ascii_lowercase();
+        let (subject, verb) = name.rsplit_once('_').unwrap_or((&name, ""));
+        format!("{subject}.{verb}")
+    }
+
     /// What it takes to see it, besides belonging to the organization; AUDIT_READ sees all. Every role holds the read
     /// permissions, so they matter to API keys alone.
     pub const fn seen_with(self) -> Option<Permission> {
@@ -88,7 +105,16 @@ impl EventType {
             | Self::ApiKeyCreated
             | Self::ApiKeyUpdated
             | Self::ApiKeyRotated
-            | Self::ApiKeyRevoked => Some(Permission::AuditRead),
+            | Self::ApiKeyRevoked
+            | Self::WebhookCreated
+            | Self::WebhookUpdated
+            | Self::WebhookSecretRotated
+            | Self::WebhookDisabled
+            | Self::WebhookDeleted
+            | Self::InboundHookCreated
+            | Self::InboundHookUpdated
+            | Self::InboundHookSecretRotated
+            | Self::InboundHookDeleted => Some(Permission::AuditRead),
         }
     }
 
@@ -122,7 +148,16 @@ impl EventType {
             | Self::TeamUpdated
             | Self::TeamDeleted
             | Self::MemberInvited
-            | Self::InvitationRevoked => false,
+            | Self::InvitationRevoked
+            | Self::WebhookCreated
+            | Self::WebhookUpdated
+            | Self::WebhookSecretRotated
+            | Self::WebhookDisabled
+            | Self::WebhookDeleted
+            | Self::InboundHookCreated
+            | Self::InboundHookUpdated
+            | Self::InboundHookSecretRotated
+            | Self::InboundHookDeleted => false,
         }
     }
 }
@@ -133,6 +168,11 @@ pub struct Change {
     pub field: String,
     pub before: Json,
     pub after: Json,
+}
+
+impl Change {
+    /// An item's team.
+    pub const TEAM: &str = "teamId";
 }
 
 /// The fields of an object as its events show them, by API name, in a fixed order.

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{
-    ActiveValue::Set,
-    DatabaseTransaction, EntityTrait, ExprTrait as _, QueryFilter,
+    ActiveModelTrait as _, DatabaseTransaction, EntityTrait, ExprTrait as _, IntoActiveModel as _, QueryFilter,
     prelude::{ColumnTrait, Expr},
 };
 
-use super::NewEvent;
+use super::{NewEvent, deliveries};
 use crate::{
     auth::{
         actor::{ActorRef, Origin},
@@ -21,7 +20,7 @@ use crate::{
         event, ledger_head,
     },
     error::{Error, Result},
-    id::OrganizationId,
+    id::{EventId, OrganizationId},
 };
 
 /// Events of one transaction, by organization, in the order they were recorded.
@@ -32,11 +31,11 @@ pub struct PendingEvents {
 
 #[derive(Debug, Default)]
 struct Batch {
-    events: Vec<NewEvent>,
+    events: Vec<(EventId, NewEvent)>,
     /// What the head doesn't know yet.
     wants: Wants,
-    /// Sequences already taken for this transaction, `(first, count)`.
-    reserved: Option<(i64, i64)>,
+    /// Sequences already taken for this transaction, `(first, count)`, and the head as it then stood.
+    reserved: Option<(i64, i64, ledger_head::Model)>,
 }
 
 /// What a write takes of its organization's plan.
@@ -66,13 +65,19 @@ impl PendingEvents {
         self.by_organization.entry(organization_id).or_default().wants.features.insert(feature);
     }
 
-    pub fn record(&mut self, organization_id: OrganizationId, event: NewEvent) {
-        self.by_organization.entry(organization_id).or_default().events.push(event);
+    /// `id` is what the event will have.
+    pub fn record(&mut self, organization_id: OrganizationId, id: EventId, event: NewEvent) {
+        self.by_organization.entry(organization_id).or_default().events.push((id, event));
+    }
+
+    /// The last event recorded for an organization.
+    pub fn last(&self, organization_id: OrganizationId) -> Option<EventId> {
+        self.by_organization.get(&organization_id)?.events.last().map(|(id, _)| *id)
     }
 
     /// Whether any of the events may change who may do what.
     pub fn change_rights(&self) -> bool {
-        self.by_organization.values().flat_map(|batch| &batch.events).any(|event| event.r#type.changes_rights())
+        self.by_organization.values().flat_map(|batch| &batch.events).any(|(_, event)| event.r#type.changes_rights())
     }
 
     /// Takes `numbers` item numbers, sequences for `events` and the places counted so far, in one statement. Locks the organization's head until
@@ -86,52 +91,65 @@ impl PendingEvents {
     ) -> Result<i64> {
         let batch = self.by_organization.entry(organization_id).or_default();
         let head = raise(tx, organization_id, numbers, events, std::mem::take(&mut batch.wants)).await?;
-        batch.reserved = Some((head.sequence - events + 1, events));
-        Ok(head.next_number - numbers)
+        let first_number = head.next_number - numbers;
+        batch.reserved = Some((head.sequence - events + 1, events, head));
+        Ok(first_number)
     }
 
-    /// Writes all events, the heads in ascending order of organization, and returns each head's new sequence. Last
-    /// thing before the commit: the lock on a head makes commit order the order of sequences.
+    /// Writes all events and what goes to webhooks, the heads in ascending order of organization. Last thing before the
+    /// commit: the lock on a head makes commit order the order of sequences.
     pub async fn write(
         self,
         tx: &DatabaseTransaction,
         clock: &Clock,
         actor: ActorRef,
         origin: &Origin,
-    ) -> Result<BTreeMap<OrganizationId, i64>> {
-        let mut sequences = BTreeMap::new();
+    ) -> Result<Written> {
+        let mut written = Written::default();
         for (organization_id, batch) in self.by_organization {
             let wanted = i64::try_from(batch.events.len()).map_err(Error::internal)?;
-            let first = match batch.reserved {
-                Some((first, reserved)) if reserved == wanted => {
+            let (first, head) = match batch.reserved {
+                Some((first, reserved, head)) if reserved == wanted => {
                     // Said after the reservation.
-                    if !batch.wants.is_empty() {
-                        raise(tx, organization_id, 0, 0, batch.wants).await?;
-                    }
-                    first
+                    let said_later = !batch.wants.is_empty();
+                    (first, if said_later { raise(tx, organization_id, 0, 0, batch.wants).await? } else { head })
                 }
-                Some((_, reserved)) => {
+                Some((_, reserved, _)) => {
                     return Err(Error::internal(format!("{reserved} sequences reserved for {wanted} events")));
                 }
                 // What takes a feature is told in events; without any, nothing took it.
                 None if wanted == 0 && batch.wants.places.is_empty() => continue,
-                None => raise(tx, organization_id, 0, wanted, batch.wants).await?.sequence - wanted + 1,
+                None => {
+                    let head = raise(tx, organization_id, 0, wanted, batch.wants).await?;
+                    (head.sequence - wanted + 1, head)
+                }
             };
             // Read with the head locked, so that time follows the order of sequences.
             let now = clock.now();
-            let rows: Vec<_> = (first..)
+            let rows: Vec<event::Model> = (first..)
                 .zip(batch.events)
-                .map(|(sequence, event)| row(organization_id, sequence, event, clock, now, actor, origin))
+                .map(|(sequence, (id, event))| row(organization_id, sequence, id, event, now, actor, origin))
                 .collect::<Result<_>>()?;
             // SQLite refuses a statement with more than 32,766 values.
             for chunk in rows.chunks(1000) {
+                let chunk = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
                 #[allow(clippy::disallowed_methods, reason = "the one place that writes events")]
-                event::Entity::insert_many(chunk.to_vec()).exec_without_returning(tx).await.map_err(fail)?;
+                event::Entity::insert_many(chunk).exec_without_returning(tx).await.map_err(fail)?;
             }
-            sequences.insert(organization_id, first + wanted - 1);
+            written.deliveries |= deliveries::insert(tx, organization_id, &head, &rows, clock, now).await?;
+            written.sequences.insert(organization_id, first + wanted - 1);
         }
-        Ok(sequences)
+        Ok(written)
     }
+}
+
+/// What a transaction has added.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Each ledger's new position.
+    pub sequences: BTreeMap<OrganizationId, i64>,
+    /// Whether something is to be sent to webhooks.
+    pub deliveries: bool,
 }
 
 /// Raises an organization's head and returns it as it then stands. A plan that is in the way fails the write: the head
@@ -151,6 +169,7 @@ async fn raise(
             QuotaResource::Members => Column::MemberCount,
             QuotaResource::Items => Column::ItemCount,
             QuotaResource::ApiKeys => Column::ApiKeyCount,
+            QuotaResource::Webhooks => Column::WebhookCount,
             _ => return Err(Error::internal(format!("nothing counts {resource:?}"))),
         };
         columns.push(raised(column, *places));
@@ -184,26 +203,26 @@ async fn raise(
 fn row(
     organization_id: OrganizationId,
     sequence: i64,
+    id: EventId,
     new: NewEvent,
-    clock: &Clock,
     now: crate::clock::Instant,
     actor: ActorRef,
     origin: &Origin,
-) -> Result<event::ActiveModel> {
-    Ok(event::ActiveModel {
-        organization_id: Set(organization_id),
-        sequence: Set(sequence),
-        id: Set(clock.new_id()),
-        r#type: Set(new.r#type),
-        occurred_at: Set(now),
-        actor_kind: Set(actor.kind),
-        actor_id: Set(actor.id),
-        subject_kind: Set(new.subject.prefix().to_owned()),
-        subject_id: Set(new.subject.uuid()),
-        item_id: Set(new.item_id),
-        team_id: Set(new.team_id),
-        changes: Set(serde_json::to_value(new.changes).map_err(Error::internal)?),
-        request_id: Set(origin.request_id.to_string()),
-        ip: Set(origin.ip.map(|ip| ip.to_string())),
+) -> Result<event::Model> {
+    Ok(event::Model {
+        organization_id,
+        sequence,
+        id,
+        r#type: new.r#type,
+        occurred_at: now,
+        actor_kind: actor.kind,
+        actor_id: actor.id,
+        subject_kind: new.subject.prefix().to_owned(),
+        subject_id: new.subject.uuid(),
+        item_id: new.item_id,
+        team_id: new.team_id,
+        changes: serde_json::to_value(new.changes).map_err(Error::internal)?,
+        request_id: origin.request_id.to_string(),
+        ip: origin.ip.map(|ip| ip.to_string()),
     })
 }

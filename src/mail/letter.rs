@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::entity::user;
+use crate::entity::{user, webhook};
 
 /// A letter to one address.
 #[derive(Clone)]
@@ -91,6 +91,19 @@ impl Letter {
             .paragraph("If you don't know what this is about, ignore this letter.")
     }
 
+    /// To an owner of the organization.
+    pub fn webhook_disabled(owner: &user::Model, organization: &str, webhook: &webhook::Model, reason: &str) -> Self {
+        let organization = one_line(organization);
+        let webhook = one_line(webhook.name.as_deref().unwrap_or(&webhook.url));
+        Self::to_person(&owner.email, owner, &format!("A webhook of {organization} was disabled"))
+            .paragraph(format!("the webhook {webhook} of {organization} gets no more events."))
+            .paragraph(one_line(reason))
+            .paragraph(
+                "Once its receiver works again, enable it with the mutation webhookUpdate (isEnabled: true), and send what \
+                 it has missed with webhookReplay.",
+            )
+    }
+
     pub fn to(&self) -> &str {
         &self.to
     }
@@ -108,7 +121,7 @@ impl Letter {
 }
 
 /// A time as people say it: in the largest unit that measures it whole.
-fn span(ttl: Duration) -> String {
+pub fn span(ttl: Duration) -> String {
     let seconds = ttl.as_secs();
     let units = [(24 * 60 * 60, "day"), (60 * 60, "hour"), (60, "minute"), (1, "second")];
     let (size, unit) = units.into_iter().find(|(size, _)| seconds.is_multiple_of(*size)).unwrap_or((1, "second"));

@@ -4,7 +4,7 @@
 
 mod letter;
 
-pub use letter::Letter;
+pub use letter::{Letter, span};
 
 use std::{
     io,

@@ -14,6 +14,7 @@ use crate::{
         scalars::{Cursor, DateTime},
     },
     id::OrganizationId,
+    inbound_hooks::{self, types::InboundHook},
     members::{
         self,
         input::MembershipFilter,
@@ -23,6 +24,7 @@ use crate::{
     tags::{self, input::TagFilter, types::Tag},
     teams::{self, input::TeamFilter, types::Team},
     usage::types::Usage,
+    webhooks::{self, types::Webhook},
 };
 
 /// A tenant: the one that this request is about.
@@ -135,6 +137,40 @@ impl Organization {
             let args = page_args(first, after, None, None);
             let page = api_keys::query::api_keys(ctx.scope()?, &args, wants(ctx)).await?;
             Ok(Connection::new(page, ApiKey))
+        };
+        Some(page.await)
+    }
+
+    /// Newest first.
+    #[graphql(directive = requires::apply(Permission::WebhookManage))]
+    async fn webhooks(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Option<Result<Connection<Webhook>>> {
+        let page = async {
+            guard::check_field::<Self>(ctx)?;
+            let args = page_args(first, after, None, None);
+            let page = webhooks::query::webhooks(ctx.scope()?, &args, wants(ctx)).await?;
+            Ok(Connection::new(page, Webhook))
+        };
+        Some(page.await)
+    }
+
+    /// Newest first.
+    #[graphql(directive = requires::apply(Permission::WebhookManage))]
+    async fn inbound_hooks(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Option<Result<Connection<InboundHook>>> {
+        let page = async {
+            guard::check_field::<Self>(ctx)?;
+            let args = page_args(first, after, None, None);
+            let page = inbound_hooks::query::inbound_hooks(ctx.scope()?, &args, wants(ctx)).await?;
+            Ok(Connection::new(page, InboundHook))
         };
         Some(page.await)
     }

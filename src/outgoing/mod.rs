@@ -128,6 +128,12 @@ impl Default for Surroundings {
 #[derive(Clone)]
 pub struct Outgoing(Arc<Inner>);
 
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outgoing(…)")
+    }
+}
+
 struct Inner {
     allowed: Vec<IpNet>,
     allow_http: bool,

@@ -20,6 +20,11 @@ impl PlanMutation {
     #[graphql(directive = requires::apply(Permission::BillingManage))]
     async fn plan_change(&self, ctx: &Context<'_>, input: PlanChangeInput) -> Result<Option<OrganizationPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::change(scope, input.tier, Fit::Required), Organization).await
+        let billing = &ctx.state().config.billing;
+        let change = async || {
+            service::refuse_with_billing(billing)?;
+            service::change(scope, input.tier, Fit::Required).await
+        };
+        write(ctx, change, Organization).await
     }
 }

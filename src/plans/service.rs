@@ -10,10 +10,11 @@ use crate::{
         plan::{self, Plan},
         policy::Permission,
     },
+    config::BillingConfig,
     db::{Committed, OrgScope, WriteTx},
     entity::{
         enums::{Feature, PlanTier, QuotaResource},
-        ledger_head, organization, tag, team,
+        inbound_hook, ledger_head, organization, tag, team,
     },
     error::{Error, Problem, ProblemCode, Result},
     ledger::{Change, EventType, NewEvent},
@@ -32,16 +33,22 @@ pub enum Fit {
 /// Puts the organization on a plan. The same plan again changes nothing.
 pub async fn change(scope: &OrgScope, tier: PlanTier, fit: Fit) -> Result<Committed<organization::Model>> {
     let mut tx = scope.write(Permission::BillingManage).await?;
+    let after = change_in(&mut tx, tier, fit).await?;
+    tx.commit(after).await
+}
+
+/// [`change`], as part of a write.
+pub async fn change_in(tx: &mut WriteTx, tier: PlanTier, fit: Fit) -> Result<organization::Model> {
     let before = tx.lock_organization().await?;
     if before.plan_tier == tier {
-        return tx.commit(before).await;
+        return Ok(before);
     }
     let head = tx.lock_head().await?;
     if fit == Fit::Required {
-        check_fit(&tx, &head, tier).await?;
+        check_fit(tx, &head, tier).await?;
     }
     let after = organization::ActiveModel {
-        updated_at: Set(scope.clock().now()),
+        updated_at: Set(tx.scope().clock().now()),
         version: Set(before.version + 1),
         ..Default::default()
     };
@@ -52,7 +59,15 @@ pub async fn change(scope: &OrgScope, tier: PlanTier, fit: Fit) -> Result<Commit
         after: serde_json::json!(tier),
     };
     tx.record(NewEvent::new(EventType::PlanChanged, after.id.any(), vec![change]));
-    tx.commit(after).await
+    Ok(after)
+}
+
+/// INVALID_STATE where a payment provider decides on plans.
+pub fn refuse_with_billing(config: &BillingConfig) -> Result<()> {
+    let Some(portal) = config.portal_url.as_ref().filter(|_| config.is_on()) else { return Ok(()) };
+    let message = format!("Plans are chosen and paid for at {portal}.");
+    let problem = Problem::new(ProblemCode::InvalidState, PATH, message);
+    Err(problem.details(serde_json::json!({ "portalUrl": portal })).into())
 }
 
 /// Every reason why a plan is too small: each quota that is passed, each feature in use that it lacks.
@@ -83,9 +98,11 @@ async fn in_use(tx: &WriteTx, head: &ledger_head::Model, feature: Feature) -> Re
         Feature::Teams => tx.find::<team::Entity>().count().await,
         Feature::Tags => tx.find::<tag::Entity>().count().await,
         Feature::ApiKeys => Ok(u64::try_from(head.api_key_count).unwrap_or_default()),
+        Feature::Webhooks => Ok(u64::try_from(head.webhook_count).unwrap_or_default()),
+        Feature::InboundHooks => tx.find::<inbound_hook::Entity>().count().await,
         // Nothing of these is kept: they are ways of looking.
         Feature::Analytics | Feature::AuditLog => Ok(0),
         // Nobody can make any yet.
-        Feature::Webhooks | Feature::InboundHooks | Feature::Exports | Feature::Attachments => Ok(0),
+        Feature::Exports | Feature::Attachments => Ok(0),
     }
 }

@@ -62,7 +62,10 @@ impl Plan {
     /// Null without billing.
     #[graphql(directive = requires::apply(Permission::BillingManage))]
     fn billing_portal_url(&self, ctx: &Context<'_>) -> Option<Result<Url>> {
-        guard::check_field::<Self>(ctx).err().map(Err)
+        match guard::check_field::<Self>(ctx) {
+            Ok(()) => ctx.state().config.billing.portal_url.clone().map(|url| Ok(url.into())),
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
     },
     clock::Clock,
     config::LimitsConfig,
-    entity::enums::PlanTier,
+    entity::{enums::PlanTier, organization},
     metrics::Metrics,
     redis::Redis,
 };
@@ -164,6 +164,14 @@ impl RateLimiter {
                 actor: identified.actor(),
             },
             capacity: self.0.capacity.unwrap_or(Plan::of(tier).cost_per_minute),
+        }
+    }
+
+    /// Whose points somebody takes who acts in an organization, other than by a request of its API.
+    pub fn of_actor(&self, organization: &organization::Model, actor: ActorRef) -> Allowance {
+        Allowance {
+            holder: Holder::Caller { organization: Some(organization.id.uuid()), actor },
+            capacity: self.0.capacity.unwrap_or(Plan::of(organization.plan_tier).cost_per_minute),
         }
     }
 

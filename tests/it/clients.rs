@@ -1,11 +1,12 @@
-//! The npm clients `graphql-ws` and `graphql-sse`, as people use them; `tests/clients` holds their scripts.
+//! The npm clients `graphql-ws` and `graphql-sse` and the library `standardwebhooks`, as people use them; `tests/clients`
+//! holds their scripts.
 //!
 //! They need Node.js and `npm ci --prefix tests/clients`. Without them these tests pass and say so on stderr; with
 //! `TEST_REQUIRE_NODE=1` they fail.
 
 use std::{
     env,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -17,6 +18,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use todo_platform::clock::Clock;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -26,6 +28,7 @@ use tokio::{
 use crate::support::{
     app::TestApp,
     postgres::announce,
+    receiver::{Received, Receiver},
     socket::DEADLINE,
     world::{Company, Person},
 };
@@ -57,8 +60,13 @@ impl Drop for Script {
 }
 
 impl Script {
-    /// `None` where it can't run.
+    /// A client that tells a story as this person. `None` where it can't run.
     fn start(script: &str, story: &str, address: &str, company: &Company, person: &Person) -> Option<Self> {
+        Self::run(&[script, story], &[("ADDRESS", address), ("TOKEN", &person.token), ("ORGANIZATION", &company.slug)])
+    }
+
+    /// `None` where it can't run.
+    fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
         if let Some(missing) = missing(&folder) {
             assert!(env::var("TEST_REQUIRE_NODE").as_deref() != Ok("1"), "TEST_REQUIRE_NODE=1, but {missing}");
@@ -67,10 +75,10 @@ impl Script {
             return None;
         }
         let mut child = Command::new("node")
-            .args([script, story])
+            .args(arguments)
             .current_dir(folder)
             .env_remove("NODE_OPTIONS")
-            .envs([("ADDRESS", address), ("TOKEN", &person.token), ("ORGANIZATION", &company.slug)])
+            .envs(environment.iter().copied())
             // Held open: the script ends when this process does.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -107,6 +115,13 @@ impl Script {
         };
         let found = tokio::time::timeout(DEADLINE, read).await;
         found.ok().flatten().unwrap_or_else(|| panic!("no `{name}` after {:#?}", self.said))
+    }
+
+    /// What it answers to a line of its input.
+    async fn ask(&mut self, line: &Value) -> Value {
+        let input = self.child.stdin.as_mut().expect("its input");
+        writeln!(input, "{line}").expect("it reads");
+        self.next("result").await
     }
 
     /// The subjects of the next events, at least so many.
@@ -287,4 +302,66 @@ async fn graphql_ws_is_told_when_the_session_has_ended() {
     let error = script.next("error").await;
     assert_eq!(error[0]["extensions"]["code"], json!("UNAUTHENTICATED"));
     assert_eq!(script.next("closed").await, json!(4403));
+}
+
+/// What the library makes of a request that came.
+async fn verdict(library: &mut Script, received: &Received, secret: &str, body: &str) -> Value {
+    let header = |name: &str| received.header(name).to_owned();
+    let headers = json!({
+        "webhook-id": header("webhook-id"),
+        "webhook-timestamp": header("webhook-timestamp"),
+        "webhook-signature": header("webhook-signature"),
+    });
+    library.ask(&json!({ "secret": secret, "headers": headers, "body": body })).await
+}
+
+/// Deliveries pass the check of another language's library, as it is used: by the real time, with the secret as it was
+/// shown; during a rotation with either secret; and nothing that was changed on the way passes.
+#[tokio::test]
+async fn standardwebhooks_verifies() {
+    let app = TestApp::start(&[]).await;
+    let Some(mut library) = Script::run(&["standardwebhooks.mjs"], &[]) else { return };
+    // Which the library compares with the signed time.
+    app.clock.advance(Clock::system().now() - app.clock.now());
+    let acme = app.company("acme").await;
+    let receiver = Receiver::start().await;
+    let create = "mutation($url: Url!) { webhookCreate(input: {url: $url, eventTypes: [ITEM_CREATED]}) { webhook { id } \
+                  secret userErrors { code message } } }";
+    let made = app.call(&acme, &acme.owner, create).vars(json!({ "url": receiver.url() })).done().await;
+    let first = made["secret"].as_str().expect("a secret");
+    let deliver = async || {
+        app.item(&acme, "Größe & “quotes” \u{1f980}").await;
+        app.worker.drain().await;
+        receiver.take().pop().expect("a delivery")
+    };
+
+    let received = deliver().await;
+    let body = String::from_utf8(received.body.clone()).expect("text");
+    let verified = verdict(&mut library, &received, first, &body).await;
+    assert_eq!(verified, json!({ "verified": received.json() }));
+    let no_match = json!({ "refused": "No matching signature found" });
+    let tampered = body.replace("Größe", "Grösse");
+    assert_ne!(tampered, body);
+    assert_eq!(verdict(&mut library, &received, first, &tampered).await, no_match);
+    assert_eq!(verdict(&mut library, &received, first, &format!("{body} ")).await, no_match);
+    let mut renamed = received.clone();
+    renamed.headers.insert("webhook-id", "whd_01kb000000000000000000000".parse().expect("a header"));
+    assert_eq!(verdict(&mut library, &renamed, first, &body).await, no_match);
+    let mut later = received.clone();
+    let timestamp: i64 = received.header("webhook-timestamp").parse().expect("seconds");
+    later.headers.insert("webhook-timestamp", (timestamp + 1).into());
+    assert_eq!(verdict(&mut library, &later, first, &body).await, no_match);
+
+    let rotate =
+        "mutation($id: ID!) { webhookRotateSecret(input: {id: $id, graceHours: 1}) { secret userErrors { code } } }";
+    let rotated = app.call(&acme, &acme.owner, rotate).vars(json!({ "id": made["webhook"]["id"] })).done().await;
+    let second = rotated["secret"].as_str().expect("a secret");
+    assert_eq!(verdict(&mut library, &received, second, &body).await, no_match, "signed before the rotation");
+    let received = deliver().await;
+    let body = String::from_utf8(received.body.clone()).expect("text");
+    for secret in [first, second] {
+        let verified = verdict(&mut library, &received, secret, &body).await;
+        assert_eq!(verified, json!({ "verified": received.json() }));
+        assert_eq!(verdict(&mut library, &received, secret, &tampered).await, no_match);
+    }
 }

@@ -210,6 +210,9 @@ fn a_value_that_can_not_be_used_is_named() {
             &["10.0.0.0/33", "10.0.0.1", "internal.example", "0.0.0.0/0", "10.0.0.0/8,::/0"],
         ),
         ("TODO_WEBHOOKS_ALLOW_HTTP", &["maybe"]),
+        ("TODO_WEBHOOKS_RETRY_SCHEDULE", &["soon", "0s,5", "0s,,later", "-5s", "0s,7d 1s", "0s,8d", ","]),
+        ("TODO_WEBHOOKS_DISABLE_AFTER", &["5", "never", "-1d"]),
+        ("TODO_WEBHOOKS_RETENTION", &["30", "59m 59s", "0s", "for ever"]),
         ("TODO_DATABASE_MAX_CONNECTIONS", &["0", "-1", "x"]),
         ("TODO_PLANS_DEFAULT", &["GOLD"]),
         (
@@ -418,4 +421,28 @@ fn outgoing_requests_stay_outside_unless_told() {
     let file = Settings::new("[webhooks]\nallowed_cidrs = [\"10.1.2.3/32\"]\nallow_http = true");
     let config = file.good(&[("TODO_WEBHOOKS_ALLOW_HTTP", "0")]);
     assert_eq!((config.webhooks.allowed_cidrs.len(), config.webhooks.allow_http), (1, false));
+}
+
+#[test]
+fn deliveries_are_tried_by_a_schedule() {
+    let hours = |hours: u64| MINUTES(60 * hours);
+    let webhooks = good(&[]).webhooks;
+    let seconds = Duration::from_secs;
+    let waits = [seconds(0), seconds(5), MINUTES(5), MINUTES(30)].into_iter().chain([2, 5, 10, 14, 20, 24].map(hours));
+    assert_eq!(webhooks.schedule(), waits.collect::<Vec<_>>());
+    assert_eq!((webhooks.disable_after, webhooks.retention), (hours(5 * 24), hours(30 * 24)));
+
+    let schedule = |text: &str| good(&[("TODO_WEBHOOKS_RETRY_SCHEDULE", text)]).webhooks.schedule();
+    assert_eq!(schedule("0s"), [seconds(0)], "one attempt alone");
+    assert_eq!(schedule(" 0s , 1m 30s, 7d "), [seconds(0), seconds(90), hours(7 * 24)]);
+    let many = |count: usize| vec!["1s"; count].join(",");
+    assert_eq!(schedule(&many(15)).len(), 15);
+    bad(&[("TODO_WEBHOOKS_RETRY_SCHEDULE", &many(16))], &["TODO_WEBHOOKS_RETRY_SCHEDULE", "1 to 15"]);
+    bad(&[("TODO_WEBHOOKS_RETRY_SCHEDULE", "0s,7d 1s")], &["TODO_WEBHOOKS_RETRY_SCHEDULE", "at most 7d"]);
+    bad(&[("TODO_WEBHOOKS_RETENTION", "59m")], &["TODO_WEBHOOKS_RETENTION", "at least 1h"]);
+    let text = "[webhooks]\nretry_schedule = [\"0s\", \"1m\"]\ndisable_after = \"1d\"\nretention = \"1h\"";
+    let webhooks = Settings::new(text).good(&[("TODO_WEBHOOKS_DISABLE_AFTER", "0s")]).webhooks;
+    assert_eq!(webhooks.schedule(), [seconds(0), MINUTES(1)]);
+    assert_eq!((webhooks.disable_after, webhooks.retention), (Duration::ZERO, hours(1)));
+    Settings::new("[webhooks]\nretry_schedule = []").bad(&[], &["TODO_WEBHOOKS_RETRY_SCHEDULE", "1 to 15"]);
 }

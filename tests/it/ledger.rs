@@ -169,12 +169,15 @@ databases! {
             "team" => app.clock.new_id::<kind::Team>().to_string(),
             "comment" => app.clock.new_id::<kind::Comment>().to_string(),
             "key" => app.clock.new_id::<kind::ApiKey>().to_string(),
+            "webhook" => app.clock.new_id::<kind::Webhook>().to_string(),
+            "hook" => app.clock.new_id::<kind::InboundHook>().to_string(),
             _ => app.clock.new_id::<kind::Invitation>().to_string(),
         };
         let (item, sub) = (id_of("item"), id_of("item"));
         let (tag, into, team) = (id_of("tag"), id_of("tag"), id_of("team"));
         let (comment, invitation, second) = (id_of("comment"), id_of("invitation"), id_of("invitation"));
-        let key = id_of("key");
+        let (key, webhook, hook) = (id_of("key"), id_of("webhook"), id_of("hook"));
+        let url = "http://127.0.0.1:1/";
         let membership = &acme.viewer.membership_id;
         let change = |field: &str, before: Value, after: Value| json!([field, before, after]);
         let none = Value::Null;
@@ -228,6 +231,17 @@ databases! {
             ("apiKeyRotate", json!({ "id": key }), "API_KEY_ROTATED", &key, json!([])),
             ("apiKeyRevoke", json!({ "id": key }), "API_KEY_REVOKED", &key,
                 change("revokedAt", none.clone(), json!("2026-03-02T09:00:00.000Z"))),
+            ("webhookCreate", json!({ "id": webhook, "url": url }), "WEBHOOK_CREATED", &webhook, change("url", none.clone(), json!(url))),
+            ("webhookUpdate", json!({ "id": webhook, "patch": { "isEnabled": false } }), "WEBHOOK_UPDATED", &webhook,
+                change("state", json!("ENABLED"), json!("PAUSED"))),
+            ("webhookRotateSecret", json!({ "id": webhook }), "WEBHOOK_SECRET_ROTATED", &webhook, json!([])),
+            ("webhookDelete", json!({ "id": webhook }), "WEBHOOK_DELETED", &webhook, change("url", json!(url), none.clone())),
+            ("inboundHookCreate", json!({ "id": hook, "name": "Door", "provider": "GITHUB" }), "INBOUND_HOOK_CREATED", &hook,
+                change("provider", none.clone(), json!("GITHUB"))),
+            ("inboundHookUpdate", json!({ "id": hook, "patch": { "isEnabled": false } }), "INBOUND_HOOK_UPDATED", &hook,
+                change("isEnabled", json!(true), json!(false))),
+            ("inboundHookRotateSecret", json!({ "id": hook }), "INBOUND_HOOK_SECRET_ROTATED", &hook, json!([])),
+            ("inboundHookDelete", json!({ "id": hook }), "INBOUND_HOOK_DELETED", &hook, change("name", json!("Door"), none.clone())),
             ("membershipRemove", json!({ "id": membership }), "MEMBER_REMOVED", membership, change("role", json!("MEMBER"), none.clone())),
         ];
         for (field, input, kind, subject, expected) in steps {
@@ -251,7 +265,9 @@ databases! {
         // The two that begin and end with an organization, and the one that joins it, are told elsewhere.
         let apart = ["organizationCreate", "organizationDelete", "invitationAccept", "userRegister", "sessionCreate",
             "sessionRefresh", "sessionRevoke", "passwordChange", "passwordResetRequest", "passwordResetComplete",
-            "emailChangeRequest", "emailVerify", "userDelete"];
+            "emailChangeRequest", "emailVerify", "userDelete",
+            // Deliveries are not in the ledger.
+            "webhookTest", "webhookReplay", "webhookDeliveryRetry"];
         let sdl = todo_platform::graphql::schema::registry();
         let all: BTreeSet<String> = match sdl.types.get("Mutation") {
             Some(async_graphql::registry::MetaType::Object { fields, .. }) => fields.keys().cloned().collect(),

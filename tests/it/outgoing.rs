@@ -36,7 +36,7 @@ fn millis(millis: u64) -> Duration {
 
 fn config(allowed: &[&str]) -> WebhooksConfig {
     let allowed_cidrs = allowed.iter().map(|network| network.parse().expect("a network")).collect();
-    WebhooksConfig { allowed_cidrs, allow_http: true }
+    WebhooksConfig { allowed_cidrs, allow_http: true, ..WebhooksConfig::default() }
 }
 
 /// A resolver that knows these names alone.

@@ -25,6 +25,7 @@ fn way_to(type_name: &str) -> Option<&'static str> {
         "Team" => "{ organization { teams(first: 1) { nodes { {} } } } }",
         "Plan" => "{ organization { plan { {} } } }",
         "Event" => "{ events(first: 1) { nodes { {} } } }",
+        "InboundHookActor" => "{ item(id: \"ACME-2\") { createdBy { ... on InboundHookActor { {} } } } }",
         "ApiKeyActor" => "{ item(id: \"ACME-1\") { createdBy { ... on ApiKeyActor { {} } } } }",
         _ => return None,
     })
@@ -53,13 +54,22 @@ async fn verdict(
     codes.first().map_or_else(|| "yes".to_owned(), |code| (*code).to_owned())
 }
 
-/// An organization with one of everything that guarded fields hang on: a team, and the item ACME-1 made by an API key.
+/// An organization with one of everything that guarded fields hang on: a team, the item ACME-1 made by an API key, and ACME-2
+/// by an inbound hook.
 async fn furnished(app: &TestApp) -> Company {
     let acme = app.company("acme").await;
     app.create(&acme, &acme.owner, "team", json!({ "name": "Core" })).await;
     let (_, key) = app.api_key(&acme, &acme.owner, &["ITEM_WRITE"]).await;
     let create = "mutation { itemCreate(input: {title: \"by a key\"}) { userErrors { code } } }";
     app.gql(create).key(&key).done().await;
+    let hook = "mutation { inboundHookCreate(input: {name: \"Door\", provider: GITHUB}) { inboundHook { url } secret \
+                userErrors { code } } }";
+    let hook = app.call(&acme, &acme.owner, hook).done().await;
+    let (url, secret) = (hook["inboundHook"]["url"].to_string(), hook["secret"].as_str().expect("a secret"));
+    let path = url[url.find("/callbacks/").expect("an address")..].trim_matches('"');
+    let body = json!({ "action": "opened", "issue": { "title": "by a hook" } }).to_string();
+    let signature = format!("sha256={}", crate::inbound_hooks::hexadecimal_hmac(secret, &body));
+    app.post(path, &[("x-hub-signature-256", &signature), ("x-github-event", "issues")], &body).await;
     acme
 }
 

@@ -7,7 +7,8 @@ use todo_platform::ledger::LedgerCursor;
 
 use crate::{
     databases,
-    support::{app::TestApp, world::Company},
+    inbound_hooks::hexadecimal_hmac,
+    support::{app::TestApp, receiver::Receiver, world::Company},
 };
 
 /// A board page: what `docs/performance.md` measures.
@@ -102,6 +103,26 @@ const COSTS: &[(&str, &str, usize)] = &[
         "query($first: Int) { viewer { user { id } role permissions memberships { organizationName } } organization { members(first: $first) { totalCount } } }",
         3,
     ),
+    (
+        "webhooks",
+        "query($first: Int!) { organization { webhooks(first: $first) { nodes { url teams { name } createdBy { displayName } } } } }",
+        4,
+    ),
+    (
+        "webhooks with what waits",
+        "query($first: Int!) { organization { webhooks(first: $first) { nodes { cursor pendingCount } } } }",
+        4,
+    ),
+    (
+        "webhooks with deliveries",
+        "query($first: Int!) { organization { webhooks(first: $first) { nodes { deliveries(first: 3) { nodes { status attempts { number } event { type } } } } } } }",
+        5,
+    ),
+    (
+        "inbound hooks with receipts",
+        "query($first: Int!) { organization { inboundHooks(first: $first) { nodes { url receipts(first: 3) { nodes { outcome event { type } } } } } } }",
+        3,
+    ),
     ("sync from the beginning", "query($first: Int!) { sync(first: $first) { nodes { id } cursor hasMore } }", 7),
     (
         "usage",
@@ -116,6 +137,7 @@ const COSTS: &[(&str, &str, usize)] = &[
 ];
 
 async fn fill(app: &TestApp, acme: &Company) {
+    let receiver = Receiver::start().await;
     let mut tags = Vec::new();
     let mut teams = Vec::new();
     for number in 0..3 {
@@ -136,10 +158,26 @@ async fn fill(app: &TestApp, acme: &Company) {
             "title": format!("item {number}"), "teamId": teams[number % 3], "tagIds": [tags[0], tags[1 + number % 2]],
             "assigneeIds": [acme.admin.id, acme.member.id], "subtasks": [{ "title": "below" }],
         });
+        // They hear of what is made after them.
+        if number > 25 {
+            let webhook = json!({ "url": receiver.url(), "teamIds": [teams[number % 3]] });
+            app.create(acme, &acme.owner, "webhook", webhook).await;
+        }
         let item = app.create(acme, &acme.member, "item", input).await;
         for body in ["first", "second"] {
             app.create(acme, &acme.admin, "comment", json!({ "itemId": item, "body": body })).await;
         }
+    }
+    app.worker.drain().await;
+    for _ in 0..3 {
+        let hook = "mutation { inboundHookCreate(input: {name: \"Door\", provider: GITHUB}) { inboundHook { url } secret \
+                    userErrors { code } } }";
+        let hook = app.call(acme, &acme.owner, hook).done().await;
+        let (url, secret) = (hook["inboundHook"]["url"].to_string(), hook["secret"].as_str().expect("a secret"));
+        let path = url[url.find("/callbacks/").expect("an address")..].trim_matches('"');
+        // A ping makes no item: those are counted below.
+        let signature = format!("sha256={}", hexadecimal_hmac(secret, "{}"));
+        app.post(path, &[("x-hub-signature-256", &signature), ("x-github-event", "ping")], "{}").await;
     }
 }
 
@@ -200,5 +238,13 @@ databases! {
         // Caller; tags there; sequence and number; item; its tags; the event.
         let statements = app.take_statements();
         assert_eq!(statements.len(), 6, "{}", statements.join("\n"));
+        // With webhooks two more, however many there are: who wants it, and what goes to them.
+        for url in ["http://127.0.0.1:1/one", "http://127.0.0.1:1/two"] {
+            app.create(&acme, &acme.owner, "webhook", json!({ "url": url })).await;
+        }
+        app.take_statements();
+        app.create(&acme, &acme.member, "item", json!({ "title": "Two", "tagIds": tags })).await;
+        let statements = app.take_statements();
+        assert_eq!(statements.len(), 8, "{}", statements.join("\n"));
     }
 }

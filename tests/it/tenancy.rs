@@ -21,6 +21,7 @@ const EXEMPT: &[(&str, &str, &str)] = &[(
 
 /// One id of each kind, of a company's.
 async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'static str, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let team = app.create(company, &company.owner, "team", json!({ "name": format!("Core {serial}") })).await;
     let tag = app.create(company, &company.owner, "tag", json!({ "name": format!("bug {serial}") })).await;
     let item = app.create(company, &company.owner, "item", json!({ "title": "One" })).await;
@@ -32,13 +33,23 @@ async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'stati
     );
     let invited = app.call(company, &company.owner, &invite).done().await;
     let (key, _) = app.api_key(company, &company.owner, &["ITEM_READ"]).await;
+    // Nobody listens there: what is sent fails at once.
+    let webhook = app.create(company, &company.owner, "webhook", json!({ "url": "http://127.0.0.1:1/" })).await;
+    let test = "mutation($id: ID!) { webhookTest(input: {id: $id}) { delivery { id } userErrors { code } } }";
+    let tested = app.call(company, &company.owner, test).vars(json!({ "id": webhook })).done().await;
+    let hook = "mutation { inboundHookCreate(input: {name: \"Door\", provider: GITHUB}) { inboundHook { id url } secret \
+                userErrors { code } } }";
+    let hook = app.call(company, &company.owner, hook).done().await;
+    let url = text(&hook["inboundHook"]["url"]);
+    let (path, secret) = (&url[url.find("/callbacks/").expect("an address")..], text(&hook["secret"]));
+    let signature = format!("sha256={}", crate::inbound_hooks::hexadecimal_hmac(&secret, "{}"));
+    let receipt = app.post(path, &[("x-hub-signature-256", &signature)], "{}").await.json();
     let event = app.call(company, &company.owner, "{ events(first: 1) { nodes { id } } }").data().await;
     let log = "{ viewer { securityEvents(first: 1) { nodes { id } } } }";
     let log = app.call(company, &company.admin, log).data().await;
     let claims = company.admin.token.split('.').nth(1).expect("a JWT");
     let claims = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, claims).expect("base64");
     let claims: Value = serde_json::from_slice(&claims).expect("claims");
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     vec![
         ("usr", company.viewer.id.clone()),
         ("org", company.id.clone()),
@@ -50,6 +61,10 @@ async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'stati
         ("cmt", comment),
         ("evt", text(&event["events"]["nodes"][0]["id"])),
         ("key", key),
+        ("hok", text(&hook["inboundHook"]["id"])),
+        ("rcp", text(&receipt["receiptId"])),
+        ("whk", webhook),
+        ("whd", text(&tested["delivery"]["id"])),
         ("ses", text(&claims["sid"])),
         ("sev", text(&log["viewer"]["securityEvents"]["nodes"][0]["id"])),
     ]
@@ -69,6 +84,9 @@ fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
             _ if field.starts_with("membership") => "mbr",
             _ if field.starts_with("invitation") => "inv",
             _ if field.starts_with("apiKey") => "key",
+            _ if field.starts_with("inboundHook") => "hok",
+            _ if field.starts_with("webhookDelivery") => "whd",
+            _ if field.starts_with("webhook") => "whk",
             _ => panic!("what kind of id does {field} take?"),
         },
         other => panic!("what kind of id is {other} of {field}?"),
@@ -153,7 +171,9 @@ async fn ask(
 
 #[test]
 fn every_kind_of_id_is_tried() {
-    let tried = ["usr", "org", "mbr", "inv", "tem", "tag", "itm", "cmt", "evt", "key", "ses", "sev"];
+    let tried = [
+        "usr", "org", "mbr", "inv", "tem", "tag", "itm", "cmt", "evt", "key", "hok", "rcp", "whk", "whd", "ses", "sev",
+    ];
     // It names the server, and nothing takes it.
     let untried: Vec<&&str> = PREFIXES.iter().filter(|prefix| !tried.contains(prefix)).collect();
     assert_eq!(untried, [&"sys"]);

@@ -11,6 +11,7 @@ use todo_platform::{
     clock::Clock,
     config::Config,
     state::State,
+    worker::Worker,
 };
 
 use super::postgres;
@@ -23,6 +24,7 @@ pub struct TestApp {
     pub router: Router,
     pub state: State,
     pub clock: Clock,
+    pub worker: Worker,
     statements: Arc<Mutex<Vec<String>>>,
     /// Tasks that are in the background as long as the server runs.
     resting: usize,
@@ -82,9 +84,9 @@ impl TestApp {
             })),
             ..Options::default()
         };
-        let Application { state, router, .. } = app::start(config, options).await.expect("the server starts");
+        let Application { state, router, worker, .. } = app::start(config, options).await.expect("the server starts");
         let resting = state.background.len();
-        Self { router, state, clock, statements, resting, _folder: folder }
+        Self { router, state, clock, worker, statements, resting, _folder: folder }
     }
 
     /// Waits until what answers did not wait for is done: mail, logs.
@@ -110,6 +112,9 @@ pub fn config(folder: &TempDir, settings: &[(&str, String)]) -> Config {
         ("SECRET_KEY".to_owned(), "a secret of thirty-two bytes or more".to_owned()),
         ("TODO_MODE".to_owned(), "embedded".to_owned()),
         ("TODO_DATABASE_MAX_CONNECTIONS".to_owned(), "4".to_owned()),
+        // Receivers of webhooks are on loopback.
+        ("TODO_WEBHOOKS_ALLOWED_CIDRS".to_owned(), "127.0.0.0/8".to_owned()),
+        ("TODO_WEBHOOKS_ALLOW_HTTP".to_owned(), "on".to_owned()),
         ("CORS_ORIGINS".to_owned(), "https://app.example.com".to_owned()),
     ];
     environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));

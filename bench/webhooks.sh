@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Deliveries to webhooks: how many a second one instance sends while a backlog drains, to 1 and to 10 webhooks, and what
+# the board page's p99 becomes beside them.
+#
+#   bench/webhooks.sh [DIR]     DIR: a folder to work in; a temporary one when left out
+#
+# Starts the server by bench/subject.sh (which says what that needs), once on each of DATABASES ("sqlite postgres"), and
+# the receiver by node, which answers 204; needs wrk. ROUNDS (5), SECONDS_EACH (4), CONNECTIONS_EACH ("16 4", of wrk),
+# RATE (550: deliveries a second beside the page, held by a receiver that takes its time; then once more unheld).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+dir=${1:-$(mktemp -d)}
+mkdir -p "$dir"
+ulimit -n "$(ulimit -Hn)"
+export FILL=${FILL:---organizations 2 --items 10000 --items-each 100}
+# The receiver is on loopback.
+export TODO_WEBHOOKS_ALLOWED_CIDRS=127.0.0.0/8 TODO_WEBHOOKS_ALLOW_HTTP=on
+
+cat >"$dir/board.lua" <<'LUA'
+wrk.method = "POST"
+wrk.headers["content-type"] = "application/json"
+wrk.headers["authorization"] = "Bearer " .. os.getenv("BEARER")
+wrk.body = io.open(os.getenv("BOARD")):read("*a")
+done = function(summary, latency)
+    local errors = summary.errors
+    io.write(string.format("rate=%.1f p50=%.2f p99=%.2f bad=%d\n", summary.requests / summary.duration * 1e6,
+        latency:percentile(50) / 1000, latency:percentile(99) / 1000,
+        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+LUA
+
+for database in ${DATABASES:-sqlite postgres}; do
+    DATABASE=$database bench/subject.sh start "$dir/$database" >&2
+    # shellcheck disable=SC1090,SC1091
+    (
+        . "$dir/$database/env"
+        node bench/webhooks.mjs "$URL" "$TOKEN" "$SERVER_PID" "$POSTGRES_PID" "$dir/$database/queries/board.json" "$dir/board.lua"
+    ) >"$dir/$database.json" || true
+    bench/subject.sh stop "$dir/$database" >&2
+done
+
+python3 - "$dir" ${DATABASES:-sqlite postgres} <<'PY'
+import json, sys
+folder, databases = sys.argv[1], sys.argv[2:]
+found = {}
+for name in databases:
+    try:
+        found[name] = json.load(open(f"{folder}/{name}.json"))
+    except ValueError:
+        print(f"{name}: failed")
+print(f"{'backlog':22} {'deliveries/s':>12} {'server CPU ms each':>19} {'PostgreSQL CPU ms each':>23}")
+for name, result in found.items():
+    for one in result["drains"]:
+        print(f"{name + ', ' + str(one['webhooks']) + ' webhooks':22} {one['perSecond']:12} {one['serverMs']:19} {one['postgresMs']:23}")
+print(f"\n{'board page':24} {'deliveries/s':>12} {'pages/s':>15} {'p50 ms':>13} {'p99 ms':>13} {'p99, by round: median (min–max)':>32}")
+for name, result in found.items():
+    for one in result["pages"]:
+        a, b, ratios = one["without"], one["with"], one["ratios"]
+        label = f"{name}, {one['connections']} conn." + ("" if one["receiverMs"] else ", unheld")
+        pair = lambda what: f"{a[what]} → {b[what]}"
+        print(f"{label:24} {one['deliveriesPerSecond']:12} {pair('rate'):>15} {pair('p50'):>13} {pair('p99'):>13} {one['ratio']:>14} ({min(ratios)}–{max(ratios)})")
+PY

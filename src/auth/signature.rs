@@ -1,0 +1,120 @@
+//! Signatures of webhooks, as Standard Webhooks has them (<https://www.standardwebhooks.com>): secrets `whsec_…`, and
+//! HMAC-SHA256 of `id.timestamp.body`. Both directions use it: deliveries are signed, callbacks verified.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use standardwebhooks::Webhook;
+use subtle::ConstantTimeEq as _;
+
+use super::secret::{self, ServerSecret};
+use crate::{
+    clock::Instant,
+    error::{Error, Result},
+};
+
+/// What every secret starts with.
+pub const PREFIX: &str = "whsec_";
+
+/// Seconds that a signed time may lie in the past or in the future.
+pub const TOLERANCE_SECONDS: i64 = 300;
+
+/// A secret shared with another system. It is kept encrypted, since signing takes the secret itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedSecret(Vec<u8>);
+
+impl std::fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedSecret(…)")
+    }
+}
+
+impl SharedSecret {
+    /// 256 bits.
+    pub fn new() -> Result<Self> {
+        Ok(Self(secret::random::<32>()?.to_vec()))
+    }
+
+    /// As it is shown, once.
+    pub fn text(&self) -> String {
+        format!("{PREFIX}{}", BASE64_STANDARD.encode(&self.0))
+    }
+
+    /// For the database. `purpose` names the column, `id` the row: what is moved elsewhere doesn't open.
+    pub fn seal(&self, server: &ServerSecret, purpose: &str, id: &str) -> Result<Vec<u8>> {
+        server.seal(purpose, id, &self.0)
+    }
+
+    /// The reverse of [`SharedSecret::seal`].
+    pub fn open(server: &ServerSecret, purpose: &str, id: &str, sealed: &[u8]) -> Result<Self> {
+        Ok(Self(server.open(purpose, id, sealed)?))
+    }
+
+    /// `v1,…`, for the header `webhook-signature`.
+    pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> Result<String> {
+        let webhook = Webhook::from_bytes(self.0.clone()).map_err(Error::internal)?;
+        webhook.sign(id, timestamp, body).map_err(Error::internal)
+    }
+
+    /// Whether one of the signatures in a `webhook-signature` header is this secret's. Takes the same time for every wrong
+    /// one. The caller checks the time.
+    pub fn verifies(&self, id: &str, timestamp: i64, body: &[u8], header: &str) -> bool {
+        // What is not UTF-8 can't have been signed.
+        let Ok(own) = self.sign(id, timestamp, body) else { return false };
+        header.split(' ').fold(false, |found, given| found | bool::from(given.as_bytes().ct_eq(own.as_bytes())))
+    }
+}
+
+/// Whether a signed time is near enough to now.
+pub fn is_timely(timestamp: i64, now: Instant) -> bool {
+    now.timestamp().abs_diff(timestamp) <= TOLERANCE_SECONDS.unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vector of the reference libraries.
+    fn known() -> SharedSecret {
+        SharedSecret(BASE64_STANDARD.decode("C2FVsBQIhrscChlQIMV+b5sSYspob7oD").expect("base64"))
+    }
+    const ID: &str = "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk";
+    const BODY: &[u8] = br#"{"email":"test@example.com","username":"test_user"}"#;
+    const SIGNATURE: &str = "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=";
+
+    #[test]
+    fn signs_as_the_reference_does() {
+        assert_eq!(known().sign(ID, 1_649_367_553, BODY).expect("text"), SIGNATURE);
+    }
+
+    #[test]
+    fn verifies_any_of_several_signatures_and_nothing_else() {
+        let among = format!("v1,bm9wZQ== v2,abc {SIGNATURE}");
+        assert!(known().verifies(ID, 1_649_367_553, BODY, &among));
+        assert!(!known().verifies(ID, 1_649_367_554, BODY, &among), "another time");
+        assert!(!known().verifies("msg_2", 1_649_367_553, BODY, &among), "another id");
+        assert!(!known().verifies(ID, 1_649_367_553, b"{}", &among), "another body");
+        for header in ["", "v1,", "v1", "v1,tZ1I4", &SIGNATURE.replace("v1", "v2")] {
+            assert!(!known().verifies(ID, 1_649_367_553, BODY, header), "{header}");
+        }
+        assert!(!SharedSecret::new().expect("randomness").verifies(ID, 1_649_367_553, BODY, SIGNATURE));
+    }
+
+    #[test]
+    fn a_secret_survives_the_database() {
+        let server = ServerSecret::new("a secret of thirty-two bytes or more");
+        let secret = SharedSecret::new().expect("randomness");
+        let sealed = secret.seal(&server, "webhook", "whk_1").expect("sealed");
+        assert_eq!(SharedSecret::open(&server, "webhook", "whk_1", &sealed).expect("its own"), secret);
+        assert!(SharedSecret::open(&server, "webhook", "whk_2", &sealed).is_err(), "another row's");
+        assert!(secret.text().starts_with(PREFIX));
+    }
+
+    #[test]
+    fn times_are_near_or_not() {
+        let now = chrono::DateTime::from_timestamp(1_000_000, 0).expect("a time");
+        for (at, near) in [(1_000_000, true), (999_700, true), (1_000_300, true), (999_699, false), (1_000_301, false)]
+        {
+            assert_eq!(is_timely(at, now), near, "{at}");
+        }
+        assert!(!is_timely(i64::MIN, now));
+    }
+}

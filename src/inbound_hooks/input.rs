@@ -1,0 +1,137 @@
+use async_graphql::{InputObject, Json, MaybeUndefined};
+use serde_json::Value;
+
+use super::mapping;
+use crate::{
+    accounts::input::required,
+    api_keys::input::check_grace,
+    entity::{
+        enums::{InboundAction, InboundProvider},
+        inbound_hook,
+    },
+    error::{ProblemCode, Problems, Result},
+    id::InboundHookId,
+};
+
+const MAX_NAME: usize = 100;
+/// Bytes of a mapping at most.
+const MAX_MAPPING: usize = 10_000;
+
+/// GITHUB and GITLAB without an action have a preset; everything else takes an action and a mapping.
+#[derive(InputObject, Clone)]
+pub struct InboundHookCreateInput {
+    pub id: Option<InboundHookId>,
+    pub name: String,
+    #[graphql(default_with = "InboundProvider::Generic")]
+    pub provider: InboundProvider,
+    pub action: Option<InboundAction>,
+    /// `{"title": {"pointer": "/issue/title", "default": "Untitled"}}`
+    pub mapping: Option<Json<Value>>,
+}
+
+impl InboundHookCreateInput {
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        problems.length(&["input", "name"], &self.name, 1, MAX_NAME);
+        check_deed(&mut problems, &["input"], self.provider, self.action, self.mapping());
+        problems.finish()
+    }
+
+    /// Null says as little as none.
+    pub fn mapping(&self) -> Option<&Value> {
+        self.mapping.as_ref().map(|mapping| &mapping.0).filter(|mapping| !mapping.is_null())
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct InboundHookPatch {
+    pub name: MaybeUndefined<String>,
+    /// Null: the provider's preset.
+    pub action: MaybeUndefined<InboundAction>,
+    /// Null with a preset.
+    pub mapping: MaybeUndefined<Json<Value>>,
+    /// A hook that is not enabled refuses callbacks.
+    pub is_enabled: MaybeUndefined<bool>,
+}
+
+impl InboundHookPatch {
+    pub fn validate(&self) -> Result<()> {
+        let Self { name, action: _, mapping: _, is_enabled } = self;
+        let mut problems = Problems::default();
+        required(&mut problems, &["input", "patch", "name"], name);
+        if let MaybeUndefined::Value(name) = name {
+            problems.length(&["input", "patch", "name"], name, 1, MAX_NAME);
+        }
+        required(&mut problems, &["input", "patch", "isEnabled"], is_enabled);
+        problems.finish()
+    }
+
+    /// Writes what the patch says into the row; what the hook then does must make sense.
+    pub fn apply(&self, row: &mut inbound_hook::Model) -> Result<()> {
+        let Self { name, action, mapping, is_enabled } = self.clone();
+        if let MaybeUndefined::Value(name) = name {
+            row.name = name.trim().to_owned();
+        }
+        action.update_to(&mut row.action);
+        mapping.map_value(|mapping| mapping.0).update_to(&mut row.mapping);
+        row.mapping = row.mapping.take().filter(|mapping| !mapping.is_null());
+        if let MaybeUndefined::Value(is_enabled) = is_enabled {
+            row.is_enabled = is_enabled;
+        }
+        let mut problems = Problems::default();
+        check_deed(&mut problems, &["input", "patch"], row.provider, row.action, row.mapping.as_ref());
+        problems.finish()
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct InboundHookUpdateInput {
+    pub id: InboundHookId,
+    pub if_version: Option<i32>,
+    pub patch: InboundHookPatch,
+}
+
+#[derive(InputObject, Clone)]
+pub struct InboundHookRotateSecretInput {
+    pub id: InboundHookId,
+    /// How long the old secret still works, 720 at most; 0 ends it at once.
+    #[graphql(default = 24)]
+    pub grace_hours: i32,
+}
+
+impl InboundHookRotateSecretInput {
+    pub fn validate(&self) -> Result<()> {
+        check_grace(self.grace_hours)
+    }
+}
+
+#[derive(InputObject, Clone)]
+pub struct InboundHookDeleteInput {
+    pub id: InboundHookId,
+}
+
+/// What a hook does: a preset, or an action with its mapping.
+fn check_deed(
+    problems: &mut Problems,
+    base: &[&str],
+    provider: InboundProvider,
+    action: Option<InboundAction>,
+    given: Option<&Value>,
+) {
+    let path = [base, &["mapping"]].concat();
+    match action {
+        None if provider == InboundProvider::Generic => {
+            let message = "GENERIC has no preset; say which action.";
+            problems.push(ProblemCode::Required, &[base, &["action"]].concat(), message);
+        }
+        None if given.is_some() => {
+            let message = "A preset takes no mapping; say which action it is for.";
+            problems.push(ProblemCode::Invalid, &path, message);
+        }
+        None => {}
+        Some(_) if given.is_some_and(|given| given.to_string().len() > MAX_MAPPING) => {
+            problems.push(ProblemCode::TooLong, &path, format!("At most {MAX_MAPPING} bytes of JSON."));
+        }
+        Some(action) => mapping::check(problems, &path, action, given),
+    }
+}

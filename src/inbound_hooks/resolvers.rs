@@ -1,0 +1,68 @@
+use async_graphql::{Context, Object};
+
+use super::{
+    input::{InboundHookCreateInput, InboundHookDeleteInput, InboundHookRotateSecretInput, InboundHookUpdateInput},
+    service::{self, Shown},
+    types::{InboundHook, InboundHookPayload},
+};
+use crate::{
+    auth::policy::{Permission, in_plan, requires},
+    entity::enums::Feature,
+    error::Result,
+    graphql::{
+        context::ContextExt,
+        payload::{DeletePayload, write},
+    },
+};
+
+#[derive(Default)]
+pub struct InboundHookMutation;
+
+#[Object]
+impl InboundHookMutation {
+    /// The payload's `secret` is what the sender signs with; it is shown this once.
+    #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::InboundHooks))]
+    async fn inbound_hook_create(
+        &self,
+        ctx: &Context<'_>,
+        input: InboundHookCreateInput,
+    ) -> Result<Option<InboundHookPayload>> {
+        let (scope, secret) = (ctx.scope()?, &ctx.state().secret);
+        write(ctx, || service::create(scope, secret, &input), wrap).await
+    }
+
+    #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::InboundHooks))]
+    async fn inbound_hook_update(
+        &self,
+        ctx: &Context<'_>,
+        input: InboundHookUpdateInput,
+    ) -> Result<Option<InboundHookPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::update(scope, &input), wrap).await
+    }
+
+    /// New secret; the old one works for `graceHours` more.
+    #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::InboundHooks))]
+    async fn inbound_hook_rotate_secret(
+        &self,
+        ctx: &Context<'_>,
+        input: InboundHookRotateSecretInput,
+    ) -> Result<Option<InboundHookPayload>> {
+        let (scope, secret) = (ctx.scope()?, &ctx.state().secret);
+        write(ctx, || service::rotate_secret(scope, secret, &input), wrap).await
+    }
+
+    #[graphql(directive = requires::apply(Permission::WebhookManage))]
+    async fn inbound_hook_delete(
+        &self,
+        ctx: &Context<'_>,
+        input: InboundHookDeleteInput,
+    ) -> Result<Option<DeletePayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::delete(scope, input.id), |id| id.any()).await
+    }
+}
+
+fn wrap((row, secret): Shown) -> (InboundHook, Option<String>) {
+    (InboundHook(row), secret)
+}

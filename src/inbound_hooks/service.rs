@@ -1,0 +1,183 @@
+//! Making, changing and deleting inbound hooks.
+//!
+//! A hook acts with its creator's present rights, cut down to writing items and comments; whoever makes one must hold
+//! what it needs.
+
+use chrono::Duration;
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel, prelude::*};
+use serde_json::json;
+
+use super::input::{InboundHookCreateInput, InboundHookRotateSecretInput, InboundHookUpdateInput};
+use crate::{
+    auth::{
+        policy::Permission,
+        secret::{ServerSecret, new_token},
+        signature::SharedSecret,
+    },
+    clock::{Instant, in_calendar},
+    db::{Committed, Db, OrgScope},
+    entity::{
+        enums::{Feature, InboundAction},
+        inbound_hook, inbound_receipt,
+    },
+    error::{Problem, ProblemCode, Rejected, Result},
+    id::InboundHookId,
+    ledger::{EventType, Fields, NewEvent, changes},
+};
+
+/// What secrets of hooks are sealed for.
+const SECRET: &str = "inbound-hook-secret";
+
+/// A hook with its secret, where that has just been made.
+pub type Shown = (inbound_hook::Model, Option<String>);
+
+/// The fields that events show.
+fn fields(row: &inbound_hook::Model) -> Fields {
+    vec![
+        ("name", row.name.as_str().into()),
+        ("provider", json!(row.provider.to_value())),
+        ("action", json!(row.action.map(|action| action.to_value()))),
+        ("mapping", json!(row.mapping)),
+        ("isEnabled", row.is_enabled.into()),
+    ]
+}
+
+/// The secrets that are good now.
+pub fn secrets(row: &inbound_hook::Model, server: &ServerSecret, now: Instant) -> Result<Vec<SharedSecret>> {
+    let grace = row.previous_until.is_some_and(|until| until > now);
+    let sealed = std::iter::once(&row.secret).chain(row.previous_secret.as_ref().filter(|_| grace));
+    let id = row.id.to_string();
+    sealed.map(|sealed| SharedSecret::open(server, SECRET, &id, sealed)).collect()
+}
+
+pub async fn create(
+    scope: &OrgScope,
+    server: &ServerSecret,
+    input: &InboundHookCreateInput,
+) -> Result<Committed<Shown>> {
+    input.validate()?;
+    within_rights(scope, input.action, &["input", "action"])?;
+    let mut tx = scope.write(Permission::WebhookManage).await?;
+    if let Some(id) = input.id
+        && let Some(present) = tx.find::<inbound_hook::Entity>().filter(inbound_hook::Column::Id.eq(id)).one().await?
+    {
+        let same = present.name == input.name.trim()
+            && present.provider == input.provider
+            && present.action == input.action
+            && present.mapping.as_ref() == input.mapping();
+        if same {
+            return tx.commit((present, None)).await;
+        }
+        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    }
+    let id = input.id.unwrap_or_else(|| scope.clock().new_id());
+    let secret = SharedSecret::new()?;
+    let row = tx
+        .insert(inbound_hook::ActiveModel {
+            id: Set(id),
+            token: Set(new_token()?),
+            name: Set(input.name.trim().to_owned()),
+            provider: Set(input.provider),
+            action: Set(input.action),
+            mapping: Set(input.mapping().cloned()),
+            is_enabled: Set(true),
+            secret: Set(secret.seal(server, SECRET, &id.to_string())?),
+            previous_secret: Set(None),
+            previous_until: Set(None),
+            created_by_id: Set(scope.responsible()?),
+            created_at: Set(scope.clock().now()),
+            version: Set(1),
+            ..Default::default()
+        })
+        .await?;
+    tx.require_feature(Feature::InboundHooks);
+    tx.record(NewEvent::new(EventType::InboundHookCreated, id.any(), changes(None, Some(&fields(&row)))));
+    tx.commit((row, Some(secret.text()))).await
+}
+
+pub async fn update(scope: &OrgScope, input: &InboundHookUpdateInput) -> Result<Committed<Shown>, Rejected<Shown>> {
+    input.patch.validate()?;
+    let mut tx = scope.write(Permission::WebhookManage).await?;
+    let before: inbound_hook::Model = tx.locked::<inbound_hook::Entity>(input.id, &["input", "id"]).await?;
+    if input.if_version.is_some_and(|version| version != before.version) {
+        let version = before.version;
+        return Err(Rejected::conflict((before, None), version));
+    }
+    let mut after = before.clone();
+    input.patch.apply(&mut after)?;
+    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
+    if changed.is_empty() {
+        return Ok(tx.commit((before, None)).await?);
+    }
+    // A mapping decides as much as the action on what is written. Anybody who manages hooks may close one.
+    let opens = after.is_enabled && !before.is_enabled;
+    if after.action != before.action {
+        within_rights(scope, after.action, &["input", "patch", "action"])?;
+    } else if after.mapping != before.mapping || opens {
+        within_rights(scope, after.action, &["input", "id"])?;
+    }
+    after.version += 1;
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    tx.record(NewEvent::new(EventType::InboundHookUpdated, after.id.any(), changed));
+    Ok(tx.commit((after, None)).await?)
+}
+
+/// Gives the hook a new secret; the old one works on for the grace. A second rotation ends the first one's grace.
+pub async fn rotate_secret(
+    scope: &OrgScope,
+    server: &ServerSecret,
+    input: &InboundHookRotateSecretInput,
+) -> Result<Committed<Shown>> {
+    input.validate()?;
+    let mut tx = scope.write(Permission::WebhookManage).await?;
+    let before: inbound_hook::Model = tx.locked::<inbound_hook::Entity>(input.id, &["input", "id"]).await?;
+    // Who holds the secret does what the hook does.
+    within_rights(scope, before.action, &["input", "id"])?;
+    let grace = Duration::hours(input.grace_hours.into());
+    let secret = SharedSecret::new()?;
+    let mut after = before.clone();
+    after.previous_secret = Some(before.secret).filter(|_| !grace.is_zero());
+    after.previous_until = after.previous_secret.as_ref().map(|_| scope.clock().now() + grace);
+    after.secret = secret.seal(server, SECRET, &after.id.to_string())?;
+    after.version += 1;
+    let after = tx.update(after.into_active_model().reset_all()).await?;
+    tx.record(NewEvent::new(EventType::InboundHookSecretRotated, after.id.any(), Vec::new()));
+    tx.commit((after, Some(secret.text()))).await
+}
+
+/// Closes the door, and forgets what came through it. Repeating is harmless.
+pub async fn delete(scope: &OrgScope, id: InboundHookId) -> Result<Committed<InboundHookId>> {
+    let mut tx = scope.write(Permission::WebhookManage).await?;
+    let path = ["input", "id"];
+    if let Some(row) = tx.locked_or_gone::<inbound_hook::Entity>(id, &path, EventType::InboundHookDeleted).await? {
+        tx.record(NewEvent::new(EventType::InboundHookDeleted, id.any(), changes(Some(&fields(&row)), None)));
+        tx.delete_where::<inbound_hook::Entity>(inbound_hook::Column::Id.eq(id)).await?;
+    }
+    tx.commit(id).await
+}
+
+/// FORBIDDEN unless the caller holds what the hook will need.
+fn within_rights(scope: &OrgScope, action: Option<InboundAction>, path: &[&str]) -> Result<()> {
+    let needed: &[Permission] = match action {
+        Some(InboundAction::ItemCreate | InboundAction::ItemUpdate) => &[Permission::ItemWrite],
+        Some(InboundAction::CommentCreate) => &[Permission::CommentWrite],
+        None => &[Permission::ItemWrite, Permission::CommentWrite],
+    };
+    let missing: Vec<String> =
+        needed.iter().filter(|permission| !scope.allows(**permission)).map(|permission| permission.name()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "You can't make, change or renew a hook that does what you may not do yourself: {}.",
+        missing.join(", ")
+    );
+    Err(Problem::new(ProblemCode::Forbidden, path, message).details(json!({ "permissions": missing })).into())
+}
+
+/// Deletes receipts that are older than `kept`.
+pub async fn purge(db: &Db, kept: std::time::Duration) -> Result<()> {
+    let before = Duration::from_std(kept).ok().and_then(|kept| db.clock().now().checked_sub_signed(kept));
+    let Some(before) = before.filter(|before| in_calendar(*before)) else { return Ok(()) };
+    db.delete_of_all::<inbound_receipt::Entity>(inbound_receipt::Column::ReceivedAt.lt(before)).await
+}

@@ -1,0 +1,174 @@
+//! What the payment provider says: callbacks signed as Stripe does (<https://docs.stripe.com/webhooks/signature>), whose
+//! subscription decides on the organization's plan. Each event counts once, and an older one than the last changes nothing.
+
+use chrono::DateTime;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, IntoActiveModel as _};
+use serde::Deserialize;
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+
+use super::service::{self, Fit};
+use crate::{
+    auth::{actor::Origin, policy::Permission, signature::is_timely},
+    clock::Instant,
+    config::BillingConfig,
+    db::{Db, OrgScope, retrying},
+    entity::{billing_event, enums::PlanTier, organization},
+    error::Result,
+    id::OrganizationId,
+};
+
+/// Why a callback is not the provider's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forged {
+    Signature,
+    Time,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Applied(PlanTier),
+    Duplicate,
+    /// Nothing that concerns plans, or not any more; why.
+    Ignored(&'static str),
+    /// What the operator must set right before it can count; the provider sends it again.
+    Failed(String),
+}
+
+/// Checks `t=…,v1=…[,v1=…]`: HMAC-SHA256 of `t.body` in hexadecimal.
+pub fn verify(secret: &str, header: &str, body: &[u8], now: Instant) -> Result<(), Forged> {
+    let parts = || header.split(',').filter_map(|part| part.trim().split_once('='));
+    let time = parts().find(|(name, _)| *name == "t").map(|(_, time)| time).ok_or(Forged::Signature)?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_| Forged::Signature)?;
+    mac.update(time.as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    let own: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let given = parts().filter(|(name, _)| *name == "v1");
+    let is_right = given.fold(false, |found, (_, given)| found | bool::from(given.as_bytes().ct_eq(own.as_bytes())));
+    match time.parse() {
+        Ok(time) if is_right && is_timely(time, now) => Ok(()),
+        Ok(_) if is_right => Err(Forged::Time),
+        _ => Err(Forged::Signature),
+    }
+}
+
+#[derive(Deserialize)]
+struct Event {
+    id: String,
+    r#type: String,
+    /// Seconds since 1970.
+    created: i64,
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    object: serde_json::Value,
+}
+
+/// Does what an event says.
+pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, body: &[u8]) -> Result<Outcome> {
+    let Ok(Event { id, r#type, created, data: Data { object } }) = serde_json::from_slice(body) else {
+        return Ok(Outcome::Failed("the body is not an event".to_owned()));
+    };
+    let Some(occurred_at) = DateTime::from_timestamp(created, 0) else {
+        return Ok(Outcome::Failed("`created` is no time".to_owned()));
+    };
+    let is_over = match r#type.as_str() {
+        "customer.subscription.created" | "customer.subscription.updated" => {
+            // What is not known to be paid for, or to be about to, is not: a new state gives no plan away.
+            !["active", "trialing", "past_due"].contains(&object["status"].as_str().unwrap_or_default())
+        }
+        "customer.subscription.deleted" => true,
+        _ => return Ok(Outcome::Ignored("not an event of a subscription")),
+    };
+    if object["status"] == "incomplete" {
+        return Ok(Outcome::Ignored("the first payment is not there yet"));
+    }
+    let Some(organization) = object["metadata"]["organization_id"].as_str() else {
+        tracing::warn!(event = id, "a subscription's metadata name no organization_id");
+        return Ok(Outcome::Ignored("the subscription's metadata name no organization_id"));
+    };
+    let tier = if is_over {
+        PlanTier::Free
+    } else {
+        let price = object["items"]["data"][0]["price"]["id"].as_str().unwrap_or_default();
+        match config.prices.iter().find(|known| known.id == price) {
+            Some(known) => known.tier,
+            None => return Ok(Outcome::Failed(format!("no plan has the price `{price}` (TODO_BILLING_PRICES)"))),
+        }
+    };
+    let id_of = organization.parse::<OrganizationId>();
+    let found = match id_of {
+        Ok(id) => db.find_global::<organization::Entity>(organization::Column::Id.eq(id)).await?,
+        Err(_) => Vec::new(),
+    };
+    let Some(organization) = found.first() else {
+        tracing::warn!(event = id, "a subscription's metadata name an organization that is not there");
+        return Ok(Outcome::Ignored("there is no such organization"));
+    };
+    let scope = OrgScope::of_system(db, organization.id, origin.clone()).await?;
+    let subscription_id = object["id"].as_str().unwrap_or_default().to_owned();
+    let organization_id = organization.id;
+    let event = billing_event::Model { organization_id, id, occurred_at, subscription_id, is_over };
+    retrying(|| apply(&scope, &event, tier)).await
+}
+
+async fn apply(scope: &OrgScope, event: &billing_event::Model, tier: PlanTier) -> Result<Outcome> {
+    use billing_event::Column;
+    let mut tx = scope.write(Permission::BillingManage).await?;
+    // Two events at a time would both find the other absent.
+    tx.lock_organization().await?;
+    if tx.find::<billing_event::Entity>().filter(Column::Id.eq(&event.id)).one().await?.is_some() {
+        return Ok(Outcome::Duplicate);
+    }
+    let newest = tx.find::<billing_event::Entity>().order_by_desc(Column::OccurredAt).limit(1).one().await?;
+    let going_on = Column::IsOver.eq(false);
+    let paid =
+        tx.find::<billing_event::Entity>().filter(going_on).order_by_desc(Column::OccurredAt).limit(1).one().await?;
+    tx.insert(event.clone().into_active_model().reset_all()).await?;
+    let ignored = if newest.is_some_and(|newest| newest.occurred_at > event.occurred_at) {
+        Some("a later event has been applied")
+    } else if event.is_over && paid.is_some_and(|paid| paid.subscription_id != event.subscription_id) {
+        // Whoever moves to a new subscription has the old one ended afterwards.
+        Some("another subscription has taken its place")
+    } else {
+        None
+    };
+    if let Some(reason) = ignored {
+        tx.commit(()).await?;
+        return Ok(Outcome::Ignored(reason));
+    }
+    // Who doesn't pay can't be asked to tidy up first: what is there stays, and nothing is added until it fits.
+    service::change_in(&mut tx, tier, Fit::Ignored).await?;
+    tx.commit(()).await?;
+    Ok(Outcome::Applied(tier))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_of_time_and_body() {
+        let sign = |secret: &str, time: i64, body: &str| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key");
+            mac.update(format!("{time}.{body}").as_bytes());
+            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
+        let good = sign("whsec_test", 1_000_000, "{}");
+        let check = |header: &str, body: &[u8]| verify("whsec_test", header, body, now);
+        assert_eq!(check(&format!("t=1000000,v1={good}"), b"{}"), Ok(()));
+        assert_eq!(check(&format!("t=1000000,v0=x,v1=old,v1={good}"), b"{}"), Ok(()), "one of several");
+        assert_eq!(check(&format!("t=1000000,v1={good}"), b"{ }"), Err(Forged::Signature));
+        assert_eq!(check(&format!("t=1000001,v1={good}"), b"{}"), Err(Forged::Signature));
+        assert_eq!(check(&format!("t=1000000,v0={good}"), b"{}"), Err(Forged::Signature));
+        assert_eq!(check("", b"{}"), Err(Forged::Signature));
+        let late = sign("whsec_test", 999_000, "{}");
+        assert_eq!(check(&format!("t=999000,v1={late}"), b"{}"), Err(Forged::Time));
+    }
+}

@@ -1,0 +1,96 @@
+use async_graphql::{Context, Object};
+
+use super::{
+    input::{
+        WebhookCreateInput, WebhookDeleteInput, WebhookDeliveryRetryInput, WebhookReplayInput,
+        WebhookRotateSecretInput, WebhookTestInput, WebhookUpdateInput,
+    },
+    service::{self, Shown, Tools},
+    test,
+    types::{Webhook, WebhookDelivery, WebhookDeliveryPayload, WebhookPayload},
+};
+use crate::{
+    auth::policy::{Permission, in_plan, requires},
+    entity::enums::Feature,
+    error::Result,
+    graphql::{
+        context::ContextExt,
+        payload::{DeletePayload, write},
+    },
+    state::State,
+};
+
+#[derive(Default)]
+pub struct WebhookMutation;
+
+#[Object]
+impl WebhookMutation {
+    /// The payload's `secret` verifies what is sent; it is shown this once.
+    #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
+    async fn webhook_create(&self, ctx: &Context<'_>, input: WebhookCreateInput) -> Result<Option<WebhookPayload>> {
+        let (scope, tools) = (ctx.scope()?, tools(ctx.state()));
+        write(ctx, || service::create(scope, tools, &input), wrap).await
+    }
+
+    #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
+    async fn webhook_update(&self, ctx: &Context<'_>, input: WebhookUpdateInput) -> Result<Option<WebhookPayload>> {
+        let (scope, tools) = (ctx.scope()?, tools(ctx.state()));
+        write(ctx, || service::update(scope, tools, &input), wrap).await
+    }
+
+    /// New secret; for `graceHours` deliveries are signed with both.
+    #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
+    async fn webhook_rotate_secret(
+        &self,
+        ctx: &Context<'_>,
+        input: WebhookRotateSecretInput,
+    ) -> Result<Option<WebhookPayload>> {
+        let (scope, tools) = (ctx.scope()?, tools(ctx.state()));
+        write(ctx, || service::rotate_secret(scope, tools, &input), wrap).await
+    }
+
+    /// Sends a signed `ping` now and returns the delivery.
+    #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
+    async fn webhook_test(&self, ctx: &Context<'_>, input: WebhookTestInput) -> Result<Option<WebhookDeliveryPayload>> {
+        let scope = ctx.scope()?;
+        let begun: Option<WebhookDeliveryPayload> =
+            write(ctx, || service::begin_test(scope, input.id), WebhookDelivery).await?;
+        let Some(mut payload) = begun else { return Ok(None) };
+        if let Some(WebhookDelivery(begun)) = payload.delivery {
+            payload.delivery = Some(WebhookDelivery(test::send(ctx.state(), scope, begun).await?));
+        }
+        Ok(Some(payload))
+    }
+
+    /// Queues the webhook's events of a stretch of the ledger again, as new deliveries.
+    #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
+    async fn webhook_replay(&self, ctx: &Context<'_>, input: WebhookReplayInput) -> Result<Option<WebhookPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::replay(scope, &input), wrap).await
+    }
+
+    #[graphql(directive = requires::apply(Permission::WebhookManage))]
+    async fn webhook_delete(&self, ctx: &Context<'_>, input: WebhookDeleteInput) -> Result<Option<DeletePayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::delete(scope, input.id), |id| id.any()).await
+    }
+
+    /// Tries a delivery now: one that waits, or once more one that was delivered or given up.
+    #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
+    async fn webhook_delivery_retry(
+        &self,
+        ctx: &Context<'_>,
+        input: WebhookDeliveryRetryInput,
+    ) -> Result<Option<WebhookDeliveryPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::retry(scope, input.id), WebhookDelivery).await
+    }
+}
+
+fn tools(state: &State) -> Tools<'_> {
+    Tools { outgoing: &state.outgoing, secret: &state.secret }
+}
+
+fn wrap((row, secret): Shown) -> (Webhook, Option<String>) {
+    (Webhook(row), secret)
+}

@@ -1,0 +1,205 @@
+use async_graphql::{Context, Object};
+
+use super::{input::DeliveryFilter, query};
+use crate::{
+    accounts::types::Actor,
+    auth::{
+        actor::ActorRef,
+        policy::{Permission, requires},
+    },
+    entity::{
+        enums::{DeliveryStatus, WebhookState},
+        webhook, webhook_attempt, webhook_delivery,
+    },
+    error::{Error, Result},
+    events::{self, types::Event},
+    graphql::{
+        connection::{Connection, page_args},
+        context::ContextExt,
+        payload::payload,
+        scalars::{Cursor, DateTime, Url},
+    },
+    id::{WebhookDeliveryId, WebhookId},
+    ledger::{
+        EventType, LedgerCursor,
+        deliveries::{named_teams, named_types},
+    },
+    teams::types::Team,
+};
+
+/// Where the organization's events are sent, signed as Standard Webhooks has it.
+#[derive(Clone, Debug)]
+pub struct Webhook(pub webhook::Model);
+
+#[Object(directive = requires::apply(Permission::WebhookManage))]
+impl Webhook {
+    pub async fn id(&self) -> WebhookId {
+        self.0.id
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    fn url(&self) -> Url {
+        self.0.url.clone().into()
+    }
+
+    /// Null: every type.
+    fn event_types(&self) -> Option<Vec<EventType>> {
+        self.0.event_types.as_ref().map(|types| named_types(types).collect())
+    }
+
+    /// Null: all teams. Teams that are gone are left out.
+    async fn teams(&self, ctx: &Context<'_>) -> Result<Option<Vec<Team>>> {
+        let Some(teams) = &self.0.team_ids else { return Ok(None) };
+        let ids: Vec<_> = named_teams(teams).collect();
+        let mut found = ctx.loaders()?.teams.load_many(ids.iter().copied()).await?;
+        Ok(Some(ids.iter().filter_map(|id| found.remove(id)).map(Team).collect()))
+    }
+
+    fn state(&self) -> WebhookState {
+        self.0.state
+    }
+
+    fn disabled_reason(&self) -> Option<&str> {
+        self.0.disabled_reason.as_deref()
+    }
+
+    /// Deliveries of one item's events wait for each other.
+    fn is_ordered(&self) -> bool {
+        self.0.is_ordered
+    }
+
+    /// Everything up to here has been delivered or given up. Of a paused or disabled webhook: where `webhookReplay` goes on
+    /// from, once it is enabled again.
+    async fn cursor(&self, ctx: &Context<'_>) -> Result<Cursor> {
+        let waiting = ctx.loaders()?.waiting_of_webhook.load_one(self.0.id).await?.unwrap_or_default();
+        let done = [waiting.oldest.map(|oldest| oldest - 1), self.0.stopped_at, Some(waiting.head)];
+        let sequence = done.into_iter().flatten().min().unwrap_or_default();
+        Ok(LedgerCursor { organization_id: self.0.organization_id, sequence }.into())
+    }
+
+    /// Deliveries that wait for their first or next attempt.
+    async fn pending_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        let waiting = ctx.loaders()?.waiting_of_webhook.load_one(self.0.id).await?.unwrap_or_default();
+        i32::try_from(waiting.count).map_err(Error::internal)
+    }
+
+    /// Newest first.
+    #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
+    async fn deliveries(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<DeliveryFilter>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+    ) -> Result<Connection<WebhookDelivery>> {
+        query::deliveries(ctx, self.0.id, filter.as_ref(), &page_args(first, after, last, before)).await
+    }
+
+    async fn created_by(&self, ctx: &Context<'_>) -> Result<Actor> {
+        Actor::load(ctx, ActorRef { kind: self.0.created_by_kind, id: self.0.created_by_id }).await
+    }
+
+    fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    fn updated_at(&self) -> DateTime {
+        self.0.updated_at.into()
+    }
+
+    fn version(&self) -> i32 {
+        self.0.version
+    }
+}
+
+/// Its id is the `webhook-id` header and is the same on every attempt.
+#[derive(Clone, Debug)]
+pub struct WebhookDelivery(pub webhook_delivery::Model);
+
+#[Object(directive = requires::apply(Permission::WebhookManage))]
+impl WebhookDelivery {
+    pub async fn id(&self) -> WebhookDeliveryId {
+        self.0.id
+    }
+
+    async fn webhook(&self, ctx: &Context<'_>) -> Result<Webhook> {
+        let webhook = ctx.loaders()?.webhooks.load_one(self.0.webhook_id).await?;
+        webhook.map(Webhook).ok_or_else(|| Error::internal("a delivery without its webhook"))
+    }
+
+    /// Null for a test's `ping`, and once the ledger's retention has passed.
+    async fn event(&self, ctx: &Context<'_>) -> Result<Option<Event>> {
+        let Some(id) = self.0.event_id else { return Ok(None) };
+        let event = ctx.loaders()?.events.load_one(id).await?.map(Event);
+        let scope = ctx.scope()?;
+        Ok(event.filter(|event| events::query::may_see(scope, event)))
+    }
+
+    fn status(&self) -> DeliveryStatus {
+        self.0.status
+    }
+
+    /// At most 20, first one first.
+    async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<DeliveryAttempt>> {
+        let attempts = ctx.loaders()?.attempts_of_delivery.load_one(self.0.id).await?;
+        Ok(attempts.unwrap_or_default().into_iter().map(DeliveryAttempt).collect())
+    }
+
+    /// Null once nothing will be tried any more.
+    fn next_attempt_at(&self) -> Option<DateTime> {
+        self.0.next_attempt_at.map(DateTime)
+    }
+
+    fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+}
+
+/// One try to deliver.
+#[derive(Clone, Debug)]
+pub struct DeliveryAttempt(pub webhook_attempt::Model);
+
+#[Object]
+impl DeliveryAttempt {
+    /// From 1.
+    async fn number(&self) -> i32 {
+        self.0.number
+    }
+
+    async fn started_at(&self) -> DateTime {
+        self.0.started_at.into()
+    }
+
+    async fn duration_ms(&self) -> i32 {
+        self.0.duration_ms
+    }
+
+    /// Null when there was no answer.
+    async fn response_status(&self) -> Option<i32> {
+        self.0.response_status
+    }
+
+    /// First 4 KiB.
+    async fn response_body(&self) -> Option<&str> {
+        self.0.response_body.as_deref()
+    }
+
+    /// Why there was no answer, or what was wrong with it.
+    async fn error(&self) -> Option<&str> {
+        self.0.error.as_deref()
+    }
+}
+
+payload! {
+    /// `secret` is shown once, on creation and rotation.
+    WebhookPayload { webhook: Webhook } secret
+}
+
+payload! {
+    WebhookDeliveryPayload { delivery: WebhookDelivery }
+}

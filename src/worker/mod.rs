@@ -1,0 +1,128 @@
+//! What is sent to webhooks, by whichever instances do that (`serve --role`).
+//!
+//! A worker takes lanes (`db::deliveries`): webhooks with something due that nobody else sends for. Each lane is worked by
+//! itself ([`lane`]), so that a slow receiver holds up nobody; what came of all of them is written together
+//! ([`recorder`]); what is sent is what the API shows ([`content`]). Sending happens outside every transaction, so an
+//! event arrives at least once: whoever dies between an answer and its record sends again, under the same id.
+
+mod content;
+mod lane;
+mod recorder;
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use self::{content::Renderer, recorder::Recorder};
+use crate::{clock::in_calendar, db::Db, error::Result, graphql::api::Api, state::State};
+
+/// How long a worker goes on with a lane before it lets go of it, so that others get their turn.
+const HOLD: Duration = Duration::from_secs(10);
+/// For how long a lane is leased: an attempt that begins within [`HOLD`] has ended by then, whatever the receiver does
+/// (`outgoing::Limits::total`, 15 s), and has been written down.
+const LEASE: Duration = Duration::from_secs(30);
+/// Lanes that one statement takes: the rest is for others who look at the same time.
+const LANES_AT_ONCE: u64 = 4;
+/// Lanes that one worker holds at most.
+const MAX_LANES: usize = 512;
+/// How often it looks without being told: for what others have queued, what is due again, what a dead worker held.
+const POLL: Duration = Duration::from_secs(1);
+/// How often deliveries that are done are looked through for old ones.
+pub const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Sends to webhooks. Clones share it.
+#[derive(Clone)]
+pub struct Worker(Arc<Inner>);
+
+struct Inner {
+    state: State,
+    renderer: Renderer,
+    /// Starts with the first outcome: a server that sends nothing has no task for it.
+    recorder: LazyLock<Recorder, Box<dyn FnOnce() -> Recorder + Send>>,
+    schedule: Vec<Duration>,
+}
+
+impl Worker {
+    pub fn new(api: &Api) -> Result<Self> {
+        let state = api.state.clone();
+        let db = state.db.clone();
+        let recorder: Box<dyn FnOnce() -> Recorder + Send> = Box::new(move || Recorder::start(db));
+        let schedule = state.config.webhooks.schedule();
+        Ok(Self(Arc::new(Inner {
+            renderer: Renderer::new(api.clone())?,
+            recorder: LazyLock::new(recorder),
+            schedule,
+            state,
+        })))
+    }
+
+    /// Works until `stop` is cancelled and what is in flight has ended.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut due = self.0.state.db.bus().deliveries();
+        let mut lanes = JoinSet::new();
+        loop {
+            due.mark_unchanged();
+            let has_more = self.take_lanes(&mut lanes, &stop).await;
+            if has_more {
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = due.changed() => {}
+                // One that has let go may be taken again, by whoever comes first.
+                Some(_) = lanes.join_next() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+        while lanes.join_next().await.is_some() {}
+    }
+
+    /// Works until nothing is due any more that nobody else holds; for tests and commands.
+    pub async fn drain(&self) {
+        let (mut lanes, stop) = (JoinSet::new(), CancellationToken::new());
+        loop {
+            while self.take_lanes(&mut lanes, &stop).await {}
+            if lanes.join_next().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Takes some lanes; whether there may be more for the taking.
+    async fn take_lanes(&self, lanes: &mut JoinSet<()>, stop: &CancellationToken) -> bool {
+        let room = u64::try_from(MAX_LANES.saturating_sub(lanes.len())).unwrap_or_default();
+        let limit = room.min(LANES_AT_ONCE);
+        if limit == 0 || stop.is_cancelled() {
+            return false;
+        }
+        // Before the lease begins.
+        let until = Instant::now() + HOLD;
+        match self.0.state.db.claim_lanes(limit, LEASE).await {
+            Ok(taken) => {
+                let has_more = u64::try_from(taken.len()).is_ok_and(|taken| taken == limit);
+                for taken in taken {
+                    lanes.spawn(lane::work(self.clone(), taken, until, stop.clone()));
+                }
+                has_more
+            }
+            Err(error) => {
+                tracing::warn!(error = %error.describe(), "looking for deliveries failed");
+                false
+            }
+        }
+    }
+}
+
+/// Deletes what is done and older than `kept`, organization by organization.
+pub async fn purge(db: &Db, kept: Duration) -> Result<()> {
+    let before = chrono::TimeDelta::from_std(kept).ok().and_then(|kept| db.clock().now().checked_sub_signed(kept));
+    let Some(before) = before.filter(|before| in_calendar(*before)) else { return Ok(()) };
+    for organization_id in db.organizations_with_webhooks().await? {
+        db.delete_deliveries(organization_id, before).await?;
+    }
+    Ok(())
+}

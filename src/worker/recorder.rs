@@ -1,0 +1,55 @@
+//! Writes what came of attempts: whatever has come in while the last transaction ran goes into the next one, so that many
+//! endpoints at once cost few commits.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    clock::Instant,
+    db::{
+        Db,
+        deliveries::{Outcome, Standing},
+        retrying,
+    },
+    error::{Error, Result},
+};
+
+/// Outcomes of one transaction at most.
+const BATCH: usize = 128;
+
+/// Whether the lane is still this worker's, and since when it has been failing.
+pub type Recorded = Option<Option<Instant>>;
+
+type Waiting = (Outcome, oneshot::Sender<Result<Recorded, Arc<Error>>>);
+
+pub struct Recorder(mpsc::Sender<Waiting>);
+
+impl Recorder {
+    /// Must be called on the runtime. It ends with the last of its senders.
+    pub fn start(db: Db) -> Self {
+        let (sender, receiver) = mpsc::channel(BATCH);
+        tokio::spawn(write(db, receiver));
+        Self(sender)
+    }
+
+    /// Writes an outcome; returns once it is committed. `None` when the lane was lost: nothing was written.
+    pub async fn record(&self, outcome: Outcome) -> Result<Recorded> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send((outcome, answer)).await.map_err(Error::internal)?;
+        answered.await.map_err(Error::internal)?.map_err(|error| Error::internal(error.describe()))
+    }
+}
+
+async fn write(db: Db, mut receiver: mpsc::Receiver<Waiting>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while receiver.recv_many(&mut batch, BATCH).await > 0 {
+        let (outcomes, answers): (Vec<Outcome>, Vec<_>) = batch.drain(..).unzip();
+        let written = retrying(|| db.record_outcomes(&outcomes)).await.map_err(Arc::new);
+        for (outcome, answer) in outcomes.iter().zip(answers) {
+            let recorded = written.as_ref().map(|standing: &Standing| standing.get(&outcome.lane).copied());
+            // A lane that has ended meanwhile doesn't ask any more.
+            let _ = answer.send(recorded.map_err(Clone::clone));
+        }
+    }
+}

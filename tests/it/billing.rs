@@ -1,0 +1,151 @@
+//! The payment provider's callbacks decide on plans.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    databases,
+    inbound_hooks::hexadecimal_hmac,
+    support::{
+        app::TestApp,
+        client::{Reply, problem},
+        world::Company,
+    },
+};
+
+const SECRET: &str = "whsec_of_the_payment_provider";
+
+async fn with_billing(app: &TestApp) -> TestApp {
+    let price = |text: &str| text.parse().expect("a price");
+    app.another_instance(|config| {
+        config.billing.webhook_secret = Some(SECRET.to_owned());
+        config.billing.prices = vec![price("price_pro=PROFESSIONAL"), price("price_start=STARTER")];
+        config.billing.portal_url = Some("https://pay.example.com/portal".to_owned());
+    })
+    .await
+}
+
+fn subscription(company: &Company, id: &str, created: i64, kind: &str, price: &str, status: &str) -> Value {
+    of_subscription("sub_1", company, id, created, kind, price, status)
+}
+
+#[allow(clippy::too_many_arguments, reason = "an event's fields")]
+fn of_subscription(
+    sub: &str,
+    company: &Company,
+    id: &str,
+    created: i64,
+    kind: &str,
+    price: &str,
+    status: &str,
+) -> Value {
+    json!({
+        "id": id, "type": format!("customer.subscription.{kind}"), "created": created,
+        "data": { "object": { "id": sub, "status": status, "metadata": { "organization_id": company.id },
+            "items": { "data": [{ "price": { "id": price } }] } } },
+    })
+}
+
+async fn say(app: &TestApp, event: &Value) -> Reply {
+    let (body, at) = (event.to_string(), app.clock.now().timestamp());
+    let header = format!("t={at},v1={}", hexadecimal_hmac(SECRET, &format!("{at}.{body}")));
+    app.post("/callbacks/billing", &[("stripe-signature", &header)], &body).await
+}
+
+async fn plan(app: &TestApp, company: &Company) -> String {
+    let query = "{ organization { plan { tier billingPortalUrl } } }";
+    let data = app.call(company, &company.owner, query).data().await;
+    assert_eq!(data["organization"]["plan"]["billingPortalUrl"], "https://pay.example.com/portal");
+    data["organization"]["plan"]["tier"].as_str().expect("a tier").to_owned()
+}
+
+databases! {
+    async fn a_subscription_sets_the_plan(app: TestApp) {
+        let acme = app.company("acme").await;
+        let app = with_billing(&app).await;
+        let created = say(&app, &subscription(&acme, "evt_1", 1000, "created", "price_pro", "active")).await;
+        assert_eq!((created.status, created.json()), (StatusCode::OK, json!({ "outcome": "APPLIED", "plan": "PROFESSIONAL" })));
+        assert_eq!(plan(&app, &acme).await, "PROFESSIONAL");
+        // Late, twice, and out of order.
+        say(&app, &subscription(&acme, "evt_3", 3000, "updated", "price_start", "active")).await;
+        let late = say(&app, &subscription(&acme, "evt_2", 2000, "updated", "price_pro", "active")).await;
+        assert_eq!((late.status, &late.json()["outcome"]), (StatusCode::OK, &json!("IGNORED")));
+        assert_eq!(plan(&app, &acme).await, "STARTER");
+        say(&app, &subscription(&acme, "evt_4", 3000, "updated", "price_pro", "past_due")).await;
+        assert_eq!(plan(&app, &acme).await, "PROFESSIONAL", "of the same second: as it comes");
+        let twice = say(&app, &subscription(&acme, "evt_3", 3000, "updated", "price_start", "active")).await;
+        assert_eq!(twice.json(), json!({ "outcome": "DUPLICATE" }));
+        assert_eq!(plan(&app, &acme).await, "PROFESSIONAL");
+        say(&app, &subscription(&acme, "evt_5", 4000, "deleted", "price_pro", "canceled")).await;
+        assert_eq!(plan(&app, &acme).await, "FREE");
+        let events = "{ events(last: 1) { nodes { type actor { displayName } } } }";
+        let events = app.call(&acme, &acme.owner, events).data().await;
+        assert_eq!(events["events"]["nodes"][0], json!({ "type": "PLAN_CHANGED", "actor": { "displayName": "System" } }));
+        app.state.db.close().await;
+    }
+
+    /// Whoever moves to another subscription has the old one ended afterwards: that is no end.
+    async fn the_end_of_a_former_subscription_changes_nothing(app: TestApp) {
+        let acme = app.company("acme").await;
+        let app = with_billing(&app).await;
+        say(&app, &subscription(&acme, "evt_1", 1000, "created", "price_start", "active")).await;
+        say(&app, &of_subscription("sub_2", &acme, "evt_2", 2000, "created", "price_pro", "active")).await;
+        let ended = say(&app, &subscription(&acme, "evt_3", 2001, "deleted", "price_start", "canceled")).await;
+        assert_eq!(ended.json()["outcome"], "IGNORED");
+        assert_eq!(plan(&app, &acme).await, "PROFESSIONAL");
+        say(&app, &of_subscription("sub_2", &acme, "evt_4", 3000, "updated", "price_pro", "paused")).await;
+        assert_eq!(plan(&app, &acme).await, "FREE", "a state that is not known to be paid for");
+        app.state.db.close().await;
+    }
+
+    /// Who does not pay keeps what is there, and adds nothing.
+    async fn a_downgrade_can_not_be_refused(app: TestApp) {
+        let acme = app.company("acme").await;
+        app.join(&acme.owner, "acme", "fifth", "MEMBER").await;
+        app.create(&acme, &acme.owner, "team", json!({ "name": "Core" })).await;
+        let app = with_billing(&app).await;
+        say(&app, &subscription(&acme, "evt_1", 1000, "deleted", "price_pro", "canceled")).await;
+        assert_eq!(plan(&app, &acme).await, "FREE");
+        let teams = app.call(&acme, &acme.owner, "{ organization { teams { totalCount } } }").data().await;
+        assert_eq!(teams["organization"]["teams"]["totalCount"], 1);
+        let create = "mutation { teamCreate(input: {name: \"More\"}) { userErrors { code } } }";
+        assert_eq!(app.call(&acme, &acme.owner, create).error_code().await, "NOT_IN_PLAN");
+        app.state.db.close().await;
+    }
+
+    async fn what_is_not_the_providers_is_turned_away(app: TestApp) {
+        let acme = app.company("acme").await;
+        let app = with_billing(&app).await;
+        let event = subscription(&acme, "evt_1", 1000, "created", "price_start", "active").to_string();
+        let now = app.clock.now().timestamp();
+        let signed = |at: i64| format!("t={at},v1={}", hexadecimal_hmac(SECRET, &format!("{at}.{event}")));
+        for (header, code) in [(String::new(), "BAD_SIGNATURE"), (format!("t={now},v1=00"), "BAD_SIGNATURE"), (signed(now - 301), "BAD_TIME")] {
+            let reply = app.post("/callbacks/billing", &[("stripe-signature", &header)], &event).await;
+            assert_eq!((reply.status, &reply.json()["error"]["code"]), (StatusCode::UNAUTHORIZED, &json!(code)));
+        }
+        assert_eq!(plan(&app, &acme).await, "ENTERPRISE");
+        // What the operator must set right is sent again; what concerns nobody here is not.
+        let unknown = say(&app, &subscription(&acme, "evt_2", 1000, "created", "price_of_old", "active")).await;
+        assert_eq!(unknown.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let mut foreign = subscription(&acme, "evt_3", 1000, "created", "price_pro", "active");
+        foreign["data"]["object"]["metadata"] = json!({});
+        let other = json!({ "id": "evt_4", "type": "invoice.paid", "created": 1000, "data": { "object": {} } });
+        for event in [foreign, other, subscription(&acme, "evt_5", 1000, "created", "price_pro", "incomplete")] {
+            let reply = say(&app, &event).await;
+            assert_eq!((reply.status, &reply.json()["outcome"]), (StatusCode::OK, &json!("IGNORED")));
+        }
+        assert_eq!(plan(&app, &acme).await, "ENTERPRISE");
+        app.state.db.close().await;
+    }
+
+    async fn nobody_else_changes_plans_then(app: TestApp) {
+        let acme = app.company("acme").await;
+        let app = with_billing(&app).await;
+        let change = "mutation { planChange(input: {tier: STARTER}) { userErrors { code path message details } } }";
+        let data = app.call(&acme, &acme.owner, change).data().await;
+        let error = &data["planChange"]["userErrors"][0];
+        assert_eq!((&error["code"], &error["details"]), (&json!("INVALID_STATE"), &json!({ "portalUrl": "https://pay.example.com/portal" })));
+        assert_eq!(app.call(&acme, &acme.owner, change).refused().await, problem("INVALID_STATE", "input.tier"));
+        app.state.db.close().await;
+    }
+}
