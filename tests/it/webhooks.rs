@@ -86,7 +86,7 @@ databases! {
     async fn an_event_arrives_signed(app: TestApp) {
         let acme = app.company("acme").await;
         let receiver = Receiver::start().await;
-        let hook = app.webhook(&acme, &receiver, json!({ "name": "Mirror", "eventTypes": ["ITEM_CREATED", "ITEM_UPDATED"] })).await;
+        let hook = app.webhook(&acme, &receiver, json!({ "name": "Mirror", "isOrdered": true, "eventTypes": ["ITEM_CREATED", "ITEM_UPDATED"] })).await;
         let item = app.item(&acme, "Write it down").await;
         app.rename(&acme, &acme.admin, &item, "Write it up").await;
         app.worker.drain().await;
