@@ -172,7 +172,9 @@ async fn a_killed_worker_loses_nothing() {
     let twice = twice(&received);
     assert!(twice.len() <= 20 * UNRECORDED, "{} came twice", twice.len());
     for times in twice {
-        assert!(times.len() == 2 && times[0] <= killed && times[1] > killed, "what was in flight, and nothing else");
+        // What was sent just before may be read just after.
+        let was_in_flight = times[0] <= killed + Duration::from_secs(2) && times[1] > killed;
+        assert!(times.len() == 2 && was_in_flight, "what was in flight, and nothing else");
     }
     drop(workers);
     drop(api);

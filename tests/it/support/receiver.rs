@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -93,6 +96,7 @@ pub struct Receiver {
     address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
     manner: Arc<Mutex<Manner>>,
+    open: Arc<Open>,
     _server: Arc<Serving>,
 }
 
@@ -104,6 +108,30 @@ impl Drop for Serving {
     }
 }
 
+/// Requests that are being answered, and the most there ever were.
+#[derive(Default)]
+struct Open {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// One of them; it ends with the answer, or when the sender gives up.
+struct Answering(Arc<Open>);
+
+impl Answering {
+    fn begin(open: Arc<Open>) -> Self {
+        let now = open.now.fetch_add(1, Ordering::SeqCst) + 1;
+        open.most.fetch_max(now, Ordering::SeqCst);
+        Self(open)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Receiver {
     /// One that accepts everything.
     pub async fn start() -> Self {
@@ -112,10 +140,12 @@ impl Receiver {
         let received = Arc::<Mutex<Vec<Received>>>::default();
         let accept: Manner = Arc::new(|_: &Received| Answer::status(204));
         let manner = Arc::new(Mutex::new(accept));
-        let (kept, says) = (received.clone(), manner.clone());
+        let open = Arc::<Open>::default();
+        let (kept, says, begun) = (received.clone(), manner.clone(), open.clone());
         let handle = move |request: Request| {
-            let (kept, says) = (kept.clone(), says.clone());
+            let (kept, says, answering) = (kept.clone(), says.clone(), Answering::begin(begun.clone()));
             async move {
+                let _answering = answering;
                 let (parts, body) = request.into_parts();
                 let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
                 let path = parts.uri.path().to_owned();
@@ -135,7 +165,7 @@ impl Receiver {
         let server = tokio::spawn(async move {
             let _ = axum::serve(listener, Router::new().fallback(any(handle))).await;
         });
-        Self { address, received, manner, _server: Arc::new(Serving(server)) }
+        Self { address, received, manner, open, _server: Arc::new(Serving(server)) }
     }
 
     /// From now on it answers like this.
@@ -150,6 +180,11 @@ impl Receiver {
     /// The same receiver under another path.
     pub fn url_of(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
+    }
+
+    /// Requests that were being answered at the same time, at most.
+    pub fn most_at_once(&self) -> usize {
+        self.open.most.load(Ordering::SeqCst)
     }
 
     /// All that has come.
