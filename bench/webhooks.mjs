@@ -13,12 +13,14 @@ const [url, token, server, postgres, board, script] = process.argv.slice(2);
 const number = (name, otherwise) => Number(process.env[name] ?? otherwise);
 const rounds = number('ROUNDS', 5);
 const seconds = number('SECONDS_EACH', 4);
-const connections = (process.env.CONNECTIONS_EACH ?? '16 4').split(' ').map(Number);
+const connections = (process.env.CONNECTIONS_EACH ?? '16 2').split(' ').map(Number);
 const longest = number('DRAIN_SECONDS', 20) * 1000;
 const wanted = number('RATE', 550);
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 const run = promisify(execFile);
+/** What the caller wants done before each measurement. */
+const before = () => (process.env.BEFORE ? run('sh', ['-c', process.env.BEFORE]) : undefined);
 const median = values => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 // The receiver: how long it takes to answer, and what has come.
@@ -111,16 +113,17 @@ async function drain(count) {
   await makeHooks(count);
   const some = hooks.slice(0, count);
   const waiting = await fill(some);
-  const before = { arrived, server: used(server), postgres: used(postgres), at: performance.now() };
+  await before();
+  const was = { arrived, server: used(server), postgres: used(postgres), at: performance.now() };
   await enable(true, some);
-  let at = before.at, last = before.arrived;
-  while (arrived - before.arrived < waiting && performance.now() - before.at < longest) {
+  let at = was.at, last = was.arrived;
+  while (arrived - was.arrived < waiting && performance.now() - was.at < longest) {
     await sleep(5);
     if (arrived !== last) { last = arrived; at = performance.now(); }
   }
-  const sent = last - before.arrived;
-  const each = (pid, was) => +((used(pid) - was) / sent).toFixed(3);
-  const result = { webhooks: count, waiting, sent, perSecond: Math.round(sent / (at - before.at) * 1000), serverMs: each(server, before.server), postgresMs: each(postgres, before.postgres) };
+  const sent = last - was.arrived;
+  const each = (pid, earlier) => +((used(pid) - earlier) / sent).toFixed(3);
+  const result = { webhooks: count, waiting, sent, perSecond: Math.round(sent / (at - was.at) * 1000), serverMs: each(server, was.server), postgresMs: each(postgres, was.postgres) };
   await enable(false, some);
   await sleep(500);
   return result;
@@ -128,34 +131,40 @@ async function drain(count) {
 
 /** The board page for some seconds. */
 async function page(connections) {
-  const before = arrived, began = performance.now();
+  const earlier = arrived, began = performance.now();
   const environment = { ...process.env, BOARD: board, BEARER: token };
   const { stdout } = await run('wrk', ['-t2', `-c${connections}`, `-d${seconds}s`, '-s', script, `${url}/graphql`], { env: environment });
   const found = /rate=([\d.]+) p50=([\d.]+) p99=([\d.]+) bad=(\d+)/.exec(stdout);
   if (!found || found[4] !== '0') throw new Error(stdout);
   const [rate, p50, p99] = found.slice(1, 4).map(Number);
-  return { rate, p50, p99, sent: (arrived - before) / (performance.now() - began) * 1000 };
+  return { rate, p50, p99, sent: (arrived - earlier) / (performance.now() - began) * 1000 };
 }
 
-/** The page without and with deliveries, in turns. `wait`: what the receiver takes to answer. */
-async function beside(connections, wait) {
-  delay = wait;
+/** 10 webhooks with 4 requests under way each: what the receiver takes and the rest takes, the rate decides. */
+const IN_FLIGHT = 40;
+function adjust(sent) {
+  delay = Math.max(0, delay + (IN_FLIGHT / wanted - IN_FLIGHT / sent) * 1000);
+}
+
+/** The page without and with deliveries, in turns. The receiver takes so long to answer that about as many come as wanted. */
+async function beside(connections) {
   const all = { without: [], with: [] };
   for (let round = 0; round < rounds; round++) {
     if (await pending() < 20_000) await fill(hooks);
     await enable(false);
+    await before();
     await sleep(500);
     all.without.push(await page(connections));
     await enable(true);
     await sleep(500);
     all.with.push(await page(connections));
     await enable(false);
+    adjust(all.with.at(-1).sent);
   }
-  delay = 0;
   const of = (name, what) => +median(all[name].map(one => one[what])).toFixed(1);
   const ratios = all.with.map((one, round) => one.p99 / all.without[round].p99);
   return {
-    connections, receiverMs: wait,
+    connections, receiverMs: delay,
     deliveriesPerSecond: Math.round(of('with', 'sent')),
     without: { rate: of('without', 'rate'), p50: of('without', 'p50'), p99: of('without', 'p99') },
     with: { rate: of('with', 'rate'), p50: of('with', 'p50'), p99: of('with', 'p99') },
@@ -164,9 +173,7 @@ async function beside(connections, wait) {
 }
 
 const result = { drains: [await drain(1), await drain(10)], pages: [] };
-// 40 requests may be under way: so slow a receiver holds the rate near what is wanted.
-const wait = Math.max(1, Math.round(40 / wanted * 1000) - 5);
-for (const count of connections) result.pages.push(await beside(count, wait));
-result.pages.push(await beside(connections[0], 0));
+delay = IN_FLIGHT / wanted * 1000 - 20;
+for (const count of connections) result.pages.push(await beside(count));
 console.log(JSON.stringify(result));
 process.exit(0);

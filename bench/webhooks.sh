@@ -5,8 +5,9 @@
 #   bench/webhooks.sh [DIR]     DIR: a folder to work in; a temporary one when left out
 #
 # Starts the server by bench/subject.sh (which says what that needs), once on each of DATABASES ("sqlite postgres"), and
-# the receiver by node, which answers 204; needs wrk. ROUNDS (5), SECONDS_EACH (4), CONNECTIONS_EACH ("16 4", of wrk),
-# RATE (550: deliveries a second beside the page, held by a receiver that takes its time; then once more unheld).
+# the receiver by node, which answers 204; needs wrk. ROUNDS (5), SECONDS_EACH (4), CONNECTIONS_EACH ("16 2", of wrk),
+# RATE (550: deliveries a second beside the page, held there by a receiver that takes its time). BEFORE: a
+# command that is run before each measurement, such as one that waits until the machine is quiet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -57,7 +58,7 @@ print(f"\n{'board page':24} {'deliveries/s':>12} {'pages/s':>15} {'p50 ms':>13} 
 for name, result in found.items():
     for one in result["pages"]:
         a, b, ratios = one["without"], one["with"], one["ratios"]
-        label = f"{name}, {one['connections']} conn." + ("" if one["receiverMs"] else ", unheld")
+        label = f"{name}, {one['connections']} conn."
         pair = lambda what: f"{a[what]} → {b[what]}"
         print(f"{label:24} {one['deliveriesPerSecond']:12} {pair('rate'):>15} {pair('p50'):>13} {pair('p99'):>13} {one['ratio']:>14} ({min(ratios)}–{max(ratios)})")
 PY
