@@ -69,7 +69,7 @@ pub enum EventType {
 }
 
 impl EventType {
-    /// The name that webhooks use: `item.created`, `webhook.secret_rotated`.
+    /// The name that webhooks use: `item.created`, `webhook_secret.rotated`: a dot for the last underscore.
     pub fn wire_name(self) -> String {
         let name = self.to_value().to_ascii_lowercase();
         let (subject, verb) = name.rsplit_once('_').unwrap_or((&name, ""));
