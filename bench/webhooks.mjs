@@ -46,6 +46,34 @@ const receiver = net.createServer({ noDelay: true }, socket => {
 });
 await new Promise(done => receiver.listen(0, '127.0.0.1', 1024, done));
 
+// Receivers that a good one stands beside: they hang, fail, flood, dawdle, or lead inside.
+const BAD = [
+  () => {},
+  socket => socket.end('HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'),
+  socket => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 10485760\r\n\r\n' + 'x'.repeat(10485760)),
+  socket => {
+    const drip = setInterval(() => (socket.destroyed ? clearInterval(drip) : socket.write('H')), 500);
+  },
+  socket => socket.end('HTTP/1.1 307 Temporary Redirect\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n'),
+];
+const bad = net.createServer(socket => {
+  socket.on('error', () => {});
+  socket.once('data', chunk => BAD[Number(/^POST \/(\d+)/.exec(chunk)[1]) % BAD.length](socket));
+});
+await new Promise(done => bad.listen(0, '127.0.0.1', 1024, done));
+
+/** When each item's event came to the good receiver. */
+const came = new Map();
+const good = http.createServer((request, answer) => {
+  let text = '';
+  request.on('data', part => { text += part; });
+  request.on('end', () => {
+    came.set(JSON.parse(text).data.event.itemId, performance.now());
+    answer.writeHead(204).end();
+  });
+});
+await new Promise(done => good.listen(0, '127.0.0.1', done));
+
 function ask(query, variables) {
   const body = JSON.stringify({ query, variables });
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}`, 'content-length': Buffer.byteLength(body) };
@@ -172,7 +200,40 @@ async function beside(connections) {
   };
 }
 
-const result = { drains: [await drain(1), await drain(10)], pages: [] };
+/** From before a mutation was sent to its event's arrival at the good receiver, without and with 20 bad ones. */
+async function besideBad(items) {
+  const create = 'mutation($url: Url!) { webhookCreate(input: {url: $url, eventTypes: [ITEM_CREATED]}) { webhook { id } userErrors { code message } } }';
+  const make = 'mutation { itemCreate(input: {title: "measured"}) { item { id } userErrors { code message } } }';
+  const round = async () => {
+    const sent = new Map();
+    for (let number = 0; number < items; number++) {
+      const at = performance.now();
+      sent.set((await ask(make)).itemCreate.item.id, at);
+      await sleep(10);
+    }
+    for (let tries = 0; tries < 3000 && ![...sent.keys()].every(id => came.has(id)); tries++) await sleep(10);
+    const times = [...sent].map(([id, at]) => came.get(id) - at).sort((a, b) => a - b);
+    const of = part => +times[Math.min(times.length - 1, Math.floor(times.length * part))].toFixed(1);
+    return { arrived: times.filter(time => time >= 0).length, p50: of(0.5), p99: of(0.99) };
+  };
+  await ask(create, { url: `http://127.0.0.1:${good.address().port}/` });
+  await before();
+  const without = await round();
+  for (let number = 0; number < 20; number++) await ask(create, { url: `http://127.0.0.1:${bad.address().port}/${number}` });
+  return { items, without, with: await round() };
+}
+
+await makeHooks(10);
+await enable(false);
+const beside20 = await besideBad(number('BESIDE_BAD', 1000));
+if (process.env.ONLY === 'bad') {
+  console.log(JSON.stringify({ drains: [], pages: [], bad: beside20 }));
+  process.exit(0);
+}
+// The bad ones, which are the newest, would take from what is measured next.
+const newest = await ask('{ organization { webhooks(first: 21) { nodes { id } } } }');
+await enable(false, newest.organization.webhooks.nodes.map(hook => hook.id));
+const result = { bad: beside20, drains: [await drain(1), await drain(10)], pages: [] };
 delay = IN_FLIGHT / wanted * 1000 - 20;
 for (const count of connections) result.pages.push(await beside(count));
 console.log(JSON.stringify(result));

@@ -55,6 +55,11 @@ impl Clock {
         }
     }
 
+    /// The present less `age`; `None` for what is longer than the calendar.
+    pub fn ago(&self, age: Duration) -> Option<Instant> {
+        self.now().checked_sub_signed(age).filter(|instant| in_calendar(*instant))
+    }
+
     /// Moves a fixed clock, or fixes one that followed the system.
     pub fn advance(&self, by: Duration) {
         let moved = self.now() + by;

@@ -12,10 +12,10 @@ use crate::{
     ledger::retention,
     metering::{self, rollup},
     state::State,
-    worker,
+    webhooks,
 };
 
-/// How often keys that have expired are forgotten.
+/// How often what has been kept for long enough is forgotten.
 const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Starts the jobs, each of which also runs once now. They end soon after `stop` is cancelled; `state.background` waits
@@ -29,10 +29,10 @@ pub fn start(state: &State, stop: &CancellationToken) {
     every(state, stop, retention::EVERY, "deleting old events", |state| async move {
         retention::run(&state.db, state.config.ledger.retention).await
     });
-    every(state, stop, worker::PURGE_EVERY, "purging deliveries", |state| async move {
-        worker::purge(&state.db, state.config.webhooks.retention).await
+    every(state, stop, PURGE_EVERY, "purging deliveries", |state| async move {
+        webhooks::service::purge(&state.db, state.config.webhooks.retention).await
     });
-    every(state, stop, worker::PURGE_EVERY, "purging receipts", |state| async move {
+    every(state, stop, PURGE_EVERY, "purging receipts", |state| async move {
         inbound_hooks::service::purge(&state.db, state.config.callbacks.retention).await
     });
     every(state, stop, PURGE_EVERY, "purging idempotency keys", |state| async move {

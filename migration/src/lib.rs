@@ -20,6 +20,7 @@ mod m20261123_000008_usage;
 mod m20261123_000009_idempotency;
 mod m20261124_000010_webhooks;
 mod m20261124_000011_inbound_hooks;
+mod m20261124_000012_webhook_order;
 
 pub use sea_orm_migration::MigratorTrait;
 
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000009_idempotency::Migration),
             Box::new(m20261124_000010_webhooks::Migration),
             Box::new(m20261124_000011_inbound_hooks::Migration),
+            Box::new(m20261124_000012_webhook_order::Migration),
         ]
     }
 }

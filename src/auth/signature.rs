@@ -2,6 +2,8 @@
 //! HMAC-SHA256 of `id.timestamp.body`. Both directions use it: deliveries are signed, callbacks verified.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use standardwebhooks::Webhook;
 use subtle::ConstantTimeEq as _;
 
@@ -63,6 +65,27 @@ impl SharedSecret {
     }
 }
 
+/// HMAC-SHA256 of the parts, one after the other, in hexadecimal: as GitHub and Stripe sign.
+pub fn hexadecimal_hmac(secret: &[u8], parts: &[&[u8]]) -> Result<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).map_err(Error::internal)?;
+    parts.iter().for_each(|part| mac.update(part));
+    Ok(hexadecimal(&mac.finalize().into_bytes()))
+}
+
+/// Bytes in lower-case hexadecimal.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Why a callback is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forged {
+    /// Also where nobody is found whose signature it could be: the two are never told apart.
+    Signature,
+    /// Signed, but not now.
+    Time,
+}
+
 /// Whether a signed time is near enough to now.
 pub fn is_timely(timestamp: i64, now: Instant) -> bool {
     now.timestamp().abs_diff(timestamp) <= TOLERANCE_SECONDS.unsigned_abs()
@@ -106,6 +129,15 @@ mod tests {
         assert_eq!(SharedSecret::open(&server, "webhook", "whk_1", &sealed).expect("its own"), secret);
         assert!(SharedSecret::open(&server, "webhook", "whk_2", &sealed).is_err(), "another row's");
         assert!(secret.text().starts_with(PREFIX));
+    }
+
+    /// The vector of GitHub's documentation (validating webhook deliveries).
+    #[test]
+    fn hexadecimal_hmacs_are_those_of_github() {
+        let secret = b"It's a Secret to Everybody";
+        let known = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        assert_eq!(hexadecimal_hmac(secret, &[b"Hello, World!"]).expect("text"), known);
+        assert_eq!(hexadecimal_hmac(secret, &[b"Hello", b", World!"]).expect("text"), known);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct WebhooksConfig {
     /// Whether `http://` may be called; otherwise `https://` alone.
     #[serde(deserialize_with = "parse::switch")]
     pub allow_http: bool,
-    /// The wait before each attempt, the first one's included. After the last a delivery is given up.
+    /// The wait before each attempt, the first one's being none. After the last a delivery is given up.
     #[serde(serialize_with = "parse::texts", deserialize_with = "parse::list")]
     pub retry_schedule: Vec<humantime::Duration>,
     /// A webhook of which nothing was accepted for so long is disabled at its next failure.
@@ -56,6 +56,10 @@ impl WebhooksConfig {
         }
         if !(1..=MAX_SCHEDULE).contains(&self.retry_schedule.len()) {
             let message = format!("1 to {MAX_SCHEDULE} waits, such as `0s,5s,5m`");
+            return Err(ConfigError::new("TODO_WEBHOOKS_RETRY_SCHEDULE", message));
+        }
+        if self.retry_schedule.first().is_some_and(|first| !first.is_zero()) {
+            let message = "begins with `0s`: the first attempt is made at once";
             return Err(ConfigError::new("TODO_WEBHOOKS_RETRY_SCHEDULE", message));
         }
         if let Some(long) = self.retry_schedule.iter().find(|wait| ***wait > MAX_WAIT) {

@@ -12,16 +12,15 @@ use sea_orm::{
     ActiveModelTrait as _, Condition, DatabaseBackend, DatabaseTransaction, ExprTrait as _, IntoActiveModel as _,
     QueryOrder, QuerySelect,
     prelude::*,
-    sea_query::{Alias, IntoCondition, LockBehavior, LockType, Query, SelectStatement, SimpleExpr},
+    sea_query::{Alias, LockBehavior, LockType, Query, SelectStatement, SimpleExpr},
 };
 
 use super::{Db, Scoped, fail, filter::among};
 use crate::{
     clock::Instant,
     entity::{
-        Tenant,
         enums::{DeliveryStatus, WebhookState},
-        event, webhook, webhook_attempt, webhook_delivery, webhook_lane,
+        event, inbound_receipt, webhook, webhook_attempt, webhook_delivery, webhook_lane,
     },
     error::Result,
     id::{EventId, OrganizationId, WebhookDeliveryId, WebhookId},
@@ -283,10 +282,14 @@ impl Db {
         Ok(())
     }
 
-    /// Deletes rows of a tenant's table in every organization; for retention.
-    pub async fn delete_of_all<E: Tenant>(&self, condition: impl IntoCondition) -> Result<()> {
-        #[allow(clippy::disallowed_methods, reason = "the server's own housekeeping, in all organizations")]
-        E::delete_many().filter(condition.into_condition()).exec(self.writer()).await.map_err(fail)?;
+    /// Deletes receipts of callbacks from before `before`, of all organizations.
+    pub async fn delete_receipts(&self, before: Instant) -> Result<()> {
+        #[allow(clippy::disallowed_methods, reason = "retention, in all organizations")]
+        inbound_receipt::Entity::delete_many()
+            .filter(inbound_receipt::Column::ReceivedAt.lt(before))
+            .exec(self.writer())
+            .await
+            .map_err(fail)?;
         Ok(())
     }
 

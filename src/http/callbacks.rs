@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::json;
 
 use crate::{
-    auth::{actor::Origin, plan, session::Credential},
+    auth::{actor::Origin, plan, session::Credential, signature::Forged},
     db::{OrgScope, identity::HookHolder},
     entity::enums::{Feature, InboundOutcome},
     error::Error,
@@ -21,7 +21,7 @@ use crate::{
     inbound_hooks::{
         receive::{self, Receipted},
         service,
-        verify::{self, Forged, Verified},
+        verify::{self, Verified},
     },
     plans::billing::{self, Outcome},
     rate_limit::Refused,
@@ -46,13 +46,11 @@ impl Refusal {
 
     /// The same for every address, so that trying them tells nothing.
     fn forged(forged: Forged) -> Self {
-        let code = match forged {
-            Forged::Signature => "BAD_SIGNATURE",
-            Forged::Time => "BAD_TIME",
-        };
-        let message = match forged {
-            Forged::Signature => "There is no hook at this address, or the signature is not its own.",
-            Forged::Time => forged.reason(),
+        let (code, message) = match forged {
+            Forged::Signature => {
+                ("BAD_SIGNATURE", "There is no hook at this address, or the signature is not its own.")
+            }
+            Forged::Time => ("BAD_TIME", "The signed time is more than 5 minutes off."),
         };
         Self::new(StatusCode::UNAUTHORIZED, code, message)
     }
@@ -110,6 +108,7 @@ async fn take(
 ) -> Result<Receipted, Refusal> {
     let body = read(state, body).await?;
     let limiter = &state.rate_limit;
+    // Guesses at addresses are counted as guesses at keys are.
     let credential = Credential::ApiKey(token.clone());
     limiter.may_look_up(&credential, limiter.of_address(origin)).map_err(|refused| Refusal::rate_limited(&refused))?;
     let now = state.clock().now();
@@ -199,9 +198,13 @@ async fn turn_away(state: &ServerState, origin: &Origin, refusal: Refusal) -> Re
 /// A receipt of what was turned away, written behind the answer: that it takes longer would tell that the hook exists.
 fn note_later(state: &ServerState, origin: &Origin, holder: &HookHolder, forged: Forged) {
     let (scope, hook) = (holder.scope(&state.db, origin.clone()), holder.hook.clone());
+    let reason = match forged {
+        Forged::Signature => "The signature is not this hook's.",
+        Forged::Time => "The signed time is more than 5 minutes off.",
+    };
     state.later("noting a refused callback", move |_| {
         let (scope, hook) = (scope.clone(), hook.clone());
-        async move { receive::note(&scope, &hook, InboundOutcome::Rejected, None, forged.reason()).await.map(drop) }
+        async move { receive::note(&scope, &hook, InboundOutcome::Rejected, None, reason).await.map(drop) }
     });
 }
 
@@ -221,12 +224,7 @@ pub async fn billing(
         let body = read(state, body).await?;
         let header = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
         if let Err(forged) = billing::verify(secret, header, &body, state.clock().now()) {
-            let (code, message) = match forged {
-                billing::Forged::Signature => ("BAD_SIGNATURE", "The signature is not the provider's."),
-                billing::Forged::Time => ("BAD_TIME", Forged::Time.reason()),
-            };
-            let refusal = Refusal::new(StatusCode::UNAUTHORIZED, code, message);
-            return Err(turn_away(state, &origin, refusal).await);
+            return Err(turn_away(state, &origin, Refusal::forged(forged)).await);
         }
         Ok(billing::receive(&state.db, config, &origin, &body).await?)
     };

@@ -2,7 +2,7 @@
 //! What came before is a duplicate; what could not be done leaves a receipt that says why, and may come again.
 
 use async_graphql::MaybeUndefined;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, Condition};
+use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, Condition, IntoActiveModel as _};
 use serde_json::Value as Json;
 
 use super::{
@@ -97,7 +97,7 @@ pub async fn note(
             error: Some(mapping::cut(reason, MAX_REASON)),
             received_at: scope.clock().now(),
         };
-        let receipt = tx.insert(row(receipt)).await?;
+        let receipt = tx.insert(receipt.into_active_model().reset_all()).await?;
         tx.commit(receipt.id).await
     };
     Ok(retrying(receipt).await?.value)
@@ -136,36 +136,9 @@ async fn attempt(
         received_at: scope.clock().now(),
     };
     // Last: one that came at the same time waits here, fails by its key, and finds this one with the next try.
-    let receipt = tx.insert(row(receipt)).await?;
+    let receipt = tx.insert(receipt.into_active_model().reset_all()).await?;
     let receipt_id = tx.commit(receipt.id).await?.value;
     Ok(Ok(Receipted { outcome, receipt_id, items: effect.items, reason: effect.reason }))
-}
-
-fn row(receipt: inbound_receipt::Model) -> inbound_receipt::ActiveModel {
-    let inbound_receipt::Model {
-        organization_id: _,
-        id,
-        hook_id,
-        outcome,
-        delivery_id,
-        delivery_key,
-        body_key,
-        event_id,
-        error,
-        received_at,
-    } = receipt;
-    inbound_receipt::ActiveModel {
-        id: Set(id),
-        hook_id: Set(hook_id),
-        outcome: Set(outcome),
-        delivery_id: Set(delivery_id),
-        delivery_key: Set(delivery_key),
-        body_key: Set(body_key),
-        event_id: Set(event_id),
-        error: Set(error),
-        received_at: Set(received_at),
-        ..Default::default()
-    }
 }
 
 async fn perform(tx: &mut WriteTx, hook: &inbound_hook::Model, event: &str, body: &Json) -> Result<Effect> {

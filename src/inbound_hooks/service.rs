@@ -14,11 +14,11 @@ use crate::{
         secret::{ServerSecret, new_token},
         signature::SharedSecret,
     },
-    clock::{Instant, in_calendar},
+    clock::Instant,
     db::{Committed, Db, OrgScope},
     entity::{
         enums::{Feature, InboundAction},
-        inbound_hook, inbound_receipt,
+        inbound_hook,
     },
     error::{Problem, ProblemCode, Rejected, Result},
     id::InboundHookId,
@@ -177,7 +177,6 @@ fn within_rights(scope: &OrgScope, action: Option<InboundAction>, path: &[&str])
 
 /// Deletes receipts that are older than `kept`.
 pub async fn purge(db: &Db, kept: std::time::Duration) -> Result<()> {
-    let before = Duration::from_std(kept).ok().and_then(|kept| db.clock().now().checked_sub_signed(kept));
-    let Some(before) = before.filter(|before| in_calendar(*before)) else { return Ok(()) };
-    db.delete_of_all::<inbound_receipt::Entity>(inbound_receipt::Column::ReceivedAt.lt(before)).await
+    let Some(before) = Duration::from_std(kept).ok().and_then(|kept| db.clock().ago(kept)) else { return Ok(()) };
+    db.delete_receipts(before).await
 }

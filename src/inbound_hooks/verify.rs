@@ -1,13 +1,12 @@
 //! Whether a callback comes from whom its hook is for. Signatures are of the raw bytes, comparisons take the same time
 //! for everything that is wrong.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    auth::signature::{SharedSecret, is_timely},
+    auth::signature::{Forged, SharedSecret, hexadecimal, hexadecimal_hmac, is_timely},
     clock::Instant,
     entity::enums::InboundProvider,
 };
@@ -26,24 +25,6 @@ pub struct Verified {
     pub event: String,
 }
 
-/// Why a callback is turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forged {
-    /// Also where no hook was found: the two are never told apart.
-    Signature,
-    /// Signed, but not now.
-    Time,
-}
-
-impl Forged {
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Signature => "The signature is not this hook's.",
-            Self::Time => "The signed time is more than 5 minutes off.",
-        }
-    }
-}
-
 /// Checks a callback against each secret that is good now. Every proof that the headers hold is looked at, whoever the
 /// provider is, so that the time it takes tells nothing of the hook, or of whether there is one ([`verify_nobody`]).
 pub fn verify(
@@ -58,7 +39,7 @@ pub fn verify(
     let is_github = github.is_some_and(|given| any(secrets, |secret| is_github(secret.text().as_bytes(), body, given)));
     let token = text(headers, "x-gitlab-token");
     let has_token = any(secrets, |secret| token.as_bytes().ct_eq(secret.text().as_bytes()).into());
-    let of_body = || Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let of_body = || hexadecimal(&Sha256::digest(body));
     match provider {
         InboundProvider::Generic => {
             signed.unwrap_or(Err(Forged::Signature))?;
@@ -101,9 +82,7 @@ fn standard(secrets: &[SharedSecret], headers: &HeaderMap, body: &[u8], now: Ins
 
 /// `sha256=` and the HMAC in hexadecimal (GitHub: validating webhook deliveries).
 fn is_github(secret: &[u8], body: &[u8], given: &str) -> bool {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return false };
-    mac.update(body);
-    let own: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let Ok(own) = hexadecimal_hmac(secret, &[body]) else { return false };
     given.as_bytes().ct_eq(format!("sha256={own}").as_bytes()).into()
 }
 

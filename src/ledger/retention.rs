@@ -6,14 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use sea_orm::Iterable;
 
-use crate::{
-    auth::plan::Plan,
-    clock::{Instant, in_calendar},
-    db::Db,
-    entity::enums::PlanTier,
-    error::Result,
-    id::OrganizationId,
-};
+use crate::{auth::plan::Plan, clock::Instant, db::Db, entity::enums::PlanTier, error::Result, id::OrganizationId};
 
 /// How often.
 pub const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -32,8 +25,7 @@ pub fn kept(tier: Option<PlanTier>, configured: Option<Duration>) -> Option<Time
 pub async fn run(db: &Db, configured: Option<Duration>) -> Result<()> {
     let mut outcome = Ok(());
     for tier in PlanTier::iter() {
-        let before = kept(Some(tier), configured).and_then(|kept| db.clock().now().checked_sub_signed(kept));
-        let Some(before) = before.filter(|before| in_calendar(*before)) else { continue };
+        let Some(before) = kept(Some(tier), configured).and_then(|kept| db.clock().ago(kept)) else { continue };
         for organization_id in db.ledgers_older_than(tier, before).await? {
             if let Err(error) = purge(db, organization_id, before).await {
                 outcome = Err(error);

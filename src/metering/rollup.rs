@@ -54,8 +54,7 @@ pub async fn expire(db: &Db, retention: Duration) -> Result<()> {
     let Some(before) = TimeDelta::from_std(retention)
         .ok()
         .and_then(|retention| retention.checked_add(&LONGEST_DAY))
-        .and_then(|age| db.clock().now().checked_sub_signed(age))
-        .filter(|before| crate::clock::in_calendar(*before))
+        .and_then(|age| db.clock().ago(age))
     else {
         return Ok(());
     };

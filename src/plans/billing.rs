@@ -2,15 +2,17 @@
 //! subscription decides on the organization's plan. Each event counts once, and an older one than the last changes nothing.
 
 use chrono::DateTime;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, IntoActiveModel as _};
 use serde::Deserialize;
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::service::{self, Fit};
 use crate::{
-    auth::{actor::Origin, policy::Permission, signature::is_timely},
+    auth::{
+        actor::Origin,
+        policy::Permission,
+        signature::{Forged, hexadecimal_hmac, is_timely},
+    },
     clock::Instant,
     config::BillingConfig,
     db::{Db, OrgScope, retrying},
@@ -18,13 +20,6 @@ use crate::{
     error::Result,
     id::OrganizationId,
 };
-
-/// Why a callback is not the provider's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forged {
-    Signature,
-    Time,
-}
 
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +36,7 @@ pub enum Outcome {
 pub fn verify(secret: &str, header: &str, body: &[u8], now: Instant) -> Result<(), Forged> {
     let parts = || header.split(',').filter_map(|part| part.trim().split_once('='));
     let time = parts().find(|(name, _)| *name == "t").map(|(_, time)| time).ok_or(Forged::Signature)?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_| Forged::Signature)?;
-    mac.update(time.as_bytes());
-    mac.update(b".");
-    mac.update(body);
-    let own: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let own = hexadecimal_hmac(secret.as_bytes(), &[time.as_bytes(), b".", body]).map_err(|_| Forged::Signature)?;
     let given = parts().filter(|(name, _)| *name == "v1");
     let is_right = given.fold(false, |found, (_, given)| found | bool::from(given.as_bytes().ct_eq(own.as_bytes())));
     match time.parse() {
@@ -155,9 +146,7 @@ mod tests {
     #[test]
     fn signatures_are_of_time_and_body() {
         let sign = |secret: &str, time: i64, body: &str| {
-            let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key");
-            mac.update(format!("{time}.{body}").as_bytes());
-            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            hexadecimal_hmac(secret.as_bytes(), &[format!("{time}.{body}").as_bytes()]).expect("text")
         };
         let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
         let good = sign("whsec_test", 1_000_000, "{}");

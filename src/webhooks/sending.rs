@@ -173,7 +173,7 @@ fn wait(text: &str, now: Instant) -> Option<Duration> {
     at.signed_duration_since(now).to_std().ok()
 }
 
-/// What becomes of a delivery. `schedule` has the wait before each attempt, the first one's included: after the last of
+/// What becomes of a delivery. `schedule` has the wait before each attempt, the first one's being none: after the last of
 /// them it is given up.
 pub fn next(attempted: &Attempted, schedule: &[Duration]) -> Next {
     let retry_after = match attempted.verdict {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     auth::{policy::Permission, secret::ServerSecret, signature::SharedSecret},
     clock::Instant,
-    db::{Committed, OrgScope, WriteTx, filter::among},
+    db::{Committed, Db, OrgScope, WriteTx, filter::among},
     entity::{
         enums::{DeliveryStatus, Feature, MembershipStatus, QuotaResource, Role, WebhookState},
         event, membership, user, webhook, webhook_delivery, webhook_lane,
@@ -402,4 +402,13 @@ fn within_rights(scope: &OrgScope, types: Option<&HashSet<EventType>>, path: &[&
     let message =
         format!("You can't have events sent that you may not read yourself; that takes {}.", names.join(", "));
     Err(Error::from(Problem::new(ProblemCode::Forbidden, path, message).details(json!({ "permissions": names }))))
+}
+
+/// Deletes deliveries that are done and older than `kept`, organization by organization.
+pub async fn purge(db: &Db, kept: std::time::Duration) -> Result<()> {
+    let Some(before) = Duration::from_std(kept).ok().and_then(|kept| db.clock().ago(kept)) else { return Ok(()) };
+    for organization_id in db.organizations_with_webhooks().await? {
+        db.delete_deliveries(organization_id, before).await?;
+    }
+    Ok(())
 }

@@ -188,7 +188,7 @@ impl<'w> Run<'w> {
             let Attempted { attempt, verdict, at } = attempted;
             let took = Duration::from_millis(u64::try_from(attempt.duration_ms).unwrap_or_default());
             worker.0.state.metrics.attempted(next.name(), took);
-            let recorded = worker.0.recorder.record(Outcome { lane, attempt, next, at, was_sent: true }).await?;
+            let recorded = worker.recorder().record(Outcome { lane, attempt, next, at, was_sent: true }).await?;
             Ok(Ended { delivery_id: delivery.id, made: Some((verdict, at, recorded)) })
         });
     }
@@ -241,7 +241,7 @@ impl<'w> Run<'w> {
             error: Some("the event is no longer kept".to_owned()),
         };
         let outcome = Outcome { lane: self.lane, attempt, next: Next::Dead, at, was_sent: false };
-        self.worker.0.recorder.record(outcome).await?;
+        self.worker.recorder().record(outcome).await?;
         Ok(())
     }
 }

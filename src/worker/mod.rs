@@ -10,7 +10,7 @@ mod lane;
 mod recorder;
 
 use std::{
-    sync::{Arc, LazyLock},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{content::Renderer, recorder::Recorder};
-use crate::{clock::in_calendar, db::Db, error::Result, graphql::api::Api, state::State};
+use crate::{error::Result, graphql::api::Api, state::State};
 
 /// How long a worker goes on with a lane before it lets go of it, so that others get their turn.
 const HOLD: Duration = Duration::from_secs(10);
@@ -31,8 +31,6 @@ const LANES_AT_ONCE: u64 = 4;
 const MAX_LANES: usize = 512;
 /// How often it looks without being told: for what others have queued, what is due again, what a dead worker held.
 const POLL: Duration = Duration::from_secs(1);
-/// How often deliveries that are done are looked through for old ones.
-pub const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Sends to webhooks. Clones share it.
 #[derive(Clone)]
@@ -42,22 +40,19 @@ struct Inner {
     state: State,
     renderer: Renderer,
     /// Starts with the first outcome: a server that sends nothing has no task for it.
-    recorder: LazyLock<Recorder, Box<dyn FnOnce() -> Recorder + Send>>,
+    recorder: OnceLock<Recorder>,
     schedule: Vec<Duration>,
 }
 
 impl Worker {
     pub fn new(api: &Api) -> Result<Self> {
         let state = api.state.clone();
-        let db = state.db.clone();
-        let recorder: Box<dyn FnOnce() -> Recorder + Send> = Box::new(move || Recorder::start(db));
         let schedule = state.config.webhooks.schedule();
-        Ok(Self(Arc::new(Inner {
-            renderer: Renderer::new(api.clone())?,
-            recorder: LazyLock::new(recorder),
-            schedule,
-            state,
-        })))
+        Ok(Self(Arc::new(Inner { renderer: Renderer::new(api.clone())?, recorder: OnceLock::new(), schedule, state })))
+    }
+
+    fn recorder(&self) -> &Recorder {
+        self.0.recorder.get_or_init(|| Recorder::start(self.0.state.db.clone()))
     }
 
     /// Works until `stop` is cancelled and what is in flight has ended.
@@ -115,14 +110,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// Deletes what is done and older than `kept`, organization by organization.
-pub async fn purge(db: &Db, kept: Duration) -> Result<()> {
-    let before = chrono::TimeDelta::from_std(kept).ok().and_then(|kept| db.clock().now().checked_sub_signed(kept));
-    let Some(before) = before.filter(|before| in_calendar(*before)) else { return Ok(()) };
-    for organization_id in db.organizations_with_webhooks().await? {
-        db.delete_deliveries(organization_id, before).await?;
-    }
-    Ok(())
 }

@@ -435,9 +435,10 @@ fn deliveries_are_tried_by_a_schedule() {
     let schedule = |text: &str| good(&[("TODO_WEBHOOKS_RETRY_SCHEDULE", text)]).webhooks.schedule();
     assert_eq!(schedule("0s"), [seconds(0)], "one attempt alone");
     assert_eq!(schedule(" 0s , 1m 30s, 7d "), [seconds(0), seconds(90), hours(7 * 24)]);
-    let many = |count: usize| vec!["1s"; count].join(",");
+    let many = |count: usize| vec!["0s"; count].join(",");
     assert_eq!(schedule(&many(15)).len(), 15);
     bad(&[("TODO_WEBHOOKS_RETRY_SCHEDULE", &many(16))], &["TODO_WEBHOOKS_RETRY_SCHEDULE", "1 to 15"]);
+    bad(&[("TODO_WEBHOOKS_RETRY_SCHEDULE", "5s,1m")], &["TODO_WEBHOOKS_RETRY_SCHEDULE", "begins with `0s`"]);
     bad(&[("TODO_WEBHOOKS_RETRY_SCHEDULE", "0s,7d 1s")], &["TODO_WEBHOOKS_RETRY_SCHEDULE", "at most 7d"]);
     bad(&[("TODO_WEBHOOKS_RETENTION", "59m")], &["TODO_WEBHOOKS_RETENTION", "at least 1h"]);
     let text = "[webhooks]\nretry_schedule = [\"0s\", \"1m\"]\ndisable_after = \"1d\"\nretention = \"1h\"";
@@ -445,4 +446,33 @@ fn deliveries_are_tried_by_a_schedule() {
     assert_eq!(webhooks.schedule(), [seconds(0), MINUTES(1)]);
     assert_eq!((webhooks.disable_after, webhooks.retention), (Duration::ZERO, hours(1)));
     Settings::new("[webhooks]\nretry_schedule = []").bad(&[], &["TODO_WEBHOOKS_RETRY_SCHEDULE", "1 to 15"]);
+}
+
+#[test]
+fn billing_is_whole_or_not_there() {
+    let all = [
+        ("TODO_BILLING_WEBHOOK_SECRET", "whsec_of_the_provider"),
+        ("TODO_BILLING_PRICES", "price_1=STARTER, price_2=PROFESSIONAL"),
+        ("TODO_BILLING_PORTAL_URL", "https://pay.example.com"),
+    ];
+    let billing = good(&all).billing;
+    assert!(billing.is_on() && billing.prices.len() == 2);
+    assert!(!format!("{billing:?}").contains("whsec"), "the secret stays out of logs");
+    assert!(!good(&[]).billing.is_on());
+    for left_out in 0..3 {
+        let mut some = all.to_vec();
+        let (name, _) = some.remove(left_out);
+        bad(&some, &[name, "all of secret, prices and portal URL"]);
+    }
+    let with = |index: usize, value: &'static str| {
+        let mut changed = all;
+        changed[index].1 = value;
+        changed
+    };
+    bad(&with(0, "short"), &["TODO_BILLING_WEBHOOK_SECRET", "at least 16"]);
+    for prices in ["price_1", "price_1=GOLD", "=STARTER"] {
+        bad(&with(1, prices), &["TODO_BILLING_PRICES", "price_1234=PROFESSIONAL"]);
+    }
+    bad(&with(2, "pay.example.com"), &["TODO_BILLING_PORTAL_URL", "https://"]);
+    bad(&[("TODO_CALLBACKS_RETENTION", "1h")], &["TODO_CALLBACKS_RETENTION", "at least 1d"]);
 }

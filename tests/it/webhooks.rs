@@ -635,7 +635,7 @@ databases! {
         app.item(&acme, "Waits").await;
         app.worker.drain().await;
         app.clock.advance(TimeDelta::days(31));
-        todo_platform::worker::purge(&app.state.db, Duration::from_secs(30 * 24 * 60 * 60)).await.expect("purged");
+        todo_platform::webhooks::service::purge(&app.state.db, Duration::from_secs(30 * 24 * 60 * 60)).await.expect("purged");
         let acme = app.later(&acme).await;
         assert_eq!(app.log(&acme, &hook).await, [("RETRYING".to_owned(), 1)]);
     }
