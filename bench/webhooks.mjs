@@ -223,18 +223,14 @@ async function besideBad(items) {
   return { items, without, with: await round() };
 }
 
+const only = (process.env.ONLY ?? 'drain page bad').split(' ');
+const result = { drains: [], pages: [], bad: null };
 await makeHooks(10);
 await enable(false);
-const beside20 = await besideBad(number('BESIDE_BAD', 1000));
-if (process.env.ONLY === 'bad') {
-  console.log(JSON.stringify({ drains: [], pages: [], bad: beside20 }));
-  process.exit(0);
-}
-// The bad ones, which are the newest, would take from what is measured next.
-const newest = await ask('{ organization { webhooks(first: 21) { nodes { id } } } }');
-await enable(false, newest.organization.webhooks.nodes.map(hook => hook.id));
-const result = { bad: beside20, drains: [await drain(1), await drain(10)], pages: [] };
+if (only.includes('drain')) result.drains = [await drain(1), await drain(10)];
 delay = IN_FLIGHT / wanted * 1000 - 20;
-for (const count of connections) result.pages.push(await beside(count));
+if (only.includes('page')) for (const count of connections) result.pages.push(await beside(count));
+// Last: its items would make the replays too long.
+if (only.includes('bad')) result.bad = await besideBad(number('BESIDE_BAD', 1000));
 console.log(JSON.stringify(result));
 process.exit(0);

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Deliveries to webhooks: how long one takes beside 20 bad receivers, how many a second one instance sends while a backlog
-# drains, to 1 and to 10 webhooks, and what the board page's p99 becomes beside them.
+# Deliveries to webhooks: how many a second one instance sends while a backlog drains, to 1 and to 10 webhooks; what the
+# board page's p99 becomes beside them; how long a delivery takes beside 20 bad receivers.
 #
 #   bench/webhooks.sh [DIR]     DIR: a folder to work in; a temporary one when left out
 #
 # Starts the server by bench/subject.sh (which says what that needs), once on each of DATABASES ("sqlite postgres"), and
-# the receiver by node, which answers 204; needs wrk. ROUNDS (5), SECONDS_EACH (4), CONNECTIONS_EACH ("16 2", of wrk),
-# BESIDE_BAD (1000 items; ONLY=bad: nothing else), RATE (550: deliveries a second beside the page, held there by a receiver that takes its time). BEFORE: a
-# command that is run before each measurement, such as one that waits until the machine is quiet.
+# the receiver by node, which answers 204; needs wrk. ONLY ("drain page bad": what is measured), ROUNDS (5), SECONDS_EACH
+# (4), CONNECTIONS_EACH ("16 2", of wrk), RATE (550: deliveries a second beside the page, held there by a receiver that
+# takes its time), BESIDE_BAD (1000 items). BEFORE: a command that is run before each measurement, such as one that waits
+# until the machine is quiet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,12 +51,7 @@ for name in databases:
         found[name] = json.load(open(f"{folder}/{name}.json"))
     except ValueError:
         print(f"{name}: failed")
-print(f"{'a delivery':10} {'arrived':>20} {'p50 ms':>18} {'p99 ms':>18}   (without → beside 20 bad receivers)")
-for name, result in found.items():
-    a, b = result["bad"]["without"], result["bad"]["with"]
-    pair = lambda what: f"{a[what]} → {b[what]}"
-    print(f"{name:10} {pair('arrived'):>20} {pair('p50'):>18} {pair('p99'):>18}")
-print(f"\n{'backlog':22} {'deliveries/s':>12} {'server CPU ms each':>19} {'PostgreSQL CPU ms each':>23}")
+print(f"{'backlog':22} {'deliveries/s':>12} {'server CPU ms each':>19} {'PostgreSQL CPU ms each':>23}")
 for name, result in found.items():
     for one in result["drains"]:
         print(f"{name + ', ' + str(one['webhooks']) + ' webhooks':22} {one['perSecond']:12} {one['serverMs']:19} {one['postgresMs']:23}")
@@ -66,4 +62,11 @@ for name, result in found.items():
         label = f"{name}, {one['connections']} conn."
         pair = lambda what: f"{a[what]} → {b[what]}"
         print(f"{label:24} {one['deliveriesPerSecond']:12} {pair('rate'):>15} {pair('p50'):>13} {pair('p99'):>13} {one['ratio']:>14} ({min(ratios)}–{max(ratios)})")
+print(f"\n{'a delivery':10} {'arrived':>20} {'p50 ms':>18} {'p99 ms':>18}   (without → beside 20 bad receivers)")
+for name, result in found.items():
+    if not result["bad"]:
+        continue
+    a, b = result["bad"]["without"], result["bad"]["with"]
+    pair = lambda what: f"{a[what]} → {b[what]}"
+    print(f"{name:10} {pair('arrived'):>20} {pair('p50'):>18} {pair('p99'):>18}")
 PY

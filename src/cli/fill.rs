@@ -279,6 +279,7 @@ impl Filling<'_> {
             time_zone: Set(time_zone.clone()),
             // Whatever new organizations begin with: what is measured must fit.
             plan_tier: Set(PlanTier::Enterprise),
+            plan_renews_at: Set(None),
             created_at: Set(now),
             updated_at: Set(now),
             version: Set(1),

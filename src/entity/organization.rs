@@ -14,6 +14,8 @@ pub struct Model {
     pub item_prefix: String,
     pub time_zone: String,
     pub plan_tier: PlanTier,
+    /// When it is paid for again; `None` without billing, and where it will not be.
+    pub plan_renews_at: Option<Instant>,
     pub created_at: Instant,
     pub updated_at: Instant,
     pub version: i32,

@@ -66,6 +66,7 @@ async fn found(tx: AccountTx, state: &State, actor: ActorRef, input: &Organizati
         item_prefix: Set(input.prefix()),
         time_zone: Set(input.time_zone.clone()),
         plan_tier: Set(state.config.plans.default),
+        plan_renews_at: Set(None),
         created_at: Set(now),
         updated_at: Set(now),
         version: Set(1),

@@ -55,7 +55,7 @@ impl Organization {
     }
 
     fn plan(&self) -> Plan {
-        Plan(self.0.plan_tier)
+        Plan { tier: self.0.plan_tier, renews_at: self.0.plan_renews_at }
     }
 
     #[graphql(directive = requires::apply(Permission::MemberRead))]

@@ -105,14 +105,30 @@ pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, body: &[u
     let subscription_id = object["id"].as_str().unwrap_or_default().to_owned();
     let organization_id = organization.id;
     let event = billing_event::Model { organization_id, id, occurred_at, subscription_id, is_over };
-    retrying(|| apply(&scope, &event, tier)).await
+    let renews_at = if is_over { None } else { renewal(&object) };
+    retrying(|| apply(&scope, &event, tier, renews_at)).await
 }
 
-async fn apply(scope: &OrgScope, event: &billing_event::Model, tier: PlanTier) -> Result<Outcome> {
+/// When a subscription's period ends and the next is paid for; `None` when it ends with it.
+fn renewal(subscription: &serde_json::Value) -> Option<Instant> {
+    // An item's since the provider's API of March 2025, the subscription's before.
+    let of_item = &subscription["items"]["data"][0]["current_period_end"];
+    let period_end = of_item.as_i64().or_else(|| subscription["current_period_end"].as_i64())?;
+    let is_last = subscription["cancel_at_period_end"] == true
+        || subscription["cancel_at"].as_i64().is_some_and(|end| end <= period_end);
+    if is_last { None } else { DateTime::from_timestamp(period_end, 0) }
+}
+
+async fn apply(
+    scope: &OrgScope,
+    event: &billing_event::Model,
+    tier: PlanTier,
+    renews_at: Option<Instant>,
+) -> Result<Outcome> {
     use billing_event::Column;
     let mut tx = scope.write(Permission::BillingManage).await?;
     // Two events at a time would both find the other absent.
-    tx.lock_organization().await?;
+    let organization = tx.lock_organization().await?;
     if tx.find::<billing_event::Entity>().filter(Column::Id.eq(&event.id)).one().await?.is_some() {
         return Ok(Outcome::Duplicate);
     }
@@ -134,7 +150,7 @@ async fn apply(scope: &OrgScope, event: &billing_event::Model, tier: PlanTier) -
         return Ok(Outcome::Ignored(reason));
     }
     // Who doesn't pay can't be asked to tidy up first: what is there stays, and nothing is added until it fits.
-    service::change_in(&mut tx, tier, Fit::Ignored).await?;
+    service::change_in(&mut tx, organization, tier, renews_at, Fit::Ignored).await?;
     tx.commit(()).await?;
     Ok(Outcome::Applied(tier))
 }

@@ -4,12 +4,14 @@
 //! for the plan. Once it is locked here, a create either has committed, and is counted, or will find the new plan.
 
 use sea_orm::{ActiveValue::Set, Iterable as _};
+use serde_json::json;
 
 use crate::{
     auth::{
         plan::{self, Plan},
         policy::Permission,
     },
+    clock::Instant,
     config::BillingConfig,
     db::{Committed, OrgScope, WriteTx},
     entity::{
@@ -17,7 +19,8 @@ use crate::{
         inbound_hook, ledger_head, organization, tag, team,
     },
     error::{Error, Problem, ProblemCode, Result},
-    ledger::{Change, EventType, NewEvent},
+    graphql::scalars::format_instant,
+    ledger::{EventType, Fields, NewEvent, changes},
 };
 
 const PATH: &[&str] = &["input", "tier"];
@@ -33,14 +36,21 @@ pub enum Fit {
 /// Puts the organization on a plan. The same plan again changes nothing.
 pub async fn change(scope: &OrgScope, tier: PlanTier, fit: Fit) -> Result<Committed<organization::Model>> {
     let mut tx = scope.write(Permission::BillingManage).await?;
-    let after = change_in(&mut tx, tier, fit).await?;
+    let before = tx.lock_organization().await?;
+    let renews_at = before.plan_renews_at;
+    let after = change_in(&mut tx, before, tier, renews_at, fit).await?;
     tx.commit(after).await
 }
 
-/// [`change`], as part of a write.
-pub async fn change_in(tx: &mut WriteTx, tier: PlanTier, fit: Fit) -> Result<organization::Model> {
-    let before = tx.lock_organization().await?;
-    if before.plan_tier == tier {
+/// [`change`] of an organization that is locked, with the time of the plan's renewal, as part of a write.
+pub async fn change_in(
+    tx: &mut WriteTx,
+    before: organization::Model,
+    tier: PlanTier,
+    renews_at: Option<Instant>,
+    fit: Fit,
+) -> Result<organization::Model> {
+    if (before.plan_tier, before.plan_renews_at) == (tier, renews_at) {
         return Ok(before);
     }
     let head = tx.lock_head().await?;
@@ -48,18 +58,21 @@ pub async fn change_in(tx: &mut WriteTx, tier: PlanTier, fit: Fit) -> Result<org
         check_fit(tx, &head, tier).await?;
     }
     let after = organization::ActiveModel {
+        plan_renews_at: Set(renews_at),
         updated_at: Set(tx.scope().clock().now()),
         version: Set(before.version + 1),
         ..Default::default()
     };
     let after = tx.set_plan(tier, after).await?;
-    let change = Change {
-        field: "planTier".to_owned(),
-        before: serde_json::json!(before.plan_tier),
-        after: serde_json::json!(tier),
-    };
-    tx.record(NewEvent::new(EventType::PlanChanged, after.id.any(), vec![change]));
+    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
+    tx.record(NewEvent::new(EventType::PlanChanged, after.id.any(), changed));
     Ok(after)
+}
+
+/// The fields that events show.
+fn fields(row: &organization::Model) -> Fields {
+    let renews_at = row.plan_renews_at.map(format_instant);
+    vec![("planTier", json!(row.plan_tier)), ("planRenewsAt", json!(renews_at))]
 }
 
 /// INVALID_STATE where a payment provider decides on plans.
@@ -67,7 +80,7 @@ pub fn refuse_with_billing(config: &BillingConfig) -> Result<()> {
     let Some(portal) = config.portal_url.as_ref().filter(|_| config.is_on()) else { return Ok(()) };
     let message = format!("Plans are chosen and paid for at {portal}.");
     let problem = Problem::new(ProblemCode::InvalidState, PATH, message);
-    Err(problem.details(serde_json::json!({ "portalUrl": portal })).into())
+    Err(problem.details(json!({ "portalUrl": portal })).into())
 }
 
 /// Every reason why a plan is too small: each quota that is passed, each feature in use that it lacks.
@@ -85,7 +98,7 @@ async fn check_fit(tx: &WriteTx, head: &ledger_head::Model, tier: PlanTier) -> R
         if used > 0 {
             let (plan, name) = (plan::name(tier), plan::name(feature));
             let message = format!("The plan {plan} does not include {name}, and {used} are there; delete them first.");
-            let details = serde_json::json!({ "feature": name, "used": used });
+            let details = json!({ "feature": name, "used": used });
             reasons.push(Problem::new(ProblemCode::NotInPlan, PATH, message).details(details));
         }
     }

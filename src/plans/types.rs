@@ -6,6 +6,7 @@ use crate::{
         plan,
         policy::{Permission, requires},
     },
+    clock::Instant,
     entity::{
         enums::{Feature, PlanTier, QuotaResource},
         ledger_head,
@@ -20,16 +21,19 @@ use crate::{
 
 /// What the current organization may have, and how much of it is used.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan(pub PlanTier);
+pub struct Plan {
+    pub tier: PlanTier,
+    pub renews_at: Option<Instant>,
+}
 
 #[Object]
 impl Plan {
     fn tier(&self) -> PlanTier {
-        self.0
+        self.tier
     }
 
     fn features(&self) -> Vec<Feature> {
-        plan::features(self.0).collect()
+        plan::features(self.tier).collect()
     }
 
     // As it is enforced: from the head, not from what was remembered of the organization.
@@ -54,9 +58,9 @@ impl Plan {
         Ok(QuotaResource::iter().map(quota).collect())
     }
 
-    // Without billing nothing is renewed.
+    /// Null without billing, and when it ends instead.
     fn renews_at(&self) -> Option<DateTime> {
-        None
+        self.renews_at.map(DateTime::from)
     }
 
     /// Null without billing.

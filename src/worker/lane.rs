@@ -17,9 +17,9 @@ use crate::{
         deliveries::{Lane, Next, Outcome},
         retrying,
     },
-    entity::{webhook, webhook_attempt, webhook_delivery},
+    entity::{event, webhook, webhook_attempt, webhook_delivery},
     error::Result,
-    id::WebhookDeliveryId,
+    id::{EventId, WebhookDeliveryId},
     mail::{Letter, span},
     webhooks::{
         sending::{self, Attempted, Content, Sender, Verdict, ping},
@@ -140,33 +140,33 @@ impl<'w> Run<'w> {
             return Ok(());
         }
         let sender = Arc::new(Sender::new(&webhook, &state.outgoing, &state.secret, state.clock())?);
-        let mut contents = self.contents(&webhook, &due).await?;
+        let events = self.events(&webhook, &due).await?;
+        let contents =
+            self.worker.0.renderer.render(webhook.organization_id, events.values().cloned().collect()).await?;
         for delivery in due {
-            match contents.remove(&delivery.id) {
+            let content = match delivery.event_id {
+                Some(event) => contents.get(&event).cloned(),
+                None => Some(ping(&delivery)),
+            };
+            match content {
                 Some(content) => self.queue.push_back((delivery, content, sender.clone())),
-                None => self.give_up(&delivery).await?,
+                None => self.unsent(&delivery, &events).await?,
             }
         }
         Ok(())
     }
 
-    /// What the deliveries say; those whose event is no longer kept are missing.
-    async fn contents(
+    /// What the deliveries are of; what is no longer kept is missing.
+    async fn events(
         &self,
         webhook: &webhook::Model,
         due: &[webhook_delivery::Model],
-    ) -> Result<HashMap<WebhookDeliveryId, Content>> {
+    ) -> Result<HashMap<EventId, event::Model>> {
         let ids: Vec<_> = due.iter().filter_map(|delivery| delivery.event_id).collect();
-        let events = match ids.is_empty() {
-            true => HashMap::new(),
-            false => self.worker.0.state.db.events_of(webhook.organization_id, ids).await?,
-        };
-        let rendered = self.worker.0.renderer.render(webhook.organization_id, events.into_values().collect()).await?;
-        let content = |delivery: &webhook_delivery::Model| match delivery.event_id {
-            Some(event) => rendered.get(&event).cloned(),
-            None => Some(ping(delivery)),
-        };
-        Ok(due.iter().filter_map(|delivery| Some((delivery.id, content(delivery)?))).collect())
+        match ids.is_empty() {
+            true => Ok(HashMap::new()),
+            false => self.worker.0.state.db.events_of(webhook.organization_id, ids).await,
+        }
     }
 
     fn begin(&mut self, delivery: webhook_delivery::Model, content: Content, sender: Arc<Sender>) {
@@ -227,9 +227,12 @@ impl<'w> Run<'w> {
         Ok(())
     }
 
-    /// Gives up a delivery whose event is no longer kept.
-    async fn give_up(&self, delivery: &webhook_delivery::Model) -> Result<()> {
+    /// An attempt that can't be made, for want of what to send: given up when the event is no longer kept; tried again, by
+    /// the schedule, when it could not be shown.
+    async fn unsent(&self, delivery: &webhook_delivery::Model, events: &HashMap<EventId, event::Model>) -> Result<()> {
         let at = self.worker.0.state.clock().now();
+        let is_kept = delivery.event_id.is_some_and(|event| events.contains_key(&event));
+        let error = if is_kept { "the event could not be shown" } else { "the event is no longer kept" };
         let attempt = webhook_attempt::Model {
             organization_id: delivery.organization_id,
             delivery_id: delivery.id,
@@ -238,9 +241,11 @@ impl<'w> Run<'w> {
             duration_ms: 0,
             response_status: None,
             response_body: None,
-            error: Some("the event is no longer kept".to_owned()),
+            error: Some(error.to_owned()),
         };
-        let outcome = Outcome { lane: self.lane, attempt, next: Next::Dead, at, was_sent: false };
+        let failed = Attempted { attempt, verdict: Verdict::Failed { retry_after: None }, at };
+        let next = if is_kept { sending::next(&failed, &self.worker.0.schedule) } else { Next::Dead };
+        let outcome = Outcome { lane: self.lane, attempt: failed.attempt, next, at, was_sent: false };
         self.worker.recorder().record(outcome).await?;
         Ok(())
     }

@@ -84,6 +84,37 @@ databases! {
         app.state.db.close().await;
     }
 
+    /// When the plan is paid for again: of the subscription's first item, or of the subscription as older versions say it.
+    async fn a_plan_says_when_it_renews(app: TestApp) {
+        let acme = app.company("acme").await;
+        let app = with_billing(&app).await;
+        let renews_at = async || {
+            let data = app.call(&acme, &acme.owner, "{ organization { plan { renewsAt } } }").data().await;
+            data["organization"]["plan"]["renewsAt"].clone()
+        };
+        assert_eq!(renews_at().await, Value::Null, "nothing is known yet");
+        let said = async |id: &str, at: i64, change: fn(&mut Value)| {
+            let mut event = subscription(&acme, id, at, "updated", "price_pro", "active");
+            change(&mut event["data"]["object"]);
+            assert_eq!(say(&app, &event).await.json()["outcome"], "APPLIED");
+            renews_at().await
+        };
+        let of_item = |object: &mut Value| object["items"]["data"][0]["current_period_end"] = json!(1_798_761_600);
+        assert_eq!(said("evt_1", 1000, of_item).await, "2027-01-01T00:00:00.000Z");
+        let of_older = |object: &mut Value| object["current_period_end"] = json!(1_801_440_000);
+        assert_eq!(said("evt_2", 2000, of_older).await, "2027-02-01T00:00:00.000Z");
+        let events = "{ events(last: 1) { nodes { type changes { field before after } } } }";
+        let events = app.call(&acme, &acme.owner, events).data().await;
+        let change = json!({ "field": "planRenewsAt", "before": "2027-01-01T00:00:00.000Z", "after": "2027-02-01T00:00:00.000Z" });
+        assert_eq!(events["events"]["nodes"][0], json!({ "type": "PLAN_CHANGED", "changes": [change] }));
+        let ending = |object: &mut Value| {
+            object["current_period_end"] = json!(1_801_440_000);
+            object["cancel_at_period_end"] = json!(true);
+        };
+        assert_eq!(said("evt_3", 3000, ending).await, Value::Null, "it ends then");
+        app.state.db.close().await;
+    }
+
     /// Whoever moves to another subscription has the old one ended afterwards: that is no end.
     async fn the_end_of_a_former_subscription_changes_nothing(app: TestApp) {
         let acme = app.company("acme").await;

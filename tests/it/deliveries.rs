@@ -1,12 +1,21 @@
 //! Workers: who sends for which webhook, what a dead or late one may do, and that nothing is lost or sent to where it must
 //! not go.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
+use chrono::TimeDelta;
+use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 use todo_platform::{
-    db::deliveries::{Next, Outcome},
-    entity::webhook_attempt,
+    auth::actor::Origin,
+    db::{
+        OrgScope,
+        deliveries::{Next, Outcome},
+    },
+    entity::{event, webhook_attempt},
     id::OrganizationId,
 };
 use tokio_util::sync::CancellationToken;
@@ -209,9 +218,40 @@ databases! {
         assert_eq!(statuses(&app, &acme).await, HashMap::from([("DEAD".to_owned(), 1)]));
     }
 
+    /// What can't be shown, of whatever cause, holds up nothing else, and is tried again: the cause may pass.
+    async fn what_can_not_be_shown_holds_up_nothing(app: TestApp) {
+        let acme = app.company("acme").await;
+        let receiver = Receiver::start().await;
+        webhook(&app, &acme, &receiver.url()).await;
+        for title in ["First", "Broken", "Last"] {
+            app.item(&acme, title).await;
+        }
+        let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await.expect("a scope");
+        let newest = scope.find::<event::Entity>().order_by_desc(event::Column::Sequence).limit(2);
+        let broken = newest.all().await.expect("a query").remove(1);
+        let becomes = async |changes: Value| {
+            let tx = scope.write_as_member().await.expect("a write");
+            tx.update(event::ActiveModel { changes: Set(changes), ..broken.clone().into() }).await.expect("changed");
+            tx.commit(()).await.expect("committed");
+        };
+        becomes(json!("no list")).await;
+        app.worker.drain().await;
+        let titles = || {
+            let titles = receiver.take().into_iter().map(|got| got.json()["data"]["subject"]["title"].as_str().expect("a title").to_owned());
+            titles.collect::<BTreeSet<_>>()
+        };
+        assert_eq!(titles(), BTreeSet::from(["First", "Last"].map(str::to_owned)));
+        assert_eq!(statuses(&app, &acme).await, HashMap::from([("DELIVERED".to_owned(), 2), ("RETRYING".to_owned(), 1)]));
+        becomes(broken.changes.clone()).await;
+        app.clock.advance(TimeDelta::seconds(7));
+        app.worker.drain().await;
+        assert_eq!(titles(), BTreeSet::from(["Broken".to_owned()]));
+        assert_eq!(statuses(&app, &acme).await, HashMap::from([("DELIVERED".to_owned(), 3)]));
+    }
+
     /// An organization whose plan has no webhooks any more has nothing queued.
     async fn a_plan_without_webhooks_sends_none(app: TestApp) {
-        use todo_platform::{auth::actor::Origin, db::OrgScope, entity::enums::PlanTier};
+        use todo_platform::entity::enums::PlanTier;
         let acme = app.company("acme").await;
         let receiver = Receiver::start().await;
         webhook(&app, &acme, &receiver.url()).await;
