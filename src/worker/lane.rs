@@ -30,7 +30,7 @@ use crate::{
 /// Requests in flight to one receiver.
 const IN_FLIGHT: usize = 4;
 /// Attempts that have begun and are not written down yet: what a receiver may get twice when this process dies.
-const UNRECORDED: usize = 16;
+pub const UNRECORDED: usize = 16;
 /// Deliveries read and rendered at once. With 8 each costs twice the processor, and requests wait no less.
 const PAGE: u64 = 32;
 /// Before a lane that could not be worked is let go of, so that it isn't taken again at once.

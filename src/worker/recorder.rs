@@ -1,7 +1,7 @@
 //! Writes what came of attempts: whatever has come in while the last transaction ran goes into the next one, so that many
 //! endpoints at once cost few commits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,6 +17,11 @@ use crate::{
 
 /// Outcomes of one transaction at most.
 const BATCH: usize = 128;
+/// How long the first of them waits for others: what trickles in would otherwise be a commit each, which on SQLite also
+/// takes what every reader has cached.
+const GATHER: Duration = Duration::from_millis(10);
+/// Outcomes that wait for no others: as many as one lane leaves unwritten before it stops.
+const ENOUGH: usize = super::lane::UNRECORDED;
 
 /// Whether the lane is still this worker's, and since when it has been failing.
 pub type Recorded = Option<Option<Instant>>;
@@ -44,6 +49,15 @@ impl Recorder {
 async fn write(db: Db, mut receiver: mpsc::Receiver<Waiting>) {
     let mut batch = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut batch, BATCH).await > 0 {
+        let gathered = tokio::time::sleep(GATHER);
+        tokio::pin!(gathered);
+        while batch.len() < ENOUGH {
+            let room = BATCH - batch.len();
+            tokio::select! {
+                () = &mut gathered => break,
+                more = receiver.recv_many(&mut batch, room) => if more == 0 { break },
+            }
+        }
         let (outcomes, answers): (Vec<Outcome>, Vec<_>) = batch.drain(..).unzip();
         let written = retrying(|| db.record_outcomes(&outcomes)).await.map_err(Arc::new);
         for (outcome, answer) in outcomes.iter().zip(answers) {
