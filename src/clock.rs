@@ -18,6 +18,12 @@ pub fn in_calendar(instant: Instant) -> bool {
     (-62_135_596_800..=253_402_300_799).contains(&instant.timestamp())
 }
 
+/// Before every UUIDv7 made at `instant` or later, after every earlier one (RFC 9562: the first 48 bits are the time).
+pub fn first_uuid(instant: Instant) -> Uuid {
+    let millis = u128::try_from(instant.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(millis << 80)
+}
+
 /// The server's clock. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);

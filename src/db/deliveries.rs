@@ -20,7 +20,7 @@ use crate::{
     clock::Instant,
     entity::{
         enums::{DeliveryStatus, WebhookState},
-        event, inbound_receipt, webhook, webhook_attempt, webhook_delivery, webhook_lane,
+        event, webhook, webhook_attempt, webhook_delivery, webhook_lane,
     },
     error::Result,
     id::{EventId, OrganizationId, WebhookDeliveryId, WebhookId},
@@ -258,39 +258,6 @@ impl Db {
         attempt.into_active_model().reset_all().insert(&tx).await.map_err(fail)?;
         tx.commit().await.map_err(fail)?;
         Ok(true)
-    }
-
-    /// Organizations that have webhooks.
-    pub async fn organizations_with_webhooks(&self) -> Result<Vec<OrganizationId>> {
-        use crate::entity::ledger_head::{Column, Entity};
-        #[allow(clippy::disallowed_methods, reason = "the server's own look at all organizations")]
-        let heads = Entity::find().filter(Column::WebhookCount.gt(0)).select_only().column(Column::OrganizationId);
-        heads.into_tuple().all(self.reader()).await.map_err(fail)
-    }
-
-    /// Deletes an organization's deliveries that are done and were made before `before`, with their attempts.
-    pub async fn delete_deliveries(&self, organization_id: OrganizationId, before: Instant) -> Result<()> {
-        use webhook_delivery::Column;
-        #[allow(clippy::disallowed_methods, reason = "retention; the organization is named")]
-        webhook_delivery::Entity::delete_many()
-            .filter(Column::OrganizationId.eq(organization_id))
-            .filter(Column::CreatedAt.lt(before))
-            .filter(Column::NextAttemptAt.is_null())
-            .exec(self.writer())
-            .await
-            .map_err(fail)?;
-        Ok(())
-    }
-
-    /// Deletes receipts of callbacks from before `before`, of all organizations.
-    pub async fn delete_receipts(&self, before: Instant) -> Result<()> {
-        #[allow(clippy::disallowed_methods, reason = "retention, in all organizations")]
-        inbound_receipt::Entity::delete_many()
-            .filter(inbound_receipt::Column::ReceivedAt.lt(before))
-            .exec(self.writer())
-            .await
-            .map_err(fail)?;
-        Ok(())
     }
 
     /// Milliseconds since 1970 by the database's own clock, which all instances share.

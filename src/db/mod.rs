@@ -13,6 +13,7 @@ mod ledger;
 pub mod operator;
 pub mod page;
 pub mod remembered;
+mod retention;
 mod scope;
 pub mod usage;
 mod write;

@@ -175,8 +175,11 @@ fn within_rights(scope: &OrgScope, action: Option<InboundAction>, path: &[&str])
     Err(Problem::new(ProblemCode::Forbidden, path, message).details(json!({ "permissions": missing })).into())
 }
 
-/// Deletes receipts that are older than `kept`.
+/// Deletes receipts that are older than `kept`, organization by organization.
 pub async fn purge(db: &Db, kept: std::time::Duration) -> Result<()> {
     let Some(before) = Duration::from_std(kept).ok().and_then(|kept| db.clock().ago(kept)) else { return Ok(()) };
-    db.delete_receipts(before).await
+    for organization_id in db.organizations_with_inbound_hooks().await? {
+        db.delete_receipts(organization_id, before).await?;
+    }
+    Ok(())
 }

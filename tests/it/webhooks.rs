@@ -3,7 +3,14 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use sea_orm::ColumnTrait as _;
 use serde_json::{Value, json};
+use todo_platform::{
+    auth::actor::Origin,
+    db::OrgScope,
+    entity::{enums::DeliveryStatus, webhook_delivery},
+    webhooks::service::purge,
+};
 
 use crate::{
     databases,
@@ -625,18 +632,36 @@ databases! {
     }
 
     /// Old deliveries leave the log once they are done.
+    /// What is done, chunk by chunk; never what waits, nor what is a day younger.
     async fn the_log_forgets(app: TestApp) {
         let acme = app.company("acme").await;
         let receiver = Receiver::start().await;
         let hook = app.webhook(&acme, &receiver, json!({ "eventTypes": ["ITEM_CREATED"] })).await;
+        receiver.answers(|got| Answer::status(if got.json()["data"]["subject"]["title"] == "Waits" { 500 } else { 204 }));
+        app.item(&acme, "Waits").await;
         app.item(&acme, "Delivered").await;
         app.worker.drain().await;
-        receiver.answers(|_| Answer::status(500));
-        app.item(&acme, "Waits").await;
-        app.worker.drain().await;
-        app.clock.advance(TimeDelta::days(31));
-        todo_platform::webhooks::service::purge(&app.state.db, Duration::from_secs(30 * 24 * 60 * 60)).await.expect("purged");
+        let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await.expect("a scope");
+        let of = async |status: DeliveryStatus| {
+            let these = scope.find::<webhook_delivery::Entity>().filter(webhook_delivery::Column::Status.eq(status));
+            these.all().await.expect("rows")
+        };
+        let delivered = of(DeliveryStatus::Delivered).await.remove(0);
+        let many = (0..2_100).map(|_| webhook_delivery::Model { id: app.clock.new_id(), ..delivered.clone() }.into());
+        let tx = scope.write_as_member().await.expect("a write");
+        tx.insert_many::<webhook_delivery::ActiveModel>(many.collect()).await.expect("inserted");
+        tx.commit(()).await.expect("committed");
+        app.clock.advance(TimeDelta::days(1));
         let acme = app.later(&acme).await;
-        assert_eq!(app.log(&acme, &hook).await, [("RETRYING".to_owned(), 1)]);
+        app.item(&acme, "Younger").await;
+        app.worker.drain().await;
+        let month = Duration::from_secs(30 * 24 * 60 * 60);
+        app.clock.advance(TimeDelta::days(29));
+        purge(&app.state.db, month).await.expect("purged");
+        assert_eq!(of(DeliveryStatus::Delivered).await.len(), 2_102);
+        app.clock.advance(TimeDelta::milliseconds(1));
+        purge(&app.state.db, month).await.expect("purged");
+        let acme = app.later(&acme).await;
+        assert_eq!(app.log(&acme, &hook).await, [("RETRYING".to_owned(), 2), ("DELIVERED".to_owned(), 1)]);
     }
 }
