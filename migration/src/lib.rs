@@ -20,7 +20,7 @@ mod m20261123_000008_usage;
 mod m20261123_000009_idempotency;
 mod m20261124_000010_webhooks;
 mod m20261124_000011_inbound_hooks;
-mod m20261124_000012_webhook_order;
+mod m20261124_000012_hook_indexes;
 mod m20261124_000013_plan_renewal;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -43,7 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000009_idempotency::Migration),
             Box::new(m20261124_000010_webhooks::Migration),
             Box::new(m20261124_000011_inbound_hooks::Migration),
-            Box::new(m20261124_000012_webhook_order::Migration),
+            Box::new(m20261124_000012_hook_indexes::Migration),
             Box::new(m20261124_000013_plan_renewal::Migration),
         ]
     }

@@ -1,5 +1,5 @@
 //! Deliveries of one time in the ledger's order: a replay makes thousands that are due at once, and without their
-//! sequence in the index each fetch of a few sorted them all.
+//! sequence in the index each fetch of a few sorted them all. Old receipts are found by their ids.
 
 use sea_orm_migration::prelude::*;
 
@@ -7,10 +7,11 @@ use sea_orm_migration::prelude::*;
 pub struct Migration;
 
 /// The new one first, so that no moment is without.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "CREATE INDEX ix_webhook_delivery_next ON webhook_delivery (organization_id, webhook_id, next_attempt_at, sequence)
      WHERE next_attempt_at IS NOT NULL",
     "DROP INDEX ix_webhook_delivery_due",
+    "DROP INDEX ix_inbound_receipt_received_at",
 ];
 
 #[async_trait::async_trait]
