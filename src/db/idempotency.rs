@@ -268,15 +268,4 @@ impl Db {
         claim.settle();
         Ok(())
     }
-
-    /// Forgets keys whose time has passed; says how many.
-    pub async fn purge_idempotency(&self) -> Result<u64> {
-        #[allow(clippy::disallowed_methods, reason = "of all organizations alike")]
-        let purged = Entity::delete_many()
-            .filter(Column::ExpiresAt.lte(self.clock().now()))
-            .exec(self.writer())
-            .await
-            .map_err(fail)?;
-        Ok(purged.rows_affected)
-    }
 }

@@ -6,7 +6,7 @@ use sea_orm::{Condition, QueryOrder as _, QuerySelect as _, QueryTrait as _, pre
 use super::{Db, fail};
 use crate::{
     clock::{Instant, first_uuid},
-    entity::{Tenant, inbound_hook, inbound_receipt, ledger_head, webhook_delivery},
+    entity::{Tenant, idempotency, inbound_hook, inbound_receipt, ledger_head, webhook_delivery},
     error::Result,
     id::OrganizationId,
 };
@@ -42,6 +42,25 @@ impl Db {
     pub async fn delete_receipts(&self, organization_id: OrganizationId, before: Instant) -> Result<()> {
         use inbound_receipt::{Column, Entity};
         self.delete_older::<Entity>(organization_id, Column::Id, before, Condition::all()).await
+    }
+
+    /// Forgets idempotency keys whose time has passed, of all organizations; says how many.
+    pub async fn purge_idempotency(&self) -> Result<u64> {
+        use idempotency::{Column, Entity};
+        let now = self.clock().now();
+        let mut purged = 0;
+        loop {
+            #[allow(clippy::disallowed_methods, reason = "of all organizations alike")]
+            let oldest = Entity::find().filter(Column::ExpiresAt.lte(now)).order_by_asc(Column::ExpiresAt);
+            let last = oldest.select_only().column(Column::ExpiresAt).offset(CHUNK - 1).limit(1);
+            let last: Option<Instant> = last.into_tuple().one(self.reader()).await.map_err(fail)?;
+            #[allow(clippy::disallowed_methods, reason = "of all organizations alike")]
+            let chunk = Entity::delete_many().filter(Column::ExpiresAt.lte(last.unwrap_or(now)));
+            purged += chunk.exec(self.writer()).await.map_err(fail)?.rows_affected;
+            if last.is_none() {
+                return Ok(purged);
+            }
+        }
     }
 
     /// Deletes an organization's rows whose ids were made before `before`, those of `these`. An id has its time, and the
