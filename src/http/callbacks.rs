@@ -31,6 +31,9 @@ use crate::{
 /// Points that a callback takes of the hook's bucket, as a mutation of some size does.
 const COST: u64 = 10;
 
+/// Why a callback whose signature is right is turned away all the same.
+const BAD_TIME: &str = "The signed time is more than 5 minutes off.";
+
 /// An answer that is no success.
 struct Refusal {
     status: StatusCode,
@@ -48,9 +51,9 @@ impl Refusal {
     fn forged(forged: Forged) -> Self {
         let (code, message) = match forged {
             Forged::Signature => {
-                ("BAD_SIGNATURE", "There is no hook at this address, or the signature is not its own.")
+                ("BAD_SIGNATURE", "Nothing at this address has that signature; check the address and the secret.")
             }
-            Forged::Time => ("BAD_TIME", "The signed time is more than 5 minutes off."),
+            Forged::Time => ("BAD_TIME", BAD_TIME),
         };
         Self::new(StatusCode::UNAUTHORIZED, code, message)
     }
@@ -200,7 +203,7 @@ fn note_later(state: &ServerState, origin: &Origin, holder: &HookHolder, forged:
     let (scope, hook) = (holder.scope(&state.db, origin.clone()), holder.hook.clone());
     let reason = match forged {
         Forged::Signature => "The signature is not this hook's.",
-        Forged::Time => "The signed time is more than 5 minutes off.",
+        Forged::Time => BAD_TIME,
     };
     state.later("noting a refused callback", move |_| {
         let (scope, hook) = (scope.clone(), hook.clone());

@@ -38,7 +38,7 @@ pub struct Renderer {
     api: Api,
     document: Arc<ExecutableDocument>,
     permits: Arc<Semaphore>,
-    fresh: Cache<EventId, Content>,
+    fresh: Cache<(OrganizationId, EventId), Content>,
 }
 
 impl Renderer {
@@ -69,7 +69,7 @@ impl Renderer {
         let mut contents = HashMap::new();
         let mut missing = Vec::new();
         for event in events {
-            match self.fresh.get(&event.id) {
+            match self.fresh.get(&(organization_id, event.id)) {
                 Some(content) => {
                     contents.insert(event.id, content);
                 }
@@ -84,7 +84,7 @@ impl Renderer {
         let work = move || runtime.block_on(renderer.shown(scope, missing));
         let shown = tokio::task::spawn_blocking(work).await.map_err(Error::internal)?;
         for (event, content) in &shown {
-            self.fresh.insert(*event, content.clone());
+            self.fresh.insert((organization_id, *event), content.clone());
         }
         contents.extend(shown);
         Ok(contents)

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::try_join_all;
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -143,6 +144,7 @@ impl<'w> Run<'w> {
         let events = self.events(&webhook, &due).await?;
         let contents =
             self.worker.0.renderer.render(webhook.organization_id, events.values().cloned().collect()).await?;
+        let mut unsent = Vec::new();
         for delivery in due {
             let content = match delivery.event_id {
                 Some(event) => contents.get(&event).cloned(),
@@ -150,9 +152,11 @@ impl<'w> Run<'w> {
             };
             match content {
                 Some(content) => self.queue.push_back((delivery, content, sender.clone())),
-                None => self.unsent(&delivery, &events).await?,
+                None => unsent.push(delivery),
             }
         }
+        // Together, so that the recorder writes them in one transaction.
+        try_join_all(unsent.iter().map(|delivery| self.unsent(delivery, &events))).await?;
         Ok(())
     }
 

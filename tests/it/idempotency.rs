@@ -87,15 +87,19 @@ databases! {
         assert_ne!(second["item"]["id"], first["item"]["id"]);
         assert_eq!(call().done().await, second);
         assert_eq!(app.state.db.purge_idempotency().await.expect("the purge"), 0);
-        // More than are forgotten at once.
+        // More than are forgotten at once, of three moments.
+        for another in ["two", "three"] {
+            app.clock.advance(Duration::milliseconds(1));
+            app.gql(CREATE).vars(json!({ "title": "a" })).key(&key).header("idempotency-key", another).done().await;
+        }
         let db = raw(&app).await;
-        let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2100)
+        let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700)
             INSERT INTO idempotency (organization_id, actor_kind, actor_id, key, path, fingerprint, created_at, expires_at)
-            SELECT organization_id, actor_kind, actor_id, 'many' || i, path, fingerprint, created_at, expires_at FROM idempotency, n";
+            SELECT organization_id, actor_kind, actor_id, key || i, path, fingerprint, created_at, expires_at FROM idempotency, n";
         db.execute_unprepared(many).await.expect("rows");
         db.close().await.expect("closed");
         app.clock.advance(Duration::hours(24));
-        assert_eq!(app.state.db.purge_idempotency().await.expect("the purge"), 2101);
+        assert_eq!(app.state.db.purge_idempotency().await.expect("the purge"), 3 + 3 * 700);
     }
 
     async fn another_request_under_the_key_is_refused(app: TestApp) {

@@ -631,8 +631,7 @@ databases! {
         assert_eq!(app.see(&acme, &hook, "id").await, Value::Null);
     }
 
-    /// Old deliveries leave the log once they are done.
-    /// What is done, chunk by chunk; never what waits, nor what is a day younger.
+    /// Old deliveries leave the log once they are done, chunk by chunk; never what waits, nor what is a day younger.
     async fn the_log_forgets(app: TestApp) {
         let acme = app.company("acme").await;
         let receiver = Receiver::start().await;
