@@ -66,16 +66,18 @@ pub fn init_log(config: &Config) {
 }
 
 /// Serves until SIGTERM or Ctrl-C.
-pub async fn serve(config: Arc<Config>, role: Role, demo: Demo) -> anyhow::Result<()> {
+pub async fn serve(mut config: Arc<Config>, role: Role, demo: Demo) -> anyhow::Result<()> {
     let address = (config.server.host, config.server.port);
     // First, so that a busy port is said before anything is made.
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("can't listen on {}:{} (HOST, PORT)", address.0, address.1))?;
+    let local = listener.local_addr()?;
+    // Port 0 is any; the server's own addresses (`base_url`) name the one it got.
+    Arc::make_mut(&mut config).server.port = local.port();
     let options = Options { demo: demo.accounts, no_api: role == Role::Worker, ..Options::default() };
     let application = app::start(config.clone(), options).await?;
     let state = &application.state;
-    let local = listener.local_addr()?;
     let mut terminate = signal(SignalKind::terminate())?;
     println!("listening on http://{local}");
     if let Some(greeting) = demo.greeting {

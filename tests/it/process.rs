@@ -200,6 +200,26 @@ async fn it_serves_and_keeps_what_was_written_over_a_restart() {
     assert_eq!(who["data"]["viewer"]["user"]["username"], json!("ann"), "{who:#}");
 }
 
+/// The tests' port is 0, any: an inbound hook's address has the one that it got.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_own_addresses_name_the_port_it_got() {
+    let folder = folder();
+    let mut server = Process::spawn(folder.path(), &[], &[]);
+    let url = server.url();
+    let ann = register(&url, "ann").await;
+    let token = ann["accessToken"].as_str().expect("a token");
+    let found = "mutation { organizationCreate(input: {name: \"Acme\", slug: \"acme\"}) { userErrors { code } } }";
+    gql(&url, Some(token), found, json!({})).await;
+    let create = "mutation { inboundHookCreate(input: {name: \"CI\", action: ITEM_CREATE, \
+                  mapping: {title: {default: \"Red\"}}}) { inboundHook { url } userErrors { message } } }";
+    let made = gql(&url, Some(token), create, json!({})).await;
+    let address =
+        made["data"]["inboundHookCreate"]["inboundHook"]["url"].as_str().unwrap_or_else(|| panic!("{made:#}"));
+    assert!(address.starts_with(&format!("{url}/callbacks/")), "{address}");
+    let unsigned = reqwest::Client::new().post(address).timeout(DEADLINE).body("{}").send().await.expect("an answer");
+    assert_eq!(unsigned.status(), 401);
+}
+
 /// Counted in memory, written at the end at the latest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_is_not_lost_when_it_is_stopped() {
