@@ -7,7 +7,7 @@ use axum::Router;
 use crate::{
     auth::{password::Cost, secret::ServerSecret},
     clock::Clock,
-    config::Config,
+    config::{Config, Mode},
     db::{Db, Observer},
     error::Error,
     graphql::api::Api,
@@ -69,7 +69,7 @@ pub async fn start(config: Arc<Config>, options: Options) -> Result<Application,
     let secret: ServerSecret = config.secret()?;
     let clock = options.clock.unwrap_or_else(Clock::system);
     let db = Db::connect(&config.database, clock, options.observer).await?;
-    prepare_schema(&db, config.mode).await?;
+    prepare_schema(&db, &config).await?;
     let cost = options.password_cost.unwrap_or(Cost::OWASP);
     let state = State::new(db, config, &secret, cost, options.surroundings).await?;
     let draining = Draining::default();
@@ -80,13 +80,18 @@ pub async fn start(config: Arc<Config>, options: Options) -> Result<Application,
 }
 
 /// Migrates an embedded database, checks any other.
-pub async fn prepare_schema(db: &Db, mode: crate::config::Mode) -> Result<(), StartError> {
-    let failed = |error: sea_orm::DbErr| StartError::Migration(error.to_string());
-    match mode {
-        crate::config::Mode::Embedded => db.migrate().await.map_err(failed),
-        crate::config::Mode::Production => match db.pending_migrations().await.map_err(failed)?.len() {
-            0 => Ok(()),
-            missing => Err(StartError::Unmigrated(missing)),
-        },
+pub async fn prepare_schema(db: &Db, config: &Config) -> Result<(), StartError> {
+    match config.mode {
+        Mode::Embedded => {
+            let migrated = db.migrate(config.database.migration_wait).await;
+            migrated.map(drop).map_err(|error| StartError::Migration(error.to_string()))
+        }
+        Mode::Production => {
+            let missing = db.pending_migrations().await;
+            match missing.map_err(|error| StartError::Migration(error.to_string()))?.len() {
+                0 => Ok(()),
+                missing => Err(StartError::Unmigrated(missing)),
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::token,
+    db,
     error::Result,
     inbound_hooks,
     ledger::retention,
@@ -22,6 +23,10 @@ const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// for what is under way.
 pub fn start(state: &State, stop: &CancellationToken) {
     every(state, stop, token::REFRESH, "reading the signing keys", |state| async move { state.keys.refresh().await });
+    every(state, stop, db::RETRY_EVERY, "trying the database", |state| async move {
+        state.db.watch_store().await;
+        Ok(())
+    });
     every(state, stop, rollup::EVERY, "rolling up usage", |state| async move {
         rollup::run(&state.db, state.config.usage.retention).await;
         Ok(())

@@ -26,6 +26,7 @@ struct Inner {
     latencies: Family<KindLabel, Histogram>,
     refusals: Family<BucketLabel, Counter>,
     fallbacks: Counter,
+    database_writable: Gauge,
     redis_up: Gauge,
     instances: Gauge,
     subscribers: Gauge,
@@ -91,6 +92,9 @@ impl Metrics {
             registry.register("redis_up", "Whether Redis answers", redis_up.clone());
             registry.register("instances", "Instances that share Redis, as last seen", instances.clone());
         }
+        let database_writable = Gauge::default();
+        let help = "Whether the database takes writes, as the last one found";
+        registry.register("database_writable", help, database_writable.clone());
         let (subscribers, sockets, polls) = (Gauge::default(), Gauge::default(), Counter::default());
         registry.register("subscribers", "Subscriptions to ledgers, now", subscribers.clone());
         registry.register("sockets", "WebSockets, now", sockets.clone());
@@ -119,6 +123,7 @@ impl Metrics {
             latencies,
             refusals,
             fallbacks,
+            database_writable,
             redis_up,
             instances,
             subscribers,
@@ -195,6 +200,10 @@ impl Metrics {
     /// Webhooks that are sent for here, more or fewer.
     pub fn took_lanes(&self, by: i64) {
         self.0.lanes.inc_by(by);
+    }
+
+    pub fn database_is_writable(&self, is_writable: bool) {
+        self.0.database_writable.set(is_writable.into());
     }
 
     pub fn redis_is_up(&self, is_up: bool, instances: u32) {

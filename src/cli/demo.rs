@@ -83,7 +83,7 @@ pub struct DemoAccount {
 pub async fn run(config: Arc<Config>) -> anyhow::Result<()> {
     let secret = config.secret()?;
     let db = Db::connect(&config.database, Clock::system(), None).await?;
-    app::prepare_schema(&db, config.mode).await?;
+    app::prepare_schema(&db, &config).await?;
     db.close().await;
     let demo = fill(&config, &secret).await?;
     let accounts: Vec<_> = demo

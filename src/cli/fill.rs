@@ -163,7 +163,7 @@ fn email(slug: &str, person: usize) -> String {
 pub async fn run(args: &FillArgs, config: &Arc<Config>) -> anyhow::Result<()> {
     args.check()?;
     let db = Db::connect(&config.database, Clock::system(), None).await?;
-    app::prepare_schema(&db, config.mode).await?;
+    app::prepare_schema(&db, config).await?;
     args.check_absent(&db).await?;
     let now = db.clock().now();
     db.close().await;

@@ -4,12 +4,11 @@ use crate::{clock::Clock, config::Config, db::Db};
 
 pub async fn run(config: &Config) -> anyhow::Result<()> {
     let db = Db::connect(&config.database, Clock::system(), None).await?;
-    let pending = db.pending_migrations().await?;
-    db.migrate().await?;
-    for step in &pending {
+    let applied = db.migrate(config.database.migration_wait).await?;
+    for step in &applied {
         println!("applied {step}");
     }
-    println!("{} schema step(s) applied; the schema is current", pending.len());
+    println!("{} schema step(s) applied; the schema is current", applied.len());
     db.close().await;
     Ok(())
 }

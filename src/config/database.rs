@@ -9,6 +9,9 @@ use super::{ConfigError, parse};
 /// Revocations are promised to hold within two seconds.
 const MAXIMUM_IDENTITY_CACHE: Duration = Duration::from_secs(1);
 
+/// Longer than any start that somebody waits for.
+const MAXIMUM_MIGRATION_WAIT: Duration = Duration::from_hours(24);
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
@@ -20,6 +23,8 @@ pub(super) struct Raw {
     acquire_timeout: Duration,
     #[serde(with = "humantime_serde")]
     identity_cache: Duration,
+    #[serde(with = "humantime_serde")]
+    migration_wait: Duration,
 }
 
 impl Default for Raw {
@@ -29,6 +34,7 @@ impl Default for Raw {
             connect_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(5),
             identity_cache: MAXIMUM_IDENTITY_CACHE,
+            migration_wait: Duration::from_mins(5),
         }
     }
 }
@@ -46,6 +52,8 @@ pub struct DatabaseConfig {
     /// How long a caller's identity may be used without being read again, 1 second at most: how late this instance
     /// notices what another one revoked. Zero: read with every request.
     pub identity_cache: Duration,
+    /// How long a migration waits for another process's, and each of its steps for a lock.
+    pub migration_wait: Duration,
 }
 
 impl std::fmt::Debug for DatabaseConfig {
@@ -63,6 +71,9 @@ impl Raw {
         if self.identity_cache > MAXIMUM_IDENTITY_CACHE {
             return Err(ConfigError::new("TODO_DATABASE_IDENTITY_CACHE", "1s at most"));
         }
+        if self.migration_wait.is_zero() || self.migration_wait > MAXIMUM_MIGRATION_WAIT {
+            return Err(ConfigError::new("TODO_DATABASE_MIGRATION_WAIT", "more than 0s, 24h at most"));
+        }
         let url = url.unwrap_or_else(|| format!("sqlite://{}", data_dir.join("todo.sqlite").display()));
         if !["postgres://", "postgresql://", "sqlite://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(ConfigError::new("DATABASE_URL", "expected postgres://… or sqlite://…"));
@@ -73,6 +84,7 @@ impl Raw {
             connect_timeout: self.connect_timeout,
             acquire_timeout: self.acquire_timeout,
             identity_cache: self.identity_cache,
+            migration_wait: self.migration_wait,
         })
     }
 }

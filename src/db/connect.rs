@@ -2,13 +2,15 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use migration::{Migrator, MigratorTrait};
 use sea_orm::{
     ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, Select,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        self, Connection as _, Executor as _,
+        sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous},
+    },
 };
 
-use super::remembered::Remembered;
+use super::{remembered::Remembered, store::Store};
 use crate::{clock::Clock, config::DatabaseConfig, entity::Global, ledger::Bus};
 
 /// Called with each statement's SQL; tests count and read them.
@@ -16,15 +18,16 @@ pub type Observer = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The database, with the server's clock. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Db(Arc<Inner>);
+pub struct Db(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
     clock: Clock,
     identities: Remembered,
     bus: Bus,
+    pub(super) store: Store,
 }
 
 /// Why the database can't be used. Shown to the operator at the start.
@@ -63,7 +66,7 @@ impl Db {
             writer.set_metric_callback(move |info| for_writer(&info.statement.sql));
         }
         let identities = Remembered::new(config.identity_cache);
-        Ok(Self(Arc::new(Inner { reader, writer, clock, identities, bus: Bus::default() })))
+        Ok(Self(Arc::new(Inner { reader, writer, clock, identities, bus: Bus::default(), store: Store::default() })))
     }
 
     pub(super) fn reader(&self) -> &DatabaseConnection {
@@ -95,17 +98,6 @@ impl Db {
     pub(super) fn find<E: Global>(&self) -> Select<E> {
         #[allow(clippy::disallowed_methods, reason = "the one door to tables without a tenant")]
         E::find()
-    }
-
-    /// Brings the schema up to date.
-    pub async fn migrate(&self) -> Result<(), DbErr> {
-        Migrator::up(&self.0.writer, None).await
-    }
-
-    /// Names of the schema steps that this database lacks.
-    pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
-        let pending = Migrator::get_pending_migrations_read_only(&self.0.reader).await?;
-        Ok(pending.iter().map(|step| step.name().to_owned()).collect())
     }
 
     /// Whether the database answers.
@@ -146,7 +138,24 @@ fn common(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
 fn postgres_options(config: &DatabaseConfig) -> ConnectOptions {
     let mut options = common(config, config.max_connections);
     options.idle_timeout(Duration::from_secs(600));
+    options.map_sqlx_postgres_before_acquire(|connection, _| {
+        let is_free = !connection.is_in_transaction();
+        Box::pin(async move { Ok(is_free) })
+    });
     options
+}
+
+/// Whether a SQLite connection that comes back is in no transaction, by the driver's count and in truth. SQLite rolls back
+/// by itself when the disk is full or fails; the driver's own ROLLBACK then fails, its count stays 1, and every later
+/// "transaction" would be a savepoint of one that is never committed.
+async fn is_free(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Waits for the rollback of a dropped transaction, too, which is queued. BEGIN alone takes no lock.
+    let is_idle = connection.execute("BEGIN; ROLLBACK").await.is_ok();
+    let is_free = is_idle && !connection.is_in_transaction();
+    if !is_free {
+        tracing::warn!("a connection came back inside a transaction that SQLite had rolled back; it is replaced");
+    }
+    Ok(is_free)
 }
 
 fn sqlite_options(config: &DatabaseConfig, read_only: bool) -> ConnectOptions {
@@ -161,6 +170,14 @@ fn sqlite_options(config: &DatabaseConfig, read_only: bool) -> ConnectOptions {
             .pragma("query_only", if read_only { "1" } else { "0" })
             .pragma("temp_store", "memory")
             .statement_cache_capacity(200)
+    });
+    if !read_only {
+        options.map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(is_free(connection))));
+    }
+    // What is begun next is the outermost transaction, always.
+    options.map_sqlx_sqlite_before_acquire(|connection, _| {
+        let is_free = !connection.is_in_transaction();
+        Box::pin(async move { Ok(is_free) })
     });
     options
 }

@@ -9,13 +9,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{
-    ActiveModelTrait as _, Condition, DatabaseBackend, DatabaseTransaction, ExprTrait as _, IntoActiveModel as _,
+    ActiveModelTrait as _, Condition, DatabaseBackend, ExprTrait as _, IntoActiveModel as _,
     QueryOrder, QuerySelect,
     prelude::*,
     sea_query::{Alias, LockBehavior, LockType, Query, SelectStatement, SimpleExpr},
 };
 
-use super::{Db, Scoped, fail, filter::among};
+use super::{Db, Scoped, Transaction, fail, filter::among};
 use crate::{
     clock::Instant,
     entity::{
@@ -109,7 +109,7 @@ impl Db {
             .exec_with_returning(&tx)
             .await
             .map_err(fail)?;
-        tx.commit().await.map_err(fail)?;
+        tx.commit().await?;
         Ok(taken.into_iter().map(Lane::from).collect())
     }
 
@@ -232,7 +232,7 @@ impl Db {
                 .await
                 .map_err(fail)?;
         }
-        tx.commit().await.map_err(fail)?;
+        tx.commit().await?;
         Ok(after)
     }
 
@@ -256,7 +256,7 @@ impl Db {
         }
         #[allow(clippy::disallowed_methods, reason = "the delivery's organization is named")]
         attempt.into_active_model().reset_all().insert(&tx).await.map_err(fail)?;
-        tx.commit().await.map_err(fail)?;
+        tx.commit().await?;
         Ok(true)
     }
 
@@ -308,7 +308,7 @@ fn millis(term: std::time::Duration) -> i64 {
 
 /// What failed under way while its webhook was disabled is given up with the rest. The webhooks stay as they are until the
 /// outcomes are written: one that is being disabled is waited for.
-async fn give_up_disabled(tx: &DatabaseTransaction, outcomes: &mut [Outcome]) -> Result<()> {
+async fn give_up_disabled(tx: &Transaction, outcomes: &mut [Outcome]) -> Result<()> {
     let is_retried = |outcome: &&mut Outcome| matches!(outcome.next, Next::Retry(_));
     let these = |any: Condition, outcome: &mut Outcome| {
         let Lane { organization_id, webhook_id, .. } = outcome.lane;
@@ -333,7 +333,7 @@ async fn give_up_disabled(tx: &DatabaseTransaction, outcomes: &mut [Outcome]) ->
 }
 
 /// Attempts and their deliveries. What was delivered is one statement an organization, what failed one each.
-async fn write_outcomes(tx: &DatabaseTransaction, outcomes: &[Outcome]) -> Result<()> {
+async fn write_outcomes(tx: &Transaction, outcomes: &[Outcome]) -> Result<()> {
     use webhook_delivery::Column;
     if outcomes.is_empty() {
         return Ok(());

@@ -15,12 +15,12 @@ use std::{
 
 use sea_orm::{
     ActiveValue::Set,
-    ConnectionTrait, DatabaseBackend, DatabaseTransaction, EntityTrait, ExprTrait as _, QueryFilter,
+    ConnectionTrait, DatabaseBackend, EntityTrait, ExprTrait as _, QueryFilter,
     prelude::{ColumnTrait, Expr, Uuid},
     sea_query::OnConflict,
 };
 
-use super::{Db, fail, sql_state};
+use super::{Db, Transaction, fail, sql_state};
 use crate::{
     auth::actor::ActorRef,
     entity::idempotency::{ActiveModel, Column, Entity, Model},
@@ -133,7 +133,7 @@ impl Claim {
     /// Takes the running root field's place; [`Error::Repeated`] when an outcome is on record there.
     pub(super) async fn take(
         db: &Db,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         idempotency: Option<&Arc<Idempotency>>,
     ) -> Result<Option<Self>> {
         let Some((idempotency, place)) = idempotency.and_then(|claimed| Some((claimed.clone(), claimed.place()?)))
@@ -201,7 +201,7 @@ impl Claim {
     }
 
     /// Writes what came of it, as part of the write itself.
-    pub(super) async fn record(&self, tx: &DatabaseTransaction, outcome: &Recorded) -> Result<()> {
+    pub(super) async fn record(&self, tx: &Transaction, outcome: &Recorded) -> Result<()> {
         let problems = outcome.problems.as_ref().map(serde_json::to_value).transpose().map_err(Error::internal)?;
         let cursor = outcome.cursor;
         #[allow(clippy::disallowed_methods, reason = "the one place that keeps outcomes")]
@@ -264,7 +264,7 @@ impl Db {
         let Some(claim) = Claim::take(self, &tx, Some(idempotency)).await? else { return Ok(()) };
         let outcome = Recorded { object, problems: Some(problems.to_vec()), cursor: None };
         claim.record(&tx, &outcome).await?;
-        tx.commit().await.map_err(fail)?;
+        tx.commit().await?;
         claim.settle();
         Ok(())
     }

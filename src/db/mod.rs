@@ -3,6 +3,8 @@
 //! - [`OrgScope`]: one organization, seen with one caller's rights; the only door to tenant tables;
 //! - [`WriteTx`]: a write in that scope, with its events; [`AccountTx`]: a write about a person;
 //! - [`Db::find`]: tables that no organization owns.
+//!
+//! Every write is one [`Transaction`].
 
 mod connect;
 pub mod deliveries;
@@ -14,12 +16,17 @@ pub mod operator;
 pub mod page;
 pub mod remembered;
 mod retention;
+pub mod schema;
 mod scope;
+mod store;
+mod transaction;
 pub mod usage;
 mod write;
 
 pub use connect::{ConnectError, Db, Observer};
 pub use scope::{OrgScope, Scoped};
+pub use store::{Health, RETRY_EVERY};
+pub use transaction::Transaction;
 pub use write::{AccountTx, Committed, WriteTx, retrying};
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
@@ -36,15 +43,42 @@ pub fn fail(error: DbErr) -> Error {
         Some(SqlErr::ForeignKeyConstraintViolation(_)) => return Error::Retry(error.to_string()),
         _ => {}
     }
+    match store::fault(&error) {
+        Some(Health::Full) => return refused(&error, "The server's storage is full; nothing was written. Try again later."),
+        Some(_) => return refused(&error, UNREACHABLE),
+        None => {}
+    }
     match &error {
-        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => unavailable(&error),
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => refused(&error, UNREACHABLE),
         DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) => match &**inner {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => unavailable(&error),
-            sqlx::Error::Database(refused) if gives_way(refused.code().as_deref()) => Error::Retry(error.to_string()),
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => refused(&error, UNREACHABLE),
+            sqlx::Error::Database(code) if gives_way(code.code().as_deref()) => Error::Retry(error.to_string()),
             _ => Error::internal(error),
         },
         _ => Error::internal(error),
     }
+}
+
+/// What an error in answer to COMMIT means. Where the database did not refuse it in so many words (the connection was
+/// lost, a disk failed) the write may have been made all the same: that is UNAVAILABLE, and never tried again here, since
+/// it could then be made twice.
+fn fail_commit(error: DbErr) -> Error {
+    let is_lost = sql_state(&error).is_none() || store::fault(&error) == Some(Health::Failing);
+    if is_lost {
+        return refused(
+            &error,
+            "The database did not confirm the write, which may have been made or not. Look before you repeat it, or \
+             repeat it under the same Idempotency-Key.",
+        );
+    }
+    fail(error)
+}
+
+const UNREACHABLE: &str = "The database can't be reached; try again shortly.";
+
+fn refused(error: &DbErr, message: &'static str) -> Error {
+    tracing::error!(%error, "the database can't be used");
+    Refusal::new(Code::Unavailable, message).into()
 }
 
 /// The database's own code of an error.
@@ -55,11 +89,6 @@ fn sql_state(error: &DbErr) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn unavailable(error: &DbErr) -> Error {
-    tracing::error!(%error, "the database can't be reached");
-    Refusal::new(Code::Unavailable, "The database can't be reached; try again shortly.").into()
 }
 
 /// PostgreSQL's serialization failure and deadlock; SQLite's busy and locked, with their extended forms. A foreign key

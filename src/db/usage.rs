@@ -2,13 +2,13 @@
 //! a change that a ledger records, and none of it raises a version.
 
 use sea_orm::{
-    DatabaseTransaction, EntityTrait, ExprTrait as _, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
+    EntityTrait, ExprTrait as _, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait, Select,
     prelude::*,
     sea_query::{Condition, OnConflict, Query, SelectStatement, SimpleExpr},
 };
 
-use super::{Db, OrgScope, fail, filter::among};
+use super::{Db, OrgScope, Transaction, fail, filter::among};
 use crate::{
     clock::Instant,
     entity::{api_key, enums::UsageSpan, organization, usage, usage::Column},
@@ -37,7 +37,7 @@ impl Db {
     pub async fn add_usage(&self, rows: &[usage::Model]) -> Result<()> {
         let tx = self.begin().await?;
         add(&tx, rows).await?;
-        tx.commit().await.map_err(fail)
+        tx.commit().await
     }
 
     /// Organizations, with their time zones, that have rows of this span from before `before`.
@@ -98,7 +98,7 @@ impl Db {
             deleted.into_iter().map(|row| usage::Model { span: UsageSpan::Day, start: day, ..row }).collect();
         rows.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
         add(&tx, &rows).await?;
-        tx.commit().await.map_err(fail)
+        tx.commit().await
     }
 
     /// Deletes an organization's days that began before `before`.
@@ -143,7 +143,7 @@ pub fn key(row: &usage::Model) -> (&str, i16, Uuid, i16) {
     (&row.operation, row.actor_kind.to_value(), row.actor_id, row.bucket)
 }
 
-async fn add(tx: &DatabaseTransaction, mut rows: &[usage::Model]) -> Result<()> {
+async fn add(tx: &Transaction, mut rows: &[usage::Model]) -> Result<()> {
     while !rows.is_empty() {
         // Each number of rows is another statement to prepare; powers of two keep them to a dozen.
         let (chunk, rest) = rows.split_at(1 << rows.len().min(ROWS).ilog2());

@@ -8,14 +8,14 @@ use std::{
 };
 
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseTransaction, EntityTrait, ExprTrait as _,
-    IntoActiveModel, QueryFilter, TransactionTrait,
+    ActiveModelBehavior, ActiveModelTrait, Condition, EntityTrait, ExprTrait as _,
+    IntoActiveModel, QueryFilter,
     prelude::*,
     sea_query::{IntoCondition, SimpleExpr},
 };
 
 use super::{
-    Db, OrgScope, Scoped, fail,
+    Db, OrgScope, Scoped, Transaction, fail,
     idempotency::{Claim, Recorded},
 };
 use crate::{
@@ -84,7 +84,7 @@ impl AsRef<Error> for Error {
 /// A write within one organization. No network call may happen while one is open.
 pub struct WriteTx {
     scope: OrgScope,
-    tx: DatabaseTransaction,
+    tx: Transaction,
     events: PendingEvents,
     claim: Option<Claim>,
     /// Whether it queues something for webhooks besides its own events.
@@ -107,7 +107,7 @@ impl WriteTx {
     }
 
     /// Reads within the transaction.
-    pub fn find<E: Tenant>(&self) -> Scoped<'_, E, DatabaseTransaction> {
+    pub fn find<E: Tenant>(&self) -> Scoped<'_, E, Transaction> {
         Scoped::new(&self.tx, self.organization_id())
     }
 
@@ -311,8 +311,8 @@ impl WriteTx {
             None => head_sequence(&tx, organization_id).await?,
         };
         let cursor = Some(LedgerCursor { organization_id, sequence });
-        conclude(tx, claim, value.any_id(), cursor).await?;
-        scope.db().announce(&written, changes_rights);
+        let db = scope.db().clone();
+        conclude(tx, claim, value.any_id(), cursor, move || db.announce(&written, changes_rights)).await?;
         Ok(Committed { value, cursor })
     }
 
@@ -332,31 +332,33 @@ impl WriteTx {
             .await
             .map_err(fail)?;
         let id = self.organization_id().any();
-        conclude(self.tx, self.claim, Some(id), None).await?;
-        self.scope.db().announce(&Written::default(), true);
-        Ok(())
+        let db = self.scope.db().clone();
+        conclude(self.tx, self.claim, Some(id), None, move || db.announce(&Written::default(), true)).await
     }
 }
 
-/// Commits, with the outcome under the request's idempotency key where it has one.
+/// Commits, with the outcome under the request's idempotency key where it has one; then announces it.
 async fn conclude(
-    tx: DatabaseTransaction,
+    tx: Transaction,
     claim: Option<Claim>,
     object: Option<AnyId>,
     cursor: Option<LedgerCursor>,
+    announce: impl FnOnce() + Send + 'static,
 ) -> Result<()> {
     if let Some(claim) = &claim {
         claim.record(&tx, &Recorded { object, problems: None, cursor }).await?;
     }
-    tx.commit().await.map_err(fail)?;
-    if let Some(claim) = claim {
-        claim.settle();
-    }
-    Ok(())
+    tx.commit_then(move || {
+        if let Some(claim) = claim {
+            claim.settle();
+        }
+        announce();
+    })
+    .await
 }
 
 /// The newest sequence of an organization's ledger, as a transaction sees it.
-async fn head_sequence(tx: &DatabaseTransaction, organization_id: OrganizationId) -> Result<i64> {
+async fn head_sequence(tx: &Transaction, organization_id: OrganizationId) -> Result<i64> {
     let head = Scoped::<ledger_head::Entity, _>::new(tx, organization_id).one().await?;
     Ok(head.map_or(0, |head| head.sequence))
 }
@@ -364,7 +366,7 @@ async fn head_sequence(tx: &DatabaseTransaction, organization_id: OrganizationId
 /// A write about a person: accounts, sessions, profiles. It may record events in the ledgers of several organizations.
 pub struct AccountTx {
     db: Db,
-    tx: DatabaseTransaction,
+    tx: Transaction,
     origin: Origin,
     events: PendingEvents,
     changes_rights: AtomicBool,
@@ -553,22 +555,13 @@ impl AccountTx {
             let sequence = *written.sequences.get(&organization_id)?;
             Some(LedgerCursor { organization_id, sequence })
         });
-        conclude(self.tx, self.claim, value.any_id(), cursor).await?;
-        self.db.announce(&written, changes_rights);
-        Ok((value, written.sequences))
+        let (db, sequences) = (self.db, written.sequences.clone());
+        conclude(self.tx, self.claim, value.any_id(), cursor, move || db.announce(&written, changes_rights)).await?;
+        Ok((value, sequences))
     }
 }
 
 impl Db {
-    /// Begins a transaction that will write: `BEGIN IMMEDIATE` on SQLite, so that two writers wait instead of failing.
-    pub(super) async fn begin(&self) -> Result<DatabaseTransaction> {
-        let options = sea_orm::TransactionOptions {
-            sqlite_transaction_mode: Some(sea_orm::SqliteTransactionMode::Immediate),
-            ..Default::default()
-        };
-        self.writer().begin_with_options(options).await.map_err(fail)
-    }
-
     /// After a commit: what was read of callers before is old if rights may have changed, and whoever follows the ledgers
     /// wakes, and so do the workers that send to webhooks.
     fn announce(&self, written: &Written, changes_rights: bool) {

@@ -23,6 +23,7 @@ pub mod security_event;
 pub mod session;
 pub mod sign_in_failure;
 pub mod signing_key;
+pub mod store_probe;
 pub mod tag;
 pub mod team;
 pub mod team_member;
@@ -57,7 +58,7 @@ macro_rules! tables {
 
 tables! {
     tenant: api_key billing_event comment event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member usage webhook webhook_attempt webhook_delivery webhook_lane;
-    global: account_token credential idempotency organization refresh_token security_event session sign_in_failure signing_key user
+    global: account_token credential idempotency organization refresh_token security_event session sign_in_failure signing_key store_probe user
 }
 
 /// A tenant's table whose rows have an id of their own.

@@ -9,7 +9,7 @@ use axum::{
 use serde_json::json;
 
 use super::router::App;
-use crate::graphql::scalars::format_instant;
+use crate::{db::Health, graphql::scalars::format_instant};
 
 pub async fn live(State(app): State<App>) -> Response {
     let body = json!({
@@ -20,19 +20,21 @@ pub async fn live(State(app): State<App>) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-/// 503 while shutting down, without the database, or before its schema is current.
+/// 503 while shutting down, without the database, while it takes no writes, or before its schema is current.
 pub async fn ready(State(app): State<App>) -> Response {
     let db = &app.api.state.db;
     let database = db.ping().await.is_ok();
     let migrations = database && db.pending_migrations().await.is_ok_and(|pending| pending.is_empty());
+    let writes = if database { db.health().await } else { Health::Failing };
     let draining = app.draining.has_begun();
-    let is_ready = database && migrations && !draining;
+    let is_ready = database && migrations && writes == Health::Ok && !draining;
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = |ok: bool| if ok { "ok" } else { "failing" };
     let body = json!({
         "status": if is_ready { "ready" } else { "unavailable" },
         "checks": {
             "database": word(database),
+            "writes": writes.word(),
             "migrations": word(migrations),
             "shutdown": if draining { "draining" } else { "no" },
         },

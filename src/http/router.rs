@@ -21,6 +21,7 @@ use tower_http::{
 use super::{callbacks, health, observe, playground, serve::Draining};
 use crate::{
     auth::actor::Origin,
+    db::Health,
     graphql::{api::Api, http::graphql, schema},
     metrics,
 };
@@ -114,7 +115,9 @@ async fn schema_file(State(api): State<Api>) -> Response {
 
 async fn metrics_text(State(api): State<Api>) -> Response {
     let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
-    (headers, api.state.metrics.text()).into_response()
+    let metrics = &api.state.metrics;
+    metrics.database_is_writable(api.state.db.last_known_health() == Health::Ok);
+    (headers, metrics.text()).into_response()
 }
 
 async fn name_and_version() -> Json<serde_json::Value> {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use sea_orm::{
-    ActiveEnum as _, ActiveModelTrait as _, DatabaseTransaction, EntityTrait, IntoActiveModel as _, QueryFilter,
+    ActiveEnum as _, ActiveModelTrait as _, EntityTrait, IntoActiveModel as _, QueryFilter,
     prelude::{ColumnTrait, Json},
 };
 
@@ -12,7 +12,7 @@ use super::{Change, EventType};
 use crate::{
     auth::plan,
     clock::{Clock, Instant},
-    db::fail,
+    db::{Transaction, fail},
     entity::{
         enums::{DeliveryStatus, Feature, WebhookState},
         event, ledger_head, webhook, webhook_delivery,
@@ -89,7 +89,7 @@ fn left_team(event: &event::Model) -> Option<TeamId> {
 /// Inserts the deliveries of new events; says whether there are any. `head` is the organization's, locked: who has no
 /// webhooks is not asked for them.
 pub(super) async fn insert(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     organization_id: OrganizationId,
     head: &ledger_head::Model,
     events: &[event::Model],

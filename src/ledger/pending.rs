@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{
-    ActiveModelTrait as _, DatabaseTransaction, EntityTrait, ExprTrait as _, IntoActiveModel as _, QueryFilter,
+    ActiveModelTrait as _, EntityTrait, ExprTrait as _, IntoActiveModel as _, QueryFilter,
     prelude::{ColumnTrait, Expr},
 };
 
@@ -14,7 +14,7 @@ use crate::{
         plan::{self, Plan},
     },
     clock::Clock,
-    db::fail,
+    db::{Transaction, fail},
     entity::{
         enums::{Feature, QuotaResource},
         event, ledger_head,
@@ -84,7 +84,7 @@ impl PendingEvents {
     /// the transaction ends, so it belongs right before the inserts that need the numbers. Returns the first number.
     pub async fn reserve(
         &mut self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         organization_id: OrganizationId,
         numbers: i64,
         events: i64,
@@ -100,7 +100,7 @@ impl PendingEvents {
     /// commit: the lock on a head makes commit order the order of sequences.
     pub async fn write(
         self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         clock: &Clock,
         actor: ActorRef,
         origin: &Origin,
@@ -155,7 +155,7 @@ pub struct Written {
 /// Raises an organization's head and returns it as it then stands. A plan that is in the way fails the write: the head
 /// as it was goes back with the transaction.
 async fn raise(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     organization_id: OrganizationId,
     numbers: i64,
     events: i64,

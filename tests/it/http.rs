@@ -634,7 +634,7 @@ databases! {
         assert_eq!(live.json(), expected);
         let ready = app.get("/health/ready").await;
         assert_eq!(ready.status, 200);
-        let checks = json!({ "database": "ok", "migrations": "ok", "shutdown": "no" });
+        let checks = json!({ "database": "ok", "writes": "ok", "migrations": "ok", "shutdown": "no" });
         assert_eq!(ready.json(), json!({ "status": "ready", "checks": checks }));
         assert_eq!(ready.header("cache-control"), "no-store");
     }
@@ -648,7 +648,7 @@ databases! {
         db.close().await.expect("it closes");
         let ready = app.get("/health/ready").await;
         assert_eq!(ready.status, 503);
-        let checks = json!({ "database": "ok", "migrations": "failing", "shutdown": "no" });
+        let checks = json!({ "database": "ok", "writes": "ok", "migrations": "failing", "shutdown": "no" });
         assert_eq!(ready.json(), json!({ "status": "unavailable", "checks": checks }));
         assert_eq!(app.get("/health").await.status, 200, "it lives all the same");
     }

@@ -330,7 +330,8 @@ databases! {
         let undone = "DELETE FROM seaql_migrations WHERE version = 'm20261123_000007_quotas'";
         database.execute_unprepared(undone).await.expect("the step is forgotten");
         database.close().await.expect("it closes");
-        app.state.db.migrate().await.expect("the step runs again");
+        let wait = app.state.config.database.migration_wait;
+        app.state.db.migrate(wait).await.expect("the step runs again");
         let after = app.another_instance(|_| {}).await;
         for (company, members, items) in [(&acme, 4, 4), (&empty, 4, 0)] {
             assert_eq!(used(&after, company, "MEMBERS").await, members);
