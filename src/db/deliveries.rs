@@ -9,8 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{
-    ActiveModelTrait as _, Condition, DatabaseBackend, ExprTrait as _, IntoActiveModel as _,
-    QueryOrder, QuerySelect,
+    ActiveModelTrait as _, Condition, DatabaseBackend, ExprTrait as _, IntoActiveModel as _, QueryOrder, QuerySelect,
     prelude::*,
     sea_query::{Alias, LockBehavior, LockType, Query, SelectStatement, SimpleExpr},
 };

@@ -44,7 +44,9 @@ pub fn fail(error: DbErr) -> Error {
         _ => {}
     }
     match store::fault(&error) {
-        Some(Health::Full) => return refused(&error, "The server's storage is full; nothing was written. Try again later."),
+        Some(Health::Full) => {
+            return refused(&error, "The server's storage is full; nothing was written. Try again later.");
+        }
         Some(_) => return refused(&error, UNREACHABLE),
         None => {}
     }

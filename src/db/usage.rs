@@ -2,8 +2,7 @@
 //! a change that a ledger records, and none of it raises a version.
 
 use sea_orm::{
-    EntityTrait, ExprTrait as _, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select,
+    EntityTrait, ExprTrait as _, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
     prelude::*,
     sea_query::{Condition, OnConflict, Query, SelectStatement, SimpleExpr},
 };

@@ -8,8 +8,7 @@ use std::{
 };
 
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, Condition, EntityTrait, ExprTrait as _,
-    IntoActiveModel, QueryFilter,
+    ActiveModelBehavior, ActiveModelTrait, Condition, EntityTrait, ExprTrait as _, IntoActiveModel, QueryFilter,
     prelude::*,
     sea_query::{IntoCondition, SimpleExpr},
 };

@@ -98,13 +98,7 @@ impl PendingEvents {
 
     /// Writes all events and what goes to webhooks, the heads in ascending order of organization. Last thing before the
     /// commit: the lock on a head makes commit order the order of sequences.
-    pub async fn write(
-        self,
-        tx: &Transaction,
-        clock: &Clock,
-        actor: ActorRef,
-        origin: &Origin,
-    ) -> Result<Written> {
+    pub async fn write(self, tx: &Transaction, clock: &Clock, actor: ActorRef, origin: &Origin) -> Result<Written> {
         let mut written = Written::default();
         for (organization_id, batch) in self.by_organization {
             let wanted = i64::try_from(batch.events.len()).map_err(Error::internal)?;

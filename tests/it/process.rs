@@ -96,6 +96,26 @@ impl Process {
         process
     }
 
+    /// [`Process::spawn`] by `script`, which ends with `exec "$@"`: the process is the server.
+    pub fn within(folder: &Path, script: &str, settings: &[(&str, &str)]) -> Self {
+        let server = Self::command(folder, &[], settings);
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", script, "sh"])
+            .arg(server.get_program())
+            .env_clear()
+            .envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self::of(&mut command)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn command(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_todo-platform"));
         command

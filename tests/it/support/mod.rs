@@ -4,6 +4,7 @@ pub mod app;
 pub mod client;
 pub mod mail;
 pub mod postgres;
+pub mod proxy;
 pub mod receiver;
 pub mod redis;
 pub mod schema;
