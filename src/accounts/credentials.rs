@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     auth::actor::{ActorRef, Origin, Person},
-    db::{AccountTx, Committed, filter::fold},
+    db::{
+        AccountTx, Committed,
+        filter::{email_key, shown_email},
+    },
     entity::{
         account_token, credential,
         enums::{MembershipStatus, SecurityEventKind, TokenPurpose},
@@ -99,7 +102,7 @@ pub async fn change_password(
 pub async fn request_reset(state: &State, origin: &Origin, email: &str) -> Result<Committed<()>> {
     // Never taken back: each request may be a letter to somebody.
     let _ = throttle::count(state, origin, &Account::reset_of(email)).await?;
-    let (origin, email_key) = (origin.unclaimed(), fold(email).replace('\0', ""));
+    let (origin, email_key) = (origin.unclaimed(), email_key(email));
     state.later("mailing a password reset", move |state| {
         let (origin, email_key) = (origin.clone(), email_key.clone());
         async move { mail_reset(&state, &origin, &email_key).await }
@@ -173,7 +176,7 @@ pub async fn request_email_change(
     input.validate()?;
     let path = ["input", "password"];
     let (counted, stored) = confirm(state, origin, person, &input.password, &path).await?;
-    let (user_id, purpose, email) = (person.user.id, TokenPurpose::EmailChange, input.new_email.trim());
+    let (user_id, purpose, email) = (person.user.id, TokenPurpose::EmailChange, shown_email(&input.new_email));
     let (user, token) = final_write(|| async {
         let tx = AccountTx::begin(&state.db, origin).await?;
         let user = lock_person(&tx, user_id).await?.ok_or_else(Refusal::unauthenticated)?;
@@ -181,21 +184,21 @@ pub async fn request_email_change(
             return Err(wrong_password(&path).into());
         }
         // Not taken back: it tells that the address has an account.
-        check_free(&tx, email, &["input", "newEmail"]).await?;
-        let token = mailed::issue(&tx, state, user_id, purpose, email).await?;
+        check_free(&tx, &email, &["input", "newEmail"]).await?;
+        let token = mailed::issue(&tx, state, user_id, purpose, &email).await?;
         counted.take_back(&tx).await?;
         log(&tx, state, origin, user_id, SecurityEventKind::EmailChangeRequested).await?;
         let (done, _) = tx.commit(ActorRef::user(user_id), (user, token)).await?;
         Ok(done)
     })
     .await?;
-    state.mailer.post(Letter::email_change(&user, email, &token, mailed::ttl(state, purpose)));
+    state.mailer.post(Letter::email_change(&user, &email, &token, mailed::ttl(state, purpose)));
     Ok(Committed { value: (), cursor: None })
 }
 
 /// TAKEN for an address that an account has, be it the caller's own.
 async fn check_free(tx: &AccountTx, email: &str, path: &[&str]) -> Result<()> {
-    if tx.find::<user::Entity>(user::Column::EmailKey.eq(fold(email))).await?.is_empty() {
+    if tx.find::<user::Entity>(user::Column::EmailKey.eq(email_key(email))).await?.is_empty() {
         return Ok(());
     }
     Err(Problem::new(ProblemCode::Taken, path, "Already in use.").into())
@@ -250,7 +253,7 @@ async fn change_email(
         .update(user::ActiveModel {
             id: Set(before.id),
             email: Set(token.email.clone()),
-            email_key: Set(token.email_key.clone()),
+            email_key: Set(email_key(&token.email)),
             email_verified_at: Set(Some(now)),
             updated_at: Set(now),
             version: Set(before.version + 1),

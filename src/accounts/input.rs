@@ -2,7 +2,7 @@ use async_graphql::{InputObject, MaybeUndefined};
 
 use crate::{
     auth::password,
-    db::filter::fold,
+    db::filter::{fold, parse_email, shown_email},
     entity::user,
     error::{Problem, ProblemCode, Problems, Result},
     graphql::scalars::Url,
@@ -185,14 +185,8 @@ pub fn required<T>(problems: &mut Problems, path: &[&str], value: &MaybeUndefine
 }
 
 pub fn check_email(problems: &mut Problems, path: &[&str], email: &str) {
-    let email = email.trim();
-    let parts = email.split_once('@');
-    let valid = parts.is_some_and(|(name, host)| {
-        !name.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.') && !host.contains('@')
-    });
-    let odd = |c: char| c.is_whitespace() || c.is_control();
-    if !valid || email.len() > 254 || email.chars().any(odd) || !mail::is_address(email) {
-        problems.push(ProblemCode::Invalid, path, "Not an e-mail address.");
+    if parse_email(email).is_none() || !mail::is_address(&shown_email(email)) {
+        problems.push(ProblemCode::Invalid, path, "Not an e-mail address, such as ann@example.com.");
     }
 }
 

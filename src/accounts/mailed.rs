@@ -6,7 +6,10 @@ use sea_orm::{ActiveValue::Set, ExprTrait as _, prelude::*};
 use crate::{
     auth::secret::{hash_token, new_token},
     clock::Instant,
-    db::{AccountTx, filter::fold},
+    db::{
+        AccountTx,
+        filter::{email_key, shown_email},
+    },
     entity::{
         account_token::{ActiveModel, Column, Entity, Model},
         enums::TokenPurpose,
@@ -42,8 +45,8 @@ pub async fn issue(
         hash: Set(hash_token(&token)),
         user_id: Set(user_id),
         purpose: Set(purpose),
-        email: Set(email.trim().to_owned()),
-        email_key: Set(fold(email)),
+        email: Set(shown_email(email)),
+        email_key: Set(email_key(email)),
         created_at: Set(now),
         expires_at: Set(now + Duration::from_std(ttl(state, purpose)).map_err(Error::internal)?),
         used_at: Set(None),

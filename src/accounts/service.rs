@@ -11,7 +11,10 @@ use crate::{
         secret::{hash_token, new_token},
     },
     clock::Instant,
-    db::{AccountTx, Committed, filter::fold},
+    db::{
+        AccountTx, Committed,
+        filter::{email_key, fold, shown_email},
+    },
     entity::{
         Findable, credential,
         enums::{SecurityEventKind, TokenPurpose},
@@ -51,9 +54,7 @@ impl Findable for Tokens {
 /// Starts a session. Throttled by account and address.
 pub async fn sign_in(state: &State, origin: &Origin, email: &str, password: &str) -> Result<Committed<Tokens>> {
     let counted = throttle::count(state, origin, &Account::of(email)).await?;
-    // PostgreSQL's texts can't hold NUL; no account has one.
-    let key = fold(email).replace('\0', "");
-    let found = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(key)).await?.pop();
+    let found = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(email_key(email))).await?.pop();
     let user_id = found.as_ref().map_or(UserId::from_uuid(Uuid::nil()), |user| user.id);
     let stored = state.db.find_global::<credential::Entity>(credential::Column::UserId.eq(user_id)).await?.pop();
     let stored = stored.map(|credential| credential.password_hash);
@@ -281,7 +282,7 @@ pub async fn add_person(
     let now = state.clock().now();
     let UserRegisterInput { email, username, password: _, full_name, time_zone, invitation_token: _ } = input.clone();
     for (column, key, field) in
-        [(user::Column::EmailKey, fold(&email), "email"), (user::Column::UsernameKey, fold(&username), "username")]
+        [(user::Column::EmailKey, email_key(&email), "email"), (user::Column::UsernameKey, fold(&username), "username")]
     {
         if !tx.find::<user::Entity>(column.eq(key)).await?.is_empty() {
             return Err(Problem::new(ProblemCode::Taken, &["input", field], "Already in use.").into());
@@ -290,8 +291,8 @@ pub async fn add_person(
     let user = tx
         .insert(user::ActiveModel {
             id: Set(state.clock().new_id()),
-            email_key: Set(fold(&email)),
-            email: Set(email.trim().to_owned()),
+            email_key: Set(email_key(&email)),
+            email: Set(shown_email(&email)),
             username_key: Set(fold(&username)),
             username: Set(username.trim().to_owned()),
             full_name_key: Set(full_name.as_deref().map(fold)),

@@ -10,7 +10,7 @@ use sea_orm::{ActiveValue::Set, ExprTrait as _, prelude::*};
 use crate::{
     auth::actor::{ActorRef, Origin},
     clock::Instant,
-    db::{AccountTx, filter::fold, retrying},
+    db::{AccountTx, filter::email_key, retrying},
     entity::sign_in_failure::{ActiveModel, Column, Entity},
     error::{Code, Error, Refusal, Result},
     state::State,
@@ -31,8 +31,7 @@ pub struct Account(String);
 impl Account {
     /// The account of an address, known or not.
     pub fn of(email: &str) -> Self {
-        // PostgreSQL's texts can't hold NUL; no account has one.
-        Self(fold(email).replace('\0', "").chars().take(LONGEST_EMAIL).collect())
+        Self(email_key(email).chars().take(LONGEST_EMAIL).collect())
     }
 
     /// Requests for a reset count apart, so that whoever forgot their password may still ask for another after the last

@@ -16,7 +16,7 @@ use crate::{
     auth::{actor::Origin, password::Cost, plan, token},
     clock::Clock,
     config::Config,
-    db::{Db, OrgScope, filter::fold, identity::OrganizationChoice, retrying},
+    db::{Db, OrgScope, filter::email_key, identity::OrganizationChoice, retrying},
     entity::{enums::PlanTier, organization, user},
     error::Error,
     outgoing::Surroundings,
@@ -124,7 +124,7 @@ async fn set_plan(state: &State, args: &PlanArgs) -> anyhow::Result<()> {
 }
 
 async fn revoke_sessions(state: &State, email: &str) -> anyhow::Result<()> {
-    let known = user::Column::EmailKey.eq(fold(email));
+    let known = user::Column::EmailKey.eq(email_key(email));
     let person = state.db.find_global::<user::Entity>(known).await.map_err(told)?.pop();
     let person = person.with_context(|| format!("nobody has the address {email:?}"))?;
     let origin = origin();

@@ -33,7 +33,7 @@ use crate::{
     comments,
     comments::input::CommentCreateInput,
     config::Config,
-    db::{Db, OrgScope, filter::fold, identity::OrganizationChoice},
+    db::{Db, OrgScope, filter::email_key, identity::OrganizationChoice},
     entity::{
         enums::{ItemStatus, PlanTier, Role},
         organization, user,
@@ -194,7 +194,8 @@ fn origin() -> Origin {
 /// Somebody, registered and signed in. They are there already when an earlier run was interrupted.
 async fn enter(state: &State, someone: &Someone) -> anyhow::Result<Person> {
     let (origin, email) = (origin(), someone.email());
-    let known = state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(fold(&email))).await.map_err(told)?;
+    let known =
+        state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(email_key(&email))).await.map_err(told)?;
     let tokens = if known.is_empty() {
         let input = UserRegisterInput {
             email: email.clone(),

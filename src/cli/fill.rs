@@ -22,7 +22,10 @@ use crate::{
     },
     clock::{Clock, Instant},
     config::Config,
-    db::{AccountTx, Db, OrgScope, filter::fold},
+    db::{
+        AccountTx, Db, OrgScope,
+        filter::{email_key, fold},
+    },
     entity::{
         comment, credential,
         enums::{ActorKind, ItemStatus, MembershipStatus, PlanTier, QuotaResource, Role},
@@ -249,7 +252,7 @@ impl Filling<'_> {
             let person = tx
                 .insert(user::ActiveModel {
                     id: Set(db.clock().new_id()),
-                    email_key: Set(fold(&address)),
+                    email_key: Set(email_key(&address)),
                     email: Set(address),
                     username_key: Set(fold(&username)),
                     username: Set(username),

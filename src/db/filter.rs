@@ -9,6 +9,8 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, IntoCondition, SelectStatement, SimpleExpr, extension::postgres::PgFunc},
 };
 
+pub use migration::keys::{email_key, fold, fold_part, parse_email, shown_email};
+
 use super::{Db, OrgScope};
 use crate::{
     entity::{Tenant, user},
@@ -75,9 +77,4 @@ pub fn contains(scope: &OrgScope, column: impl ColumnTrait, part: &str) -> Simpl
 pub fn starts_with(column: impl ColumnTrait, part: &str) -> SimpleExpr {
     let length = i32::try_from(part.chars().count()).unwrap_or(i32::MAX);
     Expr::expr(Func::cust("substr").arg(Expr::col(column.as_column_ref())).arg(1).arg(length)).eq(part)
-}
-
-/// The form in which names and titles are compared and sorted where case doesn't matter: Unicode lower case.
-pub fn fold(text: &str) -> String {
-    text.trim().to_lowercase()
 }

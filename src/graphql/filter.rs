@@ -9,7 +9,7 @@ use crate::{
     clock::Instant,
     db::{
         OrgScope,
-        filter::{contains, everything, fold, nothing, present, starts_with},
+        filter::{contains, everything, fold_part, nothing, present, starts_with},
     },
     error::{Error, Refusal, Result},
     id::{AnyId, Id, Kind},
@@ -176,11 +176,6 @@ impl StringFilter {
         let rules_out = self.neq.is_some() || self.not_in.is_some();
         ((asks || !rules_out).then_some(wanted), rules_out.then_some(unwanted))
     }
-}
-
-/// [`fold`] of a part of a text, whose outer spaces count.
-fn fold_part(text: &str) -> String {
-    if text.trim() == text { fold(text) } else { text.to_lowercase() }
 }
 
 #[derive(InputObject, Clone, Debug, Default)]

@@ -16,7 +16,10 @@ use crate::{
         secret::{hash_token, new_token},
     },
     clock::Instant,
-    db::{AccountTx, Committed, OrgScope, WriteTx, filter::fold},
+    db::{
+        AccountTx, Committed, OrgScope, WriteTx,
+        filter::{email_key, shown_email},
+    },
     entity::{
         enums::{MembershipStatus, QuotaResource, Role},
         invitation, invitation_team, ledger_head, membership, team, user,
@@ -82,7 +85,7 @@ pub async fn invite(
     input.validate()?;
     reaches(scope, input.role, &["input", "role"], "You can't grant a role above your own.")?;
     let mut tx = scope.write(Permission::MemberManage).await?;
-    let email_key = fold(&input.email);
+    let email_key = email_key(&input.email);
     let member = tx.find_global::<user::Entity>(user::Column::EmailKey.eq(email_key.as_str())).await?.pop();
     if let Some(user) = member {
         let joined = membership::Column::UserId.eq(user.id);
@@ -110,7 +113,7 @@ pub async fn invite(
     let row = tx
         .insert(invitation::ActiveModel {
             id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
-            email: Set(input.email.trim().to_owned()),
+            email: Set(shown_email(&input.email)),
             email_key: Set(email_key),
             role: Set(input.role),
             token_hash: Set(hash_token(&token)),
@@ -316,7 +319,7 @@ pub async fn update(
         keep_an_owner(&tx, &before, &["input", "patch"]).await?;
     }
     let teams_before = teams::service::of_member(&tx, before.user_id).await?;
-    let teams_after = match &input.patch.teams {
+    let teams_after = match input.patch.teams.value() {
         Some(patch) => patch.apply(&teams_before, &["input", "patch", "teams"], 50)?,
         None => teams_before.clone(),
     };
