@@ -117,11 +117,17 @@ pub enum Mode {
 pub struct PlansConfig {
     /// Plan of new organizations.
     pub default: PlanTier,
+    /// Organizations that one person may found within 24 hours, and still own; 0: no limit.
+    #[serde(deserialize_with = "parse::number")]
+    pub founded_per_day: u32,
+    /// Organizations that one person may own and found another; 0: no limit.
+    #[serde(deserialize_with = "parse::number")]
+    pub owned_per_person: u32,
 }
 
 impl Default for PlansConfig {
     fn default() -> Self {
-        Self { default: PlanTier::Enterprise }
+        Self { default: PlanTier::Enterprise, founded_per_day: 20, owned_per_person: 100 }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
         actor::{ActorRef, Origin},
         policy::Permissions,
     },
+    clock::Instant,
     entity::{
         Findable, Global, Keyed, Tenant,
         enums::{Feature, PlanTier, QuotaResource, Role},
@@ -469,6 +470,22 @@ impl AccountTx {
             .all(&self.tx)
             .await
             .map_err(fail)
+    }
+
+    /// How many organizations a person owns, and how many of them were founded after `since`. Not locked: whoever goes by
+    /// it locks the person first.
+    pub async fn owned(&self, user_id: UserId, since: Instant) -> Result<(u64, u64)> {
+        use sea_orm::{PaginatorTrait, QuerySelect, QueryTrait};
+        #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
+        let owned = membership::Entity::find()
+            .select_only()
+            .column(membership::Column::OrganizationId)
+            .filter(membership::Column::UserId.eq(user_id).and(membership::Column::Role.eq(Role::Owner)));
+        let owned = organization::Column::Id.in_subquery(owned.into_query());
+        let recent = owned.clone().and(organization::Column::CreatedAt.gt(since));
+        #[allow(clippy::disallowed_methods, reason = "a table without a tenant")]
+        let count = |condition| organization::Entity::find().filter::<SimpleExpr>(condition).count(&self.tx);
+        Ok((count(owned).await.map_err(fail)?, count(recent).await.map_err(fail)?))
     }
 
     /// Notes in all their memberships that the person is there. Not a change that a ledger records.

@@ -1,5 +1,6 @@
 //! Founding, changing and deleting organizations.
 
+use chrono::TimeDelta;
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel, prelude::*};
 
 use super::input::{OrganizationCreateInput, OrganizationDeleteInput, OrganizationUpdateInput};
@@ -10,10 +11,10 @@ use crate::{
         actor::{ActorRef, Origin, Person},
         policy::Permission,
     },
-    db::{AccountTx, Committed, OrgScope, WriteTx, filter::fold},
+    db::{AccountTx, Committed, OrgScope, WriteTx, filter::email_key},
     entity::{enums::Role, organization, user},
     error::{Problem, ProblemCode, Rejected, Result},
-    id::OrganizationId,
+    id::{OrganizationId, UserId},
     ledger::{EventType, Fields, NewEvent, changes},
     members,
     state::State,
@@ -42,11 +43,31 @@ pub async fn create(
 ) -> Result<Committed<organization::Model>> {
     input.validate()?;
     let tx = AccountTx::begin(&state.db, origin).await?;
+    check_foundings(&tx, state, person.user.id).await?;
     let actor = ActorRef::user(person.user.id);
     let mut tx = found(tx, state, actor, input).await?;
     members::service::admit(&mut tx, person.user.id, Role::Owner, Some(state.clock().now())).await?;
     let organization = tx.scope().organization().clone();
     tx.commit(organization).await
+}
+
+/// QUOTA_EXCEEDED when a person has founded, or owns, as many organizations as one may. Their row is locked, so that two
+/// requests at a time are counted one after the other.
+async fn check_foundings(tx: &AccountTx, state: &State, user_id: UserId) -> Result<()> {
+    tx.find::<user::Entity>(user::Column::Id.eq(user_id)).await?;
+    let day_ago = state.clock().ago(TimeDelta::days(1)).unwrap_or_default();
+    let (owned, recent) = tx.owned(user_id, day_ago).await?;
+    let plans = &state.config.plans;
+    for (limit, used, message) in [
+        (plans.owned_per_person, owned, "You own as many organizations as one person may."),
+        (plans.founded_per_day, recent, "You have founded as many organizations as one person may in a day."),
+    ] {
+        if limit > 0 && used >= u64::from(limit) {
+            let problem = Problem::new(ProblemCode::QuotaExceeded, &["input"], message);
+            return Err(problem.details(serde_json::json!({ "limit": limit, "used": used })).into());
+        }
+    }
+    Ok(())
 }
 
 /// Founds an organization without members, and goes on inside it.
@@ -95,7 +116,7 @@ pub async fn install(
     person: &UserRegisterInput,
     input: &OrganizationCreateInput,
 ) -> Result<Committed<Installed>> {
-    let email = user::Column::EmailKey.eq(fold(&person.email));
+    let email = user::Column::EmailKey.eq(email_key(&person.email));
     let known_person = state.db.find_global::<user::Entity>(email).await?.pop();
     let slug = organization::Column::Slug.eq(input.slug.as_str());
     let known_organization = state.db.find_global::<organization::Entity>(slug).await?.pop();
