@@ -13,9 +13,15 @@ use crate::id::{Id, Kind};
 /// An instant as the API shows it.
 pub type Instant = DateTime<Utc>;
 
-/// Whether both databases hold an instant, and RFC 3339 can write it: the years 1 to 9999.
+/// Whether both databases hold an instant, and RFC 3339 can write it: the years 1 to 9999, no leap second. (SQLite keeps
+/// `23:59:60` as text, which sorts before the second that it is; PostgreSQL makes the next day of it.)
 pub fn in_calendar(instant: Instant) -> bool {
-    (-62_135_596_800..=253_402_300_799).contains(&instant.timestamp())
+    (-62_135_596_800..=253_402_300_799).contains(&instant.timestamp()) && !is_leap_second(instant)
+}
+
+/// Whether it is the 61st second of a minute, which `chrono` keeps as a fraction of more than a second.
+pub fn is_leap_second(instant: Instant) -> bool {
+    instant.timestamp_subsec_nanos() >= 1_000_000_000
 }
 
 /// Before every UUIDv7 made at `instant` or later, after every earlier one (RFC 9562: the first 48 bits are the time).

@@ -4,13 +4,13 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr};
 
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use async_graphql::{CustomValidator, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use sea_orm::{
     ColIdx, DbErr, QueryResult, TryFromU64, TryGetError, TryGetable,
     sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr},
 };
 use type_safe_id::{DynamicType, TypeSafeId};
-use uuid::Uuid;
+use uuid::{Uuid, Variant, Version};
 
 /// What an id names: decides its prefix, and keeps an item's id from being passed for a tag's.
 pub trait Kind: Copy + Send + Sync + 'static {
@@ -128,6 +128,18 @@ impl<K: Kind> ScalarType for Id<K> {
 
     fn to_value(&self) -> Value {
         Value::String(self.to_string())
+    }
+}
+
+/// What an id must be that a client made: a UUIDv7 (RFC 9562), for ids are read as times, and sorted by them.
+pub struct ClientMade;
+
+impl<K: Kind> CustomValidator<Id<K>> for ClientMade {
+    fn check(&self, id: &Id<K>) -> Result<(), InputValueError<Id<K>>> {
+        if id.0.get_version() == Some(Version::SortRand) && id.0.get_variant() == Variant::RFC4122 {
+            return Ok(());
+        }
+        Err(InputValueError::custom("`id`: an id that you make holds a UUIDv7; or leave it out"))
     }
 }
 

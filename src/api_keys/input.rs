@@ -10,7 +10,7 @@ use crate::{
     entity::api_key,
     error::{Problem, ProblemCode, Problems, Result},
     graphql::scalars::DateTime,
-    id::ApiKeyId,
+    id::{ApiKeyId, ClientMade},
 };
 
 /// Networks in one allow-list at most.
@@ -22,6 +22,7 @@ const MAX_GRACE_HOURS: i32 = 720;
 /// Scopes may not exceed the creator's own permissions.
 #[derive(InputObject, Clone)]
 pub struct ApiKeyCreateInput {
+    #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<ApiKeyId>,
     pub name: String,
     pub scopes: Vec<Permission>,

@@ -4,7 +4,7 @@ use crate::{
     accounts::input::required,
     error::{Problems, Result},
     graphql::scalars::Markdown,
-    id::{CommentId, ItemId},
+    id::{ClientMade, CommentId, ItemId},
 };
 
 /// Characters of a comment at most.
@@ -12,6 +12,7 @@ pub const MAX_BODY: usize = 20_000;
 
 #[derive(InputObject, Clone)]
 pub struct CommentCreateInput {
+    #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<CommentId>,
     pub item_id: ItemId,
     /// The top of the thread it answers.

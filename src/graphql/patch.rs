@@ -2,22 +2,46 @@
 
 use std::collections::BTreeSet;
 
-use async_graphql::InputObject;
+use async_graphql::{InputObject, MaybeUndefined};
 
 use crate::{
-    error::{Error, Problem, ProblemCode, Refusal, Result},
+    error::{Error, Problem, ProblemCode, Problems, Refusal, Result},
     id::{AnyId, Id, Kind},
 };
 
 /// Change to a set: either replace it, or add and remove members (safe under concurrency).
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct IdSetPatch {
-    pub set: Option<Vec<AnyId>>,
-    pub add: Option<Vec<AnyId>>,
-    pub remove: Option<Vec<AnyId>>,
+    pub set: MaybeUndefined<Vec<AnyId>>,
+    pub add: MaybeUndefined<Vec<AnyId>>,
+    pub remove: MaybeUndefined<Vec<AnyId>>,
+}
+
+/// A set that can't be absent: null is REQUIRED, in the patch and in what it is made of, for it says neither "keep" nor
+/// "empty". `{ set: [] }` empties a set.
+pub fn check_set(problems: &mut Problems, path: &[&str], patch: &MaybeUndefined<IdSetPatch>) {
+    match patch {
+        MaybeUndefined::Undefined => {}
+        MaybeUndefined::Null => null(problems, path),
+        MaybeUndefined::Value(patch) => patch.check(problems, path),
+    }
+}
+
+fn null(problems: &mut Problems, path: &[&str]) {
+    problems.push(ProblemCode::Required, path, "Null is no set: leave it out, or empty the set with `{ set: [] }`.");
 }
 
 impl IdSetPatch {
+    /// REQUIRED for each list that is null.
+    pub fn check(&self, problems: &mut Problems, path: &[&str]) {
+        let Self { set, add, remove } = self;
+        for (name, list) in [("set", set), ("add", add), ("remove", remove)] {
+            if list.is_null() {
+                null(problems, &[path, &[name]].concat());
+            }
+        }
+    }
+
     /// The set that the patch makes of `present`; at most `limit` ids.
     pub fn apply<K: Kind + Ord>(
         &self,
@@ -25,16 +49,17 @@ impl IdSetPatch {
         path: &[&str],
         limit: usize,
     ) -> Result<BTreeSet<Id<K>>> {
-        if self.set.is_some() && (self.add.is_some() || self.remove.is_some()) {
+        let (set, add, remove) = (self.set.value(), self.add.value(), self.remove.value());
+        if set.is_some() && (add.is_some() || remove.is_some()) {
             let message = "Either `set`, or `add` and `remove`.";
             return Err(Problem::new(ProblemCode::Invalid, path, message).into());
         }
-        let mut after = match &self.set {
+        let mut after = match set {
             Some(ids) => typed(ids)?,
             None => present.clone(),
         };
-        after.extend(typed(self.add.as_deref().unwrap_or_default())?);
-        for id in typed(self.remove.as_deref().unwrap_or_default())? {
+        after.extend(typed(add.map(Vec::as_slice).unwrap_or_default())?);
+        for id in typed(remove.map(Vec::as_slice).unwrap_or_default())? {
             after.remove(&id);
         }
         if after.len() > limit {

@@ -7,7 +7,7 @@ use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value
 use chrono::{DateTime as ChronoDateTime, Duration, Months, NaiveDate, SecondsFormat, SubsecRound, Utc};
 
 use crate::{
-    clock::{Instant, in_calendar},
+    clock::{Instant, in_calendar, is_leap_second},
     ledger::LedgerCursor,
 };
 
@@ -32,9 +32,14 @@ pub fn format_instant(instant: Instant) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-fn parse_instant(text: &str) -> Option<Instant> {
-    let instant = ChronoDateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc).trunc_subsecs(3);
-    in_calendar(instant).then_some(instant)
+/// `None` for what is no instant at all; an error says why one is not taken.
+fn parse_instant(text: &str) -> Option<Result<Instant, &'static str>> {
+    let instant = ChronoDateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
+    if is_leap_second(instant) {
+        return Some(Err("leap seconds are not taken: the last second of a minute is 59"));
+    }
+    let instant = instant.trunc_subsecs(3);
+    Some(if in_calendar(instant) { Ok(instant) } else { Err("only the years 1 to 9999 in UTC are taken") })
 }
 
 #[Scalar]
@@ -42,8 +47,9 @@ impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
             Value::String(text) => parse_instant(text)
+                .unwrap_or(Err("expected an RFC 3339 instant such as 2026-01-31T09:30:00Z"))
                 .map(Self)
-                .ok_or_else(|| InputValueError::custom("expected an RFC 3339 instant such as 2026-01-31T09:30:00Z")),
+                .map_err(InputValueError::custom),
             _ => Err(InputValueError::expected_type(value)),
         }
     }
@@ -107,11 +113,11 @@ fn parse_duration(text: &str) -> Option<DateTimeOrDuration> {
 impl ScalarType for DateTimeOrDuration {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
-            Value::String(text) => {
-                parse_instant(text).map(Self::At).or_else(|| parse_duration(text)).ok_or_else(|| {
-                    InputValueError::custom("expected an RFC 3339 instant or an ISO 8601 duration such as -P7D")
-                })
-            }
+            Value::String(text) => parse_instant(text)
+                .map(|instant| instant.map(Self::At))
+                .or_else(|| parse_duration(text).map(Ok))
+                .unwrap_or(Err("expected an RFC 3339 instant or an ISO 8601 duration such as -P7D"))
+                .map_err(InputValueError::custom),
             _ => Err(InputValueError::expected_type(value)),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
         inbound_hook,
     },
     error::{ProblemCode, Problems, Result},
-    id::InboundHookId,
+    id::{ClientMade, InboundHookId},
 };
 
 const MAX_NAME: usize = 100;
@@ -20,6 +20,7 @@ const MAX_MAPPING: usize = 10_000;
 /// GITHUB and GITLAB without an action have a preset; everything else takes an action and a mapping.
 #[derive(InputObject, Clone)]
 pub struct InboundHookCreateInput {
+    #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<InboundHookId>,
     pub name: String,
     #[graphql(default_with = "InboundProvider::Generic")]

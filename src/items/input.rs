@@ -12,10 +12,10 @@ use crate::{
     },
     error::{Problem, ProblemCode, Problems, Result},
     graphql::{
-        patch::IdSetPatch,
+        patch::{IdSetPatch, check_set},
         scalars::{DateTime, Markdown},
     },
-    id::{ItemId, TagId, TeamId, UserId},
+    id::{ClientMade, ItemId, TagId, TeamId, UserId},
     teams::input::MAX_DESCRIPTION,
 };
 
@@ -103,6 +103,7 @@ pub fn oldest_first() -> Vec<ItemOrder> {
 #[derive(InputObject, Clone)]
 pub struct ItemCreateInput {
     /// Client-made id (`itm_` + UUIDv7). Repeating a create with the same id and content returns the first result.
+    #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<ItemId>,
     pub title: String,
     pub description: Option<Markdown>,
@@ -190,6 +191,11 @@ fn strs(path: &[String]) -> Vec<&str> {
     path.iter().map(String::as_str).collect()
 }
 
+/// Without the sign of a negative zero, which PostgreSQL keeps and SQLite doesn't.
+pub fn plain(hours: f64) -> f64 {
+    if hours == 0.0 { 0.0 } else { hours }
+}
+
 fn check_hours(problems: &mut Problems, path: &[&str], hours: Option<f64>) {
     if hours.is_some_and(|hours| !(0.0..=MAX_HOURS).contains(&hours)) {
         problems.add(
@@ -211,8 +217,8 @@ pub struct ItemPatch {
     pub actual_hours: MaybeUndefined<f64>,
     pub team_id: MaybeUndefined<TeamId>,
     pub parent_id: MaybeUndefined<ItemId>,
-    pub assignees: Option<IdSetPatch>,
-    pub tags: Option<IdSetPatch>,
+    pub assignees: MaybeUndefined<IdSetPatch>,
+    pub tags: MaybeUndefined<IdSetPatch>,
 }
 
 impl ItemPatch {
@@ -221,6 +227,8 @@ impl ItemPatch {
         required(&mut problems, &["input", "patch", "title"], &self.title);
         required(&mut problems, &["input", "patch", "status"], &self.status);
         required(&mut problems, &["input", "patch", "priority"], &self.priority);
+        check_set(&mut problems, &["input", "patch", "assignees"], &self.assignees);
+        check_set(&mut problems, &["input", "patch", "tags"], &self.tags);
         if let MaybeUndefined::Value(title) = &self.title {
             problems.length(&["input", "patch", "title"], title, 1, MAX_TITLE);
         }
@@ -257,8 +265,8 @@ impl ItemPatch {
             row.priority = priority;
         }
         due_at.map_value(|due| due.0).update_to(&mut row.due_at);
-        estimated_hours.update_to(&mut row.estimated_hours);
-        actual_hours.update_to(&mut row.actual_hours);
+        estimated_hours.map_value(plain).update_to(&mut row.estimated_hours);
+        actual_hours.map_value(plain).update_to(&mut row.actual_hours);
         team_id.update_to(&mut row.team_id);
         parent_id.update_to(&mut row.parent_id);
     }

@@ -10,7 +10,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, IntoActiveModel};
 use super::{
     input::{
         ItemArchiveInput, ItemCreateInput, ItemDeleteInput, ItemRestoreInput, ItemUnarchiveInput, ItemUpdateInput,
-        MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS,
+        MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS, plain,
     },
     state::{Counts, ItemState, assignee_links, set_status, tag_links},
 };
@@ -176,7 +176,7 @@ fn plan(
         status_before_archive: None,
         priority: input.priority,
         due_at: input.due_at.map(|due| due.0),
-        estimated_hours: input.estimated_hours,
+        estimated_hours: input.estimated_hours.map(plain),
         actual_hours: None,
         team_id: input.team_id,
         parent_id,
@@ -319,11 +319,11 @@ pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
     }
     let mut wanted = Wanted::default();
     let at = |field: &str| vec!["input".to_owned(), "patch".to_owned(), field.to_owned()];
-    if let Some(patch) = &input.patch.assignees {
+    if let Some(patch) = input.patch.assignees.value() {
         after.assignees = patch.apply(&before.assignees, &["input", "patch", "assignees"], MAX_ASSIGNEES)?;
         wanted.assignees = after.assignees.difference(&before.assignees).map(|id| (*id, at("assignees"))).collect();
     }
-    if let Some(patch) = &input.patch.tags {
+    if let Some(patch) = input.patch.tags.value() {
         after.tags = patch.apply(&before.tags, &["input", "patch", "tags"], MAX_TAGS)?;
         wanted.tags = after.tags.difference(&before.tags).map(|id| (*id, at("tags"))).collect();
     }

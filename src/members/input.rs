@@ -11,13 +11,14 @@ use crate::{
     error::{Problems, Result},
     graphql::{
         filter::{Filtering, IdFilter, StringFilter, bad},
-        patch::IdSetPatch,
+        patch::{IdSetPatch, check_set},
     },
-    id::{InvitationId, MembershipId, TeamId, UserId, kind},
+    id::{ClientMade, InvitationId, MembershipId, TeamId, UserId, kind},
 };
 
 #[derive(InputObject, Clone)]
 pub struct InvitationCreateInput {
+    #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<InvitationId>,
     pub email: String,
     #[graphql(default_with = "Role::Member")]
@@ -55,15 +56,16 @@ pub enum InvitationAcceptInput {
 pub struct MembershipPatch {
     pub role: MaybeUndefined<Role>,
     pub status: MaybeUndefined<MembershipStatus>,
-    pub teams: Option<IdSetPatch>,
+    pub teams: MaybeUndefined<IdSetPatch>,
 }
 
 impl MembershipPatch {
     pub fn validate(&self) -> Result<()> {
-        let Self { role, status, teams: _ } = self;
+        let Self { role, status, teams } = self;
         let mut problems = Problems::default();
         required(&mut problems, &["input", "patch", "role"], role);
         required(&mut problems, &["input", "patch", "status"], status);
+        check_set(&mut problems, &["input", "patch", "teams"], teams);
         problems.finish()
     }
 

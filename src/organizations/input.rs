@@ -4,11 +4,12 @@ use crate::{
     accounts::input::{check_time_zone, required},
     entity::organization,
     error::{ProblemCode, Problems, Result},
-    id::OrganizationId,
+    id::{ClientMade, OrganizationId},
 };
 
 #[derive(InputObject, Clone)]
 pub struct OrganizationCreateInput {
+    #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<OrganizationId>,
     pub name: String,
     /// 2 to 48 lower-case letters, digits and hyphens; part of the organization's path, `/o/{slug}/`.

@@ -13,7 +13,7 @@ use crate::{
         policy::Permission,
         signature::{Forged, hexadecimal_hmac, is_timely},
     },
-    clock::Instant,
+    clock::{Instant, in_calendar},
     config::BillingConfig,
     db::{Db, OrgScope, retrying},
     entity::{billing_event, enums::PlanTier, organization},
@@ -65,7 +65,7 @@ pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, body: &[u
     let Ok(Event { id, r#type, created, data: Data { object } }) = serde_json::from_slice(body) else {
         return Ok(Outcome::Failed("the body is not an event".to_owned()));
     };
-    let Some(occurred_at) = DateTime::from_timestamp(created, 0) else {
+    let Some(occurred_at) = instant(created) else {
         return Ok(Outcome::Failed("`created` is no time".to_owned()));
     };
     let is_over = match r#type.as_str() {
@@ -116,7 +116,12 @@ fn renewal(subscription: &serde_json::Value) -> Option<Instant> {
     let period_end = of_item.as_i64().or_else(|| subscription["current_period_end"].as_i64())?;
     let is_last = subscription["cancel_at_period_end"] == true
         || subscription["cancel_at"].as_i64().is_some_and(|end| end <= period_end);
-    if is_last { None } else { DateTime::from_timestamp(period_end, 0) }
+    if is_last { None } else { instant(period_end) }
+}
+
+/// Seconds since the epoch as an instant that both databases hold.
+fn instant(seconds: i64) -> Option<Instant> {
+    DateTime::from_timestamp(seconds, 0).filter(|instant| in_calendar(*instant))
 }
 
 async fn apply(

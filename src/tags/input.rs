@@ -10,11 +10,12 @@ use crate::{
         filter::{Filtering, IdFilter, StringFilter},
         scalars::Color,
     },
-    id::{TagId, kind},
+    id::{ClientMade, TagId, kind},
 };
 
 #[derive(InputObject, Clone)]
 pub struct TagCreateInput {
+    #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<TagId>,
     pub name: String,
     #[graphql(default_with = "Color(\"#3B82F6\".to_owned())")]

@@ -8,10 +8,10 @@ use crate::{
     error::{Problems, Result},
     graphql::{
         filter::{Filtering, IdFilter, StringFilter},
-        patch::IdSetPatch,
+        patch::{IdSetPatch, check_set},
         scalars::Markdown,
     },
-    id::{TeamId, UserId, kind},
+    id::{ClientMade, TeamId, UserId, kind},
 };
 
 /// Members of a team at most.
@@ -21,6 +21,7 @@ pub const MAX_DESCRIPTION: usize = 50_000;
 
 #[derive(InputObject, Clone)]
 pub struct TeamCreateInput {
+    #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<TeamId>,
     pub name: String,
     pub description: Option<Markdown>,
@@ -44,13 +45,14 @@ pub struct TeamPatch {
     pub name: MaybeUndefined<String>,
     pub description: MaybeUndefined<Markdown>,
     /// User ids.
-    pub members: Option<IdSetPatch>,
+    pub members: MaybeUndefined<IdSetPatch>,
 }
 
 impl TeamPatch {
     pub fn validate(&self) -> Result<()> {
-        let Self { name, description, members: _ } = self;
+        let Self { name, description, members } = self;
         let mut problems = Problems::default();
+        check_set(&mut problems, &["input", "patch", "members"], members);
         required(&mut problems, &["input", "patch", "name"], name);
         if let MaybeUndefined::Value(name) = name {
             problems.length(&["input", "patch", "name"], name, 1, 100);

@@ -104,7 +104,7 @@ pub async fn update(
     let mut after = before.clone();
     input.patch.apply(&mut after);
     let members_before = members_of(&tx, before.id).await?;
-    let members_after = match &input.patch.members {
+    let members_after = match input.patch.members.value() {
         Some(patch) => patch.apply(&members_before, &["input", "patch", "members"], MAX_MEMBERS)?,
         None => members_before.clone(),
     };

@@ -15,7 +15,7 @@ use crate::{
         patch::IdSetPatch,
         scalars::{Cursor, Url},
     },
-    id::{TeamId, WebhookDeliveryId, WebhookId},
+    id::{ClientMade, TeamId, WebhookDeliveryId, WebhookId},
     ledger::{EventType, deliveries::named_teams},
 };
 
@@ -28,6 +28,7 @@ pub const MAX_TEAMS: usize = 50;
 /// Leave out `eventTypes` for every type, `teamIds` for all teams.
 #[derive(InputObject, Clone)]
 pub struct WebhookCreateInput {
+    #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<WebhookId>,
     pub name: Option<String>,
     pub url: Url,
@@ -75,7 +76,7 @@ pub struct WebhookPatch {
 
 impl WebhookPatch {
     pub fn validate(&self) -> Result<()> {
-        let Self { name, url, event_types, teams: _, is_enabled, is_ordered } = self;
+        let Self { name, url, event_types, teams, is_enabled, is_ordered } = self;
         let mut problems = Problems::default();
         if let MaybeUndefined::Value(name) = name {
             problems.length(&["input", "patch", "name"], name, 1, MAX_NAME);
@@ -86,6 +87,9 @@ impl WebhookPatch {
         }
         if let MaybeUndefined::Value(types) = event_types {
             check_list(&mut problems, &["input", "patch", "eventTypes"], Some(types), usize::MAX);
+        }
+        if let MaybeUndefined::Value(teams) = teams {
+            teams.check(&mut problems, &["input", "patch", "teams"]);
         }
         required(&mut problems, &["input", "patch", "isEnabled"], is_enabled);
         required(&mut problems, &["input", "patch", "isOrdered"], is_ordered);

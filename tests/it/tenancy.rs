@@ -20,7 +20,7 @@ const EXEMPT: &[(&str, &str, &str)] = &[(
 )];
 
 /// One id of each kind, of a company's.
-async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'static str, String)> {
+pub async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'static str, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let team = app.create(company, &company.owner, "team", json!({ "name": format!("Core {serial}") })).await;
     let tag = app.create(company, &company.owner, "tag", json!({ "name": format!("bug {serial}") })).await;
@@ -71,7 +71,7 @@ async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'stati
 }
 
 /// The company's own id that an argument of this name wants, in this root field.
-fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
+pub fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
     let kind = match name {
         "itemId" | "itemIds" => "itm",
         "fromId" | "intoId" | "tagIds" => "tag",

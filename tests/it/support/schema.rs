@@ -12,7 +12,7 @@ pub struct Documents {
     serial: Cell<u32>,
 }
 
-/// A place in a field's arguments where an id goes, `["input", "patch", "teamId"]`.
+/// A place in a field's arguments, such as one where an id goes, `["input", "patch", "teamId"]`.
 pub type IdPath = Vec<String>;
 
 impl Documents {
@@ -128,24 +128,46 @@ impl Documents {
 
     /// Every place in a field's arguments where an id may go. A type is entered at most twice on one path.
     pub fn id_paths(&self, field: &MetaField) -> Vec<IdPath> {
+        self.paths(field, &|ty| bare(ty) == "ID")
+    }
+
+    /// Every place in a field's arguments whose type is wanted; what is wanted is not entered.
+    pub fn paths(&self, field: &MetaField, wanted: &dyn Fn(&str) -> bool) -> Vec<IdPath> {
         let mut found = Vec::new();
         for arg in field.args.values() {
-            self.find_ids(&arg.name, &arg.ty, &mut Vec::new(), &mut Vec::new(), &mut found);
+            self.find(&arg.name, &arg.ty, wanted, &mut Vec::new(), &mut Vec::new(), &mut found);
         }
         found
     }
 
-    fn find_ids(&self, name: &str, ty: &str, path: &mut IdPath, entered: &mut Vec<String>, found: &mut Vec<IdPath>) {
+    /// The bare type of a place in a field's arguments.
+    pub fn type_at(&self, field: &MetaField, path: &IdPath) -> String {
+        let inside = |ty: String, name: &String| match self.registry.types.get(bare(&ty)) {
+            Some(MetaType::InputObject { input_fields, .. }) => input_fields[name].ty.clone(),
+            _ => panic!("{ty} has no field {name}"),
+        };
+        bare(&path[1..].iter().fold(field.args[&path[0]].ty.clone(), inside)).to_owned()
+    }
+
+    fn find(
+        &self,
+        name: &str,
+        ty: &str,
+        wanted: &dyn Fn(&str) -> bool,
+        path: &mut IdPath,
+        entered: &mut Vec<String>,
+        found: &mut Vec<IdPath>,
+    ) {
         path.push(name.to_owned());
         let bare = bare(ty);
-        if bare == "ID" {
+        if wanted(ty) {
             found.push(path.clone());
         } else if let Some(MetaType::InputObject { input_fields, .. }) = self.registry.types.get(bare)
             && entered.iter().filter(|name| *name == bare).count() < 2
         {
             entered.push(bare.to_owned());
             for field in input_fields.values() {
-                self.find_ids(&field.name, &field.ty, path, entered, found);
+                self.find(&field.name, &field.ty, wanted, path, entered, found);
             }
             entered.pop();
         }
