@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Records the statements that the tests make the server send, one of each shape, as those of "the release before":
+# Records the statements that the tests make the server send, one for each set of names, as those of "the release before":
 # tests/it/released/{sqlite,postgres}.sql. Run it when a release is made; `upgrades.rs` then holds every later schema to
 # them. Needs python3.
 #
@@ -15,21 +15,15 @@ TEST_RECORD_STATEMENTS=$folder cargo test --quiet --test it -- "$@" || true
 for database in sqlite postgres; do
     python3 - "$folder/$database" "tests/it/released/$database.sql" <<'PY'
 def shape(sql):
-    s = re.sub(r"\$\d+|\?", "$", sql)
-    s = re.sub(r"\(\$(?:, \$)*\)", "()", s)
-    s = re.sub(r"\(\)(?:, \(\))+", "()", s)
-    before = None
-    while before != s:
-        before = s
-        s = re.sub(r"(.{8,400}?)(?: (?:OR|AND) \1)+", r"\1", s)
-    return s
+    # What it does, with which names: all that a schema can break.
+    return sql.split(" ", 1)[0], frozenset(re.findall(r'"[^"]+"', sql))
 found = {}
-for sql in open(sys.argv[1]):
+for sql in set(open(sys.argv[1])):
     sql = sql.strip()
     if not re.match(r"(SELECT|INSERT|UPDATE|DELETE|WITH)\b", sql) or re.search(r"store_probe|seaql_migrations|information_schema|sqlite_master|pg_catalog|pragma_", sql):
         continue
     key = shape(sql)
-    if key not in found or len(sql) < len(found[key]):
+    if key not in found or (len(sql), sql) < (len(found[key]), found[key]):
         found[key] = sql
 with open(sys.argv[2], "w") as out:
     for sql in sorted(found.values()):

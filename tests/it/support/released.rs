@@ -13,7 +13,7 @@ pub fn note(database: &str, sql: &str) {
     file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the statement is written");
 }
 
-/// One of each shape, on `sqlite` or on `postgres`.
+/// One for each set of names, on `sqlite` or on `postgres`.
 pub fn statements(database: &str) -> Vec<&'static str> {
     let all = match database {
         "sqlite" => include_str!("../released/sqlite.sql"),
