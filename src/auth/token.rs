@@ -121,8 +121,9 @@ impl KeyRing {
         let sealed = self.secret.seal(PURPOSE, &id, &secret::random::<32>()?)?;
         let tx = AccountTx::begin(&self.db, &Origin::command("signing-key")).await?;
         let now = self.clock.now();
-        // Locks the ring, so that of two rotations at once the second retires the first one's key.
-        tx.find::<Entity>(Column::RetiredAt.is_null()).await?;
+        // Locks the whole ring, so that of rotations at once each retires the key of the one before. Of the unretired alone,
+        // those that waited would find nothing to lock, and go on side by side.
+        tx.find::<Entity>(Condition::all()).await?;
         let retired = vec![(Column::RetiredAt, Expr::value(now + retirement()?))];
         tx.update_where::<Entity>(Column::RetiredAt.is_null(), retired).await?;
         tx.delete_where::<Entity>(Column::RetiredAt.lte(now)).await?;

@@ -57,7 +57,11 @@ pub fn init_log(config: &Config) {
             "sqlx=warn".parse().unwrap_or_default(),
         )
         .add_directive("sea_orm_migration=warn".parse().unwrap_or_default());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Otherwise a log on a full disk would end whatever writes to it: the complaint goes to the same place, and panics.
+        .log_internal_errors(false);
     if std::io::stderr().is_terminal() {
         log.compact().init();
     } else {

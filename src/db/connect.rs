@@ -1,6 +1,10 @@
 //! Pools: one for PostgreSQL; for SQLite one writer and several readers, since it has one writer at a time anyway.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sea_orm::{
     ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, Select,
@@ -10,7 +14,7 @@ use sea_orm::{
     },
 };
 
-use super::{remembered::Remembered, store::Store};
+use super::{gives_way, remembered::Remembered, sql_state, store::Store};
 use crate::{clock::Clock, config::DatabaseConfig, entity::Global, ledger::Bus};
 
 /// Called with each statement's SQL; tests count and read them.
@@ -50,12 +54,12 @@ impl Db {
     ) -> Result<Self, ConnectError> {
         let url = config.url.as_str();
         let (mut reader, mut writer) = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let pool = open(postgres_options(config), url).await?;
+            let pool = open(postgres_options(config), config).await?;
             (pool.clone(), pool)
         } else if let Some(path) = url.strip_prefix("sqlite://") {
             make_folder_of(path)?;
-            let writer = open(sqlite_options(config, false), url).await?;
-            let reader = open(sqlite_options(config, true), url).await?;
+            let writer = open(sqlite_options(config, false), config).await?;
+            let reader = open(sqlite_options(config, true), config).await?;
             (reader, writer)
         } else {
             return Err(ConnectError::UnknownKind { url: redact(url) });
@@ -115,13 +119,25 @@ impl Db {
     }
 }
 
-async fn open(options: ConnectOptions, url: &str) -> Result<DatabaseConnection, ConnectError> {
-    Database::connect(options).await.map_err(|cause| {
-        let shown = redact(url);
-        // A URL that can't be parsed is quoted in the cause.
-        let cause = cause.to_string().replace(url, &shown);
-        ConnectError::Unreachable { url: shown, cause }
-    })
+/// Opens a pool. Of several processes that make SQLite's file at once, the one that sets its journal is alone, and SQLite
+/// does not wait for that by itself: the others try again, as long as a connection may take.
+async fn open(options: ConnectOptions, config: &DatabaseConfig) -> Result<DatabaseConnection, ConnectError> {
+    let until = Instant::now() + config.connect_timeout;
+    loop {
+        match Database::connect(options.clone()).await {
+            Err(error) if gives_way(sql_state(&error).as_deref()) && Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => {
+                return opened.map_err(|cause| {
+                    let shown = redact(&config.url);
+                    // A URL that can't be parsed is quoted in the cause.
+                    let cause = cause.to_string().replace(&config.url, &shown);
+                    ConnectError::Unreachable { url: shown, cause }
+                });
+            }
+        }
+    }
 }
 
 fn common(config: &DatabaseConfig, connections: u32) -> ConnectOptions {

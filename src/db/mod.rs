@@ -86,9 +86,9 @@ fn refused(error: &DbErr, message: &'static str) -> Error {
 /// The database's own code of an error.
 fn sql_state(error: &DbErr) -> Option<String> {
     match error {
-        DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) => {
-            Some(inner.as_database_error()?.code()?.into_owned())
-        }
+        DbErr::Exec(RuntimeErr::SqlxError(inner))
+        | DbErr::Query(RuntimeErr::SqlxError(inner))
+        | DbErr::Conn(RuntimeErr::SqlxError(inner)) => Some(inner.as_database_error()?.code()?.into_owned()),
         _ => None,
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::Path,
     sync::{
         Arc,
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     process::{Process, gql, register},
     support::{
-        postgres,
+        free_port, postgres,
         redis::RedisServer,
         socket::{Frame, Socket},
     },
@@ -54,10 +53,6 @@ impl Instance {
         drop(self.process);
         Self::start(folder, port, settings)
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port()
 }
 
 /// Creates an item, however often it takes; the idempotency key makes it one.

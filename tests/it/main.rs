@@ -16,6 +16,7 @@ mod config;
 mod crashes;
 mod credentials;
 mod deliveries;
+mod durability;
 mod folding;
 mod founding;
 mod gate;

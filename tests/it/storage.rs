@@ -160,14 +160,15 @@ fn works(command: &str) -> bool {
     works
 }
 
-/// Files of the server may not grow: writes fail with EFBIG, which SQLite calls an I/O error.
+/// Files of the server may not grow: writes fail with EFBIG, which SQLite calls an I/O error. Its log is one of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_after_an_io_error() {
     if !works("prlimit --pid $$ --fsize=unlimited") {
         return;
     }
     let folder = folder();
-    let server = Process::within(folder.path(), "trap '' XFSZ; exec \"$@\"", &settings());
+    let server =
+        Process::within(folder.path(), "trap '' XFSZ; head -c 5000 /dev/zero >log; exec \"$@\" 2>>log", &settings());
     let limit = |process: u32, limit: &str| {
         let arguments = [format!("--pid={process}"), format!("--fsize={limit}:")];
         assert!(Command::new("prlimit").args(arguments).status().expect("it runs").success());
@@ -181,7 +182,7 @@ async fn nothing_acknowledged_is_lost_after_an_io_error() {
     a_store_that_fails(server, folder.path(), store).await;
 }
 
-/// A disk of its own, which somebody else fills.
+/// A disk of its own, with the log on it, which somebody else fills.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_after_a_full_disk() {
     if !works("unshare -rm mount -t tmpfs -o size=8m tmpfs /mnt") {
@@ -189,7 +190,7 @@ async fn nothing_acknowledged_is_lost_after_a_full_disk() {
     }
     let folder = folder();
     fs::create_dir(folder.path().join("disk")).expect("a folder");
-    let script = "mount -t tmpfs -o size=16m tmpfs disk && exec \"$@\"";
+    let script = "mount -t tmpfs -o size=16m tmpfs disk && exec \"$@\" 2>>disk/log";
     let server = Process::within(folder.path(), &format!("exec unshare -rm sh -c '{script}' sh \"$@\""), &settings());
     let disk = folder.path().join("disk");
     // As the process sees it, from outside.

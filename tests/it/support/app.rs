@@ -14,7 +14,7 @@ use todo_platform::{
     worker::Worker,
 };
 
-use super::postgres;
+use super::{postgres, released};
 
 /// Cheap enough that signing in is not what a test waits for. The real cost has a test of its own.
 const COST: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
@@ -76,11 +76,13 @@ impl TestApp {
 
     async fn run(config: Arc<Config>, clock: Clock, statements: Arc<Mutex<Vec<String>>>, folder: Arc<TempDir>) -> Self {
         let record = statements.clone();
+        let database = if config.database.url.starts_with("sqlite") { "sqlite" } else { "postgres" };
         let options = Options {
             clock: Some(clock.clone()),
             password_cost: Some(COST),
             observer: Some(Arc::new(move |sql: &str| {
                 record.lock().expect("no test panics while holding it").push(sql.to_owned());
+                released::note(database, sql);
             })),
             ..Options::default()
         };

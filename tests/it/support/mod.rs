@@ -7,9 +7,16 @@ pub mod postgres;
 pub mod proxy;
 pub mod receiver;
 pub mod redis;
+pub mod released;
 pub mod schema;
 pub mod socket;
 pub mod world;
+
+/// A port of loopback that nobody listens on just now.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
 
 /// One thread a test: a dataloader's timer then can't fire while a list is still being walked, so that statement counts
 /// are the same on a busy machine. Runs a test on both databases: `databases! { async fn name(app: TestApp) { … } }`.
