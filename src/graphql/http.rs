@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_graphql::{BatchRequest, ParseRequestError, Request, Response};
 use async_graphql_axum::GraphQLBatchRequest;
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{FromRequest, Path, Query, Request as HttpRequest, State, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response as HttpResponse},
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     auth::{actor::Origin, session::Credential},
+    config::LimitsConfig,
     error::{Code, Error, Refusal},
     id::{AnyId, OrganizationId},
     rate_limit::bucket::Level,
@@ -264,27 +265,49 @@ pub(super) fn bearer(value: &str) -> Result<Credential, Refusal> {
     }
 }
 
+/// Why a body can't be had.
+pub enum Unread {
+    /// It took longer than `body_timeout`.
+    Late,
+    /// It is, or says that it will be, larger than `body_bytes`.
+    TooLarge,
+    Broken,
+}
+
+/// The whole of a request's body, within the limits of size and time. What says by its length that it is too large is not
+/// read, nor asked for (`Expect: 100-continue`).
+pub async fn collect(body: Body, limits: &LimitsConfig) -> Result<Bytes, Unread> {
+    let most = limits.body_bytes;
+    if usize::try_from(body.size_hint().lower()).map_or(true, |bytes| bytes > most) {
+        return Err(Unread::TooLarge);
+    }
+    match tokio::time::timeout(limits.body_timeout, Limited::new(body, most).collect()).await {
+        Err(_) => Err(Unread::Late),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLarge),
+        Ok(Err(_)) => Err(Unread::Broken),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    }
+}
+
 /// Reads the request's operation, within the limits of size and time.
 async fn read(api: &Api, request: HttpRequest) -> Result<BatchRequest, (StatusCode, Error)> {
     let limits = &api.state.config.limits;
     let (parts, body) = request.into_parts();
     let body = if parts.method == Method::POST {
         check_content_type(&parts.headers)?;
-        let collected =
-            tokio::time::timeout(limits.body_timeout, Limited::new(body, limits.body_bytes).collect()).await;
-        match collected {
-            Err(_) => {
+        match collect(body, limits).await {
+            Err(Unread::Late) => {
                 let refusal = Refusal::new(Code::Timeout, "The body took too long to arrive.");
                 return Err((StatusCode::REQUEST_TIMEOUT, refusal.into()));
             }
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Unread::TooLarge) => {
                 let message = format!("The body is larger than {} bytes.", limits.body_bytes);
                 let refusal = Refusal::new(Code::PayloadTooLarge, message);
                 let refusal = refusal.details(serde_json::json!({ "limit": limits.body_bytes }));
                 return Err((StatusCode::PAYLOAD_TOO_LARGE, refusal.into()));
             }
-            Ok(Err(_)) => return Err(bad_request("The body could not be read.")),
-            Ok(Ok(collected)) => collected.to_bytes(),
+            Err(Unread::Broken) => return Err(bad_request("The body could not be read.")),
+            Ok(body) => body,
         }
     } else {
         if parts.uri.query().is_none_or(str::is_empty) {

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod http;
 pub mod loaders;
 pub mod node;
+mod outbox;
 pub mod patch;
 pub mod payload;
 pub mod range;

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response, ServerError, Value, Variables, parser::types::ExecutableDocument};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
@@ -68,7 +69,7 @@ impl From<Error> for Stop {
 /// What a stream brings.
 pub enum Step {
     /// An answer: the JSON text of a response. Resume after `cursor`.
-    Next { text: Arc<str>, cursor: LedgerCursor },
+    Next { text: Bytes, cursor: LedgerCursor },
     /// It is over: the JSON text of the errors. `is_withdrawn`: the caller may not call any more.
     Failed { errors: String, is_withdrawn: bool },
 }
@@ -119,7 +120,7 @@ impl Answers {
     }
 
     /// The next answer.
-    async fn advance(&mut self) -> Result<Arc<str>, Stop> {
+    async fn advance(&mut self) -> Result<Bytes, Stop> {
         loop {
             let batch = match self.feed.next(&self.scope).await {
                 Ok(Next::History(batch)) => {
@@ -156,7 +157,7 @@ impl Answers {
     }
 
     /// The text of a live batch: made once for all who get the same.
-    async fn render_live(&self, batch: &Batch) -> Result<Arc<str>, Stop> {
+    async fn render_live(&self, batch: &Batch) -> Result<Bytes, Stop> {
         let shared = self.key.filter(|_| self.feed.is_at_beginning_of(batch));
         let make = async {
             match self.execute(self.feed.select(&self.scope, batch), &BTreeMap::new()).await {
@@ -175,7 +176,7 @@ impl Answers {
 
     /// Runs the document for one batch; again and again while the database is away. Whether there were no errors. An answer
     /// without data ends the stream: going on would pass over events that the client has not got.
-    async fn execute(&self, batch: EventBatch, extensions: &BTreeMap<String, Value>) -> Result<(Arc<str>, bool), Stop> {
+    async fn execute(&self, batch: EventBatch, extensions: &BTreeMap<String, Value>) -> Result<(Bytes, bool), Stop> {
         let (api, origin) = (&self.client.api, &self.client.envelope.origin);
         loop {
             let context = RequestContext::new(api.state.clone(), self.caller.clone(), origin.clone());
@@ -196,7 +197,8 @@ impl Answers {
             }
             finish(&mut response, &origin.request_id);
             response.extensions.extend(extensions.clone());
-            return Ok((text_of(&response).into(), response.errors.is_empty()));
+            let text = api.state.connections.weigh(text_of(&response));
+            return Ok((text, response.errors.is_empty()));
         }
     }
 

@@ -18,7 +18,7 @@ use tower_http::{
     cors::CorsLayer,
 };
 
-use super::{callbacks, health, observe, playground, serve::Draining};
+use super::{callbacks, connection, health, observe, playground, serve::Draining};
 use crate::{
     auth::actor::Origin,
     db::Health,
@@ -55,6 +55,7 @@ pub fn router(app: App) -> Router {
     }
     routes
         .fallback(not_found)
+        .layer(middleware::from_fn(connection::weigh))
         .layer(
             CompressionLayer::new()
                 .quality(CompressionLevel::Fastest)

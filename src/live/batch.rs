@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use crate::entity::event;
@@ -18,7 +19,7 @@ pub struct Batch {
     /// The sequence of the last event; `after` without any.
     pub last: i64,
     pub events: Vec<event::Model>,
-    rendered: Mutex<HashMap<u128, Arc<OnceCell<Arc<str>>>>>,
+    rendered: Mutex<HashMap<u128, Arc<OnceCell<Bytes>>>>,
 }
 
 impl Batch {
@@ -29,7 +30,7 @@ impl Batch {
 
     /// The text that `make` makes of the batch, once for all who share `key`; whoever comes second waits for the first.
     /// What fails is not shared.
-    pub async fn shared<E>(&self, key: u128, make: impl Future<Output = Result<Arc<str>, E>>) -> Result<Arc<str>, E> {
+    pub async fn shared<E>(&self, key: u128, make: impl Future<Output = Result<Bytes, E>>) -> Result<Bytes, E> {
         let cell = {
             let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
             rendered.entry(key).or_default().clone()

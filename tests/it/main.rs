@@ -36,6 +36,7 @@ mod process;
 mod quotas;
 mod rate_limit;
 mod sessions;
+mod slow_clients;
 mod sockets;
 mod sse;
 mod statements;
