@@ -389,8 +389,7 @@ fn running_out_of_files_is_survived_and_said() {
         .stderr(Stdio::piped());
     let mut server = Process::of(&mut command);
     let url = server.url();
-    let silent: Vec<_> =
-        (0..200).filter_map(|_| TcpStream::connect(url.trim_start_matches("http://")).ok()).collect();
+    let silent: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(url.trim_start_matches("http://")).ok()).collect();
     let until = Instant::now() + DEADLINE;
     while !server.stderr.next(until).expect("the log goes on").contains("could not be accepted") {}
     // The silent ones are let go by themselves.

@@ -95,6 +95,8 @@ databases! {
         let mut written = 0;
         let meanwhile = async {
             while app.state.connections.count() > 0 || written == 0 {
+                // Until it is full, whatever the system's buffers take.
+                stalled.subscribe(FAT, json!({})).await;
                 app.item(&acme, "in between").await;
                 let found = app.call(&acme, &acme.viewer, "{ items(first: 1) { totalCount } }").data().await;
                 assert!(found["items"]["totalCount"].is_number(), "{found}");
