@@ -21,6 +21,8 @@ pub(super) struct Raw {
     #[serde(deserialize_with = "parse::optional")]
     playground: Option<Switch>,
     #[serde(deserialize_with = "parse::optional")]
+    introspection: Option<Switch>,
+    #[serde(deserialize_with = "parse::optional")]
     metrics: Option<Switch>,
     #[serde(deserialize_with = "parse::number")]
     batch_limit: usize,
@@ -50,6 +52,7 @@ impl Default for Raw {
         Self {
             trusted_proxies: Vec::new(),
             playground: None,
+            introspection: None,
             metrics: None,
             batch_limit: 1,
             drain: Duration::from_secs(20),
@@ -76,6 +79,8 @@ pub struct ServerConfig {
     /// Whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     pub playground: bool,
+    /// Whether the schema is shown: by introspection, by suggestions in errors, and as `/schema.graphql`.
+    pub introspection: bool,
     /// Whether `/metrics` answers.
     pub metrics: bool,
     /// Operations in one HTTP request at most; 1 turns batches off.
@@ -164,6 +169,7 @@ impl Raw {
             cors_origins,
             trusted_proxies: self.trusted_proxies,
             playground: by_mode(self.playground),
+            introspection: self.introspection.is_none_or(|switch| switch.0),
             metrics: by_mode(self.metrics),
             batch_limit: self.batch_limit,
             drain: self.drain,

@@ -10,6 +10,7 @@ mod admin;
 mod api_keys;
 mod architecture;
 mod billing;
+mod bounds;
 mod chaos;
 mod clients;
 mod config;
