@@ -11,6 +11,8 @@ cd "$(dirname "$0")/.."
 
 dir=${1:-$(mktemp -d)}
 ulimit -n "$(ulimit -Hn)"
+# All of them come from one address.
+export TODO_SERVER_MAX_CONNECTIONS_PER_ADDRESS=20000
 export FILL=${FILL:---organizations 2 --items 1000 --items-each 100}
 
 measure() { # name, then the client's arguments

@@ -147,6 +147,8 @@ pub enum Code {
     /// A subscriber read too slowly; it resumes by its last cursor.
     SlowConsumer,
     PayloadTooLarge,
+    /// The answer would be larger than an answer may be.
+    AnswerTooLarge,
     Timeout,
     Unavailable,
     Internal,
@@ -172,6 +174,7 @@ impl Code {
             Self::CursorExpired => "CURSOR_EXPIRED",
             Self::SlowConsumer => "SLOW_CONSUMER",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::AnswerTooLarge => "ANSWER_TOO_LARGE",
             Self::Timeout => "TIMEOUT",
             Self::Unavailable => "UNAVAILABLE",
             Self::Internal => "INTERNAL",

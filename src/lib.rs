@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod comments;
 pub mod config;
+pub mod connections;
 pub mod db;
 pub mod entity;
 pub mod error;

@@ -15,6 +15,7 @@ use crate::{
     },
     clock::Clock,
     config::Config,
+    connections::Connections,
     db::{Db, retrying},
     error::{Error, Result},
     live::Live,
@@ -59,6 +60,8 @@ pub struct Parts {
     pub rate_limit: RateLimiter,
     /// What subscribers hear, and when it stops.
     pub live: Live,
+    /// Those of clients, and what waits on them to be taken.
+    pub connections: Connections,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -83,6 +86,7 @@ impl State {
         let live = Live::start(db.clone(), redis.clone(), &config.subscriptions, metrics.clone());
         Ok(Self(Arc::new(Parts {
             live,
+            connections: Connections::new(&config.server),
             mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,

@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     app::{self, Options},
     config::Config,
+    connections,
     http::{playground::DemoAccounts, serve},
     maintenance,
 };
@@ -71,6 +72,7 @@ pub fn init_log(config: &Config) {
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn serve(mut config: Arc<Config>, role: Role, demo: Demo) -> anyhow::Result<()> {
+    connections::raise_file_limit();
     let address = (config.server.host, config.server.port);
     // First, so that a busy port is said before anything is made.
     let listener = TcpListener::bind(address)
@@ -92,16 +94,13 @@ pub async fn serve(mut config: Arc<Config>, role: Role, demo: Demo) -> anyhow::R
     if role != Role::Api {
         state.background.spawn(application.worker.run(jobs.clone()));
     }
-    let live = state.live.clone();
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
-        // Streams would outlast any patience; their clients come again, to another instance.
-        tokio::spawn(async move { live.stop().await });
     };
-    serve::serve(listener, application.router, &application.draining, config.server.drain, stop).await;
+    serve::serve(listener, application.router, state, &application.draining, stop).await;
     if tokio::time::timeout(config.server.drain, state.live.stop()).await.is_err() {
         tracing::warn!("some sockets did not close in time");
     }

@@ -44,8 +44,8 @@ impl Comment {
         super::query::children(ctx, comment::Column::ParentId, self.0.id.uuid(), &args).await
     }
 
-    fn body(&self) -> Markdown {
-        Markdown(self.0.body.clone())
+    fn body(&self, ctx: &Context<'_>) -> Result<Markdown> {
+        Ok(Markdown(ctx.text(&self.0.body)?.to_owned()))
     }
 
     async fn author(&self, ctx: &Context<'_>) -> Result<Actor> {

@@ -27,6 +27,12 @@ pub struct LimitsConfig {
     /// Lexical tokens of a document.
     #[serde(deserialize_with = "parse::number")]
     pub tokens: usize,
+    /// Values in the variables of a request: each scalar, list and object.
+    #[serde(deserialize_with = "parse::number")]
+    pub values: usize,
+    /// Bytes of an answer.
+    #[serde(deserialize_with = "parse::number")]
+    pub answer_bytes: usize,
     /// Cost of an operation; prices in `docs/API.md`.
     #[serde(deserialize_with = "parse::number")]
     pub cost: u64,
@@ -56,6 +62,8 @@ impl Default for LimitsConfig {
             directives: 10,
             document_directives: 50,
             tokens: 5_000,
+            values: 20_000,
+            answer_bytes: 8 << 20,
             cost: 1_000,
             cost_per_minute: None,
             anonymous_cost_per_minute: 5_000,

@@ -249,6 +249,14 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     options.open(path)?.write_all(text.as_bytes())
 }
 
+/// Whether a filter can be read, and each word of it that stands alone is a level: the library takes any other for the name
+/// of a module.
+fn is_log_level(filter: &str) -> bool {
+    let mut alone = filter.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
+    alone.all(|word| word.parse::<tracing::level_filters::LevelFilter>().is_ok())
+        && tracing_subscriber::EnvFilter::try_new(filter).is_ok()
+}
+
 impl Raw {
     fn check(self) -> Result<Config, ConfigError> {
         let on_postgres = self.database_url.as_deref().is_some_and(|url| url.starts_with("postgres"));
@@ -265,8 +273,9 @@ impl Raw {
             }
             _ => {}
         }
-        if tracing_subscriber::EnvFilter::try_new(&self.log_level).is_err() {
-            return Err(ConfigError::new("LOG_LEVEL", format!("`{}` is no log level", self.log_level)));
+        if !is_log_level(&self.log_level) {
+            let message = format!("`{}` is no log level: off, error, warn, info, debug, trace", self.log_level);
+            return Err(ConfigError::new("LOG_LEVEL", message));
         }
         self.auth.check()?;
         self.mail.check()?;

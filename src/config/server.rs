@@ -21,21 +21,47 @@ pub(super) struct Raw {
     #[serde(deserialize_with = "parse::optional")]
     playground: Option<Switch>,
     #[serde(deserialize_with = "parse::optional")]
+    introspection: Option<Switch>,
+    #[serde(deserialize_with = "parse::optional")]
     metrics: Option<Switch>,
     #[serde(deserialize_with = "parse::number")]
     batch_limit: usize,
     #[serde(with = "humantime_serde")]
     drain: Duration,
+    #[serde(with = "humantime_serde")]
+    drain_delay: Option<Duration>,
+    #[serde(deserialize_with = "parse::optional")]
+    max_connections: Option<usize>,
+    #[serde(deserialize_with = "parse::optional")]
+    max_connections_per_address: Option<usize>,
+    #[serde(with = "humantime_serde")]
+    idle_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    write_timeout: Duration,
+    #[serde(deserialize_with = "parse::number")]
+    waiting_bytes: usize,
 }
+
+/// What a balancer needs to see that an instance is not ready any more.
+const PRODUCTION_DRAIN_DELAY: Duration = Duration::from_secs(5);
+/// Room for several answers of the largest size.
+const MINIMUM_WAITING: usize = 16 << 20;
 
 impl Default for Raw {
     fn default() -> Self {
         Self {
             trusted_proxies: Vec::new(),
             playground: None,
+            introspection: None,
             metrics: None,
             batch_limit: 1,
             drain: Duration::from_secs(20),
+            drain_delay: None,
+            max_connections: None,
+            max_connections_per_address: None,
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(10),
+            waiting_bytes: 64 << 20,
         }
     }
 }
@@ -53,12 +79,26 @@ pub struct ServerConfig {
     /// Whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     pub playground: bool,
+    /// Whether the schema is shown: by introspection, by suggestions in errors, and as `/schema.graphql`.
+    pub introspection: bool,
     /// Whether `/metrics` answers.
     pub metrics: bool,
     /// Operations in one HTTP request at most; 1 turns batches off.
     pub batch_limit: usize,
     /// How long requests under way may go on after SIGTERM.
     pub drain: Duration,
+    /// How long connections are still taken after SIGTERM, while readiness already says 503.
+    pub drain_delay: Duration,
+    /// Open connections at most, sockets included; unset: by how many files the process may open.
+    pub max_connections: Option<usize>,
+    /// The same from one address; unset: an eighth of those in all.
+    pub max_connections_per_address: Option<usize>,
+    /// A connection without a request under way is closed after so long.
+    pub idle_timeout: Duration,
+    /// A client that takes nothing of what waits for it for so long is cut.
+    pub write_timeout: Duration,
+    /// Bytes of answers that may wait for all clients together.
+    pub waiting_bytes: usize,
 }
 
 impl ServerConfig {
@@ -99,6 +139,28 @@ impl Raw {
         if self.batch_limit == 0 {
             return Err(ConfigError::new("TODO_SERVER_BATCH_LIMIT", "at least 1"));
         }
+        for (name, number) in [
+            ("TODO_SERVER_MAX_CONNECTIONS", self.max_connections),
+            ("TODO_SERVER_MAX_CONNECTIONS_PER_ADDRESS", self.max_connections_per_address),
+        ] {
+            if number == Some(0) {
+                return Err(ConfigError::new(name, "at least 1"));
+            }
+        }
+        for (name, duration) in
+            [("TODO_SERVER_IDLE_TIMEOUT", self.idle_timeout), ("TODO_SERVER_WRITE_TIMEOUT", self.write_timeout)]
+        {
+            if duration < Duration::from_millis(100) {
+                return Err(ConfigError::new(name, "at least 100ms"));
+            }
+        }
+        if self.waiting_bytes < MINIMUM_WAITING {
+            return Err(ConfigError::new("TODO_SERVER_WAITING_BYTES", format!("at least {MINIMUM_WAITING}")));
+        }
+        let drain_delay = match mode {
+            Mode::Embedded => Duration::ZERO,
+            Mode::Production => PRODUCTION_DRAIN_DELAY,
+        };
         let by_mode = |switch: Option<Switch>| switch.map_or(mode == Mode::Embedded, |switch| switch.0);
         Ok(ServerConfig {
             host,
@@ -107,9 +169,16 @@ impl Raw {
             cors_origins,
             trusted_proxies: self.trusted_proxies,
             playground: by_mode(self.playground),
+            introspection: self.introspection.is_none_or(|switch| switch.0),
             metrics: by_mode(self.metrics),
             batch_limit: self.batch_limit,
             drain: self.drain,
+            drain_delay: self.drain_delay.unwrap_or(drain_delay),
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            idle_timeout: self.idle_timeout,
+            write_timeout: self.write_timeout,
+            waiting_bytes: self.waiting_bytes,
         })
     }
 }

@@ -15,7 +15,7 @@ pub struct SocketsConfig {
     /// Between the pings that keep a connection open and find out whether anybody is there.
     #[serde(with = "humantime_serde")]
     pub ping: Duration,
-    /// A socket is closed when nothing came from it, or nothing could be sent to it, for so long.
+    /// A socket is closed when nothing came from it for so long.
     #[serde(with = "humantime_serde")]
     pub idle: Duration,
     /// Operations that may run on one socket at a time.
@@ -24,6 +24,9 @@ pub struct SocketsConfig {
     /// Bytes of one message at most.
     #[serde(deserialize_with = "parse::number")]
     pub message_bytes: usize,
+    /// Bytes that may wait to be sent on one socket; operations wait with what is more. One answer may be larger.
+    #[serde(deserialize_with = "parse::number")]
+    pub queue_bytes: usize,
 }
 
 impl Default for SocketsConfig {
@@ -34,6 +37,7 @@ impl Default for SocketsConfig {
             idle: Duration::from_secs(60),
             operations: 50,
             message_bytes: 64 * 1024,
+            queue_bytes: 1 << 20,
         }
     }
 }
@@ -54,6 +58,9 @@ impl SocketsConfig {
         }
         if self.message_bytes < 1024 {
             return Err(ConfigError::new("TODO_SOCKETS_MESSAGE_BYTES", "at least 1024"));
+        }
+        if !(4096..=1 << 28).contains(&self.queue_bytes) {
+            return Err(ConfigError::new("TODO_SOCKETS_QUEUE_BYTES", "between 4096 and 268435456"));
         }
         Ok(())
     }

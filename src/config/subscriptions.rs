@@ -22,11 +22,26 @@ pub struct SubscriptionsConfig {
     /// Batches that may wait for one subscriber; with one more its operation ends with SLOW_CONSUMER.
     #[serde(deserialize_with = "parse::number")]
     pub queue: usize,
+    /// Bytes that may wait for the subscribers of one organization; the slowest then end with SLOW_CONSUMER.
+    #[serde(deserialize_with = "parse::number")]
+    pub queue_bytes: usize,
+    /// The same for the subscribers of all organizations together.
+    #[serde(deserialize_with = "parse::number")]
+    pub waiting_bytes: usize,
 }
+
+/// Room for several batches.
+const MINIMUM_BYTES: usize = 1 << 20;
 
 impl Default for SubscriptionsConfig {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(30), poll: MAXIMUM_POLL, queue: 256 }
+        Self {
+            heartbeat: Duration::from_secs(30),
+            poll: MAXIMUM_POLL,
+            queue: 256,
+            queue_bytes: 8 << 20,
+            waiting_bytes: 64 << 20,
+        }
     }
 }
 
@@ -40,6 +55,14 @@ impl SubscriptionsConfig {
         }
         if !(1..=65_536).contains(&self.queue) {
             return Err(ConfigError::new("TODO_SUBSCRIPTIONS_QUEUE", "between 1 and 65536"));
+        }
+        for (name, bytes) in [
+            ("TODO_SUBSCRIPTIONS_QUEUE_BYTES", self.queue_bytes),
+            ("TODO_SUBSCRIPTIONS_WAITING_BYTES", self.waiting_bytes),
+        ] {
+            if bytes < MINIMUM_BYTES {
+                return Err(ConfigError::new(name, format!("at least {MINIMUM_BYTES}")));
+            }
         }
         Ok(())
     }

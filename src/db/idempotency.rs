@@ -68,7 +68,10 @@ pub struct Recorded {
 impl Idempotency {
     /// A key of 1 to [`MAX_KEY`] visible ASCII characters, and the fingerprint of the request it came with.
     pub fn new(key: &str, fingerprint: Vec<u8>) -> Result<Self> {
-        if !(1..=MAX_KEY).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        if !(1..=MAX_KEY).contains(&key.len())
+            || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+            || key.trim().is_empty()
+        {
             let message = format!("An idempotency key has 1 to {MAX_KEY} visible ASCII characters.");
             return Err(Refusal::bad_request(message).into());
         }

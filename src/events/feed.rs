@@ -16,7 +16,7 @@ use crate::{
     error::{Code, Error, Refusal},
     graphql::filter::Filtering,
     ledger::LedgerCursor,
-    live::{Batch, Missed, Subscription},
+    live::{BATCH_BYTES, Batch, Missed, Subscription, weight},
 };
 
 /// Events of one batch of history at most.
@@ -88,7 +88,8 @@ impl Feed {
             // Afterwards: a purge meanwhile must not look like a gap.
             scope.refuse_expired(self.position, upto).await?;
         }
-        let has_more = u64::try_from(events.len()).is_ok_and(|found| found == PAGE);
+        let is_full = u64::try_from(events.len()).is_ok_and(|found| found == PAGE);
+        let has_more = cut(&mut events) || is_full;
         self.position = match events.last() {
             Some(last) if has_more => last.sequence,
             _ => self.position.max(upto),
@@ -142,6 +143,18 @@ impl Feed {
         let cursor = LedgerCursor { organization_id: scope.organization_id(), sequence: self.position };
         EventBatch { events: wrap(events), cursor: cursor.into(), is_live: self.is_live }
     }
+}
+
+/// Leaves as many as one batch may weigh, and one at least. Whether some went.
+fn cut(events: &mut Vec<event::Model>) -> bool {
+    let mut bytes = 0;
+    let kept = events.iter().take_while(|event| {
+        bytes += weight(event);
+        bytes <= BATCH_BYTES
+    });
+    let (kept, all) = (kept.count().max(1), events.len());
+    events.truncate(kept);
+    kept < all
 }
 
 fn wrap(events: Vec<event::Model>) -> Vec<Event> {

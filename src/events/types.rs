@@ -71,7 +71,11 @@ impl Event {
     }
 
     /// Before and after of each field that changed.
-    fn changes(&self) -> Result<Vec<FieldChange>> {
+    fn changes(&self, ctx: &Context<'_>) -> Result<Vec<FieldChange>> {
+        let selected = ctx.look_ahead();
+        if selected.field("before").exists() || selected.field("after").exists() {
+            ctx.json(&self.0.changes)?;
+        }
         let changes: Vec<Change> = serde_json::from_value(self.0.changes.clone()).map_err(Error::internal)?;
         Ok(changes.into_iter().map(FieldChange::from).collect())
     }

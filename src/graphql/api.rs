@@ -11,6 +11,7 @@ use super::{
     context::{Charge, RequestContext},
     error::{finish, server_error},
     gate::{Gate, Passed},
+    response::has_data,
     schema::{self, ApiSchema},
     share,
     stream::{Answers, Template},
@@ -119,8 +120,10 @@ impl Answer {
 impl Api {
     pub fn new(state: State) -> Self {
         let limits = &state.config.limits;
-        let gate = Gate::new(schema::registry(), limits.clone());
-        Self(Arc::new(Inner { schema: schema::build(limits), authenticator: state.authenticator(), gate, state }))
+        let has_introspection = state.config.server.introspection;
+        let gate = Gate::new(schema::registry(), limits.clone()).introspection(has_introspection);
+        let schema = schema::build_with(limits, has_introspection);
+        Self(Arc::new(Inner { schema, authenticator: state.authenticator(), gate, state }))
     }
 
     /// Executes one operation that is no subscription. Whatever goes wrong is in the answer.
@@ -180,16 +183,26 @@ impl Api {
         let Prepared { passed, caller, origin, taken } = prepared;
         let mut context = RequestContext::new(self.state.clone(), caller, origin);
         context.charge = answer.charge;
+        let budget = context.budget.clone();
         let execution = self.schema.execute(request.data(context));
         let executed = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
         // What was stopped, or nobody waited for, cost all that it asked for.
         answer.charge.actual = answer.charge.requested;
-        let Ok(response) = executed else { return timed_out() };
+        let Ok(mut response) = executed else { return timed_out() };
+        self.remember(&passed, &response);
         answer.charge.actual = passed.prices.actual(&response).max(MINIMUM_COST);
         if let Some(taken) = taken {
             answer.charge.level = Some(self.state.rate_limit.settle(&taken, answer.charge.actual));
         }
+        budget.enforce(&mut response);
         response
+    }
+
+    /// Keeps the document of what was validated and ran.
+    fn remember(&self, passed: &Passed, response: &Response) {
+        if has_data(response) {
+            self.gate.remember(passed);
+        }
     }
 
     /// Lets a client in that has no operation yet: whether its credential, where it has one, is good. Guesses cost their
@@ -369,7 +382,7 @@ impl Client {
     async fn subscribe(self: &Arc<Self>, request: Request, prepared: Prepared) -> Result<Result<Answers, Response>> {
         let (api, Prepared { passed, caller, origin, .. }) = (&self.api, prepared);
         let mut template = Template {
-            document: passed.document.clone(),
+            passed: passed.clone(),
             operation_name: request.operation_name.clone(),
             variables: request.variables.clone(),
             fingerprint: None,
@@ -383,6 +396,7 @@ impl Client {
             Ok(None) => {}
             Err(_) => return Ok(Err(timed_out())),
         }
+        api.gate.remember(&passed);
         let opened = opening.opened().ok_or_else(|| Error::internal("a subscription that did not open"))?;
         let scope = caller.scope.clone().ok_or_else(|| Error::internal("a subscription without an organization"))?;
         let is_personal = opened.filter.as_ref().is_some_and(|filter| filter.exclude_viewer == Some(true));

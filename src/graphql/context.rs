@@ -7,7 +7,11 @@ use std::sync::{
 
 use async_graphql::Context;
 
-use super::{guard::Rule, loaders::Loaders};
+use super::{
+    budget::{AnswerBudget, text_bytes},
+    guard::Rule,
+    loaders::Loaders,
+};
 use crate::{
     auth::{
         actor::{Origin, Person},
@@ -27,6 +31,8 @@ pub struct RequestContext {
     pub origin: Origin,
     /// What was taken for this request before it ran.
     pub charge: Charge,
+    /// Room in the answer.
+    pub budget: AnswerBudget,
     /// Whom the request came from.
     sender: Standing,
     /// Who stands in for the sender below one mutation: see [`RequestContext::adopt`]. One place for each root field.
@@ -61,9 +67,11 @@ impl Standing {
 
 impl RequestContext {
     pub fn new(state: State, caller: Caller, origin: Origin) -> Self {
+        let budget = AnswerBudget::new(state.config.limits.answer_bytes);
         Self {
             state,
             origin,
+            budget,
             charge: Charge::default(),
             sender: Standing::new(caller),
             adopted: OnceLock::new(),
@@ -131,6 +139,18 @@ pub trait ContextExt {
             let message = "This concerns a person's own account; an API key has none.";
             Refusal::new(Code::Forbidden, message).into()
         })
+    }
+
+    /// A text that may be long, counted: ANSWER_TOO_LARGE when the answer has no room for it.
+    fn text<'t>(&self, text: &'t str) -> Result<&'t str> {
+        self.request().budget.spend(text.len())?;
+        Ok(text)
+    }
+
+    /// [`Self::text`] of JSON.
+    fn json<'t>(&self, value: &'t serde_json::Value) -> Result<&'t serde_json::Value> {
+        self.request().budget.spend(text_bytes(value))?;
+        Ok(value)
     }
 
     /// The loaders of this request, made at their first use.

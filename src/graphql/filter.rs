@@ -22,7 +22,7 @@ const MAX_NESTED: u32 = 100;
 /// Values of one list in a filter.
 const MAX_VALUES: usize = 500;
 /// Comparisons of one filter.
-const MAX_CONDITIONS: u32 = 50;
+pub const MAX_CONDITIONS: u32 = 50;
 
 /// What a filter is resolved against, and how much of it is left.
 pub struct Filtering<'s> {

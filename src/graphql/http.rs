@@ -3,19 +3,19 @@
 
 use std::sync::Arc;
 
-use async_graphql::{BatchRequest, ParseRequestError, Request, Response};
-use async_graphql_axum::GraphQLBatchRequest;
+use async_graphql::{Request, Response};
 use axum::{
-    body::{Body, Bytes},
-    extract::{FromRequest, Path, Query, Request as HttpRequest, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    body::{Body, Bytes, HttpBody as _},
+    extract::{Path, Query, Request as HttpRequest, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response as HttpResponse},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
     api::{Answer, Api, Client, Envelope, Started},
+    body::{self, InQuery, Operations},
     context::Charge,
     error::{code_of, finish, server_error},
     response::{ResponseBody, has_code, has_data, retry_after},
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     auth::{actor::Origin, session::Credential},
+    config::LimitsConfig,
     error::{Code, Error, Refusal},
     id::{AnyId, OrganizationId},
     rate_limit::bucket::Level,
@@ -150,20 +151,20 @@ pub async fn graphql(
         Err(error) => return refuse(&api, StatusCode::BAD_REQUEST, media, error, &origin).await,
     };
     match read(&api, request).await {
-        Ok(BatchRequest::Single(request)) if takes_events => {
+        Ok(Operations::One(request)) if takes_events => {
             let client = Arc::new(Client { envelope: Envelope { can_stream: true, ..envelope }, api });
-            match client.start(request).await {
+            match client.start(*request).await {
                 Started::Stream(answer, answers) => sse::events(&answer, *answers, &client.api.state.live),
                 // Where JSON is welcome too, one answer is no stream.
                 Started::Answer(answer) if negotiated.is_none() && is_final(media, &answer) => sse::once(&answer),
                 Started::Answer(answer) => write(media, &answer),
             }
         }
-        Ok(BatchRequest::Single(request)) => {
-            let answer = api.execute(request, &envelope).await;
+        Ok(Operations::One(request)) => {
+            let answer = api.execute(*request, &envelope).await;
             write(media, &answer)
         }
-        Ok(BatchRequest::Batch(requests)) => batch(&api, media, requests, &envelope).await,
+        Ok(Operations::Batch(requests)) => batch(&api, media, requests, &envelope).await,
         Err((status, error)) => refuse(&api, status, media, error, &origin).await,
     }
 }
@@ -198,15 +199,6 @@ fn takes_events(headers: &HeaderMap) -> bool {
 
 /// Operations of a batch run one after the other, each charged for itself, and come back in one array.
 async fn batch(api: &Api, media: Media, requests: Vec<Request>, envelope: &Envelope) -> HttpResponse {
-    let limit = api.state.config.server.batch_limit;
-    if requests.is_empty() || requests.len() > limit || limit == 1 {
-        let message = match limit {
-            1 => "Batches are off: send one operation a request.".to_owned(),
-            _ => format!("A batch has 1 to {limit} operations."),
-        };
-        let refusal = Refusal::bad_request(message);
-        return refuse(api, StatusCode::BAD_REQUEST, media, refusal.into(), &envelope.origin).await;
-    }
     let mut answers = Vec::with_capacity(requests.len());
     for request in requests {
         answers.push(api.execute(request, envelope).await);
@@ -245,12 +237,26 @@ fn envelope(headers: &HeaderMap, path: Option<String>, origin: &Origin, only_que
         credential: key.or(bearer),
         organization: (path, text("x-organization")?),
         origin: origin.clone(),
-        idempotency_key: text("idempotency-key")?,
+        idempotency_key: idempotency_key(headers)?,
         is_read_only: only_queries,
         can_stream: false,
         resume: text("last-event-id")?,
         include_cost: text("x-include-cost")?.is_some_and(|value| value.eq_ignore_ascii_case("true")),
     })
+}
+
+/// The idempotency key. One that is empty, or several, are no key: ignored, the mutation might run twice.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(Refusal::bad_request("The header `Idempotency-Key` came more than once."));
+    }
+    match key.to_str().map(str::trim) {
+        Err(_) => Err(Refusal::bad_request("The header `Idempotency-Key` is not plain ASCII.")),
+        Ok("") => Err(Refusal::bad_request("The header `Idempotency-Key` is empty.")),
+        Ok(key) => Ok(Some(key.to_owned())),
+    }
 }
 
 /// The credential of `Bearer <token>`.
@@ -264,61 +270,78 @@ pub(super) fn bearer(value: &str) -> Result<Credential, Refusal> {
     }
 }
 
-/// Reads the request's operation, within the limits of size and time.
-async fn read(api: &Api, request: HttpRequest) -> Result<BatchRequest, (StatusCode, Error)> {
-    let limits = &api.state.config.limits;
-    let (parts, body) = request.into_parts();
-    let body = if parts.method == Method::POST {
-        check_content_type(&parts.headers)?;
-        let collected =
-            tokio::time::timeout(limits.body_timeout, Limited::new(body, limits.body_bytes).collect()).await;
-        match collected {
-            Err(_) => {
-                let refusal = Refusal::new(Code::Timeout, "The body took too long to arrive.");
-                return Err((StatusCode::REQUEST_TIMEOUT, refusal.into()));
-            }
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                let message = format!("The body is larger than {} bytes.", limits.body_bytes);
-                let refusal = Refusal::new(Code::PayloadTooLarge, message);
-                let refusal = refusal.details(serde_json::json!({ "limit": limits.body_bytes }));
-                return Err((StatusCode::PAYLOAD_TOO_LARGE, refusal.into()));
-            }
-            Ok(Err(_)) => return Err(bad_request("The body could not be read.")),
-            Ok(Ok(collected)) => collected.to_bytes(),
-        }
-    } else {
-        if parts.uri.query().is_none_or(str::is_empty) {
-            return Err(bad_request("Send a query: `?query={…}`, or a JSON body with POST."));
-        }
-        Bytes::new()
-    };
-    let is_array = body.trim_ascii_start().starts_with(b"[");
-    // The library looks for `operation_name` there.
-    let named = Query::<OperationName>::try_from_uri(&parts.uri).ok().and_then(|Query(named)| named.operation_name);
-    let from_uri = parts.method == Method::GET;
-    let request = HttpRequest::from_parts(parts, Body::from(body));
-    match GraphQLBatchRequest::<Unreadable>::from_request(request, &()).await.map(GraphQLBatchRequest::into_inner) {
-        // The library takes the fields of an object in order, too.
-        Ok(BatchRequest::Single(_)) if is_array => Err(bad_request("The body is no GraphQL request: it is an array.")),
-        Ok(BatchRequest::Single(mut request)) => {
-            if request.query.trim().is_empty() && !request.extensions.contains_key("persistedQuery") {
-                return Err(bad_request("The request has no `query`."));
-            }
-            if from_uri {
-                request.operation_name = named;
-            }
-            Ok(BatchRequest::Single(request))
-        }
-        Ok(batch) => Ok(batch),
-        Err(Unreadable(message)) => Err(bad_request(message)),
+/// Why a body can't be had.
+pub enum Unread {
+    /// It took longer than `body_timeout`.
+    Late,
+    /// It is, or says that it will be, larger than `body_bytes`.
+    TooLarge,
+    Broken,
+}
+
+/// The whole of a request's body, within the limits of size and time. What says by its length that it is too large is not
+/// read, nor asked for (`Expect: 100-continue`).
+pub async fn collect(body: Body, limits: &LimitsConfig) -> Result<Bytes, Unread> {
+    let most = limits.body_bytes;
+    if usize::try_from(body.size_hint().lower()).map_or(true, |bytes| bytes > most) {
+        return Err(Unread::TooLarge);
+    }
+    match tokio::time::timeout(limits.body_timeout, Limited::new(body, most).collect()).await {
+        Err(_) => Err(Unread::Late),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLarge),
+        Ok(Err(_)) => Err(Unread::Broken),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
     }
 }
 
-/// The part of a GET's query string that the library misreads.
-#[derive(Deserialize)]
-struct OperationName {
-    #[serde(rename = "operationName")]
-    operation_name: Option<String>,
+/// Reads the request's operation, within the limits of size and time.
+async fn read(api: &Api, request: HttpRequest) -> Result<Operations, (StatusCode, Error)> {
+    let limits = &api.state.config.limits;
+    let (parts, body) = request.into_parts();
+    if parts.method != Method::POST {
+        return read_uri(api, &parts.uri);
+    }
+    check_content_type(&parts.headers)?;
+    let body = match collect(body, limits).await {
+        Err(Unread::Late) => {
+            let refusal = Refusal::new(Code::Timeout, "The body took too long to arrive.");
+            return Err((StatusCode::REQUEST_TIMEOUT, refusal.into()));
+        }
+        Err(Unread::TooLarge) => {
+            let message = format!("The body is larger than {} bytes.", limits.body_bytes);
+            let refusal = Refusal::new(Code::PayloadTooLarge, message);
+            let refusal = refusal.details(serde_json::json!({ "limit": limits.body_bytes }));
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, refusal.into()));
+        }
+        Err(Unread::Broken) => return Err(bad_request("The body could not be read.")),
+        Ok(body) => body,
+    };
+    let operations = body::read(&body, api.state.config.server.batch_limit, limits.values);
+    let operations = operations.map_err(|refusal| (StatusCode::BAD_REQUEST, refusal.into()))?;
+    if let Operations::One(request) = &operations {
+        check_query(request)?;
+    }
+    Ok(operations)
+}
+
+/// The operation of a GET.
+fn read_uri(api: &Api, uri: &Uri) -> Result<Operations, (StatusCode, Error)> {
+    if uri.query().is_none_or(str::is_empty) {
+        return Err(bad_request("Send a query: `?query={…}`, or a JSON body with POST."));
+    }
+    let Query(named) = Query::<InQuery>::try_from_uri(uri)
+        .map_err(|rejection| bad_request(format!("The query string could not be read: {}.", rejection.body_text())))?;
+    let request = named.request(api.state.config.limits.values);
+    let request = request.map_err(|refusal| (StatusCode::BAD_REQUEST, refusal.into()))?;
+    check_query(&request)?;
+    Ok(Operations::One(Box::new(request)))
+}
+
+fn check_query(request: &Request) -> Result<(), (StatusCode, Error)> {
+    if request.query.trim().is_empty() && !request.extensions.contains_key("persistedQuery") {
+        return Err(bad_request("The request has no `query`."));
+    }
+    Ok(())
 }
 
 fn bad_request(message: impl Into<std::borrow::Cow<'static, str>>) -> (StatusCode, Error) {
@@ -341,25 +364,6 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), (StatusCode, Error)> {
     }
     let refusal = Refusal::bad_request("The body must be `content-type: application/json`, in UTF-8.");
     Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, refusal.into()))
-}
-
-/// Why a body is no GraphQL request.
-struct Unreadable(String);
-
-impl From<ParseRequestError> for Unreadable {
-    fn from(error: ParseRequestError) -> Self {
-        Self(match error {
-            ParseRequestError::InvalidRequest(cause) => format!("The body is no GraphQL request: {cause}."),
-            ParseRequestError::Io(cause) => format!("The request could not be read: {cause}."),
-            other => format!("The request could not be read: {other}."),
-        })
-    }
-}
-
-impl IntoResponse for Unreadable {
-    fn into_response(self) -> HttpResponse {
-        (StatusCode::BAD_REQUEST, self.0).into_response()
-    }
 }
 
 /// Whether no root field has an answer.

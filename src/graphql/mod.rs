@@ -4,6 +4,8 @@
 //! No async-graphql extension is registered: any takes every field off the executor's fast path.
 
 pub mod api;
+mod body;
+pub mod budget;
 pub mod connection;
 pub mod context;
 pub mod cost;
@@ -14,6 +16,7 @@ pub mod guard;
 pub mod http;
 pub mod loaders;
 pub mod node;
+mod outbox;
 pub mod patch;
 pub mod payload;
 pub mod range;

@@ -3,11 +3,13 @@
 
 use std::fmt;
 
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use async_graphql::{Context, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use chrono::{DateTime as ChronoDateTime, Duration, Months, NaiveDate, SecondsFormat, SubsecRound, Utc};
 
+use super::context::ContextExt as _;
 use crate::{
     clock::{Instant, in_calendar, is_leap_second},
+    error::Result,
     ledger::LedgerCursor,
 };
 
@@ -161,6 +163,11 @@ impl From<LedgerCursor> for Cursor {
 /// CommonMark text. `@[name](usr_…)` is a mention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Markdown(pub String);
+
+/// A text for the answer, while it has room.
+pub fn markdown(ctx: &Context<'_>, text: Option<&str>) -> Result<Option<Markdown>> {
+    text.map(|text| Ok(Markdown(ctx.text(text)?.to_owned()))).transpose()
+}
 
 /// `#RRGGBB`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,14 +35,18 @@ pub fn events(answer: &Answer, answers: Answers, live: &Live) -> HttpResponse {
     let steps: Pin<Box<dyn Stream<Item = Step> + Send>> = Box::pin(answers.into_stream());
     let texts = steps.flat_map(|step| stream::iter(written(step)));
     let texts = texts.take_until(live.stopping().clone().cancelled_owned());
-    respond(answer, Body::from_stream(texts.map(|text| Ok::<_, Infallible>(Bytes::from(text)))))
+    respond(answer, Body::from_stream(texts.map(Ok::<_, Infallible>)))
 }
 
-fn written(step: Step) -> Vec<String> {
+/// In parts, one after the other: an answer's text may be many clients' and is not copied.
+fn written(step: Step) -> Vec<Bytes> {
     match step {
-        Step::Next { text, cursor } => vec![format!("event: next\nid: {}\ndata: {text}\n\n", cursor.encode())],
+        Step::Next { text, cursor } => {
+            let head = format!("event: next\nid: {}\ndata: ", cursor.encode());
+            vec![head.into(), text, Bytes::from_static(b"\n\n")]
+        }
         Step::Failed { errors, .. } => {
-            vec![format!("event: next\ndata: {{\"errors\":{errors}}}\n\n"), COMPLETE.to_owned()]
+            vec![format!("event: next\ndata: {{\"errors\":{errors}}}\n\n{COMPLETE}").into()]
         }
     }
 }

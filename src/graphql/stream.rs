@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response, ServerError, Value, Variables, parser::types::ExecutableDocument};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
@@ -11,6 +12,7 @@ use super::{
     api::Client,
     context::RequestContext,
     error::{code_of, finish, server_error},
+    gate::Passed,
     response::{has_code, text_of},
 };
 use crate::{
@@ -33,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is run for each batch.
 pub struct Template {
-    pub document: Arc<ExecutableDocument>,
+    pub passed: Arc<Passed>,
     pub operation_name: Option<String>,
     pub variables: Variables,
     /// What all who send the same share; `None` where the answers are the subscriber's own.
@@ -68,7 +70,7 @@ impl From<Error> for Stop {
 /// What a stream brings.
 pub enum Step {
     /// An answer: the JSON text of a response. Resume after `cursor`.
-    Next { text: Arc<str>, cursor: LedgerCursor },
+    Next { text: Bytes, cursor: LedgerCursor },
     /// It is over: the JSON text of the errors. `is_withdrawn`: the caller may not call any more.
     Failed { errors: String, is_withdrawn: bool },
 }
@@ -119,12 +121,14 @@ impl Answers {
     }
 
     /// The next answer.
-    async fn advance(&mut self) -> Result<Arc<str>, Stop> {
+    async fn advance(&mut self) -> Result<Bytes, Stop> {
         loop {
             let batch = match self.feed.next(&self.scope).await {
                 Ok(Next::History(batch)) => {
                     let extensions = std::mem::take(&mut self.extensions);
-                    return Ok(Box::pin(self.execute(batch, &extensions)).await?.0);
+                    let (text, _, points) = Box::pin(self.execute(batch, &extensions)).await?;
+                    self.pay(points).await;
+                    return Ok(text);
                 }
                 Ok(Next::Live(batch)) => batch,
                 // The database is away: what is in it will be there.
@@ -156,13 +160,13 @@ impl Answers {
     }
 
     /// The text of a live batch: made once for all who get the same.
-    async fn render_live(&self, batch: &Batch) -> Result<Arc<str>, Stop> {
+    async fn render_live(&self, batch: &Batch) -> Result<Bytes, Stop> {
         let shared = self.key.filter(|_| self.feed.is_at_beginning_of(batch));
         let make = async {
             match self.execute(self.feed.select(&self.scope, batch), &BTreeMap::new()).await {
-                Ok((text, true)) => Ok(text),
+                Ok((text, true, _)) => Ok(text),
                 // Errors name the request.
-                Ok((text, false)) => Err(Ok(text)),
+                Ok((text, false, _)) => Err(Ok(text)),
                 Err(stop) => Err(Err(stop)),
             }
         };
@@ -173,12 +177,23 @@ impl Answers {
         made.or_else(|unshared| unshared)
     }
 
-    /// Runs the document for one batch; again and again while the database is away. Whether there were no errors. An answer
-    /// without data ends the stream: going on would pass over events that the client has not got.
-    async fn execute(&self, batch: EventBatch, extensions: &BTreeMap<String, Value>) -> Result<(Arc<str>, bool), Stop> {
+    /// History is read for this subscriber alone, and costs what the list `events` would: without points it is slow.
+    async fn pay(&self, points: u64) {
+        let (api, origin) = (&self.client.api, &self.client.envelope.origin);
+        api.state.rate_limit.pay(api.state.rate_limit.of_caller(&self.caller, origin), points).await;
+    }
+
+    /// Runs the document for one batch; again and again while the database is away. Whether there were no errors, and the
+    /// points of what the answer holds. An answer without data ends the stream: going on would pass over events that the client has not got.
+    async fn execute(
+        &self,
+        batch: EventBatch,
+        extensions: &BTreeMap<String, Value>,
+    ) -> Result<(Bytes, bool, u64), Stop> {
         let (api, origin) = (&self.client.api, &self.client.envelope.origin);
         loop {
             let context = RequestContext::new(api.state.clone(), self.caller.clone(), origin.clone());
+            let budget = context.budget.clone();
             let request = self.template.request().data(context).data(Turn::batch(batch.clone()));
             let mut stream = api.schema.execute_stream(request);
             let executed = tokio::time::timeout(api.state.config.limits.timeout, stream.next()).await;
@@ -191,12 +206,15 @@ impl Answers {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
+            budget.enforce(&mut response);
             if response.data == Value::Null {
                 return Err(Stop(response.errors));
             }
             finish(&mut response, &origin.request_id);
             response.extensions.extend(extensions.clone());
-            return Ok((text_of(&response).into(), response.errors.is_empty()));
+            let points = self.template.passed.prices.of_answer(&response);
+            let text = api.state.connections.weigh(text_of(&response));
+            return Ok((text, response.errors.is_empty(), points));
         }
     }
 
@@ -241,7 +259,7 @@ impl Template {
     pub fn request(&self) -> Request {
         let mut request = Request::new("").variables(self.variables.clone());
         request.operation_name.clone_from(&self.operation_name);
-        request.set_parsed_query(ExecutableDocument::clone(&self.document));
+        request.set_parsed_query(ExecutableDocument::clone(&self.passed.document));
         request
     }
 }

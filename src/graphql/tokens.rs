@@ -7,8 +7,8 @@ use crate::error::{Code, Refusal, Result};
 /// Brackets within each other: deeper than any document that the depth limit lets pass, and no danger to the parser.
 pub(super) const MAX_NESTING: usize = 64;
 
-/// Refuses a document of too many tokens, or with brackets nested so deep that parsing it would be a risk.
-pub(super) fn count_tokens(text: &str, limit: usize) -> Result<()> {
+/// The tokens of a document. Refuses too many, and brackets nested so deep that parsing them would be a risk.
+pub(super) fn count_tokens(text: &str, limit: usize) -> Result<usize> {
     let bytes = text.as_bytes();
     let (mut at, mut tokens, mut nesting) = (0, 0_usize, 0_usize);
     while let Some(&byte) = bytes.get(at) {
@@ -39,7 +39,7 @@ pub(super) fn count_tokens(text: &str, limit: usize) -> Result<()> {
                 .into());
         }
     }
-    Ok(())
+    Ok(tokens)
 }
 
 fn is_word(byte: u8) -> bool {

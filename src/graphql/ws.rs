@@ -1,47 +1,56 @@
-//! `graphql-transport-ws` to the letter (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>), over one task a
-//! socket. Queries and mutations run here too, behind the same gate as over HTTP.
+//! `graphql-transport-ws` to the letter (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>). Queries and
+//! mutations run here too, behind the same gate as over HTTP. One task reads and writes; each operation has its own
+//! (`outbox.rs`), so that a client that does not read holds nothing but its own answers.
 
 use std::{
+    convert::Infallible,
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_graphql::Request;
 use axum::{
-    extract::{
-        FromRequestParts,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
-    },
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    body::Body,
+    http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode, header, request::Parts},
     response::{IntoResponse, Response as HttpResponse},
 };
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream, stream::SplitStream};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::{MissedTickBehavior, timeout};
-use tokio_stream::StreamMap;
-use tungstenite::error::{CapacityError, Error as SocketError};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        error::{CapacityError, Error as SocketError},
+        handshake::server::create_response_with_body,
+        protocol::{CloseFrame, Message, Role, WebSocketConfig},
+    },
+};
 
 use super::{
     api::{Api, Client, Envelope, Started},
     error::{finish, server_error},
     http::{bearer, log_of},
+    outbox::{Outbox, Outgoing, Ticket},
     response::{has_data, text_of},
     stream::Step,
 };
 use crate::{
     auth::session::Credential,
     config::ServerConfig,
+    connections::Connection,
     error::{Code, Error, Refusal},
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
 /// Small: most sockets are idle, and there are many.
 const READ_BUFFER: usize = 4096;
-/// Bytes that may wait to be written beside the message being written.
-const WRITE_BUFFER: usize = 1 << 20;
+/// How long a client may take to hear that its socket is closed.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Whether a request asks for a socket.
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -55,19 +64,42 @@ pub async fn upgrade(api: Api, mut parts: Parts, envelope: Envelope) -> HttpResp
         let refusal = Refusal::new(Code::Forbidden, "Pages of this origin may not connect (CORS_ORIGINS).");
         return (StatusCode::FORBIDDEN, refused(refusal, &envelope)).into_response();
     }
-    let socket = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(socket) => socket,
-        Err(rejection) => return rejection.into_response(),
+    let (Some(upgrade), Some(connection)) =
+        (parts.extensions.remove::<OnUpgrade>(), parts.extensions.remove::<Arc<Connection>>())
+    else {
+        let refusal = Refusal::bad_request("This connection can't become a WebSocket.");
+        return (StatusCode::UPGRADE_REQUIRED, refused(refusal, &envelope)).into_response();
     };
-    let limit = api.state.config.sockets.message_bytes;
-    let socket = socket
-        .protocols([PROTOCOL])
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER)
-        .max_message_size(limit)
-        .max_frame_size(limit);
-    socket.on_upgrade(move |socket| Box::pin(serve(socket, api, envelope)))
+    let is_spoken = speaks(&parts.headers);
+    // Checks what the client asks for, and signs it.
+    let mut response = match create_response_with_body(&HttpRequest::from_parts(parts, ()), Body::empty) {
+        Ok(response) => response,
+        Err(error) => {
+            let refusal = Refusal::bad_request(format!("This is no WebSocket's handshake: {error}."));
+            return (StatusCode::BAD_REQUEST, refused(refusal, &envelope)).into_response();
+        }
+    };
+    if is_spoken {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    }
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let limit = Some(api.state.config.sockets.message_bytes);
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_message_size(limit)
+            .max_frame_size(limit);
+        let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        Box::pin(serve(stream, is_spoken, api, envelope, connection)).await;
+    });
+    response
+}
+
+/// Whether the client offers the protocol.
+fn speaks(headers: &HeaderMap) -> bool {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    offered.flat_map(|value| value.split(',')).any(|protocol| protocol.trim() == PROTOCOL)
 }
 
 fn refused(refusal: Refusal, envelope: &Envelope) -> String {
@@ -104,7 +136,7 @@ impl Close {
     fn frame(mut self) -> CloseFrame {
         let end = (0..=self.reason.len().min(123)).rev().find(|end| self.reason.is_char_boundary(*end));
         self.reason.truncate(end.unwrap_or_default());
-        CloseFrame { code: self.code, reason: self.reason.into() }
+        CloseFrame { code: self.code.into(), reason: self.reason.into() }
     }
 }
 
@@ -132,46 +164,57 @@ enum Incoming {
     Complete { id: String },
 }
 
-/// What an operation brings.
-enum Outgoing {
-    Next(Arc<str>),
-    /// The operation is over: the JSON text of the errors.
-    Error(String),
-    /// Also the caller may not call any more.
-    Withdrawn(String),
-    Complete,
-}
+type Raw = WebSocketStream<TokioIo<Upgraded>>;
 
 type Operation = Pin<Box<dyn Stream<Item = Outgoing> + Send>>;
 
 struct Socket {
-    socket: WebSocket,
+    source: SplitStream<Raw>,
+    is_spoken: bool,
     api: Api,
     envelope: Envelope,
-    operations: StreamMap<String, Operation>,
+    outbox: Arc<Outbox>,
     /// Operations so far.
     count: u64,
     /// When something came last.
     heard: Instant,
 }
 
-async fn serve(socket: WebSocket, api: Api, envelope: Envelope) {
+async fn serve(stream: Raw, is_spoken: bool, api: Api, envelope: Envelope, connection: Arc<Connection>) {
     let _open = api.state.live.open_socket();
-    let mut socket = Socket { socket, api, envelope, operations: StreamMap::new(), count: 0, heard: Instant::now() };
-    let ended = match Box::pin(socket.greet()).await {
-        Ok(()) => socket.run().await,
-        Err(end) => Err(end),
+    let (sink, source) = stream.split();
+    let outbox = Arc::new(Outbox::new(api.state.config.sockets.queue_bytes, connection.clone()));
+    let deadline = api.state.config.server.write_timeout;
+    let mut socket =
+        Socket { source, is_spoken, api, envelope, outbox: outbox.clone(), count: 0, heard: Instant::now() };
+    let mut writing = pin!(outbox.write(sink, deadline));
+    let end = tokio::select! {
+        end = socket.run() => end,
+        () = &mut writing => End::Gone,
+        () = connection.cut().cancelled() => End::Gone,
     };
-    if let Err(End::Close(close)) = ended {
+    outbox.stop_all();
+    if let End::Close(close) = end {
+        outbox.close(close.frame());
         // Whoever does not take this is gone.
-        let _ = timeout(Duration::from_secs(5), socket.socket.send(Message::Close(Some(close.frame())))).await;
+        let _ = timeout(FAREWELL, writing).await;
     }
 }
 
 impl Socket {
+    /// Until the client goes or the server must end it.
+    async fn run(&mut self) -> End {
+        let Err(end) = async {
+            Box::pin(self.greet()).await?;
+            self.listen().await
+        }
+        .await;
+        end
+    }
+
     /// Waits for `connection_init`, and says that it is good.
     async fn greet(&mut self) -> Result<(), End> {
-        if self.socket.protocol().is_none() {
+        if !self.is_spoken {
             return Err(Close::new(4406, "Subprotocol not acceptable").into());
         }
         let patience = self.api.state.config.sockets.init_timeout;
@@ -185,25 +228,21 @@ impl Socket {
         self.introduce(&payload)?;
         match self.api.greet(&self.envelope).await {
             Ok(()) => {}
-            Err(Error::Refused(refusal)) if refusal.code == Code::Unauthenticated => {
-                return Err(Close::new(4403, format!("Forbidden: {}", refusal.message)).into());
-            }
-            Err(Error::Refused(refusal)) => {
-                return Err(Close::new(1013, format!("Try again later: {}", refusal.code)).into());
-            }
+            Err(Error::Refused(refusal)) => return Err(turned_away(&refusal).into()),
             Err(error) => {
                 tracing::error!(error = %error.describe(), "a socket could not be let in");
                 return Err(Close::new(4500, "Internal server error").into());
             }
         }
-        self.send(r#"{"type":"connection_ack"}"#.to_owned()).await
+        self.outbox.say_plainly(r#"{"type":"connection_ack"}"#.to_owned()).await;
+        Ok(())
     }
 
     async fn init(&mut self) -> Result<Map<String, Value>, End> {
         loop {
             match self.receive().await? {
                 Some(Incoming::ConnectionInit { payload }) => return Ok(payload.unwrap_or_default()),
-                Some(Incoming::Ping { payload }) => self.pong(payload).await?,
+                Some(Incoming::Ping { payload }) => self.pong(payload).await,
                 Some(Incoming::Subscribe { .. }) => return Err(Close::new(4401, "Unauthorized").into()),
                 Some(Incoming::Pong {} | Incoming::Complete { .. }) | None => {}
             }
@@ -218,12 +257,14 @@ impl Socket {
                 .map(|(_, value)| value.as_str().ok_or_else(|| Close::new(4400, format!("`{name}` must be a string"))))
                 .transpose()
         };
-        if let Some(value) = text("authorization")? {
-            let credential = bearer(value).map_err(|refusal| Close::new(4403, refusal.message))?;
-            self.envelope.credential = Some(credential);
+        let token = text("authorization")?.map(bearer).transpose();
+        let token = token.map_err(|refusal| Close::new(4403, refusal.message))?;
+        let key = text("x-api-key")?.map(|key| Credential::ApiKey(key.to_owned()));
+        if key.is_some() && token.is_some() && key != token {
+            return Err(Close::new(4400, "`authorization` and `x-api-key` are two credentials; send one"));
         }
-        if let Some(key) = text("x-api-key")? {
-            self.envelope.credential = Some(Credential::ApiKey(key.to_owned()));
+        if let Some(credential) = key.or(token) {
+            self.envelope.credential = Some(credential);
         }
         for name in ["organization", "x-organization"] {
             if let Some(organization) = text(name)? {
@@ -233,8 +274,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Until the client goes or the server must end it.
-    async fn run(&mut self) -> Result<(), End> {
+    /// Deals with what the client says.
+    async fn listen(&mut self) -> Result<Infallible, End> {
         let stopping = self.api.state.live.stopping().clone();
         let (ping, idle) = (self.api.state.config.sockets.ping, self.api.state.config.sockets.idle);
         let mut pings = tokio::time::interval_at(tokio::time::Instant::now() + ping, ping);
@@ -242,13 +283,7 @@ impl Socket {
         let mut is_closing = false;
         loop {
             tokio::select! {
-                // `None`: the last has ended, perhaps with the server; the check below must see it.
-                next = self.operations.next(), if !self.operations.is_empty() => {
-                    if let Some((id, outgoing)) = next {
-                        self.forward(&id, outgoing).await?;
-                    }
-                }
-                message = receive(&mut self.socket) => {
+                message = receive(&mut self.source) => {
                     self.heard = Instant::now();
                     if let Some(message) = parse(message?)? {
                         self.handle(message, is_closing).await?;
@@ -258,13 +293,11 @@ impl Socket {
                     if self.heard.elapsed() >= idle {
                         return Err(Close::new(1001, "Nothing came for too long").into());
                     }
-                    self.write(Message::Ping(Vec::new().into())).await?;
+                    self.outbox.ping();
                 }
                 () = stopping.cancelled(), if !is_closing => is_closing = true,
-            }
-            // Subscriptions have ended by themselves; what else is under way may finish.
-            if is_closing && self.operations.is_empty() {
-                return Err(going_away().into());
+                // Subscriptions end by themselves; what else is under way may finish.
+                () = self.outbox.idle(), if is_closing => return Err(going_away().into()),
             }
         }
     }
@@ -272,10 +305,13 @@ impl Socket {
     async fn handle(&mut self, message: Incoming, is_closing: bool) -> Result<(), End> {
         match message {
             Incoming::ConnectionInit { .. } => Err(Close::new(4429, "Too many initialisation requests").into()),
-            Incoming::Ping { payload } => self.pong(payload).await,
+            Incoming::Ping { payload } => {
+                self.pong(payload).await;
+                Ok(())
+            }
             Incoming::Pong {} => Ok(()),
             Incoming::Complete { id } => {
-                self.operations.remove(&id);
+                self.outbox.stop(&id);
                 Ok(())
             }
             Incoming::Subscribe { .. } if is_closing => Ok(()),
@@ -287,79 +323,53 @@ impl Socket {
         if id.is_empty() || request.query.trim().is_empty() && !request.extensions.contains_key("persistedQuery") {
             return Err(malformed("`subscribe` needs an id and a query").into());
         }
-        if self.operations.contains_key(&id) {
+        if self.outbox.is_running(&id) {
             return Err(Close::new(4409, format!("Subscriber for {id} already exists")).into());
         }
         let mut envelope = self.envelope.clone();
         self.count += 1;
         envelope.origin.request_id = format!("{}.{}", envelope.origin.request_id, self.count).into();
         let limit = self.api.state.config.sockets.operations;
-        if self.operations.len() >= limit {
-            let message = format!("At most {limit} operations may run on one socket at a time.");
-            let refusal = Refusal::bad_request(message).details(json!({ "limit": limit }));
-            let mut response = async_graphql::Response::from_errors(vec![server_error(refusal.into())]);
-            finish(&mut response, &envelope.origin.request_id);
-            let errors = serde_json::to_string(&response.errors).unwrap_or_default();
-            return self.forward(&id, Outgoing::Error(errors)).await;
-        }
+        let is_full = self.outbox.running() >= limit;
         let client = Arc::new(Client { api: self.api.clone(), envelope });
-        self.operations.insert(id, operation(client, request));
+        let outbox = self.outbox.clone();
+        self.outbox.begin(id, |ticket| async move {
+            if is_full {
+                let message = format!("At most {limit} operations may run on one socket at a time.");
+                let refusal = Refusal::bad_request(message).details(json!({ "limit": limit }));
+                return outbox.say(&ticket, failed(refusal.into(), &client.envelope.origin.request_id)).await;
+            }
+            operate(&outbox, &ticket, client, request).await;
+        });
         Ok(())
     }
 
-    async fn forward(&mut self, id: &str, outgoing: Outgoing) -> Result<(), End> {
-        let id = serde_json::to_string(id).unwrap_or_default();
-        match outgoing {
-            Outgoing::Next(payload) => self.send(message(&id, "next", Some(&payload))).await,
-            Outgoing::Error(errors) => self.send(message(&id, "error", Some(&errors))).await,
-            Outgoing::Complete => self.send(message(&id, "complete", None)).await,
-            Outgoing::Withdrawn(errors) => {
-                self.send(message(&id, "error", Some(&errors))).await?;
-                Err(Close::new(4403, "Forbidden").into())
-            }
-        }
-    }
-
     async fn receive(&mut self) -> Result<Option<Incoming>, End> {
-        let message = receive(&mut self.socket).await?;
+        let message = receive(&mut self.source).await?;
         self.heard = Instant::now();
         parse(message)
     }
 
-    async fn pong(&mut self, payload: Option<Value>) -> Result<(), End> {
+    async fn pong(&mut self, payload: Option<Value>) {
         let mut pong = json!({ "type": "pong" });
         if let Some(payload) = payload {
             pong["payload"] = payload;
         }
-        self.send(pong.to_string()).await
-    }
-
-    async fn send(&mut self, text: String) -> Result<(), End> {
-        self.write(Message::Text(text.into())).await
-    }
-
-    /// Whoever takes nothing for too long is gone.
-    async fn write(&mut self, message: Message) -> Result<(), End> {
-        match timeout(self.api.state.config.sockets.idle, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(End::Gone),
-        }
+        self.outbox.say_plainly(pong.to_string()).await;
     }
 }
 
 /// The next frame that matters.
-async fn receive(socket: &mut WebSocket) -> Result<Message, End> {
-    match socket.recv().await {
+async fn receive(source: &mut SplitStream<Raw>) -> Result<Message, End> {
+    match source.next().await {
         None => Err(End::Gone),
         Some(Ok(message)) => Ok(message),
-        Some(Err(error)) => match error.into_inner().downcast_ref::<SocketError>() {
-            Some(SocketError::Capacity(CapacityError::MessageTooLong { max_size, .. })) => {
-                Err(Close::new(1009, format!("A message has at most {max_size} bytes")).into())
-            }
-            Some(SocketError::Utf8(_)) => Err(Close::new(1007, "Text must be UTF-8").into()),
-            Some(SocketError::Protocol(_)) => Err(Close::new(1002, "Protocol error").into()),
-            _ => Err(End::Gone),
-        },
+        Some(Err(SocketError::Capacity(CapacityError::MessageTooLong { max_size, .. }))) => {
+            Err(Close::new(1009, format!("A message has at most {max_size} bytes")).into())
+        }
+        Some(Err(SocketError::Utf8(_))) => Err(Close::new(1007, "Text must be UTF-8").into()),
+        Some(Err(SocketError::Protocol(_))) => Err(Close::new(1002, "Protocol error").into()),
+        Some(Err(_)) => Err(End::Gone),
     }
 }
 
@@ -371,8 +381,19 @@ fn parse(message: Message) -> Result<Option<Incoming>, End> {
             Err(error) => Err(malformed(&error.to_string()).into()),
         },
         Message::Binary(_) => Err(malformed("messages are text").into()),
-        Message::Ping(_) | Message::Pong(_) => Ok(None),
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
         Message::Close(_) => Err(End::Gone),
+    }
+}
+
+/// Why a client is not let in: what will pass by itself, what the credential is not good for, what is wrong for ever.
+fn turned_away(refusal: &Refusal) -> Close {
+    match refusal.code {
+        Code::Unauthenticated | Code::Forbidden => Close::new(4403, format!("Forbidden: {}", refusal.message)),
+        Code::RateLimited | Code::Unavailable | Code::Timeout => {
+            Close::new(1013, format!("Try again later: {}", refusal.code))
+        }
+        _ => Close::new(4400, format!("{}: {}", refusal.code, refusal.message)),
     }
 }
 
@@ -384,34 +405,26 @@ fn going_away() -> Close {
     Close::new(1001, "Going away")
 }
 
-/// `{"id":…,"type":…,"payload":…}`. The payload is JSON text as it is.
-fn message(id: &str, kind: &str, payload: Option<&str>) -> String {
-    let mut text = String::with_capacity(id.len() + kind.len() + payload.map_or(0, str::len) + 32);
-    for part in ["{\"id\":", id, ",\"type\":\"", kind, "\""] {
-        text.push_str(part);
-    }
-    if let Some(payload) = payload {
-        text.push_str(",\"payload\":");
-        text.push_str(payload);
-    }
-    text.push('}');
-    text
+/// The end of an operation by an error.
+fn failed(error: Error, request_id: &str) -> Outgoing {
+    let mut response = async_graphql::Response::from_errors(vec![server_error(error)]);
+    finish(&mut response, request_id);
+    Outgoing::Error(serde_json::to_string(&response.errors).unwrap_or_default())
 }
 
 /// Runs one operation. A panic ends it and nothing else.
-fn operation(client: Arc<Client>, request: Request) -> Operation {
+async fn operate(outbox: &Outbox, ticket: &Ticket, client: Arc<Client>, request: Request) {
     let request_id = client.envelope.origin.request_id.clone();
     // In a box of its own, which goes once it has begun: it is large, and there are many idle streams.
     let steps = stream::once(Box::pin(begin(client, request))).flatten();
-    Box::pin(AssertUnwindSafe(steps).catch_unwind().map(move |step| {
-        step.unwrap_or_else(|_| {
-            // The hook has logged where it was.
-            let mut response =
-                async_graphql::Response::from_errors(vec![server_error(Error::internal("an operation panicked"))]);
-            finish(&mut response, &request_id);
-            Outgoing::Error(serde_json::to_string(&response.errors).unwrap_or_default())
-        })
-    }))
+    let mut steps: Operation = Box::pin(AssertUnwindSafe(steps).catch_unwind().map(move |step| {
+        // The hook has logged where it was.
+        step.unwrap_or_else(|_| failed(Error::internal("an operation panicked"), &request_id))
+    }));
+    while let Some(outgoing) = steps.next().await {
+        outbox.say(ticket, outgoing).await;
+    }
+    outbox.end(ticket);
 }
 
 async fn begin(client: Arc<Client>, request: Request) -> Operation {
@@ -423,7 +436,9 @@ async fn begin(client: Arc<Client>, request: Request) -> Operation {
         Started::Stream(_, answers) => {
             let steps = answers.into_stream().map(|step| match step {
                 Step::Next { text, .. } => Outgoing::Next(text),
-                Step::Failed { errors, is_withdrawn: true } => Outgoing::Withdrawn(errors),
+                Step::Failed { errors, is_withdrawn: true } => {
+                    Outgoing::Withdrawn(errors, Close::new(4403, "Forbidden").frame())
+                }
                 Step::Failed { errors, is_withdrawn: false } => Outgoing::Error(errors),
             });
             // Without a `complete`: the client is to come again.
@@ -433,7 +448,8 @@ async fn begin(client: Arc<Client>, request: Request) -> Operation {
             let response = &answer.response;
             let is_subscription = answer.is_subscription();
             if has_data(response) && !is_subscription {
-                Box::pin(stream::iter([Outgoing::Next(text_of(response).into()), Outgoing::Complete]))
+                let text = client.api.state.connections.weigh(text_of(response));
+                Box::pin(stream::iter([Outgoing::Next(text), Outgoing::Complete]))
             } else {
                 let errors = serde_json::to_string(&response.errors).unwrap_or_default();
                 Box::pin(stream::iter([Outgoing::Error(errors)]))

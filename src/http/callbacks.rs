@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::json;
 
 use crate::{
@@ -17,7 +16,10 @@ use crate::{
     db::{OrgScope, identity::HookHolder},
     entity::enums::{Feature, InboundOutcome},
     error::Error,
-    graphql::api::Api,
+    graphql::{
+        api::Api,
+        http::{Unread, collect},
+    },
     inbound_hooks::{
         receive::{self, Receipted},
         service,
@@ -246,19 +248,16 @@ pub async fn billing(
 /// The whole body, as it came.
 async fn read(state: &ServerState, body: Body) -> Result<Bytes, Refusal> {
     let limits = &state.config.limits;
-    let most = limits.body_bytes;
-    let Ok(collected) = tokio::time::timeout(limits.body_timeout, Limited::new(body, most).collect()).await else {
-        let message = "The body took too long to arrive.";
-        return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "TIMEOUT", message));
-    };
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!("A callback has at most {most} bytes.");
-            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message))
+    let (status, code, message) = match collect(body, limits).await {
+        Ok(bytes) => return Ok(bytes),
+        Err(Unread::Late) => (StatusCode::REQUEST_TIMEOUT, "TIMEOUT", "The body took too long to arrive.".to_owned()),
+        Err(Unread::TooLarge) => {
+            let message = format!("A callback has at most {} bytes.", limits.body_bytes);
+            (StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message)
         }
-        Err(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", "The body broke off.")),
-    }
+        Err(Unread::Broken) => (StatusCode::BAD_REQUEST, "BAD_REQUEST", "The body broke off.".to_owned()),
+    };
+    Err(Refusal::new(status, code, message))
 }
 
 /// What comes by another method.

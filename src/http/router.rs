@@ -18,7 +18,7 @@ use tower_http::{
     cors::CorsLayer,
 };
 
-use super::{callbacks, health, observe, playground, serve::Draining};
+use super::{callbacks, connection, health, observe, playground, serve::Draining};
 use crate::{
     auth::actor::Origin,
     db::Health,
@@ -52,9 +52,13 @@ pub fn router(app: App) -> Router {
     }
     if !app.no_api {
         routes = routes.merge(api_routes(config.server.playground));
+        if config.server.introspection {
+            routes = routes.route("/schema.graphql", get(schema_file));
+        }
     }
     routes
         .fallback(not_found)
+        .layer(middleware::from_fn(connection::weigh))
         .layer(
             CompressionLayer::new()
                 .quality(CompressionLevel::Fastest)
@@ -69,7 +73,6 @@ fn api_routes(has_playground: bool) -> Router<App> {
     let routes = Router::new()
         .route("/graphql", any(graphql))
         .route("/o/{organization}/graphql", any(graphql))
-        .route("/schema.graphql", get(schema_file))
         .route("/callbacks/billing", post(callbacks::billing).fallback(callbacks::only_post))
         .route("/callbacks/{token}", post(callbacks::hook).fallback(callbacks::only_post));
     if !has_playground {

@@ -49,8 +49,8 @@ impl InboundHook {
 
     /// `{"title": {"pointer": "/issue/title", "default": "Untitled"}}`: JSON pointers from the sender's body to input
     /// fields; null with a preset.
-    fn mapping(&self) -> Option<Json<serde_json::Value>> {
-        self.0.mapping.clone().map(Json)
+    fn mapping(&self, ctx: &Context<'_>) -> Result<Option<Json<serde_json::Value>>> {
+        self.0.mapping.as_ref().map(|mapping| Ok(Json(ctx.json(mapping)?.clone()))).transpose()
     }
 
     fn is_enabled(&self) -> bool {

@@ -26,7 +26,7 @@ use crate::{
         context::ContextExt,
         guard,
         payload::payload,
-        scalars::{Cursor, DateTime, Markdown},
+        scalars::{Cursor, DateTime, Markdown, markdown},
     },
     id::{ItemId, TeamId},
     tags::types::Tag,
@@ -85,12 +85,12 @@ impl Item {
         Ok(format!("{}-{}", ctx.scope()?.organization().item_prefix, self.row.number))
     }
 
-    fn title(&self) -> &str {
-        &self.row.title
+    fn title(&self, ctx: &Context<'_>) -> Result<&str> {
+        ctx.text(&self.row.title)
     }
 
-    fn description(&self) -> Option<Markdown> {
-        self.row.description.clone().map(Markdown)
+    fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
+        markdown(ctx, self.row.description.as_deref())
     }
 
     fn status(&self) -> ItemStatus {

@@ -9,6 +9,7 @@
 //! bounded, and nobody else waits.
 
 mod batch;
+mod channel;
 mod lease;
 mod reader;
 mod relay;
@@ -19,14 +20,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::broadcast;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-pub use self::{batch::Batch, lease::Lease};
-use self::{lease::Leases, reader::Channel};
+use self::{
+    batch::Scale,
+    channel::{Channel, Receiver},
+    lease::Leases,
+};
+pub use self::{
+    batch::{BATCH_BYTES, Batch, weight},
+    lease::Lease,
+};
 use crate::{
     clock::Instant,
     config::SubscriptionsConfig,
@@ -47,8 +54,9 @@ pub struct Live(Arc<Inner>);
 struct Inner {
     db: Db,
     metrics: Metrics,
-    /// Batches that may wait for one subscriber.
-    queue: usize,
+    config: SubscriptionsConfig,
+    /// What all batches weigh.
+    scale: Scale,
     channels: Mutex<HashMap<OrganizationId, Arc<Channel>>>,
     leases: Leases,
     /// The server is going down.
@@ -68,7 +76,8 @@ impl Live {
         let inner = Arc::new(Inner {
             db,
             metrics,
-            queue: config.queue,
+            config: config.clone(),
+            scale: Scale::default(),
             channels: Mutex::default(),
             leases: Leases::default(),
             stopping: CancellationToken::new(),
@@ -86,9 +95,10 @@ impl Live {
     pub fn follow(&self, organization_id: OrganizationId, head: i64) -> Subscription {
         let mut channels = self.0.channels();
         let channel = channels.entry(organization_id).or_insert_with(|| {
-            let channel = Arc::new(Channel::new(organization_id, head, self.0.queue));
+            let channel = Arc::new(Channel::new(organization_id, head, &self.0.config, self.0.scale.clone()));
             let heads = self.0.db.bus().follow(organization_id, head);
-            tokio::spawn(reader::read(self.0.db.clone(), self.0.metrics.clone(), channel.clone(), heads));
+            let (db, metrics) = (self.0.db.clone(), self.0.metrics.clone());
+            tokio::spawn(reader::read(Arc::downgrade(&self.0), db, metrics, channel.clone(), heads));
             channel
         });
         let (receiver, joined_at) = channel.join();
@@ -135,7 +145,7 @@ impl Drop for OpenSocket {
 /// What one subscriber hears of a ledger.
 pub struct Subscription {
     channel: Arc<Channel>,
-    receiver: broadcast::Receiver<Arc<Batch>>,
+    receiver: Receiver,
     joined_at: i64,
     metrics: Metrics,
 }
@@ -143,7 +153,7 @@ pub struct Subscription {
 /// Why there is no next batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
-    /// More batches came than may wait for one subscriber.
+    /// More came than may wait: batches, bytes, or bytes in all.
     TooSlow,
     /// Nothing will come any more: the organization is gone, or its events were purged before they were read.
     Gone,
@@ -157,10 +167,7 @@ impl Subscription {
 
     /// The next batch, in order and without a gap. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Arc<Batch>, Missed> {
-        self.receiver.recv().await.map_err(|error| match error {
-            broadcast::error::RecvError::Lagged(_) => Missed::TooSlow,
-            broadcast::error::RecvError::Closed => Missed::Gone,
-        })
+        self.receiver.next().await
     }
 
     /// A batch without events at a position: the same one for all who ask at the same position.
@@ -191,6 +198,19 @@ impl Inner {
             is_wanted
         });
         channels.keys().copied().collect()
+    }
+
+    /// Where more waits in all than may, the heaviest channels let go of what waits there.
+    fn relieve(&self) {
+        while self.scale.bytes() > self.config.waiting_bytes {
+            let channels = self.channels();
+            let heaviest = channels.values().map(|channel| (channel.bytes(), channel)).max_by_key(|(bytes, _)| *bytes);
+            match heaviest {
+                Some((bytes, channel)) if bytes > 0 => channel.relieve(),
+                // The rest is being answered with at this moment.
+                _ => return,
+            }
+        }
     }
 
     /// Asks the database how far the followed ledgers have got.

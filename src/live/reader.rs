@@ -1,96 +1,53 @@
-//! The one reader of an organization's ledger, and the channel by which its subscribers hear it.
+//! The one reader of an organization's ledger.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
-use super::batch::Batch;
-use crate::{db::Db, entity::event, id::OrganizationId, ledger::Heard, metrics::Metrics};
+use super::{
+    Inner,
+    batch::{BATCH_BYTES, Batch, weight},
+    channel::Channel,
+};
+use crate::{db::Db, entity::event, ledger::Heard, metrics::Metrics};
 
 /// Events of one batch at most.
 const BATCH: u64 = 100;
 /// Between tries while the database is away: from, to.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-pub(super) struct Channel {
-    organization_id: OrganizationId,
-    state: Mutex<State>,
-    /// The last heartbeat's batch.
-    beat: Mutex<Option<Arc<Batch>>>,
-}
-
-struct State {
-    /// None once nothing will come any more.
-    sender: Option<broadcast::Sender<Arc<Batch>>>,
-    /// The last sequence handed out.
-    position: i64,
-}
-
-impl Channel {
-    pub fn new(organization_id: OrganizationId, position: i64, queue: usize) -> Self {
-        let sender = Some(broadcast::Sender::new(queue));
-        Self { organization_id, state: Mutex::new(State { sender, position }), beat: Mutex::default() }
-    }
-
-    /// From now on, and from which position.
-    pub fn join(&self) -> (broadcast::Receiver<Arc<Batch>>, i64) {
-        let state = self.state();
-        let receiver = state.sender.as_ref().map_or_else(|| broadcast::Sender::new(1).subscribe(), |s| s.subscribe());
-        (receiver, state.position)
-    }
-
-    pub fn subscribers(&self) -> usize {
-        self.state().sender.as_ref().map_or(0, broadcast::Sender::receiver_count)
-    }
-
-    /// Nothing will come any more.
-    pub fn close(&self) {
-        self.state().sender = None;
-    }
-
-    pub fn beat(&self, sequence: i64) -> Arc<Batch> {
-        let mut beat = self.beat.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*beat {
-            Some(batch) if batch.last == sequence => batch.clone(),
-            _ => beat.insert(Arc::new(Batch::new(sequence, Vec::new()))).clone(),
-        }
-    }
-
-    fn position(&self) -> i64 {
-        self.state().position
-    }
-
-    fn hand_out(&self, batch: Batch) {
-        let mut state = self.state();
-        state.position = batch.last;
-        if let Some(sender) = &state.sender {
-            // Nobody listening is no failure.
-            let _ = sender.send(Arc::new(batch));
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Cut before each event that changes rights: what came before it is seen with the rights of before.
+/// Cut before each event that changes rights: what came before it is seen with the rights of before. Also before a batch
+/// gets too heavy.
 fn apart(events: Vec<event::Model>) -> Vec<Vec<event::Model>> {
     let mut batches: Vec<Vec<event::Model>> = Vec::new();
+    let mut bytes = 0;
     for event in events {
+        let more = weight(&event);
         match batches.last_mut() {
-            Some(batch) if !event.r#type.changes_rights() => batch.push(event),
-            _ => batches.push(vec![event]),
+            Some(batch) if !event.r#type.changes_rights() && bytes + more <= BATCH_BYTES => {
+                bytes += more;
+                batch.push(event);
+            }
+            _ => {
+                bytes = more;
+                batches.push(vec![event]);
+            }
         }
     }
     batches
 }
 
 /// Reads on whenever the bus has news, until the ledger is no longer followed.
-pub(super) async fn read(db: Db, metrics: Metrics, channel: Arc<Channel>, mut heads: watch::Receiver<Heard>) {
+pub(super) async fn read(
+    live: Weak<Inner>,
+    db: Db,
+    metrics: Metrics,
+    channel: Arc<Channel>,
+    mut heads: watch::Receiver<Heard>,
+) {
     let mut pause = PAUSE.0;
     let mut failing = false;
     // Once in any case: a commit may have come between the look at the head and the following of it.
@@ -111,9 +68,12 @@ pub(super) async fn read(db: Db, metrics: Metrics, channel: Arc<Channel>, mut he
                     }
                     let mut after = position;
                     for events in apart(events) {
-                        let batch = Batch::new(after, events);
+                        let batch = Batch::new(after, events, channel.scale());
                         after = batch.last;
                         channel.hand_out(batch);
+                    }
+                    if let Some(live) = live.upgrade() {
+                        live.relieve();
                     }
                 }
                 Ok(events) if events.is_empty() && position >= wanted => is_first = false,

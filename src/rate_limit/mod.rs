@@ -41,6 +41,10 @@ use crate::{
 const GOOD_CREDENTIALS: u64 = 20_000;
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
+/// Between tries of somebody who waits for points.
+const LEAST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Whose bucket it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Holder {
@@ -183,6 +187,37 @@ impl RateLimiter {
 
     /// Takes `cost` points, of an allowance that has a limit; `cost` is at most its capacity.
     pub async fn take(&self, allowance: Allowance, cost: u64) -> Result<Taken, Refused> {
+        let taken = self.take_if_there(allowance, cost).await;
+        if taken.is_err() {
+            self.0.metrics.refused(allowance.holder.kind());
+        }
+        taken
+    }
+
+    /// Takes points for what has been read already, as they come: whoever has none waits, a minute for a whole bucket.
+    pub async fn pay(&self, allowance: Allowance, points: u64) {
+        if allowance.capacity == 0 {
+            return;
+        }
+        let mut owed = points.min(allowance.capacity.into());
+        let mut portion = owed;
+        while owed > 0 {
+            match self.take_if_there(allowance, portion).await {
+                Ok(_) => owed -= portion,
+                Err(refused) => {
+                    // What others leave, so that they can't keep this one waiting for ever.
+                    if refused.level.remaining() == 0 {
+                        let wait = u64::try_from(refused.level.wait_for(1)).unwrap_or_default();
+                        tokio::time::sleep(Duration::from_millis(wait).clamp(LEAST_WAIT, LONGEST_WAIT)).await;
+                    }
+                    portion = refused.level.remaining().max(1).into();
+                }
+            }
+            portion = portion.min(owed);
+        }
+    }
+
+    async fn take_if_there(&self, allowance: Allowance, cost: u64) -> Result<Taken, Refused> {
         let points = u32::try_from(cost).unwrap_or(u32::MAX);
         let Allowance { holder, capacity } = allowance;
         if let Some(redis) = &self.0.shared {
@@ -191,7 +226,7 @@ impl RateLimiter {
                     return Ok(Taken { allowance, points, shared: true, level });
                 }
                 self.note_spent(holder, capacity, bucket);
-                return Err(self.refused(holder, points, level));
+                return Err(Refused { points, level, whose: holder.kind() });
             }
             self.0.metrics.fell_back();
         }
@@ -202,7 +237,7 @@ impl RateLimiter {
         let points = points.min(share);
         let (granted, level) = self.0.memory.take(holder, share, points.into(), self.now());
         if !granted {
-            return Err(self.refused(holder, points, level));
+            return Err(Refused { points, level, whose: holder.kind() });
         }
         Ok(Taken { allowance: Allowance { holder, capacity: share }, points, shared: false, level })
     }

@@ -8,7 +8,7 @@ use crate::{
         connection::{Connection, page_args},
         guard,
         payload::payload,
-        scalars::{Cursor, DateTime, Markdown},
+        scalars::{Cursor, DateTime, Markdown, markdown},
     },
     id::TeamId,
     items::{
@@ -33,8 +33,8 @@ impl Team {
         &self.0.name
     }
 
-    fn description(&self) -> Option<Markdown> {
-        self.0.description.clone().map(Markdown)
+    fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
+        markdown(ctx, self.0.description.as_deref())
     }
 
     #[graphql(directive = requires::apply(Permission::MemberRead))]

@@ -185,8 +185,8 @@ impl DeliveryAttempt {
     }
 
     /// First 4 KiB.
-    async fn response_body(&self) -> Option<&str> {
-        self.0.response_body.as_deref()
+    async fn response_body(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
+        self.0.response_body.as_deref().map(|body| ctx.text(body)).transpose()
     }
 
     /// Why there was no answer, or what was wrong with it.

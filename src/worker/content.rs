@@ -21,7 +21,7 @@ use crate::{
         subscription::Turn,
         types::{Event, EventBatch},
     },
-    graphql::{api::Api, context::RequestContext},
+    graphql::{api::Api, budget::AnswerBudget, context::RequestContext},
     id::{AnyId, EventId, OrganizationId},
     ledger::LedgerCursor,
     webhooks::sending::Content,
@@ -115,7 +115,9 @@ impl Renderer {
         };
         let mut request = Request::new("");
         request.set_parsed_query(ExecutableDocument::clone(&self.document));
-        let context = RequestContext::new(self.api.state.clone(), caller, Origin::command("webhooks"));
+        let mut context = RequestContext::new(self.api.state.clone(), caller, Origin::command("webhooks"));
+        // Nobody asked for it: what is sent is bounded by what events hold, 32 at a time.
+        context.budget = AnswerBudget::new(usize::MAX);
         let mut answers = self.api.schema.execute_stream(request.data(context).data(Turn::batch(batch)));
         let answer = answers.next().await.ok_or_else(|| Error::internal("a batch without an answer"))?;
         if let Some(error) = answer.errors.first() {

@@ -232,7 +232,7 @@ fn a_value_that_can_not_be_used_is_named() {
         ("REDIS_URL", &["http://localhost", "localhost:6379"]),
         ("PUBLIC_URL", &["todo.example.com", "ftp://todo.example.com"]),
         ("SECRET_KEY", &["short", "thirty-one bytes are not enough"]),
-        ("LOG_LEVEL", &["a=b=c", "todo_platform=loud"]),
+        ("LOG_LEVEL", &["a=b=c", "todo_platform=loud", "loud", "verbose", "info,loud"]),
     ];
     for (name, values) in cases {
         for value in *values {

@@ -226,7 +226,8 @@ fn prices_are_those_of_the_contract() {
         ("{ sync { nodes { id } cursor hasMore } }", 1 + 200),
         (
             "{ sync(first: 10) { nodes { ... on Item { tags { id } } ... on Team { id } } removedIds } }",
-            1 + 10 * (1 + 3),
+            // Within a copy: one for the list.
+            1 + 10 * (1 + 1),
         ),
         ("{ sync(first: 1000) { nodes { id } } }", 1 + 500),
         // What is gone is looked for among what has changed.
@@ -394,11 +395,8 @@ fn a_filter_that_is_absent_or_complete_passes() {
 #[test]
 fn a_null_or_an_unset_variable_in_a_filter_is_refused_by_its_path() {
     let cases = [
-        ("{ items(filter: null) { nodes { id } } }", json!({}), "filter"),
         ("{ items(filter: {team: null}) { nodes { id } } }", json!({}), "filter.team"),
         ("{ items(filter: {and: [{title: {eq: null}}]}) { nodes { id } } }", json!({}), "filter.and.0.title.eq"),
-        ("query($f: ItemFilter) { items(filter: $f) { nodes { id } } }", json!({}), "filter"),
-        ("query($f: ItemFilter) { items(filter: $f) { nodes { id } } }", json!({ "f": null }), "filter"),
         ("query($f: ItemFilter) { items(filter: $f) { totalCount } }", json!({ "f": { "team": null } }), "filter.team"),
         ("query($t: String) { items(filter: {title: {eq: $t}}) { nodes { id } } }", json!({}), "filter.title.eq"),
         (

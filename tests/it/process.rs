@@ -344,6 +344,62 @@ fn a_request_that_never_ends_does_not_hold_it_up_for_long() {
     assert!(ended.stderr.contains("did not finish in time"), "{}", ended.stderr);
 }
 
+/// A balancer sees that it is going before the door is closed.
+#[test]
+fn before_the_door_closes_it_says_that_it_is_not_ready() {
+    let folder = folder();
+    let mut server = Process::spawn(folder.path(), &[], &[("TODO_SERVER_DRAIN_DELAY", "10s")]);
+    let url = server.url();
+    let host = url.trim_start_matches("http://");
+    let ask = || {
+        let mut stream = TcpStream::connect(host).ok()?;
+        let head = b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(head).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    assert!(ask().is_some_and(|answer| answer.starts_with("HTTP/1.1 200")));
+    server.terminate();
+    let until = Instant::now() + DEADLINE;
+    while !server.stderr.next(until).expect("the log goes on").contains("stopping") {}
+    let answer = ask().expect("the door is open");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("draining"), "{answer}");
+    assert_eq!(server.ended().status.code(), Some(0));
+    assert!(TcpStream::connect(host).is_err(), "the door is closed");
+}
+
+/// More silent connections than the process may open files: it says so, and serves again when they are gone.
+#[test]
+fn running_out_of_files_is_survived_and_said() {
+    let folder = folder();
+    let mut command = Command::new("/bin/sh");
+    let start = format!("ulimit -n 128 && exec {}", env!("CARGO_BIN_EXE_todo-platform"));
+    command
+        .args(["-c", &start])
+        .env_clear()
+        .env("DATA_DIR", folder.path().join("data"))
+        .env("PORT", "0")
+        .env("TODO_SERVER_MAX_CONNECTIONS", "1000")
+        .env("TODO_SERVER_MAX_CONNECTIONS_PER_ADDRESS", "1000")
+        .env("TODO_DATABASE_MAX_CONNECTIONS", "4")
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut server = Process::of(&mut command);
+    let url = server.url();
+    let silent: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(url.trim_start_matches("http://")).ok()).collect();
+    let until = Instant::now() + DEADLINE;
+    while !server.stderr.next(until).expect("the log goes on").contains("could not be accepted") {}
+    // The silent ones are let go by themselves.
+    let (_, head) = keep_alive(&url);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    drop(silent);
+    server.terminate();
+    assert_eq!(server.ended().status.code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compressed_answers_unpack_to_the_same_text() {
     let folder = folder();

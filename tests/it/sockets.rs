@@ -45,6 +45,13 @@ async fn each_fault_has_its_close_code() {
         ),
         ("no Bearer", vec![json!({ "type": "connection_init", "payload": { "authorization": "x" } })], 4403),
         ("a bad key", vec![json!({ "type": "connection_init", "payload": { "X-API-Key": "tdp_x" } })], 4403),
+        (
+            "two credentials",
+            vec![
+                json!({ "type": "connection_init", "payload": { "authorization": "Bearer x", "x-api-key": "tdp_x" } }),
+            ],
+            4400,
+        ),
         ("init twice", vec![init(), init()], 4429),
         ("no id", vec![init(), json!({ "type": "subscribe", "payload": query })], 4400),
         ("an empty id", vec![init(), subscribe("", &query)], 4400),
@@ -261,6 +268,22 @@ async fn points_are_taken_on_a_socket_too() {
     }
     socket.subscribe(dear, json!({})).await;
     assert_eq!(socket.error_code().await, "RATE_LIMITED");
+}
+
+/// What would never be otherwise, a client must not try again and again.
+#[tokio::test]
+async fn what_will_never_work_is_not_to_be_tried_again() {
+    let app = TestApp::start(&[]).await;
+    let acme = app.company("acme").await;
+    let address = app.listen().await;
+    let mut socket = Socket::connect(&address, "/o/acme/graphql", &[]).await;
+    let payload = json!({ "authorization": format!("Bearer {}", acme.member.token), "organization": "another" });
+    socket.send(json!({ "type": "connection_init", "payload": payload })).await;
+    assert_eq!(socket.close_code().await, 4400, "path and payload name different organizations");
+    let mut socket = Socket::connect(&address, "/graphql", &[]).await;
+    let both = json!({ "Authorization": format!("Bearer {}", acme.member.token), "X-API-Key": "tdp_other" });
+    socket.send(json!({ "type": "connection_init", "payload": both })).await;
+    assert_eq!(socket.close_code().await, 4400, "two credentials");
 }
 
 /// Wrong credentials on sockets cost their address what they cost over HTTP.

@@ -24,10 +24,9 @@ impl TestApp {
     pub async fn listen(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address").to_string();
-        let router = self.router.clone();
+        let (router, state) = (self.router.clone(), self.state.clone());
         tokio::spawn(async move {
-            let never = std::future::pending();
-            serve(listener, router, &Draining::default(), Duration::from_secs(1), never).await;
+            serve(listener, router, &state, &Draining::default(), std::future::pending()).await;
         });
         address
     }
