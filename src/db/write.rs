@@ -558,7 +558,7 @@ impl AccountTx {
     }
 
     fn enter(self, organization: organization::Model, actor: ActorRef, permissions: Permissions) -> WriteTx {
-        let scope = OrgScope::of_newcomer(self.db, organization, actor, permissions, self.origin);
+        let scope = OrgScope::of_newcomer(&self.db, organization, actor, permissions, self.origin);
         WriteTx { scope, tx: self.tx, events: self.events, claim: self.claim, queues: false }
     }
 

@@ -178,7 +178,7 @@ impl Api {
     /// Runs what has been prepared.
     async fn run(&self, request: Request, prepared: Prepared, answer: &mut Answer) -> Response {
         let Prepared { passed, caller, origin, taken } = prepared;
-        let mut context = RequestContext::new(self.state.clone(), caller, origin);
+        let mut context = RequestContext::new(&self.state, caller, origin);
         context.charge = answer.charge;
         let execution = self.schema.execute(request.data(context));
         let executed = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
@@ -376,7 +376,7 @@ impl Client {
         };
         let fingerprint = fingerprint(&request)?;
         let opening = Opening::resuming(self.envelope.resume.clone());
-        let context = RequestContext::new(api.state.clone(), caller.clone(), origin);
+        let context = RequestContext::new(&api.state, caller.clone(), origin);
         let mut stream = api.schema.execute_stream(request.data(context).data(Turn::Open(opening.clone())));
         match tokio::time::timeout(api.state.config.limits.timeout, stream.next()).await {
             Ok(Some(response)) => return Ok(Err(response)),

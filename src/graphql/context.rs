@@ -60,9 +60,10 @@ impl Standing {
 }
 
 impl RequestContext {
-    pub fn new(state: State, caller: Caller, origin: Origin) -> Self {
+    pub fn new(state: &State, caller: Caller, origin: Origin) -> Self {
         Self {
-            state,
+            // Whatever the request reads and writes takes its caller's share.
+            state: state.used_by(caller.consumer(&origin)),
             origin,
             charge: Charge::default(),
             sender: Standing::new(caller),

@@ -178,7 +178,7 @@ impl Answers {
     async fn execute(&self, batch: EventBatch, extensions: &BTreeMap<String, Value>) -> Result<(Arc<str>, bool), Stop> {
         let (api, origin) = (&self.client.api, &self.client.envelope.origin);
         loop {
-            let context = RequestContext::new(api.state.clone(), self.caller.clone(), origin.clone());
+            let context = RequestContext::new(&api.state, self.caller.clone(), origin.clone());
             let request = self.template.request().data(context).data(Turn::batch(batch.clone()));
             let mut stream = api.schema.execute_stream(request);
             let executed = tokio::time::timeout(api.state.config.limits.timeout, stream.next()).await;

@@ -115,7 +115,7 @@ impl Renderer {
         };
         let mut request = Request::new("");
         request.set_parsed_query(ExecutableDocument::clone(&self.document));
-        let context = RequestContext::new(self.api.state.clone(), caller, Origin::command("webhooks"));
+        let context = RequestContext::new(&self.api.state, caller, Origin::command("webhooks"));
         let mut answers = self.api.schema.execute_stream(request.data(context).data(Turn::batch(batch)));
         let answer = answers.next().await.ok_or_else(|| Error::internal("a batch without an answer"))?;
         if let Some(error) = answer.errors.first() {
