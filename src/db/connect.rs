@@ -11,10 +11,12 @@ use sea_orm::{
 };
 
 use super::{
+    idempotency,
     pool::{self, Connections, Place, Pool, Watch},
     remembered::Remembered,
     shares::Consumer,
     store::Store,
+    turns::Turns,
 };
 use crate::{clock::Clock, config::DatabaseConfig, entity::Global, ledger::Bus};
 
@@ -35,6 +37,7 @@ struct Inner {
     identities: Remembered,
     bus: Bus,
     store: Store,
+    claims: Turns<idempotency::Place>,
 }
 
 /// Why the database can't be used. Shown to the operator at the start.
@@ -68,7 +71,8 @@ impl Db {
             return Err(ConnectError::UnknownKind { url: redact(url) });
         };
         let identities = Remembered::new(config.identity_cache);
-        let inner = Inner { clock, identities, bus: Bus::default(), store: Store::default() };
+        let (bus, store, claims) = (Bus::default(), Store::default(), Turns::default());
+        let inner = Inner { clock, identities, bus, store, claims };
         Ok(Self { inner: Arc::new(inner), reader: Connections::new(reader), writer: Connections::new(writer) })
     }
 
@@ -92,6 +96,11 @@ impl Db {
 
     pub(super) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// Whose turn it is at each idempotency key, in this instance.
+    pub(super) fn claims(&self) -> &Turns<idempotency::Place> {
+        &self.inner.claims
     }
 
     /// Told of every commit.

@@ -22,6 +22,7 @@ mod scope;
 mod shares;
 mod store;
 mod transaction;
+mod turns;
 pub mod usage;
 mod write;
 

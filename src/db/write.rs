@@ -8,7 +8,8 @@ use std::{
 };
 
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, Condition, EntityTrait, ExprTrait as _, IntoActiveModel, QueryFilter,
+    ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseBackend, EntityTrait, ExprTrait as _, IntoActiveModel,
+    QueryFilter, Statement,
     prelude::*,
     sea_query::{IntoCondition, SimpleExpr},
 };
@@ -81,6 +82,9 @@ impl AsRef<Error> for Error {
     }
 }
 
+/// The first number of the advisory locks of organizations' trees of items.
+const TREE_LOCK: i32 = 0x7472_6565;
+
 /// A write within one organization. No network call may happen while one is open.
 pub struct WriteTx {
     scope: OrgScope,
@@ -93,8 +97,7 @@ pub struct WriteTx {
 
 impl WriteTx {
     pub(super) async fn begin(scope: OrgScope) -> Result<Self> {
-        let tx = scope.db().begin().await?;
-        let claim = Claim::take(scope.db(), &tx, scope.origin().idempotency.as_ref()).await?;
+        let (tx, claim) = Claim::begin(scope.db(), scope.origin().idempotency.as_ref()).await?;
         Ok(Self { scope, tx, events: PendingEvents::default(), claim, queues: false })
     }
 
@@ -238,6 +241,21 @@ impl WriteTx {
             .ok_or_else(|| Error::Retry("the organization is gone".to_owned()))
     }
 
+    /// Makes those who move items about in this organization wait for each other until the end (PostgreSQL; SQLite has one
+    /// writer anyway). Before any row is locked.
+    pub async fn lock_tree(&self) -> Result<()> {
+        if self.tx.get_database_backend() != DatabaseBackend::Postgres {
+            return Ok(());
+        }
+        // Two organizations with one number merely wait for each other. The first number says what is locked.
+        let number = (self.organization_id().uuid().as_u128() & 0xffff_ffff) as u32;
+        let values = [TREE_LOCK.into(), number.cast_signed().into()];
+        let sql = "SELECT pg_advisory_xact_lock($1, $2)";
+        let lock = Statement::from_sql_and_values(DatabaseBackend::Postgres, sql, values);
+        self.tx.query_one_raw(lock).await.map_err(fail)?;
+        Ok(())
+    }
+
     /// Updates a row that no organization owns, as part of this write (a person's address proven by an invitation).
     pub async fn update_global<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
     where
@@ -375,8 +393,7 @@ pub struct AccountTx {
 
 impl AccountTx {
     pub async fn begin(db: &Db, origin: &Origin) -> Result<Self> {
-        let tx = db.begin().await?;
-        let claim = Claim::take(db, &tx, origin.idempotency.as_ref()).await?;
+        let (tx, claim) = Claim::begin(db, origin.idempotency.as_ref()).await?;
         Ok(Self {
             db: db.clone(),
             tx,

@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_graphql::Context;
 
-use super::{guard::Rule, loaders::Loaders};
+use super::{guard::Rule, loaders::Loaders, loads::Loads};
 use crate::{
     auth::{
         actor::{Origin, Person},
@@ -25,6 +25,8 @@ use crate::{
 pub struct RequestContext {
     pub state: State,
     pub origin: Origin,
+    /// Batches that the request has begun. Whatever executes it drives them.
+    pub loads: Loads,
     /// What was taken for this request before it ran.
     pub charge: Charge,
     /// Whom the request came from.
@@ -65,6 +67,7 @@ impl RequestContext {
             // Whatever the request reads and writes takes its caller's share.
             state: state.used_by(caller.consumer(&origin)),
             origin,
+            loads: Loads::default(),
             charge: Charge::default(),
             sender: Standing::new(caller),
             adopted: OnceLock::new(),
@@ -137,7 +140,7 @@ pub trait ContextExt {
     /// The loaders of this request, made at their first use.
     fn loaders(&self) -> Result<&Loaders> {
         let scope = self.scope()?;
-        Ok(self.request().standing().loaders.get_or_init(|| Loaders::new(scope)))
+        Ok(self.request().standing().loaders.get_or_init(|| Loaders::new(scope, &self.request().loads)))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod guard;
 pub mod http;
 pub mod loaders;
+pub mod loads;
 pub mod node;
 pub mod patch;
 pub mod payload;
