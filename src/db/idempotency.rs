@@ -151,7 +151,7 @@ impl Claim {
         let turn = db.claims().take(&place, WAITING, WAIT).await.ok_or_else(in_progress)?;
         while begun.elapsed() < WAIT {
             let tx = db.begin().await?;
-            if take(db, &tx, &idempotency.fingerprint, &place).await? {
+            if Box::pin(take(db, &tx, &idempotency.fingerprint, &place)).await? {
                 return Ok((tx, Some(Self { idempotency, place, _turn: turn })));
             }
             // Another instance has it.
@@ -278,7 +278,7 @@ impl Db {
         problems: &[Problem],
         object: Option<AnyId>,
     ) -> Result<()> {
-        let (tx, claim) = Claim::begin(self, Some(idempotency)).await?;
+        let (tx, claim) = Box::pin(Claim::begin(self, Some(idempotency))).await?;
         let Some(claim) = claim else { return Ok(()) };
         let outcome = Recorded { object, problems: Some(problems.to_vec()), cursor: None };
         claim.record(&tx, &outcome).await?;

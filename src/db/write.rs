@@ -54,14 +54,15 @@ where
     E: AsRef<Error>,
 {
     for _ in 0..2 {
-        match attempt().await {
+        // On the heap: the state of a whole write is large, and the thread's stack is not.
+        match Box::pin(attempt()).await {
             Err(error) if gave_way(error.as_ref()) => {
                 tracing::debug!(error = %error.as_ref().describe(), "a write gave way; trying again");
             }
             done => return done,
         }
     }
-    attempt().await
+    Box::pin(attempt()).await
 }
 
 /// Also a unique key that the checks before it did not see: the next try finds out what took it, and whether that is a
@@ -97,7 +98,7 @@ pub struct WriteTx {
 
 impl WriteTx {
     pub(super) async fn begin(scope: OrgScope) -> Result<Self> {
-        let (tx, claim) = Claim::begin(scope.db(), scope.origin().idempotency.as_ref()).await?;
+        let (tx, claim) = Box::pin(Claim::begin(scope.db(), scope.origin().idempotency.as_ref())).await?;
         Ok(Self { scope, tx, events: PendingEvents::default(), claim, queues: false })
     }
 
@@ -393,7 +394,7 @@ pub struct AccountTx {
 
 impl AccountTx {
     pub async fn begin(db: &Db, origin: &Origin) -> Result<Self> {
-        let (tx, claim) = Claim::begin(db, origin.idempotency.as_ref()).await?;
+        let (tx, claim) = Box::pin(Claim::begin(db, origin.idempotency.as_ref())).await?;
         Ok(Self {
             db: db.clone(),
             tx,

@@ -51,7 +51,8 @@ impl Timer for AtOnce {
 impl Loads {
     /// Runs an operation with its batches.
     pub async fn drive<T>(&self, operation: impl Future<Output = T>) -> T {
-        let mut operation = std::pin::pin!(operation);
+        // On the heap: an operation's state is large, and the thread's stack is not.
+        let mut operation = Box::pin(operation);
         let (mut running, is_woken) = (FuturesUnordered::new(), Arc::new(AtomicBool::new(false)));
         std::future::poll_fn(move |context| self.poll(context, operation.as_mut(), &mut running, &is_woken)).await
     }
