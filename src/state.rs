@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     config::Config,
     connections::Connections,
-    db::{Db, retrying},
+    db::{Consumer, Db, retrying},
     error::{Error, Result},
     live::Live,
     mail::Mailer,
@@ -28,20 +28,23 @@ use crate::{
 };
 
 #[derive(Clone, Debug)]
-pub struct State(Arc<Parts>);
+pub struct State {
+    /// With the share of its connections that whoever is served has.
+    pub db: Db,
+    parts: Arc<Parts>,
+}
 
 impl Deref for State {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.parts
     }
 }
 
 /// What a [`State`] leads to.
 #[derive(Debug)]
 pub struct Parts {
-    pub db: Db,
     pub keys: KeyRing,
     pub mint: KeyMint,
     /// Opens what is kept encrypted.
@@ -84,7 +87,7 @@ impl State {
         let rate_limit =
             RateLimiter::new(&config.limits, redis.clone(), db.clock().clone(), metrics.clone(), background.clone());
         let live = Live::start(db.clone(), redis.clone(), &config.subscriptions, metrics.clone());
-        Ok(Self(Arc::new(Parts {
+        let parts = Parts {
             live,
             connections: Connections::new(&config.server),
             mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
@@ -98,9 +101,15 @@ impl State {
             metrics,
             redis,
             rate_limit,
-            db,
             config,
-        })))
+        };
+        Ok(Self { db, parts: Arc::new(parts) })
+    }
+
+    /// The same for work on somebody's behalf: with their share of the database's connections.
+    #[must_use]
+    pub fn used_by(&self, consumer: Consumer) -> Self {
+        Self { db: self.db.used_by(consumer), parts: self.parts.clone() }
     }
 
     pub fn clock(&self) -> &Clock {

@@ -349,6 +349,7 @@ pub async fn update(
     input.patch.clone().apply(&mut after);
     let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
     if changed.is_empty() {
+        let (before, _) = tx.commit(ActorRef::user(person.user.id), before).await?;
         return Ok(Committed { value: Arc::new(before), cursor: None });
     }
     if after.username_key != before.username_key

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::Instant,
     db::{
-        Db, OrgScope,
+        Consumer, Db, OrgScope,
         identity::{Identified, KeyHolder, OrganizationChoice},
         remembered::CredentialKey,
     },
@@ -56,6 +56,18 @@ impl Caller {
             "You belong to several organizations: choose one by the path `/o/{slug}/graphql` or the header `X-Organization`."
         };
         Refusal::new(Code::OrganizationRequired, message).details(serde_json::json!({ "organizations": choices }))
+    }
+}
+
+impl Caller {
+    /// Whose share of the database's connections the caller uses: in their organization, by themselves, or as whoever else
+    /// is at an address without credentials.
+    pub fn consumer(&self, origin: &Origin) -> Consumer {
+        match (&self.scope, &self.identified) {
+            (Some(scope), _) => scope.consumer(),
+            (None, Some(identified)) => Consumer::person(identified.actor().id),
+            (None, None) => Consumer::of_address(origin.ip),
+        }
     }
 }
 

@@ -15,12 +15,14 @@ const MAXIMUM_MIGRATION_WAIT: Duration = Duration::from_hours(24);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
-    #[serde(deserialize_with = "parse::number")]
-    max_connections: u32,
+    #[serde(deserialize_with = "parse::optional")]
+    max_connections: Option<u32>,
     #[serde(with = "humantime_serde")]
     connect_timeout: Duration,
     #[serde(with = "humantime_serde")]
     acquire_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    statement_timeout: Duration,
     #[serde(with = "humantime_serde")]
     identity_cache: Duration,
     #[serde(with = "humantime_serde")]
@@ -30,9 +32,10 @@ pub(super) struct Raw {
 impl Default for Raw {
     fn default() -> Self {
         Self {
-            max_connections: 20,
+            max_connections: None,
             connect_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
             identity_cache: MAXIMUM_IDENTITY_CACHE,
             migration_wait: Duration::from_mins(5),
         }
@@ -49,6 +52,8 @@ pub struct DatabaseConfig {
     pub connect_timeout: Duration,
     /// How long a request waits for a free connection.
     pub acquire_timeout: Duration,
+    /// How long one statement may run. What an operation runs ends with it, whatever this says.
+    pub statement_timeout: Duration,
     /// How long a caller's identity may be used without being read again, 1 second at most: how late this instance
     /// notices what another one revoked. Zero: read with every request.
     pub identity_cache: Duration,
@@ -63,9 +68,18 @@ impl std::fmt::Debug for DatabaseConfig {
     }
 }
 
+/// SQLite's readers work on this machine's own processors: more than a few for each only take turns.
+fn default_connections(url: &str) -> u32 {
+    if !url.starts_with("sqlite://") {
+        return 20;
+    }
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(3 * processors).unwrap_or(u32::MAX).clamp(6, 20)
+}
+
 impl Raw {
     pub(super) fn check(self, url: Option<String>, data_dir: &Path) -> Result<DatabaseConfig, ConfigError> {
-        if self.max_connections == 0 {
+        if self.max_connections == Some(0) {
             return Err(ConfigError::new("TODO_DATABASE_MAX_CONNECTIONS", "at least 1"));
         }
         if self.identity_cache > MAXIMUM_IDENTITY_CACHE {
@@ -74,15 +88,20 @@ impl Raw {
         if self.migration_wait.is_zero() || self.migration_wait > MAXIMUM_MIGRATION_WAIT {
             return Err(ConfigError::new("TODO_DATABASE_MIGRATION_WAIT", "more than 0s, 24h at most"));
         }
+        if self.statement_timeout < Duration::from_secs(1) {
+            return Err(ConfigError::new("TODO_DATABASE_STATEMENT_TIMEOUT", "1s at least"));
+        }
         let url = url.unwrap_or_else(|| format!("sqlite://{}", data_dir.join("todo.sqlite").display()));
         if !["postgres://", "postgresql://", "sqlite://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(ConfigError::new("DATABASE_URL", "expected postgres://… or sqlite://…"));
         }
+        let max_connections = self.max_connections.unwrap_or_else(|| default_connections(&url));
         Ok(DatabaseConfig {
             url,
-            max_connections: self.max_connections,
+            max_connections,
             connect_timeout: self.connect_timeout,
             acquire_timeout: self.acquire_timeout,
+            statement_timeout: self.statement_timeout,
             identity_cache: self.identity_cache,
             migration_wait: self.migration_wait,
         })

@@ -7,31 +7,42 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, Select,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseBackend, DatabaseConnection, DbErr, Select,
     sqlx::{
         self, Connection as _, Executor as _,
         sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous},
     },
 };
 
-use super::{gives_way, remembered::Remembered, sql_state, store::Store};
+use super::{
+    gives_way, idempotency,
+    pool::{self, Connections, Place, Pool, Watch},
+    remembered::Remembered,
+    shares::Consumer,
+    sql_state,
+    store::Store,
+    turns::Turns,
+};
 use crate::{clock::Clock, config::DatabaseConfig, entity::Global, ledger::Bus};
 
 /// Called with each statement's SQL; tests count and read them.
 pub type Observer = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// The database, with the server's clock. Cheap to clone.
+/// The database as one consumer uses it, with the server's clock. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Db(pub(super) Arc<Inner>);
+pub struct Db {
+    inner: Arc<Inner>,
+    reader: Connections,
+    writer: Connections,
+}
 
 #[derive(Debug)]
-pub(super) struct Inner {
-    reader: DatabaseConnection,
-    writer: DatabaseConnection,
+struct Inner {
     clock: Clock,
     identities: Remembered,
     bus: Bus,
-    pub(super) store: Store,
+    store: Store,
+    claims: Turns<idempotency::Place>,
 }
 
 /// Why the database can't be used. Shown to the operator at the start.
@@ -53,49 +64,61 @@ impl Db {
         observer: Option<Observer>,
     ) -> Result<Self, ConnectError> {
         let url = config.url.as_str();
-        let (mut reader, mut writer) = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let pool = open(postgres_options(config), config).await?;
+        let (reader, writer) = if is_postgres(url) {
+            let pool = open_pool(config, Kind::Postgres, config.max_connections, observer.as_ref()).await?;
             (pool.clone(), pool)
         } else if let Some(path) = url.strip_prefix("sqlite://") {
             make_folder_of(path)?;
-            let writer = open(sqlite_options(config, false), config).await?;
-            let reader = open(sqlite_options(config, true), config).await?;
+            let writer = open_pool(config, Kind::SqliteWriter, 1, observer.as_ref()).await?;
+            let reader = open_pool(config, Kind::SqliteReader, config.max_connections, observer.as_ref()).await?;
             (reader, writer)
         } else {
             return Err(ConnectError::UnknownKind { url: redact(url) });
         };
-        if let Some(observer) = observer {
-            let for_writer = observer.clone();
-            reader.set_metric_callback(move |info| observer(&info.statement.sql));
-            writer.set_metric_callback(move |info| for_writer(&info.statement.sql));
-        }
         let identities = Remembered::new(config.identity_cache);
-        Ok(Self(Arc::new(Inner { reader, writer, clock, identities, bus: Bus::default(), store: Store::default() })))
+        let (bus, store, claims) = (Bus::default(), Store::default(), Turns::default());
+        let inner = Inner { clock, identities, bus, store, claims };
+        Ok(Self { inner: Arc::new(inner), reader: Connections::new(reader), writer: Connections::new(writer) })
     }
 
-    pub(super) fn reader(&self) -> &DatabaseConnection {
-        &self.0.reader
+    /// The same database, with the share of its connections that somebody has.
+    #[must_use]
+    pub fn used_by(&self, consumer: Consumer) -> Self {
+        Self { inner: self.inner.clone(), reader: self.reader.of(consumer), writer: self.writer.of(consumer) }
     }
 
-    pub(super) fn writer(&self) -> &DatabaseConnection {
-        &self.0.writer
+    pub(super) fn reader(&self) -> &Connections {
+        &self.reader
+    }
+
+    pub(super) fn writer(&self) -> &Connections {
+        &self.writer
     }
 
     pub(super) fn identities(&self) -> &Remembered {
-        &self.0.identities
+        &self.inner.identities
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// Whose turn it is at each idempotency key, in this instance.
+    pub(super) fn claims(&self) -> &Turns<idempotency::Place> {
+        &self.inner.claims
     }
 
     /// Told of every commit.
     pub fn bus(&self) -> &Bus {
-        &self.0.bus
+        &self.inner.bus
     }
 
     pub fn clock(&self) -> &Clock {
-        &self.0.clock
+        &self.inner.clock
     }
 
     pub fn backend(&self) -> DatabaseBackend {
-        self.0.reader.get_database_backend()
+        self.reader.get_database_backend()
     }
 
     /// A query over a table that no organization owns.
@@ -106,17 +129,48 @@ impl Db {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        self.0.reader.ping().await
+        let lease = self.reader.lease().await?;
+        lease.run(lease.connection().ping()).await
     }
 
     /// Waits for connections in use, then closes.
     pub async fn close(&self) {
-        for pool in [&self.0.reader, &self.0.writer] {
-            if let Err(error) = pool.close_by_ref().await {
-                tracing::warn!(%error, "closing the database");
-            }
-        }
+        self.reader.pool().close().await;
+        self.writer.pool().close().await;
     }
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// What a connection is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Postgres,
+    SqliteWriter,
+    SqliteReader,
+}
+
+/// A pool whose first connection is open, so that a database which can't be reached is told at once.
+async fn open_pool(
+    config: &DatabaseConfig,
+    kind: Kind,
+    connections: u32,
+    observer: Option<&Observer>,
+) -> Result<Arc<Pool>, ConnectError> {
+    let mut places = Vec::new();
+    for number in 0..connections {
+        let watch = Watch::new(config.statement_timeout);
+        let mut options = watched(options(config, kind), kind, &watch);
+        options.connect_lazy(number > 0);
+        let mut connection = open(options, config).await?;
+        if let Some(observer) = observer.cloned() {
+            connection.set_metric_callback(move |info| observer(&info.statement.sql));
+        }
+        places.push(Place { connection, watch });
+    }
+    Ok(Arc::new(Pool::new(places, config.acquire_timeout)))
 }
 
 /// Opens a pool. Of several processes that make SQLite's file at once, the one that sets its journal is alone, and SQLite
@@ -140,24 +194,66 @@ async fn open(options: ConnectOptions, config: &DatabaseConfig) -> Result<Databa
     }
 }
 
-fn common(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
+/// Options of one connection.
+fn options(config: &DatabaseConfig, kind: Kind) -> ConnectOptions {
     let mut options = ConnectOptions::new(config.url.as_str());
     options
-        .max_connections(connections)
+        .max_connections(1)
         .connect_timeout(config.connect_timeout)
         .acquire_timeout(config.acquire_timeout)
         .test_before_acquire(false)
         .sqlx_logging(false);
+    let read_only = kind == Kind::SqliteReader;
+    match kind {
+        Kind::Postgres => {
+            options.idle_timeout(Duration::from_secs(600));
+        }
+        Kind::SqliteWriter | Kind::SqliteReader => {
+            options.map_sqlx_sqlite_opts(move |sqlite| {
+                sqlite
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(Duration::from_secs(5))
+                    .foreign_keys(true)
+                    .pragma("query_only", if read_only { "1" } else { "0" })
+                    .pragma("temp_store", "memory")
+                    .statement_cache_capacity(200)
+            });
+        }
+    }
     options
 }
 
-fn postgres_options(config: &DatabaseConfig) -> ConnectOptions {
-    let mut options = common(config, config.max_connections);
-    options.idle_timeout(Duration::from_secs(600));
-    options.map_sqlx_postgres_before_acquire(|connection, _| {
-        let is_free = !connection.is_in_transaction();
-        Box::pin(async move { Ok(is_free) })
-    });
+/// With the hooks by which a pool's place watches its connection. One that was spoilt, or is in a transaction, is not used
+/// again: what is begun next is the outermost transaction, always.
+fn watched(mut options: ConnectOptions, kind: Kind, watch: &Arc<Watch>) -> ConnectOptions {
+    let (sqlite, postgres) = (watch.clone(), watch.clone());
+    options
+        .map_sqlx_sqlite_pool_opts(move |pool| {
+            let (opened, before, after) = (sqlite.clone(), sqlite.clone(), sqlite.clone());
+            pool.after_connect(move |connection, _| Box::pin(pool::opened_sqlite(connection, opened.clone())))
+                .before_acquire(move |connection, _| {
+                    let is_good = before.is_good() && !connection.is_in_transaction();
+                    Box::pin(async move { Ok(is_good) })
+                })
+                .after_release(move |connection, _| {
+                    let is_good = after.is_good();
+                    Box::pin(async move { Ok(is_good && (kind == Kind::SqliteReader || is_free(connection).await?)) })
+                })
+        })
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            let (opened, before, after) = (postgres.clone(), postgres.clone(), postgres.clone());
+            pool.after_connect(move |connection, _| Box::pin(pool::opened_postgres(connection, opened.clone())))
+                .before_acquire(move |connection, _| {
+                    let is_good = before.is_good() && !connection.is_in_transaction();
+                    Box::pin(async move { Ok(is_good) })
+                })
+                .after_release(move |_, _| {
+                    let is_good = after.is_good();
+                    Box::pin(async move { Ok(is_good) })
+                })
+        });
     options
 }
 
@@ -172,30 +268,6 @@ async fn is_free(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error>
         tracing::warn!("a connection came back inside a transaction that SQLite had rolled back; it is replaced");
     }
     Ok(is_free)
-}
-
-fn sqlite_options(config: &DatabaseConfig, read_only: bool) -> ConnectOptions {
-    let mut options = common(config, if read_only { config.max_connections } else { 1 });
-    options.map_sqlx_sqlite_opts(move |sqlite| {
-        sqlite
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5))
-            .foreign_keys(true)
-            .pragma("query_only", if read_only { "1" } else { "0" })
-            .pragma("temp_store", "memory")
-            .statement_cache_capacity(200)
-    });
-    if !read_only {
-        options.map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(is_free(connection))));
-    }
-    // What is begun next is the outermost transaction, always.
-    options.map_sqlx_sqlite_before_acquire(|connection, _| {
-        let is_free = !connection.is_in_transaction();
-        Box::pin(async move { Ok(is_free) })
-    });
-    options
 }
 
 fn make_folder_of(path: &str) -> Result<(), ConnectError> {

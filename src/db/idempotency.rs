@@ -2,15 +2,15 @@
 //!
 //! The key of a root field is (organization or none, actor, the client's key, response path). It is claimed by an insert
 //! at the beginning of the field's own write, and its outcome is written with that write's commit: both are there or
-//! neither, so a crash between commit and answer can't run it twice. A concurrent repeat waits at the claim, because the
-//! primary key makes it wait for the first one's transaction.
+//! neither, so a crash between commit and answer can't run it twice. A concurrent repeat waits for its turn, without a
+//! connection; if the first is with another instance, it looks again and again whether the primary key is free.
 //!
 //! A refused write rolls back with its claim; claim and problems are then committed together. Two repeats that run at once
 //! may both be refused, but at most one of all tries ever takes effect, and all answer with the one outcome on record.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sea_orm::{
@@ -20,7 +20,7 @@ use sea_orm::{
     sea_query::OnConflict,
 };
 
-use super::{Db, Transaction, fail, sql_state};
+use super::{Db, Transaction, fail, sql_state, turns::Turn};
 use crate::{
     auth::actor::ActorRef,
     entity::idempotency::{ActiveModel, Column, Entity, Model},
@@ -34,6 +34,14 @@ pub const HOURS: i64 = 24;
 
 /// How long a repeat waits for the first.
 pub const WAIT: Duration = Duration::from_secs(5);
+
+/// Repeats of one request that wait in one instance at once.
+const WAITING: usize = 100;
+
+/// How long a statement waits for the claim of another instance, and how soon it is looked at again. Only the statement
+/// holds a connection.
+const LOCK_WAIT: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Characters of a key at most.
 pub const MAX_KEY: usize = 255;
@@ -106,8 +114,8 @@ impl Idempotency {
 }
 
 /// The primary key of one outcome.
-#[derive(Clone, Debug)]
-struct Place {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
     organization_id: OrganizationId,
     actor: ActorRef,
     key: String,
@@ -130,72 +138,30 @@ impl Place {
 pub(super) struct Claim {
     idempotency: Arc<Idempotency>,
     place: Place,
+    /// Others of this instance wait for it.
+    _turn: Turn<Place>,
 }
 
 impl Claim {
-    /// Takes the running root field's place; [`Error::Repeated`] when an outcome is on record there.
-    pub(super) async fn take(
-        db: &Db,
-        tx: &Transaction,
-        idempotency: Option<&Arc<Idempotency>>,
-    ) -> Result<Option<Self>> {
+    /// Begins a transaction that has taken the running root field's place; [`Error::Repeated`] when an outcome is on record
+    /// there. While another request has it, this one waits without a connection.
+    pub(super) async fn begin(db: &Db, idempotency: Option<&Arc<Idempotency>>) -> Result<(Transaction, Option<Self>)> {
         let Some((idempotency, place)) = idempotency.and_then(|claimed| Some((claimed.clone(), claimed.place()?)))
         else {
-            return Ok(None);
+            return Ok((db.begin().await?, None));
         };
-        let now = db.clock().now();
-        let Place { organization_id, actor, key, path } = place.clone();
-        let row = ActiveModel {
-            organization_id: Set(organization_id),
-            actor_kind: Set(actor.kind),
-            actor_id: Set(actor.id),
-            key: Set(key),
-            path: Set(path.to_string()),
-            fingerprint: Set(idempotency.fingerprint.clone()),
-            object_id: Set(None),
-            problems: Set(None),
-            cursor_organization_id: Set(None),
-            cursor_sequence: Set(None),
-            created_at: Set(now),
-            expires_at: Set(now + chrono::Duration::hours(HOURS)),
-        };
-        // One that has expired, and waits to be purged, gives way.
-        let over_expired = OnConflict::columns([
-            Column::OrganizationId,
-            Column::ActorKind,
-            Column::ActorId,
-            Column::Key,
-            Column::Path,
-        ])
-        .update_columns([
-            Column::Fingerprint,
-            Column::ObjectId,
-            Column::Problems,
-            Column::CursorOrganizationId,
-            Column::CursorSequence,
-            Column::CreatedAt,
-            Column::ExpiresAt,
-        ])
-        .action_and_where(Expr::col((Entity, Column::ExpiresAt)).lte(now))
-        .to_owned();
-        // On SQLite the wait is for the one writer, when the transaction begins.
-        let on_postgres = db.backend() == DatabaseBackend::Postgres;
-        if on_postgres {
-            let limit = format!("SET LOCAL lock_timeout = {}", WAIT.as_millis());
-            tx.execute_unprepared(&limit).await.map_err(fail)?;
+        let begun = Instant::now();
+        let turn = db.claims().take(&place, WAITING, WAIT).await.ok_or_else(in_progress)?;
+        while begun.elapsed() < WAIT {
+            let tx = db.begin().await?;
+            if Box::pin(take(db, &tx, &idempotency.fingerprint, &place)).await? {
+                return Ok((tx, Some(Self { idempotency, place, _turn: turn })));
+            }
+            // Another instance has it.
+            drop(tx);
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
-        #[allow(clippy::disallowed_methods, reason = "the one place that claims keys")]
-        let inserted = Entity::insert(row).on_conflict(over_expired).exec_without_returning(tx).await;
-        match inserted {
-            Ok(0) => return Err(Error::Repeated),
-            Ok(_) => {}
-            Err(error) if sql_state(&error).as_deref() == Some(LOCK_NOT_AVAILABLE) => return Err(in_progress()),
-            Err(error) => return Err(fail(error)),
-        }
-        if on_postgres {
-            tx.execute_unprepared("SET LOCAL lock_timeout = 0").await.map_err(fail)?;
-        }
-        Ok(Some(Self { idempotency, place }))
+        Err(in_progress())
     }
 
     /// The organization of the request; nil for none.
@@ -224,6 +190,58 @@ impl Claim {
     pub(super) fn settle(self) {
         self.idempotency.leave();
     }
+}
+
+/// Takes a place in a transaction; false when another one has it that is still open.
+async fn take(db: &Db, tx: &Transaction, fingerprint: &[u8], place: &Place) -> Result<bool> {
+    let now = db.clock().now();
+    let Place { organization_id, actor, key, path } = place.clone();
+    let row = ActiveModel {
+        organization_id: Set(organization_id),
+        actor_kind: Set(actor.kind),
+        actor_id: Set(actor.id),
+        key: Set(key),
+        path: Set(path.to_string()),
+        fingerprint: Set(fingerprint.to_vec()),
+        object_id: Set(None),
+        problems: Set(None),
+        cursor_organization_id: Set(None),
+        cursor_sequence: Set(None),
+        created_at: Set(now),
+        expires_at: Set(now + chrono::Duration::hours(HOURS)),
+    };
+    // One that has expired, and waits to be purged, gives way.
+    let over_expired =
+        OnConflict::columns([Column::OrganizationId, Column::ActorKind, Column::ActorId, Column::Key, Column::Path])
+            .update_columns([
+                Column::Fingerprint,
+                Column::ObjectId,
+                Column::Problems,
+                Column::CursorOrganizationId,
+                Column::CursorSequence,
+                Column::CreatedAt,
+                Column::ExpiresAt,
+            ])
+            .action_and_where(Expr::col((Entity, Column::ExpiresAt)).lte(now))
+            .to_owned();
+    // On SQLite the wait is for the one writer, when the transaction begins.
+    let on_postgres = db.backend() == DatabaseBackend::Postgres;
+    if on_postgres {
+        let limit = format!("SET LOCAL lock_timeout = {}", LOCK_WAIT.as_millis());
+        tx.execute_unprepared(&limit).await.map_err(fail)?;
+    }
+    #[allow(clippy::disallowed_methods, reason = "the one place that claims keys")]
+    let inserted = Entity::insert(row).on_conflict(over_expired).exec_without_returning(tx).await;
+    match inserted {
+        Ok(0) => return Err(Error::Repeated),
+        Ok(_) => {}
+        Err(error) if sql_state(&error).as_deref() == Some(LOCK_NOT_AVAILABLE) => return Ok(false),
+        Err(error) => return Err(fail(error)),
+    }
+    if on_postgres {
+        tx.execute_unprepared("SET LOCAL lock_timeout = 0").await.map_err(fail)?;
+    }
+    Ok(true)
 }
 
 /// PostgreSQL's code for a lock that was not had in time; only the claim sets a limit.
@@ -263,8 +281,8 @@ impl Db {
         problems: &[Problem],
         object: Option<AnyId>,
     ) -> Result<()> {
-        let tx = self.begin().await?;
-        let Some(claim) = Claim::take(self, &tx, Some(idempotency)).await? else { return Ok(()) };
+        let (tx, claim) = Box::pin(Claim::begin(self, Some(idempotency))).await?;
+        let Some(claim) = claim else { return Ok(()) };
         let outcome = Recorded { object, problems: Some(problems.to_vec()), cursor: None };
         claim.record(&tx, &outcome).await?;
         tx.commit().await?;

@@ -76,7 +76,7 @@ impl SignedIn {
     /// The scope of a membership that was just read.
     pub fn scope(&self, db: &Db, index: usize, origin: Origin) -> Option<OrgScope> {
         let (membership, organization) = self.memberships.get(index)?;
-        Some(OrgScope::of_member(db.clone(), organization.clone(), membership.clone(), origin))
+        Some(OrgScope::of_member(db, organization.clone(), membership.clone(), origin))
     }
 }
 
@@ -94,7 +94,7 @@ pub struct KeyHolder {
 
 impl KeyHolder {
     pub fn scope(&self, db: &Db, origin: Origin) -> OrgScope {
-        OrgScope::of_api_key(db.clone(), self, origin)
+        OrgScope::of_api_key(db, self, origin)
     }
 }
 
@@ -110,7 +110,7 @@ pub struct HookHolder {
 
 impl HookHolder {
     pub fn scope(&self, db: &Db, origin: Origin) -> OrgScope {
-        OrgScope::of_inbound_hook(db.clone(), self, origin)
+        OrgScope::of_inbound_hook(db, self, origin)
     }
 }
 

@@ -14,17 +14,22 @@ pub mod identity;
 mod ledger;
 pub mod operator;
 pub mod page;
+mod pool;
 pub mod remembered;
 mod retention;
 pub mod schema;
 mod scope;
+mod shares;
 mod store;
 mod transaction;
+mod turns;
 pub mod usage;
 mod write;
 
 pub use connect::{ConnectError, Db, Observer};
+pub use pool::Connections;
 pub use scope::{OrgScope, Scoped};
+pub use shares::Consumer;
 pub use store::{Health, RETRY_EVERY};
 pub use transaction::Transaction;
 pub use write::{AccountTx, Committed, WriteTx, retrying};
@@ -51,9 +56,14 @@ pub fn fail(error: DbErr) -> Error {
         None => {}
     }
     match &error {
+        DbErr::Custom(text) if text == pool::BUSY => busy(),
         DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => refused(&error, UNREACHABLE),
         DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) => match &**inner {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => refused(&error, UNREACHABLE),
+            sqlx::Error::Database(code) if took_too_long(code.code().as_deref()) => {
+                tracing::error!(%error, "a statement took too long");
+                Refusal::new(Code::Timeout, "The database took too long; ask for less.").into()
+            }
             sqlx::Error::Database(code) if gives_way(code.code().as_deref()) => Error::Retry(error.to_string()),
             _ => Error::internal(error),
         },
@@ -91,6 +101,16 @@ fn sql_state(error: &DbErr) -> Option<String> {
         | DbErr::Conn(RuntimeErr::SqlxError(inner)) => Some(inner.as_database_error()?.code()?.into_owned()),
         _ => None,
     }
+}
+
+fn busy() -> Error {
+    let message = "Too much of this caller's, or of this organization's, waits for the database; try again shortly.";
+    Refusal::new(Code::Unavailable, message).details(serde_json::json!({ "retryAfterSeconds": 1 })).into()
+}
+
+/// PostgreSQL's `query_canceled`, SQLite's `interrupt`: see [`pool`].
+fn took_too_long(code: Option<&str>) -> bool {
+    matches!(code, Some("57014" | "9"))
 }
 
 /// PostgreSQL's serialization failure and deadlock; SQLite's busy and locked, with their extended forms. A foreign key

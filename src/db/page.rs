@@ -12,14 +12,14 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use sea_orm::{
-    ColumnType, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, FromQueryResult, Iterable, JoinType,
-    ModelTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select, Value,
+    ColumnType, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, JoinType, ModelTrait, Order,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select, Value,
     prelude::{ColumnTrait, Expr, Uuid},
     sea_query::{Alias, DynIden, Func, IntoIden, NullOrdering, Query, WindowStatement},
 };
 use serde_json::Value as Json;
 
-use super::{Db, OrgScope, fail};
+use super::{Connections, Db, OrgScope, fail};
 use crate::{
     clock::{Clock, Instant, in_calendar},
     entity::{Global, Tenant},
@@ -318,7 +318,7 @@ impl<E: Global> PagePlan<E> {
 }
 
 impl<E: EntityTrait<Model: Send + Sync>> PagePlan<E> {
-    async fn fetch_from(&self, connection: &DatabaseConnection, select: Select<E>) -> Result<Page<E::Model>> {
+    async fn fetch_from(&self, connection: &Connections, select: Select<E>) -> Result<Page<E::Model>> {
         let total = match self.wants.total {
             true => Some(select.clone().count(connection).await.map_err(fail)?),
             false => None,

@@ -17,7 +17,7 @@ use sea_orm::{
     TransactionTrait, prelude::*,
 };
 
-use super::{Db, gives_way, sql_state};
+use super::{Db, gives_way, pool::Lease, sql_state};
 
 /// One key for each schema of a database.
 const LOCK: &str =
@@ -43,10 +43,11 @@ impl Db {
     /// Brings the schema up to date; the names of the steps that this call applied. Waits up to `wait` for another process
     /// that does it.
     pub async fn migrate(&self, wait: Duration) -> Result<Vec<String>, MigrateError> {
-        if missing(self.reader()).await?.is_empty() {
+        if self.pending_migrations().await?.is_empty() {
             return Ok(Vec::new());
         }
-        let tx = self.begin_alone(wait).await?;
+        let lease = self.writer().lease().await?;
+        let tx = self.begin_alone(&lease, wait).await?;
         let mut applied = Vec::new();
         Migrator::install(&tx).await?;
         // Whoever was faster has left less to do, or nothing.
@@ -65,7 +66,7 @@ impl Db {
     }
 
     /// A transaction that no other process's migration runs beside.
-    async fn begin_alone(&self, wait: Duration) -> Result<DatabaseTransaction, MigrateError> {
+    async fn begin_alone(&self, lease: &Lease, wait: Duration) -> Result<DatabaseTransaction, MigrateError> {
         let until = Instant::now() + wait;
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -73,7 +74,7 @@ impl Db {
         };
         // SQLite: who writes is alone, and the driver waits five seconds for that at a time.
         let tx = loop {
-            match self.writer().begin_with_options(options).await {
+            match lease.connection().begin_with_options(options).await {
                 Ok(tx) => break tx,
                 Err(error) if gives_way(sql_state(&error).as_deref()) && Instant::now() < until => {
                     tracing::info!("another process writes to the database; waiting to migrate it");
@@ -98,7 +99,8 @@ impl Db {
 
     /// Names of the schema steps that this database lacks.
     pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
-        Ok(missing(self.reader()).await?.iter().map(|step| step.name().to_owned()).collect())
+        let lease = self.reader().lease().await?;
+        Ok(missing(lease.connection()).await?.iter().map(|step| step.name().to_owned()).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use super::{
-    Db, fail,
+    Connections, Consumer, Db, fail,
     identity::{HookHolder, KeyHolder},
     write::WriteTx,
 };
@@ -48,19 +48,25 @@ struct Inner {
     origin: Origin,
 }
 
+/// Whose share of the connections somebody uses who acts in an organization.
+fn share_of(organization: &organization::Model, actor: ActorRef) -> Consumer {
+    Consumer::Caller { tenant: organization.id.uuid(), caller: actor.id }
+}
+
 impl OrgScope {
     /// From a membership just read; an inactive one is nobody's door.
     pub(super) fn of_member(
-        db: Db,
+        db: &Db,
         organization: Arc<organization::Model>,
         membership: membership::Model,
         origin: Origin,
     ) -> Self {
+        let actor = ActorRef::user(membership.user_id);
         Self(Arc::new(Inner {
-            db,
+            db: db.used_by(share_of(&organization, actor)),
             organization,
             role: Some(membership.role),
-            actor: ActorRef::user(membership.user_id),
+            actor,
             responsible: Some(membership.user_id),
             permissions: Permissions::of(membership.role),
             membership: Some(membership),
@@ -69,13 +75,14 @@ impl OrgScope {
     }
 
     /// For an API key just verified: its scopes, as far as the member who made it holds them now.
-    pub(super) fn of_api_key(db: Db, holder: &KeyHolder, origin: Origin) -> Self {
+    pub(super) fn of_api_key(db: &Db, holder: &KeyHolder, origin: Origin) -> Self {
+        let actor = ActorRef::api_key(holder.key.id);
         Self(Arc::new(Inner {
-            db,
+            db: db.used_by(share_of(&holder.organization, actor)),
             organization: holder.organization.clone(),
             membership: None,
             role: Some(holder.role),
-            actor: ActorRef::api_key(holder.key.id),
+            actor,
             responsible: Some(holder.key.created_by_id),
             permissions: holder.permissions,
             origin,
@@ -84,15 +91,16 @@ impl OrgScope {
 
     /// For an inbound hook whose callback has just been verified: it may write items and comments, as far as the member
     /// who made it may now.
-    pub(super) fn of_inbound_hook(db: Db, holder: &HookHolder, origin: Origin) -> Self {
+    pub(super) fn of_inbound_hook(db: &Db, holder: &HookHolder, origin: Origin) -> Self {
         let most: Permissions = [Permission::ItemWrite, Permission::CommentWrite].into_iter().collect();
         let standing = if holder.creator_is_active { Permissions::of(holder.role) } else { Permissions::default() };
+        let actor = ActorRef::inbound_hook(holder.hook.id);
         Self(Arc::new(Inner {
-            db,
+            db: db.used_by(share_of(&holder.organization, actor)),
             organization: holder.organization.clone(),
             membership: None,
             role: Some(holder.role),
-            actor: ActorRef::inbound_hook(holder.hook.id),
+            actor,
             responsible: Some(holder.hook.created_by_id),
             permissions: most & standing,
             origin,
@@ -101,14 +109,14 @@ impl OrgScope {
 
     /// For a write that makes the membership itself: the rights of an owner who founds, of nobody who joins.
     pub(super) fn of_newcomer(
-        db: Db,
+        db: &Db,
         organization: organization::Model,
         actor: ActorRef,
         permissions: Permissions,
         origin: Origin,
     ) -> Self {
         Self(Arc::new(Inner {
-            db,
+            db: db.used_by(share_of(&organization, actor)),
             organization: Arc::new(organization),
             membership: None,
             role: None,
@@ -129,7 +137,7 @@ impl OrgScope {
             .map_err(fail)?
             .ok_or_else(|| Error::internal("no such organization"))?;
         Ok(Self(Arc::new(Inner {
-            db: db.clone(),
+            db: db.used_by(share_of(&organization, ActorRef::SYSTEM)),
             organization: Arc::new(organization),
             membership: None,
             role: None,
@@ -184,6 +192,11 @@ impl OrgScope {
         &self.0.db
     }
 
+    /// Whose share of the connections this is.
+    pub fn consumer(&self) -> Consumer {
+        share_of(&self.0.organization, self.0.actor)
+    }
+
     pub fn permissions(&self) -> Permissions {
         self.0.permissions
     }
@@ -209,7 +222,7 @@ impl OrgScope {
     }
 
     /// Reads rows of this organization, outside a transaction.
-    pub fn find<E: Tenant>(&self) -> Scoped<'_, E, DatabaseConnection> {
+    pub fn find<E: Tenant>(&self) -> Scoped<'_, E, Connections> {
         Scoped::new(self.0.db.reader(), self.organization_id())
     }
 

@@ -111,10 +111,6 @@ impl Store {
 }
 
 impl Db {
-    pub(super) fn store(&self) -> &Store {
-        &self.0.store
-    }
-
     /// What writes met last. Asks nobody.
     pub fn last_known_health(&self) -> Health {
         self.store().seen.lock().unwrap_or_else(PoisonError::into_inner).health

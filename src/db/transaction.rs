@@ -15,7 +15,7 @@ use sea_orm::{
 use sea_orm_migration::async_trait;
 use tracing::Instrument as _;
 
-use super::{Db, fail, fail_commit};
+use super::{Db, fail, fail_commit, pool::Lease};
 use crate::error::{Error, Result};
 
 /// An open transaction; dropped, it is rolled back.
@@ -23,21 +23,23 @@ pub struct Transaction {
     db: Db,
     inner: DatabaseTransaction,
     has_failed: AtomicBool,
+    /// Given back once the transaction is over.
+    lease: Lease,
 }
 
 impl Db {
     /// Begins a transaction that will write: `BEGIN IMMEDIATE` on SQLite, so that two writers wait instead of failing.
     /// Never one within another: no connection leaves the pool inside a transaction (see `connect`).
     pub(crate) async fn begin(&self) -> Result<Transaction> {
-        let db = self.clone();
+        let (db, lease) = (self.clone(), self.writer().lease().await.map_err(fail)?);
         let begin = async move {
             let options = TransactionOptions {
                 sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
                 ..Default::default()
             };
-            let inner = db.writer().begin_with_options(options).await;
+            let inner = lease.connection().begin_with_options(options).await;
             let inner = inner.inspect_err(|error| db.store().failed(error)).map_err(fail)?;
-            Ok(Transaction { db, inner, has_failed: AtomicBool::new(false) })
+            Ok(Transaction { db, inner, has_failed: AtomicBool::new(false), lease })
         };
         tokio::spawn(begin.in_current_span()).await.unwrap_or_else(|error| Err(Error::internal(error)))
     }
@@ -51,12 +53,13 @@ impl Transaction {
 
     /// [`Transaction::commit`]; `then` runs once it is committed, even when nobody waits for the answer any more.
     pub async fn commit_then(self, then: impl FnOnce() + Send + 'static) -> Result<()> {
-        let Self { db, inner, has_failed } = self;
+        let Self { db, inner, has_failed, lease } = self;
         if has_failed.into_inner() {
             return Err(Error::internal("a transaction of which a statement has failed can't be committed"));
         }
         let commit = async move {
             inner.commit().await.inspect_err(|error| db.store().failed(error)).map_err(fail_commit)?;
+            drop(lease);
             db.store().wrote();
             then();
             Ok(())
@@ -87,21 +90,21 @@ impl ConnectionTrait for Transaction {
 
     async fn execute_raw(&self, statement: Statement) -> std::result::Result<ExecResult, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.inner.execute_raw(statement).await)
+        self.noted(self.lease.run(self.inner.execute_raw(statement)).await)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> std::result::Result<ExecResult, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.inner.execute_unprepared(sql).await)
+        self.noted(self.lease.run(self.inner.execute_unprepared(sql)).await)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> std::result::Result<Option<QueryResult>, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.inner.query_one_raw(statement).await)
+        self.noted(self.lease.run(self.inner.query_one_raw(statement)).await)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> std::result::Result<Vec<QueryResult>, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.inner.query_all_raw(statement).await)
+        self.noted(self.lease.run(self.inner.query_all_raw(statement)).await)
     }
 }

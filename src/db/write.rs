@@ -8,7 +8,8 @@ use std::{
 };
 
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, Condition, EntityTrait, ExprTrait as _, IntoActiveModel, QueryFilter,
+    ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseBackend, EntityTrait, ExprTrait as _, IntoActiveModel,
+    QueryFilter, Statement,
     prelude::*,
     sea_query::{IntoCondition, SimpleExpr},
 };
@@ -53,14 +54,15 @@ where
     E: AsRef<Error>,
 {
     for _ in 0..2 {
-        match attempt().await {
+        // On the heap: the state of a whole write is large, and the thread's stack is not.
+        match Box::pin(attempt()).await {
             Err(error) if gave_way(error.as_ref()) => {
                 tracing::debug!(error = %error.as_ref().describe(), "a write gave way; trying again");
             }
             done => return done,
         }
     }
-    attempt().await
+    Box::pin(attempt()).await
 }
 
 /// Also a unique key that the checks before it did not see: the next try finds out what took it, and whether that is a
@@ -81,6 +83,9 @@ impl AsRef<Error> for Error {
     }
 }
 
+/// The first number of the advisory locks of organizations' trees of items.
+const TREE_LOCK: i32 = 0x7472_6565;
+
 /// A write within one organization. No network call may happen while one is open.
 pub struct WriteTx {
     scope: OrgScope,
@@ -93,8 +98,7 @@ pub struct WriteTx {
 
 impl WriteTx {
     pub(super) async fn begin(scope: OrgScope) -> Result<Self> {
-        let tx = scope.db().begin().await?;
-        let claim = Claim::take(scope.db(), &tx, scope.origin().idempotency.as_ref()).await?;
+        let (tx, claim) = Box::pin(Claim::begin(scope.db(), scope.origin().idempotency.as_ref())).await?;
         Ok(Self { scope, tx, events: PendingEvents::default(), claim, queues: false })
     }
 
@@ -238,6 +242,21 @@ impl WriteTx {
             .ok_or_else(|| Error::Retry("the organization is gone".to_owned()))
     }
 
+    /// Makes those who move items about in this organization wait for each other until the end (PostgreSQL; SQLite has one
+    /// writer anyway). Before any row is locked.
+    pub async fn lock_tree(&self) -> Result<()> {
+        if self.tx.get_database_backend() != DatabaseBackend::Postgres {
+            return Ok(());
+        }
+        // Two organizations with one number merely wait for each other. The first number says what is locked.
+        let number = (self.organization_id().uuid().as_u128() & 0xffff_ffff) as u32;
+        let values = [TREE_LOCK.into(), number.cast_signed().into()];
+        let sql = "SELECT pg_advisory_xact_lock($1, $2)";
+        let lock = Statement::from_sql_and_values(DatabaseBackend::Postgres, sql, values);
+        self.tx.query_one_raw(lock).await.map_err(fail)?;
+        Ok(())
+    }
+
     /// Updates a row that no organization owns, as part of this write (a person's address proven by an invitation).
     pub async fn update_global<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
     where
@@ -375,8 +394,7 @@ pub struct AccountTx {
 
 impl AccountTx {
     pub async fn begin(db: &Db, origin: &Origin) -> Result<Self> {
-        let tx = db.begin().await?;
-        let claim = Claim::take(db, &tx, origin.idempotency.as_ref()).await?;
+        let (tx, claim) = Box::pin(Claim::begin(db, origin.idempotency.as_ref())).await?;
         Ok(Self {
             db: db.clone(),
             tx,
@@ -558,7 +576,7 @@ impl AccountTx {
     }
 
     fn enter(self, organization: organization::Model, actor: ActorRef, permissions: Permissions) -> WriteTx {
-        let scope = OrgScope::of_newcomer(self.db, organization, actor, permissions, self.origin);
+        let scope = OrgScope::of_newcomer(&self.db, organization, actor, permissions, self.origin);
         WriteTx { scope, tx: self.tx, events: self.events, claim: self.claim, queues: false }
     }
 

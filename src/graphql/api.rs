@@ -181,10 +181,10 @@ impl Api {
     /// Runs what has been prepared.
     async fn run(&self, request: Request, prepared: Prepared, answer: &mut Answer) -> Response {
         let Prepared { passed, caller, origin, taken } = prepared;
-        let mut context = RequestContext::new(self.state.clone(), caller, origin);
+        let mut context = RequestContext::new(&self.state, caller, origin);
         context.charge = answer.charge;
-        let budget = context.budget.clone();
-        let execution = self.schema.execute(request.data(context));
+        let (budget, loads) = (context.budget.clone(), context.loads.clone());
+        let execution = loads.drive(self.schema.execute(request.data(context)));
         let executed = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
         // What was stopped, or nobody waited for, cost all that it asked for.
         answer.charge.actual = answer.charge.requested;
@@ -389,9 +389,10 @@ impl Client {
         };
         let fingerprint = fingerprint(&request)?;
         let opening = Opening::resuming(self.envelope.resume.clone());
-        let context = RequestContext::new(api.state.clone(), caller.clone(), origin);
+        let context = RequestContext::new(&api.state, caller.clone(), origin);
+        let loads = context.loads.clone();
         let mut stream = api.schema.execute_stream(request.data(context).data(Turn::Open(opening.clone())));
-        match tokio::time::timeout(api.state.config.limits.timeout, stream.next()).await {
+        match tokio::time::timeout(api.state.config.limits.timeout, loads.drive(stream.next())).await {
             Ok(Some(response)) => return Ok(Err(response)),
             Ok(None) => {}
             Err(_) => return Ok(Err(timed_out())),

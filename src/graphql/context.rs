@@ -11,6 +11,7 @@ use super::{
     budget::{AnswerBudget, text_bytes},
     guard::Rule,
     loaders::Loaders,
+    loads::Loads,
 };
 use crate::{
     auth::{
@@ -29,6 +30,8 @@ use crate::{
 pub struct RequestContext {
     pub state: State,
     pub origin: Origin,
+    /// Batches that the request has begun. Whatever executes it drives them.
+    pub loads: Loads,
     /// What was taken for this request before it ran.
     pub charge: Charge,
     /// Room in the answer.
@@ -66,12 +69,14 @@ impl Standing {
 }
 
 impl RequestContext {
-    pub fn new(state: State, caller: Caller, origin: Origin) -> Self {
+    pub fn new(state: &State, caller: Caller, origin: Origin) -> Self {
         let budget = AnswerBudget::new(state.config.limits.answer_bytes);
         Self {
-            state,
+            // Whatever the request reads and writes takes its caller's share.
+            state: state.used_by(caller.consumer(&origin)),
             origin,
             budget,
+            loads: Loads::default(),
             charge: Charge::default(),
             sender: Standing::new(caller),
             adopted: OnceLock::new(),
@@ -156,7 +161,7 @@ pub trait ContextExt {
     /// The loaders of this request, made at their first use.
     fn loaders(&self) -> Result<&Loaders> {
         let scope = self.scope()?;
-        Ok(self.request().standing().loaders.get_or_init(|| Loaders::new(scope)))
+        Ok(self.request().standing().loaders.get_or_init(|| Loaders::new(scope, &self.request().loads)))
     }
 }
 

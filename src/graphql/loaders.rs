@@ -7,12 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use async_graphql::{
-    dataloader::{DataLoader, Loader},
-    runtime::{TokioSpawner, TokioTimer},
-};
+use async_graphql::dataloader::{DataLoader, Loader};
 use uuid::Uuid;
 
+use super::loads::{AtOnce, Loads};
 use crate::{
     accounts,
     db::{
@@ -49,8 +47,8 @@ macro_rules! loaders {
         }
 
         impl Loaders {
-            pub fn new(scope: &OrgScope) -> Self {
-                Self { $($field: loader($make(scope.clone())),)* }
+            pub fn new(scope: &OrgScope, loads: &Loads) -> Self {
+                Self { $($field: DataLoader::new($make(scope.clone()), loads.clone(), AtOnce),)* }
             }
         }
     };
@@ -92,10 +90,6 @@ impl std::fmt::Debug for Loaders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Loaders(…)")
     }
-}
-
-fn loader<L>(loader: L) -> DataLoader<L> {
-    DataLoader::new(loader, TokioSpawner::current(), TokioTimer::default())
 }
 
 /// Rows of a tenant's table by id.

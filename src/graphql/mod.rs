@@ -15,6 +15,7 @@ pub mod gate;
 pub mod guard;
 pub mod http;
 pub mod loaders;
+pub mod loads;
 pub mod node;
 mod outbox;
 pub mod patch;

@@ -192,11 +192,11 @@ impl Answers {
     ) -> Result<(Bytes, bool, u64), Stop> {
         let (api, origin) = (&self.client.api, &self.client.envelope.origin);
         loop {
-            let context = RequestContext::new(api.state.clone(), self.caller.clone(), origin.clone());
-            let budget = context.budget.clone();
+            let context = RequestContext::new(&api.state, self.caller.clone(), origin.clone());
+            let (budget, loads) = (context.budget.clone(), context.loads.clone());
             let request = self.template.request().data(context).data(Turn::batch(batch.clone()));
             let mut stream = api.schema.execute_stream(request);
-            let executed = tokio::time::timeout(api.state.config.limits.timeout, stream.next()).await;
+            let executed = tokio::time::timeout(api.state.config.limits.timeout, loads.drive(stream.next())).await;
             let mut response = match executed {
                 Ok(Some(response)) => response,
                 Ok(None) => failure(Error::internal("a batch without an answer")),

@@ -52,7 +52,7 @@ pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
     {
         return repeated(tx, present, input).await;
     }
-    let level = check_parent(tx, input.parent_id, None, &["input", "parentId"]).await?;
+    let level = check_parent(tx, input.parent_id, &["input", "parentId"]).await?;
     let mut states = Vec::new();
     let mut wanted = Wanted::default();
     plan(&scope, input, input.parent_id, level, &["input".to_owned()], &mut states, &mut wanted)?;
@@ -247,15 +247,54 @@ async fn has_subtasks(tx: &WriteTx, root: ItemId, subtasks: &[ItemCreateInput]) 
     Ok(true)
 }
 
+/// Checks that an item may go under `parent`. The organization's tree is locked: ancestors stay as they are read. Rows are
+/// locked upwards, as everybody does who changes an item and then its parent's counts: the old parent before the new ones,
+/// unless it is among them.
+async fn check_move(tx: &WriteTx, item: &item::Model, parent: ItemId) -> Result<()> {
+    let path = ["input", "patch", "parentId"];
+    let (mut old, mut next, mut levels) = (item.parent_id, Some(parent), 0);
+    while let Some(id) = next.filter(|_| levels <= MAX_ANCESTORS) {
+        if id == item.id {
+            let message = "An item can't be its own ancestor.";
+            return Err(Problem::new(ProblemCode::Cycle, &path, message).into());
+        }
+        old = old.filter(|old| *old != id);
+        let found = tx.find::<item::Entity>().filter(item::Column::Id.eq(id));
+        next = found.column(item::Column::ParentId).await?.into_iter().next().flatten();
+        levels += 1;
+    }
+    if let Some(old) = old {
+        tx.find::<item::Entity>().filter(item::Column::Id.eq(old)).for_update().one().await?;
+    }
+    let level = check_parent(tx, Some(parent), &path).await?;
+    if level + levels_below(tx, item.id, MAX_ANCESTORS - level + 1).await? > MAX_ANCESTORS {
+        return Err(too_deep(&path).into());
+    }
+    Ok(())
+}
+
+/// How many levels of items are below one, `most` at most. Nobody hangs another there who has not locked the way up.
+async fn levels_below(tx: &WriteTx, root: ItemId, most: usize) -> Result<usize> {
+    let (mut levels, mut level) = (0, vec![root]);
+    while levels < most {
+        let mut next = Vec::new();
+        for parents in level.chunks(CHUNK) {
+            let children = item::Column::ParentId.is_in(parents.iter().copied());
+            next.extend(tx.find::<item::Entity>().filter(children).column::<ItemId>(item::Column::Id).await?);
+        }
+        if next.is_empty() {
+            break;
+        }
+        (level, levels) = (next, levels + 1);
+    }
+    Ok(levels)
+}
+
 /// Checks that an item may hang under `parent`, and locks the way up; says how many ancestors it then has.
-async fn check_parent(tx: &WriteTx, parent: Option<ItemId>, child: Option<ItemId>, path: &[&str]) -> Result<usize> {
+async fn check_parent(tx: &WriteTx, parent: Option<ItemId>, path: &[&str]) -> Result<usize> {
     let mut level = 0;
     let mut next = parent;
     while let Some(id) = next {
-        if Some(id) == child {
-            let message = "An item can't be its own ancestor.";
-            return Err(Problem::new(ProblemCode::Cycle, path, message).into());
-        }
         let row: item::Model = tx.locked::<item::Entity>(id, path).await?;
         if level == 0 && row.deleted_at.is_some() {
             let message = "The parent is in the trash; restore it first.";
@@ -310,6 +349,9 @@ pub async fn update(scope: &OrgScope, input: &ItemUpdateInput) -> Written {
 pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
     input.patch.validate()?;
     tx.scope().require(Permission::ItemWrite)?;
+    if !input.patch.parent_id.is_undefined() {
+        tx.lock_tree().await?;
+    }
     let before = open(tx, input.id, input.if_version).await?;
     let now = tx.scope().clock().now();
     let mut after = before.clone();
@@ -331,13 +373,8 @@ pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
         wanted.teams.insert(team, at("teamId"));
     }
     wanted.check(tx, None).await?;
-    if after.row.parent_id != before.row.parent_id && after.row.parent_id.is_some() {
-        let path = ["input", "patch", "parentId"];
-        let level = check_parent(tx, after.row.parent_id, Some(input.id), &path).await?;
-        let below = subtree(tx, input.id, |_| true).await?.depth;
-        if level + below > MAX_ANCESTORS {
-            return Err(too_deep(&path).into());
-        }
+    if let Some(parent) = after.row.parent_id.filter(|_| after.row.parent_id != before.row.parent_id) {
+        check_move(tx, &before.row, parent).await?;
     }
     let r#type = event_type(&before, &after);
     let after = after.save(tx, r#type, &before, now).await?;
@@ -380,15 +417,9 @@ pub async fn unarchive(scope: &OrgScope, input: &ItemUnarchiveInput) -> Written 
     Ok(tx.commit(after.row).await?)
 }
 
-/// An item and all below it that `keep` says, level by level.
-struct Subtree {
-    rows: Vec<item::Model>,
-    /// Levels below the root.
-    depth: usize,
-}
-
-async fn subtree(tx: &WriteTx, root: ItemId, keep: impl Fn(&item::Model) -> bool) -> Result<Subtree> {
-    let mut tree = Subtree { rows: Vec::new(), depth: 0 };
+/// All below an item that `keep` says, level by level.
+async fn subtree(tx: &WriteTx, root: ItemId, keep: impl Fn(&item::Model) -> bool) -> Result<Vec<item::Model>> {
+    let mut rows = Vec::new();
     let mut level = vec![root];
     while !level.is_empty() {
         let mut next = Vec::new();
@@ -398,10 +429,9 @@ async fn subtree(tx: &WriteTx, root: ItemId, keep: impl Fn(&item::Model) -> bool
         }
         next.retain(&keep);
         level = next.iter().map(|row| row.id).collect();
-        tree.depth += usize::from(!level.is_empty());
-        tree.rows.extend(next);
+        rows.extend(next);
     }
-    Ok(tree)
+    Ok(rows)
 }
 
 /// To the trash, with all below it that is not there yet. Deleting again is harmless.
@@ -411,7 +441,7 @@ pub async fn delete(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
     if root.deleted_at.is_some() {
         return Ok(tx.commit(root).await?);
     }
-    let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_none()).await?.rows;
+    let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_none()).await?;
     rows.insert(0, root);
     tx.count(QuotaResource::Items, -places(rows.len())?);
     let now = scope.clock().now();
@@ -438,7 +468,7 @@ pub async fn restore(scope: &OrgScope, input: &ItemRestoreInput) -> Written {
         return Err(Problem::new(ProblemCode::InvalidState, &["input", "id"], message).into());
     }
     let deletion = root.deletion_id;
-    let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_some() && row.deletion_id == deletion).await?.rows;
+    let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_some() && row.deletion_id == deletion).await?;
     rows.insert(0, root);
     tx.count(QuotaResource::Items, places(rows.len())?);
     let root = shelve(&mut tx, rows, EventType::ItemRestored, |row| {
@@ -490,7 +520,7 @@ pub async fn purge(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
     let mut tx = scope.write(Permission::ItemDelete).await?;
     scope.require(Permission::ItemPurge)?;
     let root = open_anywhere(&tx, input.id, input.if_version).await?.row;
-    let mut rows = subtree(&tx, root.id, |_| true).await?.rows;
+    let mut rows = subtree(&tx, root.id, |_| true).await?;
     // In the trash it still counts for a parent that went there with it.
     let mut leaving = root.clone();
     if let Some(parent) = root.parent_id.filter(|_| root.deleted_at.is_some()) {

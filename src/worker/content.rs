@@ -115,11 +115,12 @@ impl Renderer {
         };
         let mut request = Request::new("");
         request.set_parsed_query(ExecutableDocument::clone(&self.document));
-        let mut context = RequestContext::new(self.api.state.clone(), caller, Origin::command("webhooks"));
+        let mut context = RequestContext::new(&self.api.state, caller, Origin::command("webhooks"));
         // Nobody asked for it: what is sent is bounded by what events hold, 32 at a time.
         context.budget = AnswerBudget::new(usize::MAX);
+        let loads = context.loads.clone();
         let mut answers = self.api.schema.execute_stream(request.data(context).data(Turn::batch(batch)));
-        let answer = answers.next().await.ok_or_else(|| Error::internal("a batch without an answer"))?;
+        let answer = loads.drive(answers.next()).await.ok_or_else(|| Error::internal("a batch without an answer"))?;
         if let Some(error) = answer.errors.first() {
             return Err(Error::internal(format!("an event could not be shown: {}", error.message)));
         }

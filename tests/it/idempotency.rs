@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 use chrono::Duration;
 use futures_util::future::join_all;
-use sea_orm::{ConnectionTrait, Database, DatabaseBackend, TransactionTrait};
+use sea_orm::{Condition, ConnectionTrait, Database, DatabaseBackend, TransactionTrait};
 use serde_json::{Value, json};
+use todo_platform::entity::idempotency;
 
 use crate::{
     databases,
@@ -29,9 +30,13 @@ fn create<'a>(app: &'a TestApp, acme: &Company, person: &Person, key: &str, titl
 }
 
 async fn titles(app: &TestApp, acme: &Company) -> Vec<String> {
+    titles_for(app, acme, &acme.owner).await
+}
+
+async fn titles_for(app: &TestApp, acme: &Company, person: &Person) -> Vec<String> {
     let query =
         "{ items(first: 100, orderBy: [{field: CREATED_AT, direction: ASC, nulls: LAST}]) { nodes { title } } }";
-    let data = app.call(acme, &acme.owner, query).data().await;
+    let data = app.call(acme, person, query).data().await;
     let nodes = data["items"]["nodes"].as_array().cloned().unwrap_or_default();
     nodes.iter().map(|node| node["title"].as_str().unwrap_or_default().to_owned()).collect()
 }
@@ -309,6 +314,60 @@ databases! {
         let created = "{ events(first: 100, filter: {types: [ITEM_CREATED]}) { totalCount nodes { id } } }";
         assert_eq!(app.call(&acme, &acme.owner, created).data().await["events"]["totalCount"], 1);
         other.state.db.close().await;
+    }
+
+    /// Repeats wait for the first one without the connections that everybody else needs.
+    async fn repeats_that_wait_keep_nobody_out(app: TestApp) {
+        let acme = app.company("acme").await;
+        let other = app.another_instance(|_| ()).await;
+        let db = raw(&app).await;
+        let hold = match db.get_database_backend() {
+            // Whoever creates an item waits at the organization's head. On SQLite it is the one writer that is waited for.
+            DatabaseBackend::Postgres => "SELECT 1 FROM ledger_head FOR UPDATE",
+            _ => "UPDATE tag SET name = name",
+        };
+        let open = db.begin().await.expect("a transaction");
+        open.execute_unprepared(hold).await.expect("a lock");
+        let calls = (0..40).map(|n| {
+            let instance = if n % 2 == 0 { &app } else { &other };
+            create(instance, &acme, &acme.member, "one", "a").reply()
+        });
+        let (replies, ()) = tokio::join!(join_all(calls), async {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            // The same member, others, both instances: reads go on.
+            for (instance, person) in [(&app, &acme.owner), (&other, &acme.viewer), (&app, &acme.viewer)] {
+                assert_eq!(titles_for(instance, &acme, person).await, [""; 0]);
+            }
+            open.rollback().await.expect("rolled back");
+        });
+        let first = replies[0].json();
+        for reply in &replies {
+            assert_eq!(reply.status, StatusCode::OK, "{}", reply.json());
+            assert_eq!(reply.json()["data"], first["data"]);
+        }
+        assert_eq!(titles(&app, &acme).await, ["a"]);
+        other.state.db.close().await;
+        db.close().await.expect("closed");
+    }
+
+    /// A mutation that finds nothing to change is done, too: its key stands.
+    async fn what_changes_nothing_keeps_its_key(app: TestApp) {
+        let acme = app.company("acme").await;
+        let claims = async || app.state.db.find_global::<idempotency::Entity>(Condition::all()).await.expect("rows").len();
+        let me = &acme.member;
+        let item = app.create(&acme, me, "item", json!({ "title": "a" })).await;
+        let before = claims().await;
+        let nothing = [
+            ("userUpdate", json!({ "patch": { "fullName": null } })),
+            ("itemUpdate", json!({ "id": item, "patch": { "title": "a" } })),
+            ("itemRestore", json!({ "id": item })),
+            ("itemUnarchive", json!({ "id": item })),
+        ];
+        for (n, (mutation, input)) in nothing.iter().enumerate() {
+            let call = mutate(&app, &acme, me, (mutation, ""), input.clone()).header("idempotency-key", mutation);
+            call.done().await;
+            assert_eq!(claims().await, before + n + 1, "{mutation}");
+        }
     }
 
     /// The first one hangs: after five seconds the repeat is told to come again. (On SQLite the wait is for its one

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use todo_platform::ledger::LedgerCursor;
+use tokio::task::JoinSet;
 
 use crate::{
     databases,
@@ -247,4 +248,28 @@ databases! {
         let statements = app.take_statements();
         assert_eq!(statements.len(), 8, "{}", statements.join("\n"));
     }
+}
+
+/// Batches are as full on several threads, with much else going on: no clock cuts them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn lists_cost_the_same_under_load() {
+    TestApp::on_sqlite(async |app| {
+        let acme = app.company("acme").await;
+        fill(&app, &acme).await;
+        let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
+        for (name, document, allowed) in COSTS {
+            app.take_statements();
+            let mut calls = JoinSet::new();
+            for _ in 0..8 {
+                let (app, acme) = (app.clone(), acme.clone());
+                calls.spawn(async move {
+                    app.call(&acme, &acme.owner, document).vars(json!({ "first": 25 })).data().await;
+                });
+            }
+            calls.join_all().await;
+            let statements = app.take_statements();
+            assert_eq!(statements.len(), 8 * allowed, "{name}");
+        }
+    })
+    .await;
 }
