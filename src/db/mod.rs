@@ -15,7 +15,7 @@ mod ledger;
 pub mod operator;
 pub mod page;
 pub mod remembered;
-mod retention;
+pub mod retention;
 pub mod schema;
 mod scope;
 mod store;
