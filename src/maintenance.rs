@@ -16,7 +16,7 @@ use crate::{
     webhooks,
 };
 
-/// How often what has been kept for long enough is forgotten.
+/// How often what has been kept for long enough is purged.
 const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Starts the jobs, each of which also runs once now. They end soon after `stop` is cancelled; `state.background` waits
@@ -40,10 +40,29 @@ pub fn start(state: &State, stop: &CancellationToken) {
     every(state, stop, PURGE_EVERY, "purging receipts", |state| async move {
         inbound_hooks::service::purge(&state.db, state.config.callbacks.retention).await
     });
-    every(state, stop, PURGE_EVERY, "purging idempotency keys", |state| async move {
-        state.db.purge_idempotency().await.map(drop)
+    every(state, stop, PURGE_EVERY, "purging letters", |state| async move {
+        state.mailer.purge(state.config.mail.retention).await.map(drop)
+    });
+    every(state, stop, PURGE_EVERY, "purging expired rows", |state| async move {
+        purge(&state).await;
+        Ok(())
     });
     state.background.spawn(flush_usage(state.clone(), stop.clone()));
+}
+
+/// Deletes the rows of all tables that are purged by age alone; says how many of which. A table that fails keeps none of the
+/// others from being purged.
+pub async fn purge(state: &State) -> Vec<(&'static str, u64)> {
+    let mut purged = Vec::new();
+    for expired in db::retention::expired(state.clock(), &state.config.auth) {
+        match state.db.purge(&expired).await {
+            Ok(rows) => purged.push((expired.table, rows)),
+            Err(error) => {
+                tracing::warn!(table = expired.table, error = %error.describe(), "purging expired rows failed");
+            }
+        }
+    }
+    purged
 }
 
 /// Runs a job at an interval. A failure is logged, and the next turn tries again.

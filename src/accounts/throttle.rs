@@ -10,7 +10,7 @@ use sea_orm::{ActiveValue::Set, ExprTrait as _, prelude::*};
 use crate::{
     auth::actor::{ActorRef, Origin},
     clock::Instant,
-    db::{AccountTx, filter::email_key, retrying},
+    db::{AccountTx, filter::email_key, retention::SIGN_IN_WINDOW, retrying},
     entity::sign_in_failure::{ActiveModel, Column, Entity},
     error::{Code, Error, Refusal, Result},
     state::State,
@@ -19,7 +19,7 @@ use crate::{
 /// How long a try counts against an account from one address.
 const ACCOUNT_WINDOW: Duration = Duration::minutes(15);
 /// How long it counts against the address.
-const ADDRESS_WINDOW: Duration = Duration::hours(1);
+const ADDRESS_WINDOW: Duration = SIGN_IN_WINDOW;
 
 /// Longest address of a mailbox; what is longer names no account.
 const LONGEST_EMAIL: usize = 254;
@@ -74,7 +74,6 @@ pub async fn count(state: &State, origin: &Origin, account: &Account) -> Result<
     let id = state.clock().new_uuid();
     final_write(|| async {
         let tx = AccountTx::begin(&state.db, &origin).await?;
-        tx.delete_where::<Entity>(Column::CreatedAt.lte(now - ADDRESS_WINDOW)).await?;
         let row =
             ActiveModel { id: Set(id), account_key: Set(account.0.clone()), ip: Set(ip.clone()), created_at: Set(now) };
         tx.insert(row).await?;

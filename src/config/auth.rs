@@ -39,6 +39,18 @@ pub struct AuthConfig {
     /// How long the mailed token that proves an address works, a week at most.
     #[serde(with = "humantime_serde")]
     pub verification_ttl: Duration,
+    /// How long a session that has ended is kept, and a refresh token after it was issued, once it has been traded.
+    #[serde(with = "humantime_serde")]
+    pub session_retention: Duration,
+    /// How long an entry of a person's security log is kept.
+    #[serde(with = "humantime_serde")]
+    pub security_log_retention: Duration,
+    /// How long a mailed token is kept after it has expired, used or not.
+    #[serde(with = "humantime_serde")]
+    pub token_retention: Duration,
+    /// How long an invitation is kept after it has expired.
+    #[serde(with = "humantime_serde")]
+    pub invitation_retention: Duration,
 }
 
 impl Default for AuthConfig {
@@ -53,6 +65,10 @@ impl Default for AuthConfig {
             invitation_ttl: Duration::from_secs(7 * DAY),
             reset_ttl: Duration::from_secs(60 * MINUTE),
             verification_ttl: Duration::from_secs(DAY),
+            session_retention: Duration::from_secs(90 * DAY),
+            security_log_retention: Duration::from_secs(400 * DAY),
+            token_retention: Duration::from_secs(7 * DAY),
+            invitation_retention: Duration::from_secs(30 * DAY),
         }
     }
 }
@@ -70,6 +86,15 @@ impl AuthConfig {
         }
         if !(MINUTE..=7 * DAY).contains(&self.verification_ttl.as_secs()) {
             return Err(ConfigError::new("TODO_AUTH_VERIFICATION_TTL", "between 1m and 7d"));
+        }
+        let retentions = [
+            ("TODO_AUTH_SESSION_RETENTION", self.session_retention),
+            ("TODO_AUTH_SECURITY_LOG_RETENTION", self.security_log_retention),
+            ("TODO_AUTH_TOKEN_RETENTION", self.token_retention),
+            ("TODO_AUTH_INVITATION_RETENTION", self.invitation_retention),
+        ];
+        if let Some((name, _)) = retentions.iter().find(|(_, kept)| kept.as_secs() < DAY) {
+            return Err(ConfigError::new(name, "at least 1d"));
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! How mail leaves the server.
 
+use std::time::Duration;
+
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +12,25 @@ use super::ConfigError;
 pub struct MailConfig {
     /// Whom mail comes from: an address, or `Name <address>`.
     pub from: String,
+    /// How long a letter's file is kept.
+    #[serde(with = "humantime_serde")]
+    pub retention: Duration,
 }
+
+/// Whoever hands letters on must have time to.
+const SHORTEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for MailConfig {
     fn default() -> Self {
-        Self { from: "Todo Platform <no-reply@localhost>".to_owned() }
+        Self { from: "Todo Platform <no-reply@localhost>".to_owned(), retention: 30 * SHORTEST }
     }
 }
 
 impl MailConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.retention < SHORTEST {
+            return Err(ConfigError::new("TODO_MAIL_RETENTION", "at least 1d"));
+        }
         self.mailbox().map(drop)
     }
 

@@ -16,7 +16,7 @@ pub mod operator;
 pub mod page;
 mod pool;
 pub mod remembered;
-mod retention;
+pub mod retention;
 pub mod schema;
 mod scope;
 mod shares;

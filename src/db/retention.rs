@@ -1,18 +1,97 @@
-//! Forgetting what has been kept for long enough: rows go from the old end, a chunk at a time, so that on SQLite other
+//! Purging what has been kept for long enough: rows go from the old end, a chunk at a time, so that on SQLite other
 //! writers get their turn between.
 
-use sea_orm::{Condition, QueryOrder as _, QuerySelect as _, QueryTrait as _, prelude::*};
+use std::time::Duration;
+
+use sea_orm::{
+    Condition, ConnectionTrait as _, ExprTrait as _, Iterable as _, PrimaryKeyToColumn as _, QueryOrder as _,
+    QuerySelect as _, QueryTrait as _,
+    prelude::*,
+    sea_query::{DeleteStatement, IntoCondition, LockBehavior, LockType, Query},
+};
 
 use super::{Db, fail};
 use crate::{
-    clock::{Instant, first_uuid},
-    entity::{Tenant, idempotency, inbound_hook, inbound_receipt, ledger_head, webhook_delivery},
+    clock::{Clock, Instant, first_uuid},
+    config::AuthConfig,
+    entity::{
+        Tenant, account_token, idempotency, inbound_hook, inbound_receipt, invitation, ledger_head, refresh_token,
+        security_event, session, sign_in_failure, webhook_delivery,
+    },
     error::Result,
     id::OrganizationId,
 };
 
 /// Rows deleted at once.
 const CHUNK: u64 = 1000;
+
+/// The longest that a failed sign-in counts against anybody; older ones are purged.
+pub const SIGN_IN_WINDOW: chrono::Duration = chrono::Duration::hours(1);
+
+/// Rows that have been kept for long enough, and the statement that deletes the next of them.
+#[derive(Debug)]
+pub struct Expired {
+    pub table: &'static str,
+    chunk: DeleteStatement,
+}
+
+impl Expired {
+    /// The rows of a table that match `these`, those with the lowest `age` first. `age` is the first column of an index, so
+    /// that what is younger is not read. On PostgreSQL a row that somebody is changing is left for the next time.
+    fn of<E: EntityTrait>(age: E::Column, these: impl IntoCondition) -> Self {
+        let key = || E::PrimaryKey::iter().map(|column| Expr::col(column.into_column().as_column_ref()));
+        #[allow(clippy::disallowed_methods, reason = "retention: of everybody alike")]
+        let oldest = E::find()
+            .select_only()
+            .columns(E::PrimaryKey::iter().map(|column| column.into_column()))
+            .filter(these.into_condition())
+            .order_by_asc(age)
+            .limit(CHUNK)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+        let mut chunk = Query::delete();
+        chunk.from_table(E::default().table_ref()).and_where(Expr::tuple(key()).in_subquery(oldest.into_query()));
+        Self { table: E::default().table_name(), chunk }
+    }
+}
+
+/// All that is purged by its age alone. A table with a foreign key stands before the one that it refers to: what goes along
+/// with a row is not counted in its chunk, so it should be gone by then.
+pub fn expired(clock: &Clock, auth: &AuthConfig) -> Vec<Expired> {
+    let now = clock.now();
+    let before = |kept: Duration| {
+        let kept = chrono::Duration::from_std(kept).ok();
+        kept.and_then(|kept| clock.ago(kept)).unwrap_or(Instant::UNIX_EPOCH)
+    };
+    let sessions = before(auth.session_retention);
+    // Of a live session the newest token is unused, however old it is.
+    let traded = refresh_token::Column::UsedAt.is_not_null();
+    vec![
+        Expired::of::<refresh_token::Entity>(
+            refresh_token::Column::IssuedAt,
+            refresh_token::Column::IssuedAt.lt(sessions).and(traded),
+        ),
+        Expired::of::<session::Entity>(session::Column::RevokedAt, session::Column::RevokedAt.lt(sessions)),
+        Expired::of::<session::Entity>(session::Column::ExpiresAt, session::Column::ExpiresAt.lt(sessions)),
+        // An id has its time, and the primary key its order.
+        Expired::of::<security_event::Entity>(
+            security_event::Column::Id,
+            security_event::Column::Id.lt(first_uuid(before(auth.security_log_retention))),
+        ),
+        Expired::of::<account_token::Entity>(
+            account_token::Column::ExpiresAt,
+            account_token::Column::ExpiresAt.lt(before(auth.token_retention)),
+        ),
+        Expired::of::<invitation::Entity>(
+            invitation::Column::ExpiresAt,
+            invitation::Column::ExpiresAt.lt(before(auth.invitation_retention)),
+        ),
+        Expired::of::<sign_in_failure::Entity>(
+            sign_in_failure::Column::CreatedAt,
+            sign_in_failure::Column::CreatedAt.lte(now - SIGN_IN_WINDOW),
+        ),
+        Expired::of::<idempotency::Entity>(idempotency::Column::ExpiresAt, idempotency::Column::ExpiresAt.lte(now)),
+    ]
+}
 
 impl Db {
     /// Organizations that have webhooks.
@@ -44,20 +123,13 @@ impl Db {
         self.delete_older::<Entity>(organization_id, Column::Id, before, Condition::all()).await
     }
 
-    /// Forgets idempotency keys whose time has passed, of all organizations; says how many.
-    pub async fn purge_idempotency(&self) -> Result<u64> {
-        use idempotency::{Column, Entity};
-        let now = self.clock().now();
+    /// Deletes rows that have expired, chunk by chunk; says how many.
+    pub async fn purge(&self, expired: &Expired) -> Result<u64> {
         let mut purged = 0;
         loop {
-            #[allow(clippy::disallowed_methods, reason = "of all organizations alike")]
-            let oldest = Entity::find().filter(Column::ExpiresAt.lte(now)).order_by_asc(Column::ExpiresAt);
-            let last = oldest.select_only().column(Column::ExpiresAt).offset(CHUNK - 1).limit(1);
-            let last: Option<Instant> = last.into_tuple().one(self.reader()).await.map_err(fail)?;
-            #[allow(clippy::disallowed_methods, reason = "of all organizations alike")]
-            let chunk = Entity::delete_many().filter(Column::ExpiresAt.lte(last.unwrap_or(now)));
-            purged += chunk.exec(self.writer()).await.map_err(fail)?.rows_affected;
-            if last.is_none() {
+            let deleted = self.writer().execute(&expired.chunk).await.map_err(fail)?.rows_affected();
+            purged += deleted;
+            if deleted < CHUNK {
                 return Ok(purged);
             }
         }

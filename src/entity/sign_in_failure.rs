@@ -2,7 +2,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::clock::Instant;
 
-/// A failed sign-in, for the throttle; gone after its window.
+/// A failed sign-in, for the throttle; purged after its window.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "sign_in_failure")]
 pub struct Model {

@@ -3,6 +3,7 @@
 //! Each letter becomes an `.eml` file (RFC 5322) under `DATA_DIR/mail`, readable by its owner alone.
 
 mod letter;
+mod purge;
 
 pub use letter::{Letter, span};
 

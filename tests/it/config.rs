@@ -402,6 +402,27 @@ fn events_are_kept_for_a_day_at_least() {
 }
 
 #[test]
+fn what_is_purged_by_age_is_kept_for_a_day_at_least() {
+    let days = |days: u64| MINUTES(days * 24 * 60);
+    let config = good(&[]);
+    let auth = config.auth;
+    assert_eq!((auth.session_retention, auth.security_log_retention), (days(90), days(400)));
+    assert_eq!((auth.token_retention, auth.invitation_retention), (days(7), days(30)));
+    assert_eq!(config.mail.retention, days(30));
+    assert_eq!(good(&[("TODO_MAIL_RETENTION", "1d")]).mail.retention, days(1));
+    assert_eq!(Settings::new("[auth]\nsession_retention = \"2d\"").good(&[]).auth.session_retention, days(2));
+    for name in [
+        "TODO_AUTH_SESSION_RETENTION",
+        "TODO_AUTH_SECURITY_LOG_RETENTION",
+        "TODO_AUTH_TOKEN_RETENTION",
+        "TODO_AUTH_INVITATION_RETENTION",
+        "TODO_MAIL_RETENTION",
+    ] {
+        bad(&[(name, "23h")], &[name, "at least 1d"]);
+    }
+}
+
+#[test]
 fn usage_is_kept_for_days_at_least() {
     let retention = |text: &str| good(&[("TODO_USAGE_RETENTION", text)]).usage.retention;
     assert_eq!(good(&[]).usage.retention, MINUTES(400 * 24 * 60));

@@ -76,7 +76,7 @@ databases! {
         assert_eq!(create(&app, &acme, &acme.member, "one", "a").done().await["item"], Value::Null, "gone since");
         // After a day the key is free again.
         app.clock.advance(Duration::hours(25));
-        app.state.db.purge_idempotency().await.expect("the purge");
+        app.purge().await;
     }
 
     async fn an_expired_key_is_free_again(app: TestApp) {
@@ -91,7 +91,7 @@ databases! {
         let second = call().done().await;
         assert_ne!(second["item"]["id"], first["item"]["id"]);
         assert_eq!(call().done().await, second);
-        assert_eq!(app.state.db.purge_idempotency().await.expect("the purge"), 0);
+        assert_eq!(app.purge().await["idempotency"], 0);
         // More than are forgotten at once, of three moments.
         for another in ["two", "three"] {
             app.clock.advance(Duration::milliseconds(1));
@@ -104,7 +104,7 @@ databases! {
         db.execute_unprepared(many).await.expect("rows");
         db.close().await.expect("closed");
         app.clock.advance(Duration::hours(24));
-        assert_eq!(app.state.db.purge_idempotency().await.expect("the purge"), 3 + 3 * 700);
+        assert_eq!(app.purge().await["idempotency"], 3 + 3 * 700);
     }
 
     async fn another_request_under_the_key_is_refused(app: TestApp) {

@@ -36,6 +36,7 @@ mod persisted;
 mod plans;
 mod policy;
 mod process;
+mod purging;
 mod quotas;
 mod rate_limit;
 mod sessions;
