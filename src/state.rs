@@ -18,6 +18,7 @@ use crate::{
     connections::Connections,
     db::{Consumer, Db, retrying},
     error::{Error, Result},
+    inbound_hooks::refusals::Refusals,
     live::Live,
     mail::Mailer,
     metering::Collector,
@@ -65,6 +66,8 @@ pub struct Parts {
     pub live: Live,
     /// Those of clients, and what waits on them to be taken.
     pub connections: Connections,
+    /// Callbacks that were turned away, by hook.
+    pub refusals: Refusals,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -98,6 +101,7 @@ impl State {
             passwords: PasswordHasher::new(cost)?,
             background,
             usage: Collector::new(db.clone()),
+            refusals: Refusals::default(),
             metrics,
             redis,
             rate_limit,
