@@ -83,7 +83,7 @@ impl State {
         let live = Live::start(db.clone(), redis.clone(), &config.subscriptions, metrics.clone());
         Ok(Self(Arc::new(Parts {
             live,
-            mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
+            mailer: Mailer::new(&config, db.clone(), background.clone())?,
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,
             secret: secret.clone(),

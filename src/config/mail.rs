@@ -3,18 +3,22 @@
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{ConfigError, parse};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MailConfig {
     /// Whom mail comes from: an address, or `Name <address>`.
     pub from: String,
+    /// Letters an hour to one mailbox, of what anybody can have sent to it, of resets, and of notices each; 0: as many as
+    /// there are.
+    #[serde(deserialize_with = "parse::number")]
+    pub letters_per_mailbox: u64,
 }
 
 impl Default for MailConfig {
     fn default() -> Self {
-        Self { from: "Todo Platform <no-reply@localhost>".to_owned() }
+        Self { from: "Todo Platform <no-reply@localhost>".to_owned(), letters_per_mailbox: 5 }
     }
 }
 
