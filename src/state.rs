@@ -93,7 +93,7 @@ impl State {
         let parts = Parts {
             live,
             connections: Connections::new(&config.server),
-            mailer: Mailer::new(&config, db.clock().clone(), background.clone())?,
+            mailer: Mailer::new(&config, db.clone(), background.clone())?,
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,
             secret: secret.clone(),

@@ -25,6 +25,7 @@ mod m20261124_000012_hook_indexes;
 mod m20261124_000013_plan_renewal;
 mod m20261126_000015_retention;
 mod m20261126_000016_billing_order;
+mod m20261126_000017_rights;
 mod m20261126_000018_keys;
 mod m20261126_000020_store_probe;
 
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000013_plan_renewal::Migration),
             Box::new(m20261126_000015_retention::Migration),
             Box::new(m20261126_000016_billing_order::Migration),
+            Box::new(m20261126_000017_rights::Migration),
             Box::new(m20261126_000018_keys::Migration),
             Box::new(m20261126_000020_store_probe::Migration),
         ]

@@ -24,7 +24,7 @@ use crate::{
     id::{AnyId, OrganizationId, SessionId, UserId},
     ledger::{EventType, Fields, LedgerCursor, NewEvent, changes},
     mail::Letter,
-    members,
+    members::{self, invitations::Ticket},
     state::State,
 };
 
@@ -126,13 +126,18 @@ pub(super) async fn start_session(tx: &AccountTx, state: &State, origin: &Origin
         revoked_at: Set(None),
     })
     .await?;
-    issue(tx, state, user_id, session_id).await
+    issue(tx, state, user_id, session_id, new_token()?).await
 }
 
-/// A fresh pair of tokens for a session.
-async fn issue(tx: &AccountTx, state: &State, user_id: UserId, session_id: SessionId) -> Result<Tokens> {
+/// A fresh access token for a session, with the refresh token that is stored here.
+async fn issue(
+    tx: &AccountTx,
+    state: &State,
+    user_id: UserId,
+    session_id: SessionId,
+    refresh_token: String,
+) -> Result<Tokens> {
     tx.mark_active(user_id).await?;
-    let refresh_token = new_token()?;
     tx.insert(refresh_token::ActiveModel {
         hash: Set(hash_token(&refresh_token)),
         session_id: Set(session_id),
@@ -140,11 +145,16 @@ async fn issue(tx: &AccountTx, state: &State, user_id: UserId, session_id: Sessi
         used_at: Set(None),
     })
     .await?;
+    sign(state, user_id, session_id, refresh_token)
+}
+
+fn sign(state: &State, user_id: UserId, session_id: SessionId, refresh_token: String) -> Result<Tokens> {
     let (access_token, expires_at) = state.keys.sign(user_id, session_id, state.config.auth.access_ttl)?;
     Ok(Tokens { access_token, refresh_token, expires_at, session_id, user_id })
 }
 
-/// Trades a refresh token for a new pair. One that was already traded, outside a short overlap, has been stolen or
+/// Trades a refresh token for its successor, of which there is one: within a short overlap (two tabs, a lost answer) the
+/// same is answered again, until it has been traded itself. A token that comes back after the overlap has been stolen or
 /// replayed: its whole session ends.
 pub async fn refresh(state: &State, origin: &Origin, token: &str) -> Result<Committed<Tokens>> {
     let refused = || {
@@ -156,12 +166,12 @@ pub async fn refresh(state: &State, origin: &Origin, token: &str) -> Result<Comm
     };
     let now = state.clock().now();
     let tx = AccountTx::begin(&state.db, origin).await?;
-    let token = tx.find::<refresh_token::Entity>(refresh_token::Column::Hash.eq(hash_token(token))).await?.pop();
-    let token = token.ok_or_else(refused)?;
-    let session = tx.find::<session::Entity>(session::Column::Id.eq(token.session_id)).await?.pop();
+    let row = tx.find::<refresh_token::Entity>(refresh_token::Column::Hash.eq(hash_token(token))).await?.pop();
+    let row = row.ok_or_else(refused)?;
+    let session = tx.find::<session::Entity>(session::Column::Id.eq(row.session_id)).await?.pop();
     let session = session.filter(|s| s.revoked_at.is_none() && s.expires_at > now).ok_or_else(refused)?;
     let overlap = Duration::from_std(state.config.auth.refresh_overlap).map_err(Error::internal)?;
-    match token.used_at {
+    match row.used_at {
         Some(used_at) if now - used_at > overlap => {
             end_sessions(&tx, session::Column::Id.eq(session.id), now).await?;
             log(&tx, state, origin, session.user_id, SecurityEventKind::RefreshReused).await?;
@@ -169,10 +179,15 @@ pub async fn refresh(state: &State, origin: &Origin, token: &str) -> Result<Comm
             tracing::warn!(session = %session.id, "a refresh token came twice; its session was ended");
             return Err(refused().into());
         }
-        Some(_) => {}
+        Some(_) => {
+            let successor = unused_successor(&tx, state, token).await?.ok_or_else(refused)?;
+            let tokens = sign(state, session.user_id, session.id, successor)?;
+            tx.commit(ActorRef::user(session.user_id), ()).await?;
+            return Ok(Committed { value: tokens, cursor: None });
+        }
         None => {
             let used =
-                refresh_token::ActiveModel { hash: Set(token.hash), used_at: Set(Some(now)), ..Default::default() };
+                refresh_token::ActiveModel { hash: Set(row.hash), used_at: Set(Some(now)), ..Default::default() };
             tx.update(used).await?;
         }
     }
@@ -184,9 +199,22 @@ pub async fn refresh(state: &State, origin: &Origin, token: &str) -> Result<Comm
         ..Default::default()
     })
     .await?;
-    let tokens = issue(&tx, state, session.user_id, session.id).await?;
+    let tokens = issue(&tx, state, session.user_id, session.id, state.secret.successor(token)?).await?;
     tx.commit(ActorRef::user(session.user_id), ()).await?;
     Ok(Committed { value: tokens, cursor: None })
+}
+
+/// The successor of a traded token, while it has not been traded itself. It may have been made under an earlier
+/// `SECRET_KEY`.
+async fn unused_successor(tx: &AccountTx, state: &State, token: &str) -> Result<Option<String>> {
+    for successor in state.secret.successors(token)? {
+        let unused =
+            refresh_token::Column::Hash.eq(hash_token(&successor)).and(refresh_token::Column::UsedAt.is_null());
+        if !tx.find::<refresh_token::Entity>(unused).await?.is_empty() {
+            return Ok(Some(successor));
+        }
+    }
+    Ok(None)
 }
 
 /// Ends a session of the caller's, or all of them. Of a session that is not theirs nothing is said.
@@ -239,12 +267,12 @@ pub(super) async fn log(
     Ok(())
 }
 
-/// Registers a person and signs them in. With an invitation's token they also join its organization, in one transaction,
-/// which proves the address; otherwise a token that proves it is mailed.
+/// Registers a person and signs them in. With an invitation's token they also join its organization, in one transaction.
+/// The token of its letter proves the address; otherwise a token that proves it is mailed.
 pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput) -> Result<Committed<Tokens>> {
     input.validate()?;
-    // Says TAKEN, so it is throttled by address like a failed sign-in.
-    let counted = throttle::count(state, origin, &Account::none()).await?;
+    // Never taken back: each is an account and perhaps a letter to somebody, and a failed one says TAKEN.
+    let _ = throttle::count(state, origin, &Account::registration()).await?;
     let password_hash = state.passwords.hash(&input.password).await?;
     let purpose = TokenPurpose::EmailVerification;
     let (registered, letter) = final_write(|| async {
@@ -252,16 +280,25 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
         let user = add_person(&tx, state, input, password_hash.clone(), None).await?;
         let tokens = start_session(&tx, state, origin, user.id).await?;
         log(&tx, state, origin, user.id, SecurityEventKind::SignedIn).await?;
-        counted.take_back(&tx).await?;
-        if let Some(invitation) = &input.invitation_token {
-            let path = ["input", "invitationToken"];
-            let joined = members::service::redeem(tx, &user, &hash_token(invitation), &path).await?;
-            return Ok((joined.map(|_| tokens), None));
-        }
-        let token = mailed::issue(&tx, state, user.id, purpose, &user.email).await?;
-        tx.commit(ActorRef::user(user.id), ()).await?;
-        let letter = Letter::verification(&user, &token, mailed::ttl(state, purpose));
-        Ok((Committed { value: tokens, cursor: None }, Some(letter)))
+        let path = ["input", "invitationToken"];
+        let ticket = match &input.invitation_token {
+            Some(token) => Some(members::invitations::by_token(&tx, token, &path).await?),
+            None => None,
+        };
+        let letter = if ticket.as_ref().is_some_and(Ticket::proves_address) {
+            None
+        } else {
+            let token = mailed::issue(&tx, state, user.id, purpose, &user.email).await?;
+            Some(Letter::verification(&user, &token, mailed::ttl(state, purpose)))
+        };
+        let registered = match &ticket {
+            Some(ticket) => members::invitations::redeem(tx, &user, ticket, &path).await?.map(|_| tokens),
+            None => {
+                let (tokens, _) = tx.commit(ActorRef::user(user.id), tokens).await?;
+                Committed { value: tokens, cursor: None }
+            }
+        };
+        Ok((registered, letter))
     })
     .await?;
     if let Some(letter) = letter {

@@ -1,4 +1,5 @@
-//! How often a password or a mailed token may be tried: per account and address, and per address alone. Counted in the
+//! How often a password or a mailed token may be tried: per account and address, and per address alone; and how many
+//! accounts an address may register. An IPv6 address counts as its network (/64). Counted in the
 //! database, so that aliases, batches and other instances are no way around.
 //!
 //! A try is counted before anything is looked at, so that trying in parallel is no way around either; who succeeds
@@ -8,7 +9,7 @@ use chrono::Duration;
 use sea_orm::{ActiveValue::Set, ExprTrait as _, prelude::*};
 
 use crate::{
-    auth::actor::{ActorRef, Origin},
+    auth::actor::{ActorRef, Origin, network_of},
     clock::Instant,
     db::{AccountTx, filter::email_key, retention::SIGN_IN_WINDOW, retrying},
     entity::sign_in_failure::{ActiveModel, Column, Entity},
@@ -40,6 +41,15 @@ impl Account {
         Self(format!("reset {}", Self::of(email).0))
     }
 
+    /// None yet: registrations of an address, whether they succeed or not. No key of another account starts with a space.
+    pub fn registration() -> Self {
+        Self(" registration".to_owned())
+    }
+
+    fn is_registration(&self) -> bool {
+        *self == Self::registration()
+    }
+
     /// None yet, or not known: only the address counts.
     pub fn none() -> Self {
         Self(String::new())
@@ -65,7 +75,11 @@ impl Counted {
 /// does not count.
 pub async fn count(state: &State, origin: &Origin, account: &Account) -> Result<Counted> {
     let limits = &state.config.auth;
-    if limits.sign_ins_per_address == 0 || limits.sign_ins_per_account == 0 {
+    let is_off = match account.is_registration() {
+        true => limits.registrations_per_address == 0,
+        false => limits.sign_ins_per_address == 0 || limits.sign_ins_per_account == 0,
+    };
+    if is_off {
         return Ok(Counted(None));
     }
     let origin = origin.unclaimed();
@@ -82,10 +96,14 @@ pub async fn count(state: &State, origin: &Origin, account: &Account) -> Result<
     .await?;
     // Read after the commit: of two tries at once, at least one sees both.
     let mut earlier = state.db.find_global::<Entity>(Column::Ip.eq(ip.as_str())).await?;
-    earlier.retain(|row| row.id != id);
+    let registration = Account::registration();
+    earlier.retain(|row| row.id != id && (row.account_key == registration.0) == account.is_registration());
     earlier.sort_by_key(|row| row.created_at);
-    let by_address = wait(earlier.iter().map(|row| row.created_at), limits.sign_ins_per_address, ADDRESS_WINDOW, now);
-    let of_account = earlier.iter().filter(|row| *account != Account::none() && row.account_key == account.0);
+    let of_address =
+        if account.is_registration() { limits.registrations_per_address } else { limits.sign_ins_per_address };
+    let by_address = wait(earlier.iter().map(|row| row.created_at), of_address, ADDRESS_WINDOW, now);
+    let is_named = *account != Account::none() && !account.is_registration();
+    let of_account = earlier.iter().filter(|row| is_named && row.account_key == account.0);
     let by_account = wait(of_account.map(|row| row.created_at), limits.sign_ins_per_account, ACCOUNT_WINDOW, now);
     let Some(seconds) = Ord::max(by_address, by_account) else { return Ok(Counted(Some(id))) };
     final_write(|| async {
@@ -107,7 +125,7 @@ pub async fn forget(tx: &AccountTx, origin: &Origin, email: &str) -> Result<()> 
 }
 
 fn address(origin: &Origin) -> String {
-    origin.ip.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string())
+    origin.ip.map_or_else(|| "unknown".to_owned(), |ip| network_of(ip).to_string())
 }
 
 /// Seconds until a try is let through after `earlier` ones, oldest first; `None` when it is now. Fewer than `limit` may

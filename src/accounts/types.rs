@@ -27,7 +27,7 @@ use crate::{
     id::{AnyId, InvitationId, OrganizationId, SecurityEventId, SessionId, UserId},
     inbound_hooks::types::InboundHookActor,
     ledger::LedgerCursor,
-    members::types::Membership,
+    members::{invitations, types::Membership},
     organizations::types::Organization,
 };
 
@@ -242,17 +242,21 @@ impl Viewer {
             .collect())
     }
 
-    /// Open invitations to the caller's verified address.
+    /// Open invitations to the caller's verified address, whose makers may still grant what they offer; at most 50.
     async fn invitations(&self, ctx: &Context<'_>) -> Result<Vec<ViewerInvitation>> {
         let Some(user) = self.person().map(|person| &person.user).filter(|user| user.email_verified_at.is_some())
         else {
             return Ok(Vec::new());
         };
         let state = ctx.state();
-        let invitations = state.db.invitations_to(&user.email_key, state.clock().now()).await?;
-        Ok(invitations
+        let now = state.clock().now();
+        let mut invited = state.db.invitations_to(&user.email_key, now, None).await?;
+        invited.retain(|invited| {
+            invitations::stands(&invited.invitation, invited.maker.as_ref(), invited.maker_key.as_ref(), now)
+        });
+        Ok(invited
             .into_iter()
-            .map(|(invitation, organization)| ViewerInvitation::new(&invitation, organization))
+            .map(|invited| ViewerInvitation::new(&invited.invitation, invited.organization))
             .collect())
     }
 

@@ -19,7 +19,8 @@ const MAX_NETWORKS: usize = 50;
 /// Hours that a rotated secret may work on at most: a month.
 const MAX_GRACE_HOURS: i32 = 720;
 
-/// Scopes may not exceed the creator's own permissions.
+/// Scopes may not exceed the creator's own permissions. A key that is made by a key may not outlive it nor work from
+/// elsewhere, and is revoked with it.
 #[derive(InputObject, Clone)]
 pub struct ApiKeyCreateInput {
     #[graphql(validator(custom = "ClientMade"))]

@@ -1,7 +1,8 @@
 //! Making, changing, rotating and revoking API keys.
 //!
 //! Nobody makes a key that may do more than they may themselves, and nobody widens or renews a key whose creator stands
-//! above them: its rights would follow that creator's.
+//! above them: its rights would follow that creator's. A key makes, widens and renews no key that may do more, lives
+//! longer or works from elsewhere than itself, and what it made ends when it is revoked.
 
 use chrono::Duration;
 use ipnet::IpNet;
@@ -17,11 +18,14 @@ use crate::{
     clock::Instant,
     db::{Committed, OrgScope, WriteTx},
     entity::{api_key, enums::QuotaResource, membership},
-    error::{Problem, ProblemCode, Rejected, Result},
+    error::{Error, Problem, ProblemCode, Refusal, Rejected, Result},
     graphql::scalars::format_instant,
     id::{ApiKeyId, UserId},
     ledger::{Change, EventType, Fields, NewEvent, changes},
 };
+
+/// Live keys that were made by keys, in one organization: revoking one ends all that hang on it, in one transaction.
+const MAX_MADE_BY_KEYS: u64 = 1000;
 
 /// A key with its text, where that has just been made.
 pub type Shown = (api_key::Model, Option<String>);
@@ -56,6 +60,13 @@ pub async fn create(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyCreateInput)
     }
     let now = scope.clock().now();
     in_the_future(expires_at, now, &["input", "expiresAt"])?;
+    let maker = calling_key(&tx).await?;
+    if let Some(maker) = &maker {
+        let wanted = Reach { scopes: input.scopes(), expires_at, networks: input.networks() };
+        let path = |field| ["input", field];
+        Reach::of(maker).allows(&wanted).map_err(|field| beyond_the_caller(&path(field), field))?;
+        check_number(&tx).await?;
+    }
     let minted = mint.mint()?;
     let row = tx
         .insert(api_key::ActiveModel {
@@ -68,6 +79,7 @@ pub async fn create(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyCreateInput)
             scopes: Set(scopes_json(input.scopes())),
             ip_allowlist: Set(networks),
             created_by_id: Set(scope.responsible()?),
+            created_by_key_id: Set(maker.map(|maker| maker.id)),
             created_at: Set(now),
             last_used_at: Set(None),
             expires_at: Set(expires_at),
@@ -100,7 +112,11 @@ pub async fn update(scope: &OrgScope, input: &ApiKeyUpdateInput) -> Result<Commi
     if after.expires_at != before.expires_at {
         in_the_future(after.expires_at, scope.clock().now(), &["input", "patch", "expiresAt"])?;
     }
-    if widens(&before, &after) {
+    if Reach::of(&before).allows(&Reach::of(&after)).is_err() {
+        if let Some(caller) = calling_key(&tx).await? {
+            let path = |field| ["input", "patch", field];
+            Reach::of(&caller).allows(&Reach::of(&after)).map_err(|field| beyond_the_caller(&path(field), field))?;
+        }
         below_creator(&tx, &before, &["input", "id"], "You can't widen a key of somebody above your own role.").await?;
     }
     after.version += 1;
@@ -115,6 +131,11 @@ pub async fn rotate(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyRotateInput)
     let mut tx = scope.write(Permission::ApiKeyManage).await?;
     let before = open(&tx, input.id).await?;
     below_creator(&tx, &before, &["input", "id"], "You can't rotate a key of somebody above your own role.").await?;
+    if let Some(caller) = calling_key(&tx).await? {
+        // Whoever rotates a key is given it.
+        let beyond = |field| beyond_the_caller(&["input", "id"], field);
+        Reach::of(&caller).allows(&Reach::of(&before)).map_err(beyond)?;
+    }
     let now = scope.clock().now();
     if before.expires_at.is_some_and(|end| end <= now) {
         let message = "The key has expired; give it a later end first.";
@@ -132,12 +153,13 @@ pub async fn rotate(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyRotateInput)
     tx.commit((after, Some(minted.text))).await
 }
 
-/// Ends a key for good. Repeating is harmless.
+/// Ends a key for good, with the keys that it made, and those that they made. Repeating is harmless.
 pub async fn revoke(scope: &OrgScope, id: ApiKeyId) -> Result<Committed<ApiKeyId>> {
     let mut tx = scope.write(Permission::ApiKeyManage).await?;
     let row: api_key::Model = tx.locked::<api_key::Entity>(id, &["input", "id"]).await?;
     if row.revoked_at.is_none() {
         end(&mut tx, row).await?;
+        end_made_by(&mut tx, id).await?;
     }
     tx.commit(id).await
 }
@@ -149,6 +171,47 @@ pub async fn revoke_of(tx: &mut WriteTx, user_id: UserId) -> Result<()> {
         end(tx, row).await?;
     }
     Ok(())
+}
+
+/// Ends the live keys that a key made, and those that they made; at most [`MAX_MADE_BY_KEYS`].
+async fn end_made_by(tx: &mut WriteTx, id: ApiKeyId) -> Result<()> {
+    let mut ended = vec![id];
+    while !ended.is_empty() {
+        let made = api_key::Column::CreatedByKeyId.is_in(ended).and(api_key::Column::RevokedAt.is_null());
+        let made = tx.find::<api_key::Entity>().filter(made).for_update().all().await?;
+        ended = made.iter().map(|row| row.id).collect();
+        for row in made {
+            end(tx, row).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The API key that calls, where it is one: locked, so that what it makes is there when it is revoked, or not made at all.
+async fn calling_key(tx: &WriteTx) -> Result<Option<api_key::Model>> {
+    let Some(id) = tx.scope().actor().api_key_id() else { return Ok(None) };
+    let row: api_key::Model = tx.locked::<api_key::Entity>(id, &[]).await?;
+    if row.revoked_at.is_some() {
+        return Err(Refusal::unauthenticated().into());
+    }
+    Ok(Some(row))
+}
+
+/// TOO_MANY when keys have made as many keys as may live.
+async fn check_number(tx: &WriteTx) -> Result<()> {
+    let made = api_key::Column::CreatedByKeyId.is_not_null().and(api_key::Column::RevokedAt.is_null());
+    if tx.find::<api_key::Entity>().filter(made).count().await? < MAX_MADE_BY_KEYS {
+        return Ok(());
+    }
+    let message = format!("API keys may make {MAX_MADE_BY_KEYS} keys in one organization; revoke some first.");
+    let details = json!({ "maximum": MAX_MADE_BY_KEYS });
+    Err(Problem::new(ProblemCode::TooMany, &["input"], message).details(details).into())
+}
+
+fn beyond_the_caller(path: &[&str], field: &str) -> Error {
+    let message =
+        "An API key can't make or renew a key that may do more, lives longer or works from elsewhere than itself.";
+    Problem::new(ProblemCode::Forbidden, path, message).details(json!({ "field": field })).into()
 }
 
 async fn end(tx: &mut WriteTx, row: api_key::Model) -> Result<()> {
@@ -204,19 +267,35 @@ fn in_the_future(end: Option<Instant>, now: Instant, path: &[&str]) -> Result<()
     Ok(())
 }
 
-/// Whether a change lets the key do more, for longer, or from elsewhere.
-fn widens(before: &api_key::Model, after: &api_key::Model) -> bool {
-    let (had, has) = (Permissions::named(&before.scopes), Permissions::named(&after.scopes));
-    let more = has & had != has;
-    let longer = match (before.expires_at, after.expires_at) {
-        (Some(before), Some(after)) => after > before,
-        (Some(_), None) => true,
-        (None, _) => false,
-    };
-    let read =
-        |row: &api_key::Model| -> Vec<IpNet> { serde_json::from_value(row.ip_allowlist.clone()).unwrap_or_default() };
-    let (from, to) = (read(before), read(after));
-    let inside = |network: &IpNet| from.iter().any(|wider| wider.contains(network));
-    let elsewhere = !from.is_empty() && (to.is_empty() || !to.iter().all(inside));
-    more || longer || elsewhere
+/// How far a key reaches: what it may do, until when (`None`: for ever), from where (empty: from anywhere).
+struct Reach {
+    scopes: Permissions,
+    expires_at: Option<Instant>,
+    networks: Vec<IpNet>,
+}
+
+impl Reach {
+    fn of(row: &api_key::Model) -> Self {
+        Self {
+            scopes: Permissions::named(&row.scopes),
+            expires_at: row.expires_at,
+            networks: serde_json::from_value(row.ip_allowlist.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Whether `other` reaches no further; otherwise the input's field that does.
+    fn allows(&self, other: &Self) -> Result<(), &'static str> {
+        let longer = self.expires_at.is_some_and(|end| other.expires_at.is_none_or(|wanted| wanted > end));
+        let inside = |network: &IpNet| self.networks.iter().any(|wider| wider.contains(network));
+        let anywhere = self.networks.is_empty();
+        if self.scopes & other.scopes != other.scopes {
+            Err("scopes")
+        } else if longer {
+            Err("expiresAt")
+        } else if !anywhere && (other.networks.is_empty() || !other.networks.iter().all(inside)) {
+            Err("ipAllowlist")
+        } else {
+            Ok(())
+        }
+    }
 }

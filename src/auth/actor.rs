@@ -1,6 +1,9 @@
 //! Who is asking, and from where.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
@@ -64,6 +67,18 @@ impl ActorRef {
 pub struct Person {
     pub user: Arc<user::Model>,
     pub session_id: SessionId,
+}
+
+/// What an address counts as wherever callers are told apart by it: an IPv4 address itself, of IPv6 the network that one
+/// customer has (/64).
+pub fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
 }
 
 /// Where a request came from; recorded with every event it causes.

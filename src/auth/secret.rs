@@ -49,6 +49,18 @@ impl ServerSecret {
         Ok(mac.finalize().into_bytes().into())
     }
 
+    /// The refresh token that follows another: the same whoever asks, and nobody else can tell it from the one before.
+    pub fn successor(&self, token: &str) -> Result<String> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.derive("refresh-token")?).map_err(Error::internal)?;
+        mac.update(token.as_bytes());
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+
+    /// [`ServerSecret::successor`] under each secret that is accepted, the present one first.
+    pub fn successors(&self, token: &str) -> Result<Vec<String>> {
+        Ok(vec![self.successor(token)?])
+    }
+
     /// Encrypts for the database: XChaCha20-Poly1305, the random nonce in front. `purpose` and `id` are authenticated,
     /// so that a value moved to another row or column doesn't decrypt.
     pub fn seal(&self, purpose: &str, id: &str, plain: &[u8]) -> Result<Vec<u8>> {

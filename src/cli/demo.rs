@@ -291,12 +291,12 @@ impl<'a> Acme<'a> {
             role: someone.role,
             team_ids: Some(someone.areas.iter().map(|area| self.teams[&(*area as usize)]).collect()),
         };
-        let invited = members::service::invite(self.state, &self.scopes[OWNER], &input).await.map_err(told)?;
+        let invited = members::invitations::invite(self.state, &self.scopes[OWNER], &input).await.map_err(told)?;
         let token = invited.value.1.context("an invitation without a token")?;
         self.state.clock().advance(Duration::minutes(10));
         let person = enter(self.state, someone).await?;
         let accept = InvitationAcceptInput::Token(token);
-        members::service::accept(self.state, &origin(), &person, &accept).await.map_err(told)?;
+        members::invitations::accept(self.state, &origin(), &person, &accept).await.map_err(told)?;
         self.scopes.push(scope(self.state, &person, UNFINISHED).await?);
         Ok(())
     }

@@ -30,6 +30,9 @@ pub struct AuthConfig {
     /// Failed sign-ins in 15 minutes for one account from one address; 0 turns the throttle off.
     #[serde(deserialize_with = "parse::number")]
     pub sign_ins_per_account: u64,
+    /// Registrations an hour from one address, whether they succeed or not; 0: as many as they like.
+    #[serde(deserialize_with = "parse::number")]
+    pub registrations_per_address: u64,
     /// How long an invitation may be accepted.
     #[serde(with = "humantime_serde")]
     pub invitation_ttl: Duration,
@@ -62,6 +65,7 @@ impl Default for AuthConfig {
             refresh_overlap: Duration::from_secs(10),
             sign_ins_per_address: 50,
             sign_ins_per_account: 5,
+            registrations_per_address: 20,
             invitation_ttl: Duration::from_secs(7 * DAY),
             reset_ttl: Duration::from_secs(60 * MINUTE),
             verification_ttl: Duration::from_secs(DAY),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{ConfigError, parse};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -15,6 +15,10 @@ pub struct MailConfig {
     /// How long a letter's file is kept.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
+    /// Letters an hour to one mailbox, of what anybody can have sent to it, of resets, and of notices each; 0: as many as
+    /// there are.
+    #[serde(deserialize_with = "parse::number")]
+    pub letters_per_mailbox: u64,
 }
 
 /// Whoever hands letters on must have time to.
@@ -22,7 +26,11 @@ const SHORTEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for MailConfig {
     fn default() -> Self {
-        Self { from: "Todo Platform <no-reply@localhost>".to_owned(), retention: 30 * SHORTEST }
+        Self {
+            from: "Todo Platform <no-reply@localhost>".to_owned(),
+            retention: 30 * SHORTEST,
+            letters_per_mailbox: 5,
+        }
     }
 }
 

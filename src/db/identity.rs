@@ -4,9 +4,10 @@
 use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{
-    EntityTrait, FromQueryResult, Iterable, JoinType, QueryFilter, QueryOrder, QueryResult, QuerySelect, Select,
+    EntityTrait, ExprTrait as _, FromQueryResult, Iterable, JoinType, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, Select,
     prelude::*,
-    sea_query::{Condition, IntoCondition, IntoIden},
+    sea_query::{Condition, Func, IntoCondition, IntoIden},
 };
 
 use super::{Db, OrgScope, fail, filter::among};
@@ -22,7 +23,7 @@ use crate::{
         inbound_hook, invitation, membership, organization, session, user,
     },
     error::Result,
-    id::{OrganizationId, SessionId, UserId},
+    id::{InvitationId, OrganizationId, SessionId, UserId},
 };
 
 /// How a request named its organization.
@@ -114,7 +115,7 @@ impl HookHolder {
     }
 }
 
-/// How many memberships an error lists as choices.
+/// How many memberships an error lists as choices, and how many open invitations a person sees.
 pub const CHOICES: u64 = 50;
 
 impl Db {
@@ -289,13 +290,25 @@ impl Db {
         Ok(rows.into_iter().map(|row| (row.0, row.1)).collect())
     }
 
-    /// Open invitations to an address, with who invites.
+    /// Open invitations to an address, with who invites; at most [`CHOICES`] rows.
     pub async fn invitations_to(
         &self,
         email_key: &str,
         now: Instant,
-    ) -> Result<Vec<(invitation::Model, organization::Model)>> {
-        let select = self
+        id: Option<InvitationId>,
+    ) -> Result<Vec<Invited>> {
+        let member = invitation::Entity::belongs_to(membership::Entity)
+            .from(invitation::Column::OrganizationId)
+            .to(membership::Column::OrganizationId)
+            .on_condition(|_, _| {
+                // The member who invites, or who made the key that does.
+                let maker = Func::coalesce([
+                    Expr::col((api_key::Entity, api_key::Column::CreatedById)),
+                    Expr::col((invitation::Entity, invitation::Column::InvitedById)),
+                ]);
+                Expr::col((membership::Entity, membership::Column::UserId)).eq(maker).into_condition()
+            });
+        let mut select = self
             .find::<organization::Entity>()
             .select_only()
             .join(
@@ -305,19 +318,26 @@ impl Db {
                     .to(invitation::Column::OrganizationId)
                     .into(),
             )
+            .join(
+                JoinType::LeftJoin,
+                invitation::Entity::belongs_to(api_key::Entity)
+                    .from((invitation::Column::OrganizationId, invitation::Column::InvitedById))
+                    .to((api_key::Column::OrganizationId, api_key::Column::Id))
+                    .into(),
+            )
+            .join(JoinType::LeftJoin, member.into())
             .filter(invitation::Column::EmailKey.eq(email_key))
             .filter(invitation::Column::ExpiresAt.gt(now))
-            .order_by_asc(organization::Column::Name);
-        let select = with_columns::<_, invitation::Entity>(select, "m_");
+            .order_by_asc(organization::Column::Name)
+            .limit(CHOICES);
+        if let Some(id) = id {
+            select = select.filter(invitation::Column::Id.eq(id));
+        }
+        let select = with_columns::<_, invitation::Entity>(select, "i_");
         let select = with_columns::<_, organization::Entity>(select, "o_");
-        let rows = select.into_model::<Pair<invitation::Model>>().all(self.reader()).await.map_err(fail)?;
-        Ok(rows.into_iter().map(|row| (row.0, row.1)).collect())
-    }
-
-    /// The open invitation that a token or an id names, wherever it is: whoever holds it has no organization yet.
-    pub async fn find_invitation(&self, condition: impl IntoCondition) -> Result<Option<invitation::Model>> {
-        #[allow(clippy::disallowed_methods, reason = "an invited person is outside the organization")]
-        invitation::Entity::find().filter(condition.into_condition()).one(self.reader()).await.map_err(fail)
+        let select = with_columns::<_, api_key::Entity>(select, "k_");
+        let select = with_columns::<_, membership::Entity>(select, "m_");
+        select.into_model::<Invited>().all(self.reader()).await.map_err(fail)
     }
 
     /// Rows of a table that no organization owns.
@@ -357,6 +377,25 @@ impl<M: FromQueryResult> FromQueryResult for Held<M> {
             held: M::from_query_result(row, "k_")?,
             membership: membership::Model::from_query_result_optional(row, "m_")?,
             organization: organization::Model::from_query_result(row, "o_")?,
+        })
+    }
+}
+
+/// An invitation, the organization, and what its maker stands on there.
+pub struct Invited {
+    pub invitation: invitation::Model,
+    pub organization: organization::Model,
+    pub maker: Option<membership::Model>,
+    pub maker_key: Option<api_key::Model>,
+}
+
+impl FromQueryResult for Invited {
+    fn from_query_result(row: &QueryResult, _: &str) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            invitation: invitation::Model::from_query_result(row, "i_")?,
+            organization: organization::Model::from_query_result(row, "o_")?,
+            maker: membership::Model::from_query_result_optional(row, "m_")?,
+            maker_key: api_key::Model::from_query_result_optional(row, "k_")?,
         })
     }
 }

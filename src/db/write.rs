@@ -416,7 +416,11 @@ impl AccountTx {
     pub async fn find_invitation(&self, token_hash: &[u8]) -> Result<Option<invitation::Model>> {
         #[allow(clippy::disallowed_methods, reason = "an invited person is outside the organization")]
         invitation::Entity::find()
-            .filter(invitation::Column::TokenHash.eq(token_hash))
+            .filter(
+                Condition::any()
+                    .add(invitation::Column::TokenHash.eq(token_hash))
+                    .add(invitation::Column::MailedTokenHash.eq(token_hash)),
+            )
             .one(&self.tx)
             .await
             .map_err(fail)

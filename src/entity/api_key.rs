@@ -26,6 +26,8 @@ pub struct Model {
     pub ip_allowlist: Json,
     /// The key's rights never exceed this member's present ones.
     pub created_by_id: UserId,
+    /// The key that made this one: it ends with it.
+    pub created_by_key_id: Option<ApiKeyId>,
     pub created_at: Instant,
     /// To the minute.
     pub last_used_at: Option<Instant>,

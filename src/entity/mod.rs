@@ -16,6 +16,7 @@ pub mod item;
 pub mod item_assignee;
 pub mod item_tag;
 pub mod ledger_head;
+pub mod mailed_letter;
 pub mod membership;
 pub mod organization;
 pub mod refresh_token;
@@ -58,7 +59,7 @@ macro_rules! tables {
 
 tables! {
     tenant: api_key billing_event comment event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member usage webhook webhook_attempt webhook_delivery webhook_lane;
-    global: account_token credential idempotency organization refresh_token security_event session sign_in_failure signing_key store_probe user
+    global: account_token credential idempotency mailed_letter organization refresh_token security_event session sign_in_failure signing_key store_probe user
 }
 
 /// A tenant's table whose rows have an id of their own.

@@ -2,7 +2,7 @@ use async_graphql::InputObject;
 use sea_orm::{ColumnTrait, Condition, prelude::Uuid};
 
 use crate::{
-    auth::actor::ActorRef,
+    auth::{actor::ActorRef, policy::Permission},
     clock::Instant,
     db::filter::everything,
     entity::event,
@@ -39,10 +39,12 @@ impl EventFilter {
             all = all.add(Column::SubjectId.is_in(uuids(ids)));
         }
         if let Some(ids) = item_ids {
+            f.needs(Permission::ItemRead, "items")?;
             f.spend_list(ids)?;
             all = all.add(Column::ItemId.is_in(ids.iter().copied()));
         }
         if let Some(ids) = team_ids {
+            f.needs(Permission::ItemRead, "teams")?;
             f.spend_list(ids)?;
             all = all.add(Column::TeamId.is_in(ids.iter().copied()));
         }

@@ -6,6 +6,7 @@ use sea_orm::{ColumnTrait, Condition, IntoSimpleExpr, Value, sea_query::ExprTrai
 
 use super::scalars::DateTimeOrDuration;
 use crate::{
+    auth::policy::Permission,
     clock::Instant,
     db::{
         OrgScope,
@@ -36,6 +37,15 @@ pub struct Filtering<'s> {
 impl<'s> Filtering<'s> {
     pub fn new(scope: &'s OrgScope, now: Instant) -> Self {
         Self { scope, now, conditions: 0, nested: 0 }
+    }
+
+    /// A filter sees what its caller may read, and nothing else: refuses a comparison with what needs a permission that
+    /// the caller lacks.
+    pub fn needs(&self, permission: Permission, what: &str) -> Result<()> {
+        if self.scope.allows(permission) {
+            return Ok(());
+        }
+        Err(bad(format!("Filtering by {what} needs the permission {}.", permission.name())))
     }
 
     /// Counts one comparison.

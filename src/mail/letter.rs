@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::Budget;
 use crate::entity::{user, webhook};
 
 /// A letter to one address.
 #[derive(Clone)]
 pub struct Letter {
+    budget: Budget,
     to: String,
     subject: String,
     greeting: String,
@@ -21,13 +23,13 @@ impl std::fmt::Debug for Letter {
 }
 
 impl Letter {
-    fn new(to: &str, subject: &str, greeting: String) -> Self {
-        Self { to: to.to_owned(), subject: one_line(subject), greeting, paragraphs: Vec::new() }
+    fn new(budget: Budget, to: &str, subject: &str, greeting: String) -> Self {
+        Self { budget, to: to.to_owned(), subject: one_line(subject), greeting, paragraphs: Vec::new() }
     }
 
-    fn to_person(to: &str, user: &user::Model, subject: &str) -> Self {
+    fn to_person(budget: Budget, to: &str, user: &user::Model, subject: &str) -> Self {
         let name = user.full_name.as_deref().unwrap_or(&user.username);
-        Self::new(to, subject, format!("Hello {},", one_line(name)))
+        Self::new(budget, to, subject, format!("Hello {},", one_line(name)))
     }
 
     fn paragraph(mut self, text: impl Into<String>) -> Self {
@@ -43,7 +45,7 @@ impl Letter {
 
     /// To a new account's address.
     pub fn verification(user: &user::Model, token: &str, ttl: Duration) -> Self {
-        Self::to_person(&user.email, user, "Confirm your e-mail address")
+        Self::to_person(Budget::Asked, &user.email, user, "Confirm your e-mail address")
             .paragraph("an account was made with this address. This token confirms that it is yours:")
             .token(token, "emailVerify", ttl)
             .paragraph("If it was not you, ignore this letter.")
@@ -51,7 +53,7 @@ impl Letter {
 
     /// To the address that is to become the account's.
     pub fn email_change(user: &user::Model, new_email: &str, token: &str, ttl: Duration) -> Self {
-        Self::to_person(new_email, user, "Confirm your new e-mail address")
+        Self::to_person(Budget::Asked, new_email, user, "Confirm your new e-mail address")
             .paragraph("this address is to become the one of your account. This token confirms that it is yours:")
             .token(token, "emailVerify", ttl)
             .paragraph("Until then the account keeps its present address. If it was not you, ignore this letter.")
@@ -59,20 +61,20 @@ impl Letter {
 
     /// To the address that was the account's until now.
     pub fn email_changed(old: &user::Model) -> Self {
-        Self::to_person(&old.email, old, "Your e-mail address was changed")
+        Self::to_person(Budget::Notice, &old.email, old, "Your e-mail address was changed")
             .paragraph("your account has another e-mail address now. This one is not used any more.")
             .paragraph("If it was not you, tell whoever runs this server at once.")
     }
 
     pub fn password_reset(user: &user::Model, token: &str, ttl: Duration) -> Self {
-        Self::to_person(&user.email, user, "Choose a new password")
+        Self::to_person(Budget::Reset, &user.email, user, "Choose a new password")
             .paragraph("somebody asked for a new password for your account. This token lets you choose one:")
             .token(token, "passwordResetComplete", ttl)
             .paragraph("If it was not you, ignore this letter: without the token nothing changes.")
     }
 
     pub fn password_changed(user: &user::Model) -> Self {
-        Self::to_person(&user.email, user, "Your password was changed")
+        Self::to_person(Budget::Notice, &user.email, user, "Your password was changed")
             .paragraph("the password of your account was changed, and its other sessions were ended.")
             .paragraph("If it was not you, ask for a new password with the mutation passwordResetRequest at once.")
     }
@@ -80,7 +82,7 @@ impl Letter {
     /// To somebody who may not have an account yet.
     pub fn invitation(to: &str, organization: &str, token: &str, ttl: Duration) -> Self {
         let organization = one_line(organization);
-        Self::new(to, &format!("Invitation to {organization}"), "Hello,".to_owned())
+        Self::new(Budget::Asked, to, &format!("Invitation to {organization}"), "Hello,".to_owned())
             .paragraph(format!("you are invited to join {organization}. This token lets you in:"))
             .paragraph(format!("    {token}"))
             .paragraph(format!(
@@ -95,13 +97,17 @@ impl Letter {
     pub fn webhook_disabled(owner: &user::Model, organization: &str, webhook: &webhook::Model, reason: &str) -> Self {
         let organization = one_line(organization);
         let webhook = one_line(webhook.name.as_deref().unwrap_or(&webhook.url));
-        Self::to_person(&owner.email, owner, &format!("A webhook of {organization} was disabled"))
+        Self::to_person(Budget::Notice, &owner.email, owner, &format!("A webhook of {organization} was disabled"))
             .paragraph(format!("the webhook {webhook} of {organization} gets no more events."))
             .paragraph(one_line(reason))
             .paragraph(
                 "Once its receiver works again, enable it with the mutation webhookUpdate (isEnabled: true), and send what \
                  it has missed with webhookReplay.",
             )
+    }
+
+    pub const fn budget(&self) -> Budget {
+        self.budget
     }
 
     pub fn to(&self) -> &str {

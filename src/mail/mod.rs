@@ -1,10 +1,12 @@
 //! Mail: [`Mailer`] is the one way by which a letter, and any token in it, leaves the server.
 //!
-//! Each letter becomes an `.eml` file (RFC 5322) under `DATA_DIR/mail`, readable by its owner alone.
+//! One mailbox gets so many letters an hour (see [`budget`]). Each letter becomes an `.eml` file (RFC 5322) under `DATA_DIR/mail`, readable by its owner alone.
 
+mod budget;
 mod letter;
 mod purge;
 
+pub use budget::Budget;
 pub use letter::{Letter, span};
 
 use std::{
@@ -25,6 +27,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     config::Config,
+    db::Db,
     error::{Error, Result},
 };
 
@@ -35,6 +38,9 @@ pub struct Mailer {
     folder: PathBuf,
     /// How clients reach the server, where that is configured.
     server: Option<String>,
+    /// Letters an hour to one mailbox.
+    limit: u64,
+    db: Db,
     clock: Clock,
     background: TaskTracker,
 }
@@ -45,26 +51,40 @@ pub fn is_address(text: &str) -> bool {
 }
 
 impl Mailer {
-    pub fn new(config: &Config, clock: Clock, background: TaskTracker) -> Result<Self> {
+    pub fn new(config: &Config, db: Db, background: TaskTracker) -> Result<Self> {
         let from = config.mail.mailbox().map_err(Error::internal)?;
         let server = config.server.public_url.clone();
-        Ok(Self { from, folder: config.data_dir.join("mail"), server, clock, background })
+        let (folder, limit, clock) =
+            (config.data_dir.join("mail"), config.mail.letters_per_mailbox, db.clock().clone());
+        Ok(Self { from, folder, server, limit, db, clock, background })
     }
 
     /// Sends a letter, later. Call it after the commit of what the letter is about. A failure is logged once, without the
     /// letter's text; nobody waits for it.
     pub fn post(&self, letter: Letter) {
-        let mailer = self.clone();
+        // Made here: letters keep the order in which they were posted.
+        let (mailer, id) = (self.clone(), self.clock.new_uuid());
         let delivery = async move {
-            if let Err(error) = mailer.deliver(&letter).await {
+            if let Err(error) = mailer.deliver(&letter, id).await {
                 tracing::error!(subject = letter.subject(), error = %error.describe(), "a letter could not be sent");
             }
         };
         self.background.spawn(delivery.in_current_span());
     }
 
-    async fn deliver(&self, letter: &Letter) -> Result<()> {
-        let id = self.clock.new_uuid();
+    /// RATE_LIMITED when the mailbox has had as many letters as anybody may have sent to it within an hour.
+    pub async fn check_room(&self, to: &str) -> Result<()> {
+        budget::check_room(&self.db, self.limit, to).await
+    }
+
+    async fn deliver(&self, letter: &Letter, id: Uuid) -> Result<()> {
+        if !budget::take(&self.db, self.limit, id, letter.to(), letter.budget()).await? {
+            tracing::warn!(
+                subject = letter.subject(),
+                "a mailbox has had its letters of this hour; this one is left out"
+            );
+            return Ok(());
+        }
         let message = self.message(letter, id)?;
         write_private(&self.folder, &id.to_string(), &message.formatted()).await.map_err(Error::internal)
     }

@@ -3,14 +3,18 @@ use sea_orm::{ColumnTrait, Condition};
 
 use crate::{
     accounts::input::{check_email, required},
-    db::filter::{everything, is_viewer, present, select, select_people},
+    auth::policy::Permission,
+    db::{
+        OrgScope,
+        filter::{everything, is_viewer, present, select, select_people},
+    },
     entity::{
         enums::{MembershipStatus, Role},
         membership, team_member, user,
     },
     error::{Problems, Result},
     graphql::{
-        filter::{Filtering, IdFilter, StringFilter, bad},
+        filter::{Filtering, IdFilter, StringFilter},
         patch::{IdSetPatch, check_set},
     },
     id::{ClientMade, InvitationId, MembershipId, TeamId, UserId, kind},
@@ -45,7 +49,8 @@ pub struct InvitationResendInput {
     pub id: InvitationId,
 }
 
-/// By token, or by id from `Viewer.invitations` (a verified address).
+/// By a token (the one in the letter also proves the address), or by id from `Viewer.invitations` (a verified address).
+/// The invitation must be to the account's address, and whoever made it must still be able to grant its role.
 #[derive(async_graphql::OneofObject, Clone)]
 pub enum InvitationAcceptInput {
     Token(String),
@@ -125,6 +130,7 @@ impl MembershipFilter {
             condition = condition.add(membership::Column::Status.is_in(statuses.iter().copied()));
         }
         if let Some(team) = team_id {
+            f.needs(Permission::ItemRead, "teams")?;
             f.spend()?;
             let of_team = everything().add(team_member::Column::TeamId.eq(*team));
             let members = select::<team_member::Entity>(f.scope, team_member::Column::UserId, of_team);
@@ -139,9 +145,17 @@ pub struct UserFilter {
     pub id: Option<IdFilter>,
     /// Full name or username.
     pub name: Option<StringFilter>,
+    /// Of whom the caller may read it: `User.email`. Needs MEMBER_READ.
     pub email: Option<StringFilter>,
     pub is_viewer: Option<bool>,
+    /// Present members alone. Needs MEMBER_READ.
     pub roles: Option<Vec<Role>>,
+}
+
+/// Of whom the caller may read the address, given MEMBER_READ: fellow members and themselves, as `User.email` shows it.
+fn readable_email(scope: &OrgScope) -> Condition {
+    let fellows = select::<membership::Entity>(scope, membership::Column::UserId, everything());
+    Condition::any().add(user::Column::Id.in_subquery(fellows)).add(is_viewer(scope, user::Column::Id, true))
 }
 
 impl UserFilter {
@@ -164,10 +178,18 @@ impl UserFilter {
             condition = condition.add(present(column, column.in_subquery(select_people(f.scope, named))));
         }
         if let Some(email) = email {
-            if !f.scope.allows(crate::auth::policy::Permission::MemberRead) {
-                return Err(bad("Filtering by e-mail needs the permission MEMBER_READ."));
+            f.needs(Permission::MemberRead, "e-mail")?;
+            // Of whom the address can't be read, it is as if absent: equal to nothing, unequal to everything.
+            let (wanted, unwanted) = email.halves();
+            let mut found = everything();
+            if let Some(wanted) = wanted {
+                let equal = wanted.condition(f, user::Column::Email, user::Column::EmailKey)?;
+                found = found.add(readable_email(f.scope)).add(equal);
             }
-            let found = email.condition(f, user::Column::Email, user::Column::EmailKey)?;
+            if let Some(unwanted) = unwanted {
+                let unequal = unwanted.condition(f, user::Column::Email, user::Column::EmailKey)?;
+                found = found.add(Condition::any().add(readable_email(f.scope).not()).add(unequal));
+            }
             condition = condition.add(present(column, column.in_subquery(select_people(f.scope, found))));
         }
         if let Some(wanted) = viewer {
@@ -175,6 +197,7 @@ impl UserFilter {
             condition = condition.add(is_viewer(f.scope, column, *wanted));
         }
         if let Some(roles) = roles {
+            f.needs(Permission::MemberRead, "roles")?;
             f.spend_list(roles)?;
             let of_roles = everything().add(membership::Column::Role.is_in(roles.iter().copied()));
             let people = select::<membership::Entity>(f.scope, membership::Column::UserId, of_roles);

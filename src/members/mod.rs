@@ -1,6 +1,7 @@
 //! Who belongs to an organization: memberships and the invitations that lead to them.
 
 pub mod input;
+pub mod invitations;
 pub mod loaders;
 pub mod query;
 pub mod resolvers;

@@ -5,7 +5,7 @@ use super::{
         InvitationAcceptInput, InvitationCreateInput, InvitationResendInput, InvitationRevokeInput,
         MembershipRemoveInput, MembershipUpdateInput,
     },
-    service,
+    invitations, service,
     types::{Invitation, InvitationPayload, Membership, MembershipPayload},
 };
 use crate::{
@@ -30,7 +30,7 @@ impl MemberMutation {
         input: InvitationCreateInput,
     ) -> Result<Option<InvitationPayload>> {
         let (state, scope) = (ctx.state(), ctx.scope()?);
-        write(ctx, || service::invite(state, scope, &input), |(row, token)| (Invitation(row), token)).await
+        write(ctx, || invitations::invite(state, scope, &input), |(row, token)| (Invitation(row), token)).await
     }
 
     #[graphql(directive = requires::apply(Permission::MemberManage))]
@@ -40,10 +40,11 @@ impl MemberMutation {
         input: InvitationRevokeInput,
     ) -> Result<Option<DeletePayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::revoke_invitation(scope, input.id), |id| id.any()).await
+        write(ctx, || invitations::revoke(scope, input.id), |id| id.any()).await
     }
 
-    /// A new token, mailed again; the old one is void.
+    /// New tokens, one mailed and one shown; the old ones are void. From now on the invitation is the caller's: it ends with
+    /// their right to grant its role.
     #[graphql(directive = requires::apply(Permission::MemberManage))]
     async fn invitation_resend(
         &self,
@@ -51,7 +52,7 @@ impl MemberMutation {
         input: InvitationResendInput,
     ) -> Result<Option<InvitationPayload>> {
         let (state, scope) = (ctx.state(), ctx.scope()?);
-        let attempt = || service::resend_invitation(state, scope, input.id);
+        let attempt = || invitations::resend(state, scope, input.id);
         write(ctx, attempt, |(row, token)| (Invitation(row), token)).await
     }
 
@@ -63,7 +64,7 @@ impl MemberMutation {
     ) -> Result<Option<MembershipPayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
         let attempt = async || {
-            let joined = service::accept(&request.state, &request.origin, person, &input).await?;
+            let joined = invitations::accept(&request.state, &request.origin, person, &input).await?;
             adopt_organization(ctx, joined.value.organization_id).await?;
             Ok::<_, Error>(joined)
         };

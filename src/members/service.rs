@@ -1,35 +1,24 @@
-//! Invitations and memberships. Nobody grants above their own role, nobody acts on someone above it, and an organization
+//! Memberships. Nobody grants above their own role, nobody acts on someone above it, and an organization
 //! keeps an owner.
 
 use std::collections::BTreeSet;
 
-use chrono::Duration;
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
 
-use super::input::{InvitationAcceptInput, InvitationCreateInput, MembershipRemoveInput, MembershipUpdateInput};
+use super::input::{MembershipRemoveInput, MembershipUpdateInput};
 use crate::{
     api_keys,
-    auth::{
-        actor::{ActorRef, Origin, Person},
-        plan::{self, Plan},
-        policy::Permission,
-        secret::{hash_token, new_token},
-    },
+    auth::policy::Permission,
     clock::Instant,
-    db::{
-        AccountTx, Committed, OrgScope, WriteTx,
-        filter::{email_key, shown_email},
-    },
+    db::{Committed, OrgScope, WriteTx},
     entity::{
         enums::{MembershipStatus, QuotaResource, Role},
-        invitation, invitation_team, ledger_head, membership, team, user,
+        membership, team,
     },
-    error::{Error, Problem, ProblemCode, Rejected, Result},
-    id::{InvitationId, MembershipId, TeamId, UserId},
+    error::{Problem, ProblemCode, Rejected, Result},
+    id::{MembershipId, TeamId, UserId},
     items,
     ledger::{EventType, Fields, NewEvent, changes},
-    mail::Letter,
-    state::State,
     teams,
 };
 
@@ -42,12 +31,8 @@ pub fn fields(row: &membership::Model) -> Fields {
     ]
 }
 
-fn invitation_fields(row: &invitation::Model) -> Fields {
-    vec![("email", row.email.as_str().into()), ("role", serde_json::json!(row.role))]
-}
-
 /// A refusal unless the caller stands at least as high as `role`.
-fn reaches(scope: &OrgScope, role: Role, path: &[&str], message: &str) -> Result<()> {
+pub fn reaches(scope: &OrgScope, role: Role, path: &[&str], message: &str) -> Result<()> {
     if scope.role().is_none_or(|own| own >= role) {
         return Ok(());
     }
@@ -55,201 +40,12 @@ fn reaches(scope: &OrgScope, role: Role, path: &[&str], message: &str) -> Result
 }
 
 /// Teams named by an input, all of this organization.
-async fn check_teams(tx: &WriteTx, ids: &BTreeSet<TeamId>, path: &[&str]) -> Result<()> {
+pub async fn check_teams(tx: &WriteTx, ids: &BTreeSet<TeamId>, path: &[&str]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
     let found = tx.find::<team::Entity>().filter(team::Column::Id.is_in(ids.iter().copied())).count().await?;
     if found == ids.len() as u64 { Ok(()) } else { Err(Problem::not_found(path, "team").into()) }
-}
-
-/// QUOTA_EXCEEDED when there is no place for another member. Only early advice: the place is taken, and counted for good,
-/// by whoever accepts.
-async fn check_room(tx: &WriteTx) -> Result<()> {
-    let Some(head) = tx.find::<ledger_head::Entity>().one().await? else { return Ok(()) };
-    let used = plan::used(&head, QuotaResource::Members);
-    match Plan::of(head.plan_tier).members {
-        Some(limit) if used >= limit => {
-            Err(plan::exceeded(head.plan_tier, QuotaResource::Members, used, 1, &["input"]).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Invites an address. An earlier invitation to it is replaced.
-pub async fn invite(
-    state: &State,
-    scope: &OrgScope,
-    input: &InvitationCreateInput,
-) -> Result<Committed<(invitation::Model, Option<String>)>> {
-    input.validate()?;
-    reaches(scope, input.role, &["input", "role"], "You can't grant a role above your own.")?;
-    let mut tx = scope.write(Permission::MemberManage).await?;
-    let email_key = email_key(&input.email);
-    let member = tx.find_global::<user::Entity>(user::Column::EmailKey.eq(email_key.as_str())).await?.pop();
-    if let Some(user) = member {
-        let joined = membership::Column::UserId.eq(user.id);
-        if tx.find::<membership::Entity>().filter(joined).one().await?.is_some() {
-            let message = "Already a member of the organization.";
-            return Err(Problem::new(ProblemCode::Taken, &["input", "email"], message).into());
-        }
-    }
-    check_room(&tx).await?;
-    if let Some(id) = input.id
-        && tx.find::<invitation::Entity>().filter(invitation::Column::Id.eq(id)).one().await?.is_some()
-    {
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
-    }
-    let teams: BTreeSet<TeamId> = input.team_ids.iter().flatten().copied().collect();
-    check_teams(&tx, &teams, &["input", "teamIds"]).await?;
-    let earlier = invitation::Column::EmailKey.eq(email_key.as_str());
-    if let Some(earlier) = tx.find::<invitation::Entity>().filter(earlier.clone()).one().await? {
-        let message = "They are invited to a role above your own.";
-        reaches(scope, earlier.role, &["input", "email"], message)?;
-    }
-    tx.delete_where::<invitation::Entity>(earlier).await?;
-    let token = new_token()?;
-    let now = scope.clock().now();
-    let row = tx
-        .insert(invitation::ActiveModel {
-            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
-            email: Set(shown_email(&input.email)),
-            email_key: Set(email_key),
-            role: Set(input.role),
-            token_hash: Set(hash_token(&token)),
-            invited_by_kind: Set(scope.actor().kind),
-            invited_by_id: Set(scope.actor().id),
-            created_at: Set(now),
-            expires_at: Set(now + ttl(state)?),
-            ..Default::default()
-        })
-        .await?;
-    let links = teams.into_iter().map(|team_id| invitation_team::ActiveModel {
-        invitation_id: Set(row.id),
-        team_id: Set(team_id),
-        ..Default::default()
-    });
-    tx.insert_many(links.collect()).await?;
-    tx.record(NewEvent::new(EventType::MemberInvited, row.id.any(), changes(None, Some(&invitation_fields(&row)))));
-    let invited = tx.commit((row, Some(token))).await?;
-    mail_invitation(state, scope, &invited);
-    Ok(invited)
-}
-
-fn mail_invitation(state: &State, scope: &OrgScope, invited: &Committed<(invitation::Model, Option<String>)>) {
-    let (row, Some(token)) = &invited.value else { return };
-    let organization = &scope.organization().name;
-    state.mailer.post(Letter::invitation(&row.email, organization, token, state.config.auth.invitation_ttl));
-}
-
-fn ttl(state: &State) -> Result<Duration> {
-    Duration::from_std(state.config.auth.invitation_ttl).map_err(Error::internal)
-}
-
-pub async fn revoke_invitation(scope: &OrgScope, id: InvitationId) -> Result<Committed<InvitationId>> {
-    let mut tx = scope.write(Permission::MemberManage).await?;
-    let path = ["input", "id"];
-    let found = tx.locked_or_gone::<invitation::Entity>(id, &path, EventType::InvitationRevoked).await?;
-    let Some(row) = found else { return tx.commit(id).await };
-    reaches(scope, row.role, &path, "The invitation is to a role above your own.")?;
-    tx.delete_where::<invitation::Entity>(invitation::Column::Id.eq(id)).await?;
-    let gone = changes(Some(&invitation_fields(&row)), None);
-    tx.record(NewEvent::new(EventType::InvitationRevoked, id.any(), gone));
-    tx.commit(id).await
-}
-
-/// A new token with a new term; the old one is void.
-pub async fn resend_invitation(
-    state: &State,
-    scope: &OrgScope,
-    id: InvitationId,
-) -> Result<Committed<(invitation::Model, Option<String>)>> {
-    let mut tx = scope.write(Permission::MemberManage).await?;
-    let row: invitation::Model = tx.locked::<invitation::Entity>(id, &["input", "id"]).await?;
-    reaches(scope, row.role, &["input", "id"], "The invitation is to a role above your own.")?;
-    let token = new_token()?;
-    let row = tx
-        .update(invitation::ActiveModel {
-            id: Set(id),
-            token_hash: Set(hash_token(&token)),
-            expires_at: Set(scope.clock().now() + ttl(state)?),
-            ..Default::default()
-        })
-        .await?;
-    tx.record(NewEvent::new(EventType::MemberInvited, id.any(), Vec::new()));
-    let invited = tx.commit((row, Some(token))).await?;
-    mail_invitation(state, scope, &invited);
-    Ok(invited)
-}
-
-/// Accepts an invitation: by its token, which proves the address, or by its id with an address proven before.
-pub async fn accept(
-    state: &State,
-    origin: &Origin,
-    person: &Person,
-    input: &InvitationAcceptInput,
-) -> Result<Committed<membership::Model>> {
-    let user = &person.user;
-    match input {
-        InvitationAcceptInput::Token(token) => {
-            let tx = AccountTx::begin(&state.db, origin).await?;
-            redeem(tx, user, &hash_token(token), &["input", "token"]).await
-        }
-        InvitationAcceptInput::Id(id) => {
-            let to_caller =
-                invitation::Column::Id.eq(*id).and(invitation::Column::EmailKey.eq(user.email_key.as_str()));
-            let found = match user.email_verified_at {
-                Some(_) => state.db.find_invitation(to_caller).await?,
-                None => None,
-            };
-            let invitation = found.ok_or_else(|| Problem::not_found(&["input", "id"], "invitation"))?;
-            let tx = AccountTx::begin(&state.db, origin).await?;
-            redeem(tx, user, &invitation.token_hash, &["input", "id"]).await
-        }
-    }
-}
-
-/// Turns the invitation with this token into a membership. Its address must be the account's, which is thereby proven.
-pub async fn redeem(
-    tx: AccountTx,
-    user: &user::Model,
-    token_hash: &[u8],
-    path: &[&str],
-) -> Result<Committed<membership::Model>> {
-    let absent = || Problem::not_found(path, "invitation");
-    let invitation = tx.find_invitation(token_hash).await?.ok_or_else(absent)?;
-    let mut tx = tx.join(invitation.organization_id, ActorRef::user(user.id)).await?;
-    let invitation: invitation::Model = tx.locked::<invitation::Entity>(invitation.id, path).await?;
-    let now = tx.scope().clock().now();
-    if invitation.token_hash != token_hash {
-        return Err(absent().into());
-    }
-    if invitation.expires_at <= now {
-        return Err(Problem::new(ProblemCode::Expired, path, "The invitation has expired; ask for another.").into());
-    }
-    if invitation.email_key != user.email_key {
-        let message = "The invitation is to another address than your account's.";
-        return Err(Problem::new(ProblemCode::Forbidden, path, message).into());
-    }
-    let teams: BTreeSet<TeamId> = tx
-        .find::<invitation_team::Entity>()
-        .filter(invitation_team::Column::InvitationId.eq(invitation.id))
-        .column(invitation_team::Column::TeamId)
-        .await?
-        .into_iter()
-        .collect();
-    if user.email_verified_at.is_none() {
-        tx.update_global(user::ActiveModel {
-            id: Set(user.id),
-            email_verified_at: Set(Some(now)),
-            ..Default::default()
-        })
-        .await?;
-    }
-    let row = admit(&mut tx, user.id, invitation.role, Some(now)).await?;
-    teams::service::move_member(&mut tx, user.id, &BTreeSet::new(), &teams).await?;
-    tx.delete_where::<invitation::Entity>(invitation::Column::Id.eq(invitation.id)).await?;
-    tx.commit(row).await
 }
 
 /// Makes somebody a member, as part of a write. `active_at`: when they were last there, if they are.

@@ -102,6 +102,7 @@ payload! {
 }
 
 payload! {
-    /// `token` is returned once, for servers that send no mail.
+    /// `token` is returned once, to be handed on. It lets its address join this organization and proves nothing: the letter
+    /// has another one, which proves the address too.
     InvitationPayload { invitation: Invitation } token
 }

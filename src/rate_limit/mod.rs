@@ -11,7 +11,7 @@ pub mod redis;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     auth::{
-        actor::{ActorRef, Origin},
+        actor::{ActorRef, Origin, network_of},
         plan::Plan,
         session::{Caller, Credential},
     },
@@ -56,13 +56,7 @@ pub enum Holder {
 
 impl Holder {
     pub fn of_address(ip: Option<IpAddr>) -> Self {
-        Self::Address(ip.map(|ip| match ip.to_canonical() {
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-            }
-            v4 => v4,
-        }))
+        Self::Address(ip.map(network_of))
     }
 
     /// The bucket's name in Redis.

@@ -1,5 +1,7 @@
 //! Registration, sessions, profiles.
 
+use std::collections::BTreeSet;
+
 use chrono::Duration;
 use serde_json::json;
 
@@ -68,7 +70,7 @@ databases! {
         let first = app.gql(REFRESH).vars(json!({ "token": ann.refresh_token })).done().await;
         // Two tabs at once: within the overlap, the same token still gives a pair.
         let second = app.gql(REFRESH).vars(json!({ "token": ann.refresh_token })).done().await;
-        assert_ne!(first["refreshToken"], second["refreshToken"]);
+        assert_eq!(first["refreshToken"], second["refreshToken"], "one family, one successor");
         app.clock.advance(Duration::seconds(11));
         let stolen = app.gql(REFRESH).vars(json!({ "token": ann.refresh_token })).refused().await;
         assert_eq!(stolen, problem("BAD_CREDENTIALS", "input.refreshToken"));
@@ -78,6 +80,36 @@ databases! {
         let reply = app.gql(WHO).token(second["accessToken"].as_str().expect("a token")).reply().await;
         assert_eq!(reply.status, 401);
         assert_eq!(reply.json()["errors"][0]["extensions"]["code"], json!("UNAUTHENTICATED"));
+    }
+
+    /// Two thousand live branches came of one token within its overlap.
+    async fn a_family_of_refresh_tokens_never_forks(app: TestApp) {
+        let ann = app.register("ann").await;
+        let trade = |token: String| app.gql(REFRESH).vars(json!({ "token": token }));
+        let trades = (0..60).map(|_| trade(ann.refresh_token.clone()).done());
+        let answers = futures_util::future::join_all(trades).await;
+        let successors: BTreeSet<String> = answers.iter().map(|answer| answer["refreshToken"].to_string()).collect();
+        assert_eq!(successors.len(), 1, "{successors:?}");
+        for answer in answers.iter().take(3) {
+            app.gql(WHO).token(answer["accessToken"].as_str().expect("a token")).data().await;
+        }
+        // Another instance, and one whose clock went on, answer the same.
+        let other = app.another_instance(|_| {}).await;
+        app.clock.advance(Duration::seconds(9));
+        let there = other.gql(REFRESH).vars(json!({ "token": ann.refresh_token })).done().await;
+        assert_eq!(there["refreshToken"], answers[0]["refreshToken"]);
+        // Once the successor has been traded, its parent gives nothing any more, and harms nobody.
+        let successor = answers[0]["refreshToken"].as_str().expect("a token").to_owned();
+        let next = trade(successor).done().await;
+        let refused = trade(ann.refresh_token.clone()).refused().await;
+        assert_eq!(refused, problem("BAD_CREDENTIALS", "input.refreshToken"));
+        app.gql(WHO).token(next["accessToken"].as_str().expect("a token")).data().await;
+        let newest = trade(next["refreshToken"].as_str().expect("a token").to_owned()).done().await;
+        assert_ne!(newest["refreshToken"], next["refreshToken"]);
+        // Outside the overlap it ends the family.
+        app.clock.advance(Duration::seconds(2));
+        trade(ann.refresh_token.clone()).refused().await;
+        assert_eq!(app.gql(WHO).token(newest["accessToken"].as_str().expect("a token")).reply().await.status, 401);
     }
 
     async fn an_access_token_ends_after_its_time_and_can_not_be_forged(app: TestApp) {

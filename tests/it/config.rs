@@ -78,6 +78,7 @@ fn without_any_setting_it_is_embedded_and_local() {
     assert_eq!(config.auth.session_absolute, MINUTES(90 * 24 * 60));
     assert_eq!(config.auth.refresh_overlap, Duration::from_secs(10));
     assert_eq!((config.auth.sign_ins_per_address, config.auth.sign_ins_per_account), (50, 5));
+    assert_eq!((config.auth.registrations_per_address, config.mail.letters_per_mailbox), (20, 5));
     let limits = &config.limits;
     assert_eq!((limits.depth, limits.aliases, limits.root_fields, limits.tokens), (15, 30, 20, 5_000));
     assert_eq!((limits.directives, limits.document_directives, limits.cost), (10, 50, 1_000));

@@ -207,13 +207,15 @@ databases! {
         assert_eq!(wrong, problem("FORBIDDEN", "input.token"));
         let unproven = accept(&app, &ann, json!({ "id": invitation["id"] })).refused().await;
         assert_eq!(unproven, problem("NOT_FOUND", "input.id"), "an unproven address opens nothing");
-        let joined = accept(&app, &ann, json!({ "token": token })).done().await["membership"].clone();
+        let letter = app.letter(&ann.email, "Invitation to acme").await;
+        assert_ne!(json!(letter.token()), token, "the letter has a token of its own");
+        let joined = accept(&app, &ann, json!({ "token": letter.token() })).done().await["membership"].clone();
         assert_eq!((&joined["role"], &joined["status"]), (&json!("ADMIN"), &json!("ACTIVE")));
         assert_eq!(entry(&app, &ann, "acme").await, "");
         let me = app.gql("{ viewer { user { emailVerifiedAt membership { teams { name } } } } }").token(&ann.token);
         let me = me.at("acme").data().await;
         assert_eq!(me["viewer"]["user"]["membership"]["teams"], json!([{ "name": "Core" }]));
-        assert_ne!(me["viewer"]["user"]["emailVerifiedAt"], Value::Null, "the token proves the address");
+        assert_ne!(me["viewer"]["user"]["emailVerifiedAt"], Value::Null, "the letter's token proves the address");
         for person in [&ann, &bob] {
             let again = accept(&app, person, json!({ "token": token })).refused().await;
             assert_eq!(again, problem("NOT_FOUND", "input.token"), "it works once");

@@ -100,6 +100,7 @@ async fn api_key(app: &TestApp, company: &Company) -> (String, ApiKeyId) {
         scopes: Set(json!(["ITEM_READ"])),
         ip_allowlist: Set(json!([])),
         created_by_id: Set(company.owner.id.parse().expect("an id")),
+        created_by_key_id: Set(None),
         created_at: Set(app.clock.now()),
         last_used_at: Set(None),
         expires_at: Set(None),

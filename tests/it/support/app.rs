@@ -129,6 +129,8 @@ pub fn config(folder: &TempDir, settings: &[(&str, String)]) -> Config {
         // Receivers of webhooks are on loopback.
         ("TODO_WEBHOOKS_ALLOWED_CIDRS".to_owned(), "127.0.0.0/8".to_owned()),
         ("TODO_WEBHOOKS_ALLOW_HTTP".to_owned(), "on".to_owned()),
+        // Everybody here comes from one address.
+        ("TODO_AUTH_REGISTRATIONS_PER_ADDRESS".to_owned(), "0".to_owned()),
         ("CORS_ORIGINS".to_owned(), "https://app.example.com".to_owned()),
     ];
     environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));

@@ -1,7 +1,10 @@
 //! Talks to a test's server the way clients do, through its whole HTTP stack.
 
+use std::net::{IpAddr, SocketAddr};
+
 use axum::{
     body::Body,
+    extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use http_body_util::BodyExt;
@@ -37,11 +40,19 @@ pub struct Call<'a> {
     variables: Value,
     headers: Vec<(String, String)>,
     path: String,
+    peer: Option<IpAddr>,
 }
 
 impl TestApp {
     pub fn gql(&self, query: impl Into<String>) -> Call<'_> {
-        Call { app: self, query: query.into(), variables: json!({}), headers: Vec::new(), path: "/graphql".to_owned() }
+        Call {
+            app: self,
+            query: query.into(),
+            variables: json!({}),
+            headers: Vec::new(),
+            path: "/graphql".to_owned(),
+            peer: None,
+        }
     }
 
     /// Any HTTP request.
@@ -84,6 +95,12 @@ impl Call<'_> {
         self
     }
 
+    /// From this address.
+    pub fn from(mut self, address: &str) -> Self {
+        self.peer = Some(address.parse().expect("an address"));
+        self
+    }
+
     /// The raw answer.
     pub async fn reply(self) -> Reply {
         let app = self.app.clone();
@@ -110,6 +127,9 @@ impl Call<'_> {
             request = request.header(name, value);
         }
         let body = json!({ "query": self.query, "variables": self.variables }).to_string();
+        if let Some(peer) = self.peer {
+            request = request.extension(ConnectInfo(SocketAddr::from((peer, 4711))));
+        }
         request.body(Body::from(body)).expect("a request")
     }
 
