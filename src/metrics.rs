@@ -38,6 +38,7 @@ struct Inner {
     deliveries: Family<OutcomeLabel, Counter>,
     delivery_times: Histogram,
     lanes: Gauge,
+    jobs: Family<OutcomeLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -117,6 +118,8 @@ impl Metrics {
         registry.register_with_unit("webhook_attempt_duration", help, Unit::Seconds, delivery_times.clone());
         let lanes = Gauge::default();
         registry.register("webhook_lanes", "Webhooks that this instance sends for, now", lanes.clone());
+        let jobs = Family::default();
+        registry.register("jobs", "Durable jobs that ended, or a chunk of which failed, by outcome", jobs.clone());
         Self(Arc::new(Inner {
             registry,
             requests,
@@ -135,6 +138,7 @@ impl Metrics {
             deliveries,
             delivery_times,
             lanes,
+            jobs,
         }))
     }
 
@@ -195,6 +199,11 @@ impl Metrics {
     pub fn attempted(&self, outcome: &'static str, took: Duration) {
         self.0.deliveries.get_or_create(&OutcomeLabel { outcome }).inc();
         self.0.delivery_times.observe(took.as_secs_f64());
+    }
+
+    /// A job is `done`, will be tried again (`retrying`), or was given up (`failed`).
+    pub fn job_ended(&self, outcome: &'static str) {
+        self.0.jobs.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Webhooks that are sent for here, more or fewer.

@@ -14,6 +14,7 @@ use crate::{
     app::{self, Options},
     config::Config,
     http::{playground::DemoAccounts, serve},
+    jobs::Runner,
     maintenance,
 };
 
@@ -87,6 +88,7 @@ pub async fn serve(mut config: Arc<Config>, role: Role, demo: Demo) -> anyhow::R
     maintenance::start(state, &jobs);
     if role != Role::Api {
         state.background.spawn(application.worker.run(jobs.clone()));
+        state.background.spawn(Runner::new(state.clone()).run(jobs.clone()));
     }
     let live = state.live.clone();
     let stop = async move {

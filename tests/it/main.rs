@@ -23,6 +23,7 @@ mod http;
 mod idempotency;
 mod inbound_hooks;
 mod items;
+mod jobs;
 mod keys;
 mod ledger;
 mod lists;
