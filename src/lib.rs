@@ -2,7 +2,7 @@
 //!
 //! Who may import whom, from the top down; a test reads the `use` lines and fails on a breach:
 //!
-//! `cli → app → {http, worker} → graphql → domains → state → {rate_limit, metering, mail, live, outgoing}
+//! `cli → app → {http, worker, jobs} → graphql → domains → state → {rate_limit, metering, mail, live, outgoing}
 //! → {auth, db, ledger, redis} → entity → {id, clock, error, metrics}`
 //!
 //! A domain is a folder of one shape: `types` (objects), `input`, `resolvers` or `query`/`mutation`, `loaders`, `service`
@@ -27,6 +27,7 @@ pub mod http;
 pub mod id;
 pub mod inbound_hooks;
 pub mod items;
+pub mod jobs;
 pub mod ledger;
 pub mod live;
 pub mod mail;

@@ -39,6 +39,7 @@ struct Inner {
     delivery_times: Histogram,
     lanes: Gauge,
     callbacks_refused: Family<ReasonLabel, Counter>,
+    jobs: Family<OutcomeLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -121,6 +122,8 @@ impl Metrics {
         let callbacks_refused = Family::default();
         let help = "Callbacks to an inbound hook that proved nothing, by why";
         registry.register("callbacks_refused", help, callbacks_refused.clone());
+        let jobs = Family::default();
+        registry.register("jobs", "Durable jobs that ended, or a chunk of which failed, by outcome", jobs.clone());
         Self(Arc::new(Inner {
             registry,
             requests,
@@ -140,6 +143,7 @@ impl Metrics {
             delivery_times,
             lanes,
             callbacks_refused,
+            jobs,
         }))
     }
 
@@ -201,6 +205,11 @@ impl Metrics {
     pub fn attempted(&self, outcome: &'static str, took: Duration) {
         self.0.deliveries.get_or_create(&OutcomeLabel { outcome }).inc();
         self.0.delivery_times.observe(took.as_secs_f64());
+    }
+
+    /// A job is `done`, will be tried again (`retrying`), or was given up (`failed`).
+    pub fn job_ended(&self, outcome: &'static str) {
+        self.0.jobs.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Webhooks that are sent for here, more or fewer.

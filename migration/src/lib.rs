@@ -23,6 +23,7 @@ mod m20261124_000010_webhooks;
 mod m20261124_000011_inbound_hooks;
 mod m20261124_000012_hook_indexes;
 mod m20261124_000013_plan_renewal;
+mod m20261126_000014_jobs;
 mod m20261126_000015_retention;
 mod m20261126_000016_billing_order;
 mod m20261126_000017_rights;
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000011_inbound_hooks::Migration),
             Box::new(m20261124_000012_hook_indexes::Migration),
             Box::new(m20261124_000013_plan_renewal::Migration),
+            Box::new(m20261126_000014_jobs::Migration),
             Box::new(m20261126_000015_retention::Migration),
             Box::new(m20261126_000016_billing_order::Migration),
             Box::new(m20261126_000017_rights::Migration),

@@ -30,7 +30,7 @@ use crate::{
     id::UserId,
     ledger::{EventType, NewEvent},
     mail::Letter,
-    members,
+    members::{self, service::Removal},
     state::State,
 };
 
@@ -314,9 +314,51 @@ pub async fn delete(
             return Err(wrong_password(&path).into());
         }
         counted.take_back(&tx).await?;
-        tx.delete_where::<user::Entity>(user::Column::Id.eq(user_id)).await?;
+        if tx.memberships(user_id).await?.is_empty() {
+            tx.delete_where::<user::Entity>(user::Column::Id.eq(user_id)).await?;
+        } else {
+            close_account(&mut tx, user_id).await?;
+        }
         tx.commit(ActorRef::user(user_id), ()).await
     })
     .await?;
     Ok(Committed { value: user_id, cursor: None })
+}
+
+/// The kind of job that deletes a closed account once the person is off everything that refers to them.
+pub const DELETION: &str = "account.deletion";
+
+/// Ends an account for everybody while jobs still take the person off items: no credential is left, the address and the
+/// username are free, and what they did was done by somebody without a name.
+async fn close_account(tx: &mut AccountTx, user_id: UserId) -> Result<()> {
+    tx.delete_where::<credential::Entity>(credential::Column::UserId.eq(user_id)).await?;
+    tx.delete_where::<session::Entity>(session::Column::UserId.eq(user_id)).await?;
+    tx.delete_where::<account_token::Entity>(account_token::Column::UserId.eq(user_id)).await?;
+    let nobody = format!("deleted-{}", user_id.uuid().simple());
+    tx.update(user::ActiveModel {
+        id: Set(user_id),
+        email: Set(nobody.clone()),
+        email_key: Set(nobody.clone()),
+        username: Set(nobody.clone()),
+        username_key: Set(nobody),
+        full_name: Set(None),
+        full_name_key: Set(None),
+        avatar_url: Set(None),
+        email_verified_at: Set(None),
+        ..Default::default()
+    })
+    .await?;
+    tx.enqueue(DELETION, user_id.uuid(), ActorRef::user(user_id), user_id).await
+}
+
+/// Goes on with taking a person off what refers to them, in one organization, and deletes the account when nothing is left;
+/// whether it is gone.
+pub async fn delete_more(tx: AccountTx, user_id: UserId) -> Result<(AccountTx, bool)> {
+    let Some(membership) = tx.memberships(user_id).await?.into_iter().next() else {
+        tx.delete_where::<user::Entity>(user::Column::Id.eq(user_id)).await?;
+        return Ok((tx, true));
+    };
+    let mut inside = tx.depart(&membership).await?;
+    members::service::remove_more(&mut inside, Removal::of(&membership)).await?;
+    Ok((inside.leave(), false))
 }

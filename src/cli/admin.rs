@@ -1,6 +1,7 @@
 //! `admin`: what the operator of a server does beside it, running or not. Each command says what it did in a sentence.
 //! What concerns an organization is in its ledger, what concerns a person in their security log, the rest in the log.
 
+mod jobs;
 mod organizations;
 mod owner;
 
@@ -36,6 +37,8 @@ pub enum AdminCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Print the durable jobs that wait, run, or were given up; `--retry` tries those again.
+    Jobs(jobs::JobsArgs),
     /// Sign a person out everywhere.
     RevokeSessions { email: String },
     /// Sign access tokens with a new key; no session ends.
@@ -66,6 +69,7 @@ pub async fn run(command: AdminCommand, config: Arc<Config>) -> anyhow::Result<(
         AdminCommand::CreateOwner(args) => owner::create(&state, args).await,
         AdminCommand::SetPlan(args) => set_plan(&state, &args).await,
         AdminCommand::ListOrganizations { json } => organizations::list(&state.db, json).await,
+        AdminCommand::Jobs(args) => jobs::run(&state.db, &args).await,
         AdminCommand::RevokeSessions { email } => revoke_sessions(&state, &email).await,
         AdminCommand::RotateSigningKey => rotate_signing_key(&state).await,
     };

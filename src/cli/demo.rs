@@ -343,7 +343,7 @@ impl<'a> Acme<'a> {
             }
             Deed::Delete => {
                 let input = ItemDeleteInput { id, if_version: None, permanently: false };
-                items::service::delete(scope, &input).await.map_err(told)?;
+                items::trees::delete(scope, &input).await.map_err(told)?;
             }
         }
         Ok(())

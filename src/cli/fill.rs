@@ -303,6 +303,7 @@ impl Filling<'_> {
                 joined_at: now,
                 last_active_at: None,
                 version: 1,
+                removed_at: None,
             })
             .collect();
         tx.insert_many(memberships.iter().cloned().map(membership::Model::into_active_model).collect()).await?;
@@ -324,6 +325,7 @@ impl Filling<'_> {
                     created_at: now,
                     updated_at: now,
                     version: 1,
+                    removed_at: None,
                 }
             })
             .collect();
@@ -352,6 +354,7 @@ impl Filling<'_> {
                     created_at: now,
                     updated_at: now,
                     version: 1,
+                    removed_at: None,
                 }
             })
             .collect();

@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     connections,
     http::{playground::DemoAccounts, serve},
+    jobs::Runner,
     maintenance,
 };
 
@@ -93,6 +94,7 @@ pub async fn serve(mut config: Arc<Config>, role: Role, demo: Demo) -> anyhow::R
     maintenance::start(state, &jobs);
     if role != Role::Api {
         state.background.spawn(application.worker.run(jobs.clone()));
+        state.background.spawn(Runner::new(state.clone()).run(jobs.clone()));
     }
     let stop = async move {
         tokio::select! {

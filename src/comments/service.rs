@@ -154,6 +154,24 @@ pub async fn leave_with(tx: &mut WriteTx, items: &[item::Model]) -> Result<()> {
     Ok(())
 }
 
+/// Deletes `limit` comments of items that are being deleted for good, replies first, and tells of it; whether there were
+/// any.
+pub async fn leave_some(tx: &mut WriteTx, items: &[item::Model], limit: u64) -> Result<bool> {
+    let teams: HashMap<ItemId, Option<TeamId>> = items.iter().map(|item| (item.id, item.team_id)).collect();
+    let of_items = || among(tx.scope().db(), comment::Column::ItemId, teams.keys().copied());
+    let replies = tx.find::<comment::Entity>().filter(of_items()).filter(comment::Column::ParentId.is_not_null());
+    let mut rows = replies.limit(limit).for_update().all().await?;
+    if rows.is_empty() {
+        rows = tx.find::<comment::Entity>().filter(of_items()).limit(limit).for_update().all().await?;
+    }
+    for row in &rows {
+        record_deletion(tx, row, teams.get(&row.item_id).copied().flatten());
+    }
+    let these = among(tx.scope().db(), comment::Column::Id, rows.iter().map(|row| row.id));
+    tx.delete_where::<comment::Entity>(these).await?;
+    Ok(!rows.is_empty())
+}
+
 fn record_deletion(tx: &mut WriteTx, row: &comment::Model, team_id: Option<TeamId>) {
     let event = NewEvent::new(EventType::CommentDeleted, row.id.any(), changes(Some(&fields(row)), None));
     tx.record(event.of_item(row.item_id, team_id));

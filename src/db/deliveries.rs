@@ -310,7 +310,7 @@ impl Db {
     }
 
     /// Milliseconds since 1970 by the database's own clock, which all instances share.
-    fn database_time(&self) -> SimpleExpr {
+    pub(super) fn database_time(&self) -> SimpleExpr {
         Expr::cust(match self.backend() {
             DatabaseBackend::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
             _ => "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",

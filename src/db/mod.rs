@@ -7,10 +7,12 @@
 //! Every write is one [`Transaction`].
 
 mod connect;
+mod deletion;
 pub mod deliveries;
 pub mod filter;
 pub mod idempotency;
 pub mod identity;
+pub mod jobs;
 mod ledger;
 pub mod operator;
 pub mod page;

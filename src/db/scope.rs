@@ -148,6 +148,19 @@ impl OrgScope {
         })))
     }
 
+    /// A job's own work in one organization, on behalf of whoever asked for it; `None` when the organization is gone.
+    pub(super) async fn of_job(
+        db: &Db,
+        organization_id: OrganizationId,
+        actor: ActorRef,
+        origin: Origin,
+    ) -> Result<Option<Self>> {
+        let own = organization::Column::Id.eq(organization_id);
+        let found = db.find::<organization::Entity>().filter(own).one(db.reader()).await.map_err(fail)?;
+        let permissions = Permissions::of(Role::Owner);
+        Ok(found.map(|organization| Self::of_newcomer(db.clone(), organization, actor, permissions, origin)))
+    }
+
     pub fn organization(&self) -> &organization::Model {
         &self.0.organization
     }
@@ -259,7 +272,10 @@ pub struct Scoped<'c, E: Tenant, C: ConnectionTrait> {
 impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
     pub(super) fn new(connection: &'c C, organization_id: OrganizationId) -> Self {
         #[allow(clippy::disallowed_methods, reason = "the one door to tenant tables; the organization is added here")]
-        let select = E::find().filter(E::ORGANIZATION.eq(organization_id));
+        let mut select = E::find().filter(E::ORGANIZATION.eq(organization_id));
+        if let Some(removed_at) = E::REMOVED {
+            select = select.filter(removed_at.is_null());
+        }
         Self { connection, organization_id, select }
     }
 
@@ -347,13 +363,21 @@ impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
     /// `on` names the linked row's id in this table; the organization is part of the join.
     pub async fn linked<T: Keyed>(self, from: E::Column, on: E::Column) -> Result<Vec<(Uuid, T::Model)>> {
         let relation = E::belongs_to(T::default()).from((E::ORGANIZATION, on)).to((T::ORGANIZATION, T::ID));
-        self.joined::<T>(from, relation.into()).await
+        self.removed_left_out::<T>().joined::<T>(from, relation.into()).await
     }
 
     /// People that links of this table lead to, each with the link's `from` column: one statement.
     pub async fn linked_people(self, from: E::Column, on: E::Column) -> Result<Vec<(Uuid, user::Model)>> {
         let relation = E::belongs_to(user::Entity).from(on).to(user::Column::Id);
         self.joined::<user::Entity>(from, relation.into()).await
+    }
+
+    /// Without rows of the joined table `T` that are being removed.
+    fn removed_left_out<T: Tenant>(self) -> Self {
+        match T::REMOVED {
+            Some(removed_at) => self.filter(removed_at.is_null()),
+            None => self,
+        }
     }
 
     async fn joined<T: EntityTrait>(self, from: E::Column, relation: RelationDef) -> Result<Vec<(Uuid, T::Model)>> {

@@ -94,12 +94,14 @@ pub struct WriteTx {
     claim: Option<Claim>,
     /// Whether it queues something for webhooks besides its own events.
     queues: bool,
+    /// Whether it leaves a job.
+    has_jobs: bool,
 }
 
 impl WriteTx {
     pub(super) async fn begin(scope: OrgScope) -> Result<Self> {
         let (tx, claim) = Box::pin(Claim::begin(scope.db(), scope.origin().idempotency.as_ref())).await?;
-        Ok(Self { scope, tx, events: PendingEvents::default(), claim, queues: false })
+        Ok(Self { scope, tx, events: PendingEvents::default(), claim, queues: false, has_jobs: false })
     }
 
     pub fn scope(&self) -> &OrgScope {
@@ -136,6 +138,15 @@ impl WriteTx {
             Some(_) => Ok(None),
             None => Err(Problem::not_found(path, E::WHAT).into()),
         }
+    }
+
+    /// Whether a matching row is gone for everybody although a job has still to do with it.
+    pub async fn is_being_removed<E: Tenant>(&self, condition: impl IntoCondition) -> Result<bool> {
+        let Some(removed_at) = E::REMOVED else { return Ok(false) };
+        #[allow(clippy::disallowed_methods, reason = "past what `Scoped` hides; the organization is named")]
+        let rows = E::find().filter(E::ORGANIZATION.eq(self.organization_id())).filter(removed_at.is_not_null());
+        let found = rows.filter(condition.into_condition()).one(&self.tx).await.map_err(fail)?;
+        Ok(found.is_some())
     }
 
     /// Reads a table that no organization owns, within the transaction.
@@ -290,6 +301,15 @@ impl WriteTx {
         self.queues = true;
     }
 
+    /// A job is due: workers are woken at the commit.
+    pub(super) fn wake_job_workers(&mut self) {
+        self.has_jobs = true;
+    }
+
+    pub(super) fn transaction(&self) -> &Transaction {
+        &self.tx
+    }
+
     /// Asks that the organization's plan has a feature when the events are written; NOT_IN_PLAN otherwise. The guard has
     /// asked before, of the plan as it was when the request began.
     pub fn require_feature(&mut self, feature: Feature) {
@@ -320,11 +340,12 @@ impl WriteTx {
 
     /// Writes the events, then commits.
     pub async fn commit<T: Findable>(self, value: T) -> Result<Committed<T>> {
-        let Self { scope, tx, events, claim, queues } = self;
+        let Self { scope, tx, events, claim, queues, has_jobs } = self;
         let organization_id = scope.organization_id();
         let changes_rights = events.change_rights();
         let mut written = events.write(&tx, scope.clock(), scope.actor(), scope.origin()).await?;
         written.deliveries |= queues;
+        written.jobs = has_jobs;
         let sequence = match written.sequences.get(&organization_id) {
             Some(sequence) => *sequence,
             None => head_sequence(&tx, organization_id).await?,
@@ -337,22 +358,17 @@ impl WriteTx {
 
     /// Goes back to the write about the person that came in here; what was recorded is written by its commit.
     pub fn leave(self) -> AccountTx {
-        let Self { scope, tx, events, claim, queues: _ } = self;
+        let Self { scope, tx, events, claim, queues: _, has_jobs: _ } = self;
         let changes_rights = AtomicBool::new(true);
         AccountTx { db: scope.db().clone(), origin: scope.origin().clone(), tx, events, changes_rights, claim }
     }
 
-    /// Deletes the organization with everything in it, its ledger included, and commits.
-    pub async fn delete_organization(self) -> Result<()> {
-        #[allow(clippy::disallowed_methods, reason = "the one door; this scope's own organization")]
-        organization::Entity::delete_many()
-            .filter(organization::Column::Id.eq(self.organization_id()))
-            .exec(&self.tx)
-            .await
-            .map_err(fail)?;
+    /// Commits the end of the organization: there is no ledger any more to have a position in.
+    pub(super) async fn commit_deletion(self) -> Result<()> {
         let id = self.organization_id().any();
         let db = self.scope.db().clone();
-        conclude(self.tx, self.claim, Some(id), None, move || db.announce(&Written::default(), true)).await
+        let written = Written { jobs: self.has_jobs, ..Written::default() };
+        conclude(self.tx, self.claim, Some(id), None, move || db.announce(&written, true)).await
     }
 }
 
@@ -403,6 +419,14 @@ impl AccountTx {
             changes_rights: AtomicBool::new(false),
             claim,
         })
+    }
+
+    pub(super) fn transaction(&self) -> &Transaction {
+        &self.tx
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.db
     }
 
     /// Reads a table that no organization owns; locks what it finds until the end.
@@ -581,7 +605,7 @@ impl AccountTx {
 
     fn enter(self, organization: organization::Model, actor: ActorRef, permissions: Permissions) -> WriteTx {
         let scope = OrgScope::of_newcomer(&self.db, organization, actor, permissions, self.origin);
-        WriteTx { scope, tx: self.tx, events: self.events, claim: self.claim, queues: false }
+        WriteTx { scope, tx: self.tx, events: self.events, claim: self.claim, queues: false, has_jobs: false }
     }
 
     /// Writes the events as `actor`, then commits; says each ledger's new position.
@@ -610,6 +634,9 @@ impl Db {
         self.bus().committed(&written.sequences);
         if written.deliveries {
             self.bus().deliveries_made();
+        }
+        if written.jobs {
+            self.bus().jobs_left();
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Model {
     pub joined_at: Instant,
     pub last_active_at: Option<Instant>,
     pub version: i32,
+    /// Gone for everybody since then; the row stays until a job has taken it off what refers to it.
+    pub removed_at: Option<Instant>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

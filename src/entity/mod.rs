@@ -15,6 +15,7 @@ pub mod invitation_team;
 pub mod item;
 pub mod item_assignee;
 pub mod item_tag;
+pub mod job;
 pub mod ledger_head;
 pub mod mailed_letter;
 pub mod membership;
@@ -45,20 +46,28 @@ use crate::id::{AnyId, Id, Kind, kind};
 pub trait Tenant: EntityTrait<Model: Send + Sync> {
     /// The column that names the organization.
     const ORGANIZATION: Self::Column;
+    /// The column that says since when a row is gone for everybody although it is still there, because a job is taking it
+    /// off what refers to it. `db::Scoped` passes over such rows.
+    const REMOVED: Option<Self::Column> = None;
 }
 
 /// A table that no organization owns: reached through `Db` and `AccountTx`.
 pub trait Global: EntityTrait<Model: Send + Sync> {}
 
 macro_rules! tables {
-    (tenant: $($tenant:ident)*; global: $($global:ident)*) => {
+    (tenant: $($tenant:ident)*; removable: $($removable:ident)*; global: $($global:ident)*) => {
         $(impl Tenant for $tenant::Entity { const ORGANIZATION: $tenant::Column = $tenant::Column::OrganizationId; })*
+        $(impl Tenant for $removable::Entity {
+            const ORGANIZATION: $removable::Column = $removable::Column::OrganizationId;
+            const REMOVED: Option<$removable::Column> = Some($removable::Column::RemovedAt);
+        })*
         $(impl Global for $global::Entity {})*
     };
 }
 
 tables! {
-    tenant: api_key billing_event comment event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head membership tag team team_member usage webhook webhook_attempt webhook_delivery webhook_lane;
+    tenant: api_key billing_event comment event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head team_member usage webhook webhook_attempt webhook_delivery webhook_lane;
+    removable: membership tag team;
     global: account_token credential idempotency mailed_letter organization refresh_token security_event session sign_in_failure signing_key store_probe user
 }
 

@@ -18,6 +18,8 @@ pub struct Model {
     pub created_at: Instant,
     pub updated_at: Instant,
     pub version: i32,
+    /// Gone for everybody since then; the row stays until a job has taken it off what refers to it.
+    pub removed_at: Option<Instant>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -7,4 +7,6 @@ pub mod query;
 pub mod resolvers;
 pub mod service;
 mod state;
+pub mod sweep;
+pub mod trees;
 pub mod types;

@@ -6,7 +6,7 @@ use super::{
         ItemUnarchiveInput, ItemUpdateInput, newest_first,
     },
     query::{self, ItemList},
-    service,
+    service, trees,
     types::{Item, ItemPayload},
 };
 use crate::{
@@ -84,16 +84,16 @@ impl ItemMutation {
     async fn item_delete(&self, ctx: &Context<'_>, input: ItemDeleteInput) -> Result<Option<ItemPayload>> {
         let scope = ctx.scope()?;
         if input.permanently {
-            let gone = write(ctx, || service::purge(scope, &input), Item::from).await?;
+            let gone = write(ctx, || trees::purge(scope, &input), Item::from).await?;
             return Ok(gone.map(|payload: ItemPayload| ItemPayload { item: None, ..payload }));
         }
-        write(ctx, || service::delete(scope, &input), Item::from).await
+        write(ctx, || trees::delete(scope, &input), Item::from).await
     }
 
     /// Back from the trash, with what went there together with it.
     #[graphql(directive = requires::apply(Permission::ItemDelete))]
     async fn item_restore(&self, ctx: &Context<'_>, input: ItemRestoreInput) -> Result<Option<ItemPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::restore(scope, &input), Item::from).await
+        write(ctx, || trees::restore(scope, &input), Item::from).await
     }
 }

@@ -5,29 +5,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, IntoActiveModel};
+use sea_orm::{ColumnTrait, IntoActiveModel};
 
 use super::{
     input::{
-        ItemArchiveInput, ItemCreateInput, ItemDeleteInput, ItemRestoreInput, ItemUnarchiveInput, ItemUpdateInput,
-        MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS, plain,
+        ItemArchiveInput, ItemCreateInput, ItemUnarchiveInput, ItemUpdateInput, MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS,
+        plain,
     },
     state::{Counts, ItemState, assignee_links, set_status, tag_links},
 };
 use crate::{
     auth::policy::Permission,
-    comments,
     db::{Committed, OrgScope, WriteTx, filter::fold},
     entity::{
         enums::{ItemStatus, MembershipStatus, QuotaResource},
-        item, item_assignee, item_tag, membership, tag, team,
+        item, membership, tag, team,
     },
     error::{Error, Problem, ProblemCode, Rejected, Result},
     id::{ItemId, TagId, TeamId, UserId},
-    ledger::{EventType, NewEvent, changes},
+    ledger::EventType,
 };
 
-type Written = Result<Committed<item::Model>, Rejected<item::Model>>;
+pub(super) type Written = Result<Committed<item::Model>, Rejected<item::Model>>;
 type Changed = Result<item::Model, Rejected<item::Model>>;
 
 /// Items that one statement changes when a whole set is moved.
@@ -78,7 +77,7 @@ pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
 }
 
 /// Items as places of the plan: those outside the trash count.
-fn places(items: usize) -> Result<i64> {
+pub(super) fn places(items: usize) -> Result<i64> {
     i64::try_from(items).map_err(Error::internal)
 }
 
@@ -320,7 +319,11 @@ async fn open(tx: &WriteTx, id: ItemId, if_version: Option<i32>) -> Result<ItemS
 }
 
 /// [`open`], also in the trash.
-async fn open_anywhere(tx: &WriteTx, id: ItemId, if_version: Option<i32>) -> Result<ItemState, Rejected<item::Model>> {
+pub(super) async fn open_anywhere(
+    tx: &WriteTx,
+    id: ItemId,
+    if_version: Option<i32>,
+) -> Result<ItemState, Rejected<item::Model>> {
     let row: item::Model = tx.locked::<item::Entity>(id, &["input", "id"]).await?;
     if if_version.is_some_and(|version| version != row.version) {
         let version = row.version;
@@ -432,167 +435,4 @@ async fn subtree(tx: &WriteTx, root: ItemId, keep: impl Fn(&item::Model) -> bool
         rows.extend(next);
     }
     Ok(rows)
-}
-
-/// To the trash, with all below it that is not there yet. Deleting again is harmless.
-pub async fn delete(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
-    let mut tx = scope.write(Permission::ItemDelete).await?;
-    let root = open_anywhere(&tx, input.id, input.if_version).await?.row;
-    if root.deleted_at.is_some() {
-        return Ok(tx.commit(root).await?);
-    }
-    let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_none()).await?;
-    rows.insert(0, root);
-    tx.count(QuotaResource::Items, -places(rows.len())?);
-    let now = scope.clock().now();
-    let deletion = scope.clock().new_uuid();
-    let root = shelve(&mut tx, rows, EventType::ItemDeleted, |row| {
-        row.deleted_at = Some(now);
-        row.deletion_id = Some(deletion);
-    })
-    .await?;
-    Ok(tx.commit(root).await?)
-}
-
-/// Back from the trash, with what that deletion took along. Restoring again is harmless.
-pub async fn restore(scope: &OrgScope, input: &ItemRestoreInput) -> Written {
-    let mut tx = scope.write(Permission::ItemDelete).await?;
-    let root = open_anywhere(&tx, input.id, input.if_version).await?.row;
-    if root.deleted_at.is_none() {
-        return Ok(tx.commit(root).await?);
-    }
-    if let Some(parent) = root.parent_id
-        && tx.locked::<item::Entity>(parent, &["input", "id"]).await?.deleted_at.is_some()
-    {
-        let message = "Its parent is in the trash; restore that first.";
-        return Err(Problem::new(ProblemCode::InvalidState, &["input", "id"], message).into());
-    }
-    let deletion = root.deletion_id;
-    let mut rows = subtree(&tx, root.id, |row| row.deleted_at.is_some() && row.deletion_id == deletion).await?;
-    rows.insert(0, root);
-    tx.count(QuotaResource::Items, places(rows.len())?);
-    let root = shelve(&mut tx, rows, EventType::ItemRestored, |row| {
-        row.deleted_at = None;
-        row.deletion_id = None;
-    })
-    .await?;
-    Ok(tx.commit(root).await?)
-}
-
-/// Moves a tree (its root first) between the shelves: one event a row. Returns the root as it then is.
-async fn shelve(
-    tx: &mut WriteTx,
-    rows: Vec<item::Model>,
-    r#type: EventType,
-    change: impl Fn(&mut item::Model),
-) -> Result<item::Model> {
-    let now = tx.scope().clock().now();
-    let mut counts = Counts::default();
-    let mut root = None;
-    for before in ItemState::load(tx, rows).await? {
-        let mut after = before.clone();
-        change(&mut after.row);
-        after.row.version += 1;
-        after.row.updated_at = now;
-        // Only the root's parent sees a change: below it, parents and children move together.
-        if root.is_none() {
-            counts.leave(&before.row);
-            counts.enter(&after.row);
-        }
-        after.record(tx, r#type, Some(&before));
-        let changed = item::ActiveModel {
-            id: Set(after.row.id),
-            deleted_at: Set(after.row.deleted_at),
-            deletion_id: Set(after.row.deletion_id),
-            updated_at: Set(now),
-            version: Set(after.row.version),
-            ..Default::default()
-        };
-        let row = tx.update(changed).await?;
-        root.get_or_insert(row);
-    }
-    counts.apply(tx).await?;
-    root.ok_or_else(|| Error::internal("a tree without a root"))
-}
-
-/// Deletes an item and all below it for good, and the comments on them.
-pub async fn purge(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
-    let mut tx = scope.write(Permission::ItemDelete).await?;
-    scope.require(Permission::ItemPurge)?;
-    let root = open_anywhere(&tx, input.id, input.if_version).await?.row;
-    let mut rows = subtree(&tx, root.id, |_| true).await?;
-    // In the trash it still counts for a parent that went there with it.
-    let mut leaving = root.clone();
-    if let Some(parent) = root.parent_id.filter(|_| root.deleted_at.is_some()) {
-        let parent: item::Model = tx.locked::<item::Entity>(parent, &["input", "id"]).await?;
-        if parent.deletion_id == root.deletion_id {
-            leaving.deleted_at = None;
-        }
-    }
-    rows.insert(0, root);
-    tx.count(QuotaResource::Items, -places(rows.iter().filter(|row| row.deleted_at.is_none()).count())?);
-    let mut counts = Counts::default();
-    counts.leave(&leaving);
-    counts.apply(&tx).await?;
-    comments::service::leave_with(&mut tx, &rows).await?;
-    let states = ItemState::load(&tx, rows).await?;
-    // Children first: they refer to their parents.
-    for state in states.iter().rev() {
-        tx.delete_where::<item::Entity>(item::Column::Id.eq(state.row.id)).await?;
-    }
-    for state in &states {
-        let gone = changes(Some(&state.fields()), None);
-        let event = NewEvent::new(EventType::ItemPurged, state.row.id.any(), gone);
-        tx.record(event.of_item(state.row.id, state.row.team_id));
-    }
-    let root = states.into_iter().next().ok_or_else(|| Error::internal("a tree without a root"))?.row;
-    Ok(tx.commit(root).await?)
-}
-
-// ── what other domains do to items: one event for each that changes ──
-
-/// Changes every item of `ids`, in chunks.
-async fn change_each(tx: &mut WriteTx, ids: Vec<ItemId>, change: impl Fn(&mut ItemState)) -> Result<()> {
-    let now = tx.scope().clock().now();
-    for chunk in ids.chunks(CHUNK) {
-        let named = item::Column::Id.is_in(chunk.iter().copied());
-        let rows = tx.find::<item::Entity>().filter(named).order_by_asc(item::Column::Id).for_update().all().await?;
-        for before in ItemState::load(tx, rows).await? {
-            let mut after = before.clone();
-            change(&mut after);
-            after.save(tx, EventType::ItemUpdated, &before, now).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Takes all items of a team out of it.
-pub async fn leave_team(tx: &mut WriteTx, team_id: TeamId) -> Result<()> {
-    let of_team = tx.find::<item::Entity>().filter(item::Column::TeamId.eq(team_id));
-    let ids = of_team.column(item::Column::Id).await?;
-    change_each(tx, ids, |state| state.row.team_id = None).await
-}
-
-/// Takes a tag off all items; `heir` takes its place.
-pub async fn replace_tag(tx: &mut WriteTx, tag_id: TagId, heir: Option<TagId>) -> Result<()> {
-    let tagged = tx.find::<item_tag::Entity>().filter(item_tag::Column::TagId.eq(tag_id));
-    let ids = tagged.column(item_tag::Column::ItemId).await?;
-    change_each(tx, ids, |state| {
-        state.tags.remove(&tag_id);
-        state.tags.extend(heir);
-    })
-    .await
-}
-
-/// Takes a person off all items; of the open ones, `heir` takes over.
-pub async fn reassign(tx: &mut WriteTx, user_id: UserId, heir: Option<UserId>) -> Result<()> {
-    let assigned = tx.find::<item_assignee::Entity>().filter(item_assignee::Column::UserId.eq(user_id));
-    let ids = assigned.column(item_assignee::Column::ItemId).await?;
-    change_each(tx, ids, |state| {
-        state.assignees.remove(&user_id);
-        let open =
-            state.row.deleted_at.is_none() && !matches!(state.row.status, ItemStatus::Done | ItemStatus::Archived);
-        state.assignees.extend(heir.filter(|_| open));
-    })
-    .await
 }

@@ -26,6 +26,7 @@ struct Inner {
     followed: Mutex<HashMap<OrganizationId, watch::Sender<Heard>>>,
     rights: watch::Sender<()>,
     deliveries: watch::Sender<()>,
+    jobs: watch::Sender<()>,
     /// Whether anybody carries news to other instances.
     is_relayed: AtomicBool,
     news: Mutex<News>,
@@ -109,6 +110,16 @@ impl Bus {
     /// Wakes when something is to be sent to webhooks.
     pub fn deliveries(&self) -> watch::Receiver<()> {
         self.0.deliveries.subscribe()
+    }
+
+    /// After a commit on this instance that left a job. Other instances find it by their polls.
+    pub fn jobs_left(&self) {
+        self.0.jobs.send_replace(());
+    }
+
+    /// Wakes when a job was left here.
+    pub fn jobs(&self) -> watch::Receiver<()> {
+        self.0.jobs.subscribe()
     }
 
     /// A ledger has got as far as `sequence`, from whoever knows.

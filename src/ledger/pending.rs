@@ -144,6 +144,8 @@ pub struct Written {
     pub sequences: BTreeMap<OrganizationId, i64>,
     /// Whether something is to be sent to webhooks.
     pub deliveries: bool,
+    /// Whether a job was left.
+    pub jobs: bool,
 }
 
 /// Raises an organization's head and returns it as it then stands. A plan that is in the way fails the write: the head

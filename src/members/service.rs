@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+use serde::{Deserialize, Serialize};
 
 use super::input::{MembershipRemoveInput, MembershipUpdateInput};
 use crate::{
@@ -55,6 +56,10 @@ pub async fn admit(
     role: Role,
     active_at: Option<Instant>,
 ) -> Result<membership::Model> {
+    if tx.is_being_removed::<membership::Entity>(membership::Column::UserId.eq(user_id)).await? {
+        let message = "They were a member before, and are still being taken off their items; try again shortly.";
+        return Err(Problem::new(ProblemCode::InvalidState, &["input"], message).into());
+    }
     let clock = tx.scope().clock();
     let row = tx
         .insert(membership::ActiveModel {
@@ -189,10 +194,48 @@ pub async fn remove(scope: &OrgScope, input: &MembershipRemoveInput) -> Result<C
 pub async fn take_out(tx: &mut WriteTx, row: &membership::Model, heir: Option<UserId>) -> Result<()> {
     let teams = teams::service::of_member(tx, row.user_id).await?;
     teams::service::move_member(tx, row.user_id, &teams, &BTreeSet::new()).await?;
-    items::service::reassign(tx, row.user_id, heir).await?;
     api_keys::service::revoke_of(tx, row.user_id).await?;
-    tx.delete_where::<membership::Entity>(membership::Column::Id.eq(row.id)).await?;
+    let removal = Removal { membership_id: row.id, user_id: row.user_id, replacement: heir };
+    if !remove_more(tx, removal).await? {
+        tx.update(membership::ActiveModel {
+            id: Set(row.id),
+            // Whoever asks for active members alone, as every credential does, finds none.
+            status: Set(MembershipStatus::Suspended),
+            removed_at: Set(Some(tx.scope().clock().now())),
+            ..Default::default()
+        })
+        .await?;
+        tx.enqueue(REMOVAL, row.id.uuid(), removal).await?;
+    }
     tx.count(QuotaResource::Members, -1);
     tx.record(NewEvent::new(EventType::MemberRemoved, row.id.any(), changes(Some(&fields(row)), None)));
     Ok(())
+}
+
+/// The kind of job that takes a removed member off the items that are left.
+pub const REMOVAL: &str = "member.removal";
+
+/// What the job reads.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Removal {
+    membership_id: MembershipId,
+    user_id: UserId,
+    /// Who takes over the open items.
+    replacement: Option<UserId>,
+}
+
+impl Removal {
+    /// Of a member whose items nobody takes over.
+    pub fn of(row: &membership::Model) -> Self {
+        Self { membership_id: row.id, user_id: row.user_id, replacement: None }
+    }
+}
+
+/// Takes a removed member off the next items, and deletes the membership when they were the last; whether they were.
+pub async fn remove_more(tx: &mut WriteTx, removal: Removal) -> Result<bool> {
+    let is_last = items::sweep::reassign(tx, removal.user_id, removal.replacement).await?;
+    if is_last {
+        tx.delete_where::<membership::Entity>(membership::Column::Id.eq(removal.membership_id)).await?;
+    }
+    Ok(is_last)
 }

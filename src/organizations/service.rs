@@ -182,8 +182,25 @@ pub async fn delete(scope: &OrgScope, input: &OrganizationDeleteInput) -> Result
         let message = "Type the organization's slug to confirm.";
         return Err(Problem::new(ProblemCode::Invalid, &["input", "confirmSlug"], message).into());
     }
-    tx.delete_organization().await?;
+    // Every row of some number has come with an event, or with one of its own.
+    if tx.lock_head().await?.sequence <= AT_ONCE {
+        tx.delete_organization().await?;
+    } else {
+        tx.end_organization(DELETION).await?;
+    }
     // Its ledger went with it, so the log is where this stays.
     tracing::warn!(organization = %organization.id, actor = %scope.actor().any_id(), "an organization was deleted");
     Ok(Committed { value: organization.id, cursor: None })
+}
+
+/// Events of an organization that is deleted in one transaction, at most; of a larger one a job deletes the rows.
+const AT_ONCE: i64 = 500;
+
+/// The kind of job that deletes the rows of an organization that has ended.
+pub const DELETION: &str = "organization.deletion";
+
+/// Deletes the next rows of an organization that has ended; whether none are left.
+pub async fn delete_more(tx: AccountTx, organization_id: OrganizationId) -> Result<(AccountTx, bool)> {
+    let is_last = tx.delete_more_of(organization_id).await?;
+    Ok((tx, is_last))
 }

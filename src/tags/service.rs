@@ -1,11 +1,12 @@
 //! Tags of an organization.
 
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel, prelude::*};
+use serde::{Deserialize, Serialize};
 
 use super::input::{TagCreateInput, TagMergeInput, TagUpdateInput};
 use crate::{
     auth::policy::Permission,
-    db::{Committed, OrgScope, filter::fold},
+    db::{Committed, OrgScope, WriteTx, filter::fold},
     entity::{enums::Feature, tag},
     error::{Problem, ProblemCode, Rejected, Result},
     id::TagId,
@@ -94,9 +95,7 @@ pub async fn merge(scope: &OrgScope, input: &TagMergeInput) -> Result<Committed<
     }
     let into: tag::Model = tx.locked::<tag::Entity>(input.into_id, &["input", "intoId"]).await?;
     let from: tag::Model = tx.locked::<tag::Entity>(input.from_id, &["input", "fromId"]).await?;
-    items::service::replace_tag(&mut tx, from.id, Some(into.id)).await?;
-    tx.delete_where::<tag::Entity>(tag::Column::Id.eq(from.id)).await?;
-    tx.record(NewEvent::new(EventType::TagDeleted, from.id.any(), changes(Some(&fields(&from)), None)));
+    remove(&mut tx, &from, Some(into.id)).await?;
     tx.commit(into).await
 }
 
@@ -105,8 +104,44 @@ pub async fn delete(scope: &OrgScope, id: TagId) -> Result<Committed<TagId>> {
     let mut tx = scope.write(Permission::TagManage).await?;
     let found = tx.locked_or_gone::<tag::Entity>(id, &["input", "id"], EventType::TagDeleted).await?;
     let Some(row) = found else { return tx.commit(id).await };
-    items::service::replace_tag(&mut tx, id, None).await?;
-    tx.delete_where::<tag::Entity>(tag::Column::Id.eq(id)).await?;
-    tx.record(NewEvent::new(EventType::TagDeleted, id.any(), changes(Some(&fields(&row)), None)));
+    remove(&mut tx, &row, None).await?;
     tx.commit(id).await
+}
+
+/// The kind of job that takes a removed tag off the items that are left.
+pub const REMOVAL: &str = "tag.removal";
+
+/// What the job reads.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Removal {
+    tag_id: TagId,
+    /// The tag that takes its place on items.
+    replacement: Option<TagId>,
+}
+
+/// Removes a tag, gone for everybody at the commit: off the first items at once, off the others by a job.
+async fn remove(tx: &mut WriteTx, row: &tag::Model, replacement: Option<TagId>) -> Result<()> {
+    let removal = Removal { tag_id: row.id, replacement };
+    if !remove_more(tx, removal).await? {
+        tx.update(tag::ActiveModel {
+            id: Set(row.id),
+            // The name is free for another.
+            name_key: Set(row.id.to_string()),
+            removed_at: Set(Some(tx.scope().clock().now())),
+            ..Default::default()
+        })
+        .await?;
+        tx.enqueue(REMOVAL, row.id.uuid(), removal).await?;
+    }
+    tx.record(NewEvent::new(EventType::TagDeleted, row.id.any(), changes(Some(&fields(row)), None)));
+    Ok(())
+}
+
+/// Takes a removed tag off the next items, and deletes it when it was the last; whether it was.
+pub async fn remove_more(tx: &mut WriteTx, removal: Removal) -> Result<bool> {
+    let is_last = items::sweep::replace_tag(tx, removal.tag_id, removal.replacement).await?;
+    if is_last {
+        tx.delete_where::<tag::Entity>(tag::Column::Id.eq(removal.tag_id)).await?;
+    }
+    Ok(is_last)
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+use serde::{Deserialize, Serialize};
 
 use super::input::{MAX_MEMBERS, TeamCreateInput, TeamUpdateInput};
 use crate::{
     auth::policy::Permission,
     db::{Committed, OrgScope, WriteTx, filter::fold},
-    entity::{enums::Feature, membership, team, team_member},
+    entity::{enums::Feature, invitation_team, membership, team, team_member},
     error::{Error, Problem, ProblemCode, Rejected, Result},
     id::{TeamId, UserId},
     items,
@@ -186,9 +187,39 @@ pub async fn delete(scope: &OrgScope, id: TeamId) -> Result<Committed<TeamId>> {
     let found = tx.locked_or_gone::<team::Entity>(id, &["input", "id"], EventType::TeamDeleted).await?;
     let Some(row) = found else { return tx.commit(id).await };
     let members = members_of(&tx, id).await?;
-    items::service::leave_team(&mut tx, id).await?;
-    tx.delete_where::<team::Entity>(team::Column::Id.eq(id)).await?;
+    if !remove_more(&mut tx, Removal { team_id: id }).await? {
+        // Bounded by `MAX_MEMBERS`; with the last item they would go by themselves.
+        tx.delete_where::<team_member::Entity>(team_member::Column::TeamId.eq(id)).await?;
+        tx.delete_where::<invitation_team::Entity>(invitation_team::Column::TeamId.eq(id)).await?;
+        tx.update(team::ActiveModel {
+            id: Set(id),
+            // The name is free for another.
+            name_key: Set(id.to_string()),
+            removed_at: Set(Some(scope.clock().now())),
+            ..Default::default()
+        })
+        .await?;
+        tx.enqueue(REMOVAL, id.uuid(), Removal { team_id: id }).await?;
+    }
     let gone = changes(Some(&fields(&row, &members)), None);
     tx.record(NewEvent::new(EventType::TeamDeleted, id.any(), gone).of_team(id));
     tx.commit(id).await
+}
+
+/// The kind of job that takes the items that are left out of a removed team.
+pub const REMOVAL: &str = "team.removal";
+
+/// What the job reads.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Removal {
+    team_id: TeamId,
+}
+
+/// Takes the next items out of a removed team, and deletes it when they were the last; whether they were.
+pub async fn remove_more(tx: &mut WriteTx, Removal { team_id }: Removal) -> Result<bool> {
+    let is_last = items::sweep::leave_team(tx, team_id).await?;
+    if is_last {
+        tx.delete_where::<team::Entity>(team::Column::Id.eq(team_id)).await?;
+    }
+    Ok(is_last)
 }

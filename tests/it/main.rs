@@ -26,6 +26,7 @@ mod idempotency;
 mod inbound_hooks;
 mod invitations;
 mod items;
+mod jobs;
 mod key_makers;
 mod keys;
 mod ledger;

@@ -1,0 +1,48 @@
+//! The kinds of jobs, by name: which function does a job's next chunk. To add one: its name, what it reads and its function
+//! in the domain's service, a line here.
+
+use super::Chunk;
+use crate::{
+    accounts,
+    db::{AccountTx, WriteTx, jobs::Job},
+    error::{Error, Result},
+    items, members, organizations,
+    state::State,
+    tags, teams,
+};
+
+/// Does a job's next chunk, in one transaction that holds only while the job is this worker's.
+pub async fn next_chunk(state: &State, job: &Job) -> Result<Chunk> {
+    if job.organization_id.is_some() { in_organization(state, job).await } else { on_server(state, job).await }
+}
+
+async fn in_organization(state: &State, job: &Job) -> Result<Chunk> {
+    let Some(mut tx) = WriteTx::of_job(&state.db, job).await? else { return Ok(Chunk::Lost) };
+    let is_last = match job.kind.as_str() {
+        tags::service::REMOVAL => tags::service::remove_more(&mut tx, job.payload()?).await?,
+        teams::service::REMOVAL => teams::service::remove_more(&mut tx, job.payload()?).await?,
+        members::service::REMOVAL => members::service::remove_more(&mut tx, job.payload()?).await?,
+        items::trees::DELETION => items::trees::delete_more(&mut tx, job.payload()?).await?,
+        items::trees::RESTORE => items::trees::restore_more(&mut tx, job.payload()?).await?,
+        items::trees::PURGE => items::trees::purge_more(&mut tx, job.payload()?).await?,
+        unknown => return Err(unknown_kind(unknown)),
+    };
+    tx.commit_chunk(job, is_last).await?;
+    Ok(if is_last { Chunk::Last } else { Chunk::More })
+}
+
+async fn on_server(state: &State, job: &Job) -> Result<Chunk> {
+    let Some(tx) = AccountTx::of_job(&state.db, job).await? else { return Ok(Chunk::Lost) };
+    let (tx, is_last) = match job.kind.as_str() {
+        organizations::service::DELETION => organizations::service::delete_more(tx, job.payload()?).await?,
+        accounts::credentials::DELETION => accounts::credentials::delete_more(tx, job.payload()?).await?,
+        unknown => return Err(unknown_kind(unknown)),
+    };
+    tx.commit_chunk(job, is_last).await?;
+    Ok(if is_last { Chunk::Last } else { Chunk::More })
+}
+
+/// A newer release left it: that release's workers know it.
+fn unknown_kind(kind: &str) -> Error {
+    Error::internal(format!("this release knows no job {kind:?}"))
+}
