@@ -17,10 +17,10 @@ use crate::{
 /// What no operation of these stories comes to by itself.
 const FOREVER: Duration = Duration::from_secs(600);
 
-/// Reads items twenty times at once. With [`never_ending`], and once [`slow_items`] was called, that takes for ever.
-fn twenty_reads() -> String {
+/// Reads items so many times at once. With [`never_ending`], and once [`slow_items`] was called, that takes for ever.
+fn reads(times: usize) -> String {
     let fields: Vec<String> =
-        (0..20).map(|n| format!("f{n}: items(first: 1, filter: $filter) {{ nodes {{ id }} }}")).collect();
+        (0..times).map(|n| format!("f{n}: items(first: 1, filter: $filter) {{ nodes {{ id }} }}")).collect();
     format!("query($filter: ItemFilter) {{ {} }}", fields.join(" "))
 }
 
@@ -54,11 +54,11 @@ async fn slow_items(app: &TestApp, company: &Company, person: &Person) -> Databa
     db
 }
 
-/// Sends [`twenty_reads`] as somebody, and goes on waiting for it.
-fn keep_busy(tasks: &mut JoinSet<Value>, app: &TestApp, company: &Company, person: &Person) {
+/// Sends [`reads`] as somebody, and goes on waiting for them.
+fn keep_busy(tasks: &mut JoinSet<Value>, app: &TestApp, company: &Company, person: &Person, times: usize) {
     let (app, company, person) = (app.clone(), company.clone(), person.clone());
     tasks.spawn(async move {
-        app.call(&company, &person, &twenty_reads()).vars(json!({ "filter": never_ending() })).answer().await
+        app.call(&company, &person, &reads(times)).vars(json!({ "filter": never_ending() })).answer().await
     });
 }
 
@@ -106,10 +106,10 @@ databases! {
         let lock = slow_items(&app, &acme, &acme.member).await;
         let mut busy = JoinSet::new();
         for person in [&acme.owner, &acme.admin, &acme.member] {
-            keep_busy(&mut busy, &app, &acme, person);
+            keep_busy(&mut busy, &app, &acme, person, 20);
         }
         if lock.get_database_backend() == DatabaseBackend::Postgres {
-            keep_busy(&mut busy, &app, &bravo, &bravo.owner);
+            keep_busy(&mut busy, &app, &bravo, &bravo.owner, 20);
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
         // Reads and writes of others go on, again and again.
@@ -131,10 +131,10 @@ databases! {
         let app = server(&app, 1, Duration::from_secs(2), Duration::from_secs(60)).await;
         let lock = slow_items(&app, &acme, &acme.member).await;
         for _ in 0..2 {
-            let read = app.call(&acme, &acme.owner, &twenty_reads()).vars(json!({ "filter": never_ending() }));
+            let read = app.call(&acme, &acme.owner, &reads(20)).vars(json!({ "filter": never_ending() }));
             assert_eq!(read.error_code().await, "TIMEOUT");
             // A client that goes is as good as a timeout.
-            let gone = app.call(&acme, &acme.owner, &twenty_reads()).vars(json!({ "filter": never_ending() }));
+            let gone = app.call(&acme, &acme.owner, &reads(20)).vars(json!({ "filter": never_ending() }));
             assert!(tokio::time::timeout(Duration::from_millis(300), gone.reply()).await.is_err());
             app.call(&acme, &acme.member, TAGS).data().await;
             nothing_runs(&lock).await;
@@ -155,7 +155,7 @@ databases! {
         let app = server(&app, 4, FOREVER, Duration::from_millis(500)).await;
         let lock = slow_items(&app, &acme, &acme.member).await;
         let mut answers = JoinSet::new();
-        keep_busy(&mut answers, &app, &acme, &acme.owner);
+        keep_busy(&mut answers, &app, &acme, &acme.owner, 1);
         tokio::time::sleep(Duration::from_millis(300)).await;
         let answer = app.call(&acme, &acme.owner, TAGS).answer().await;
         assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{answer:#}");
