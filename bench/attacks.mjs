@@ -107,7 +107,7 @@ function hold(bytes, ms) {
   });
 }
 
-const DESCRIPTIONS = `{ items(first: 100, filter: {title: {startsWith: "bench text"}}) { nodes { ${Array.from({ length: 31 }, (_, n) => `d${n}: description`).join(' ')} } } }`;
+const DESCRIPTIONS = `{ items(first: 100, filter: {title: {startsWith: "bench text"}}) { nodes { ${Array.from({ length: 31 }, (_, n) => (n ? `d${n}: description` : 'description')).join(' ')} } } }`;
 const words = n => Math.random().toString(36).slice(2, 2 + n);
 const bomb = { f: { and: Array(345_000).fill({}) } };
 const H2_PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
@@ -187,7 +187,7 @@ const ATTACKS = {
   },
   async silentConnections() {
     const kinds = ['', 'PRI * HT', 'POST /graphql HTTP/1.1\r\nHost: x\r\n', H2_OPEN, H2_HALF];
-    const held = await Promise.all(Array.from({ length: 1_100 }, (_, n) => hold(kinds[n % kinds.length], 20_000)));
+    const held = await Promise.all(Array.from({ length: 1_100 }, (_, n) => hold(kinds[n % kinds.length], seconds * 600)));
     for (const outcome of held) count('silentConnections', outcome);
   },
   async hungUp() {
