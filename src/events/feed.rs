@@ -124,6 +124,17 @@ impl Feed {
         self.position = self.position.max(batch.last);
     }
 
+    /// Of a live batch, events up to here have been dealt with.
+    pub fn pass_to(&mut self, sequence: i64) {
+        self.position = self.position.max(sequence);
+    }
+
+    /// Of a page of history, events up to here alone have been dealt with: the next one begins there.
+    pub fn return_to(&mut self, sequence: i64) {
+        self.position = sequence;
+        self.is_live = false;
+    }
+
     /// Something is being sent: the heartbeat begins anew.
     pub fn sent(&mut self) {
         self.quiet_until = Instant::now() + self.heartbeat;

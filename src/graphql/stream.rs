@@ -54,12 +54,30 @@ pub struct Answers {
     /// Of the texts to share, for the present rights.
     key: Option<u128>,
     is_over: bool,
+    /// A live batch of which a part has been sent.
+    rest: Option<Arc<Batch>>,
     /// What the first answer says beside its data: the cost of it all.
     extensions: BTreeMap<String, Value>,
 }
 
 /// Why a stream ends.
 struct Stop(Vec<ServerError>);
+
+impl Stop {
+    fn is_too_large(&self) -> bool {
+        self.0.iter().any(|error| code_of(error) == Some(Code::AnswerTooLarge.as_str()))
+    }
+}
+
+/// An answer to a batch.
+struct Rendered {
+    text: Bytes,
+    has_errors: bool,
+    /// Points that it cost.
+    points: u64,
+    /// Of the batch, events up to here alone: more would have been too large an answer.
+    upto: Option<i64>,
+}
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
@@ -80,7 +98,7 @@ impl Answers {
         let lease = client.api.state.live.lease(session_of(&caller), caller.expires_at);
         let key = key(&template, &scope);
         let extensions = BTreeMap::new();
-        Self { client, caller, scope, lease, feed, template, key, is_over: false, extensions }
+        Self { client, caller, scope, lease, feed, template, key, is_over: false, rest: None, extensions }
     }
 
     /// Says this with the first answer.
@@ -123,12 +141,20 @@ impl Answers {
     /// The next answer.
     async fn advance(&mut self) -> Result<Bytes, Stop> {
         loop {
-            let batch = match self.feed.next(&self.scope).await {
+            // The rest of one that was too large comes first.
+            let next = match self.rest.take() {
+                Some(batch) => Ok(Next::Live(batch)),
+                None => self.feed.next(&self.scope).await,
+            };
+            let batch = match next {
                 Ok(Next::History(batch)) => {
                     let extensions = std::mem::take(&mut self.extensions);
-                    let (text, _, points) = Box::pin(self.execute(batch, &extensions)).await?;
-                    self.pay(points).await;
-                    return Ok(text);
+                    let rendered = Box::pin(self.render(batch, &extensions, false)).await?;
+                    if let Some(sequence) = rendered.upto {
+                        self.feed.return_to(sequence);
+                    }
+                    self.pay(rendered.points).await;
+                    return Ok(rendered.text);
                 }
                 Ok(Next::Live(batch)) => batch,
                 // The database is away: what is in it will be there.
@@ -152,21 +178,27 @@ impl Answers {
                 self.feed.pass(&batch);
                 continue;
             }
-            let text = Box::pin(self.render_live(&batch)).await?;
-            self.feed.pass(&batch);
+            let (text, upto) = Box::pin(self.render_live(&batch)).await?;
+            match upto {
+                Some(sequence) => {
+                    self.feed.pass_to(sequence);
+                    self.rest = Some(batch);
+                }
+                None => self.feed.pass(&batch),
+            }
             self.feed.sent();
             return Ok(text);
         }
     }
 
-    /// The text of a live batch: made once for all who get the same.
-    async fn render_live(&self, batch: &Batch) -> Result<Bytes, Stop> {
+    /// The text of a live batch: made once for all who get the same. With how far it goes, where it is a part.
+    async fn render_live(&self, batch: &Batch) -> Result<(Bytes, Option<i64>), Stop> {
         let shared = self.key.filter(|_| self.feed.is_at_beginning_of(batch));
         let make = async {
-            match self.execute(self.feed.select(&self.scope, batch), &BTreeMap::new()).await {
-                Ok((text, true, _)) => Ok(text),
-                // Errors name the request.
-                Ok((text, false, _)) => Err(Ok(text)),
+            match self.render(self.feed.select(&self.scope, batch), &BTreeMap::new(), true).await {
+                Ok(Rendered { text, has_errors: false, upto: None, .. }) => Ok(text),
+                // Errors name the request, and a part is no whole.
+                Ok(Rendered { text, upto, .. }) => Err(Ok((text, upto))),
                 Err(stop) => Err(Err(stop)),
             }
         };
@@ -174,7 +206,39 @@ impl Answers {
             Some(key) => batch.shared(key, make).await,
             None => make.await,
         };
-        made.or_else(|unshared| unshared)
+        made.map(|text| (text, None)).or_else(|unshared| unshared)
+    }
+
+    /// The answer to as much of a batch as an answer may hold. One event that is too large is passed over, and the answer
+    /// says so: a stream that ended there would end there again after each resume.
+    async fn render(
+        &self,
+        mut batch: EventBatch,
+        extensions: &BTreeMap<String, Value>,
+        is_live: bool,
+    ) -> Result<Rendered, Stop> {
+        let (mut upto, mut errors) = (None, Vec::new());
+        loop {
+            match self.execute(batch.clone(), extensions, &errors).await {
+                Err(stop) if stop.is_too_large() && !batch.events.is_empty() => {
+                    let half = batch.events.len() / 2;
+                    if half == 0 {
+                        errors = stop.0;
+                    }
+                    let last = if half == 0 { batch.events.first() } else { batch.events.get(half - 1) };
+                    upto = last.map(|event| event.0.sequence);
+                    batch.events.truncate(half);
+                    let position = LedgerCursor {
+                        organization_id: self.scope.organization_id(),
+                        sequence: upto.unwrap_or_default(),
+                    };
+                    batch.cursor = position.into();
+                    batch.is_live = is_live;
+                }
+                Ok(rendered) => return Ok(Rendered { upto, ..rendered }),
+                Err(stop) => return Err(stop),
+            }
+        }
     }
 
     /// History is read for this subscriber alone, and costs what the list `events` would: without points it is slow.
@@ -183,13 +247,14 @@ impl Answers {
         api.state.rate_limit.pay(api.state.rate_limit.of_caller(&self.caller, origin), points).await;
     }
 
-    /// Runs the document for one batch; again and again while the database is away. Whether there were no errors, and the
-    /// points of what the answer holds. An answer without data ends the stream: going on would pass over events that the client has not got.
+    /// Runs the document for one batch; again and again while the database is away. `errors` are said with the answer. An
+    /// answer without data ends the stream: going on would pass over events that the client has not got.
     async fn execute(
         &self,
         batch: EventBatch,
         extensions: &BTreeMap<String, Value>,
-    ) -> Result<(Bytes, bool, u64), Stop> {
+        errors: &[ServerError],
+    ) -> Result<Rendered, Stop> {
         let (api, origin) = (&self.client.api, &self.client.envelope.origin);
         loop {
             let context = RequestContext::new(&api.state, self.caller.clone(), origin.clone());
@@ -210,11 +275,12 @@ impl Answers {
             if response.data == Value::Null {
                 return Err(Stop(response.errors));
             }
+            response.errors.extend_from_slice(errors);
             finish(&mut response, &origin.request_id);
             response.extensions.extend(extensions.clone());
             let points = self.template.passed.prices.of_answer(&response);
             let text = api.state.connections.weigh(text_of(&response));
-            return Ok((text, response.errors.is_empty(), points));
+            return Ok(Rendered { text: text, has_errors: !response.errors.is_empty(), points, upto: None });
         }
     }
 
