@@ -158,7 +158,7 @@ impl OrgScope {
         let own = organization::Column::Id.eq(organization_id);
         let found = db.find::<organization::Entity>().filter(own).one(db.reader()).await.map_err(fail)?;
         let permissions = Permissions::of(Role::Owner);
-        Ok(found.map(|organization| Self::of_newcomer(db.clone(), organization, actor, permissions, origin)))
+        Ok(found.map(|organization| Self::of_newcomer(db, organization, actor, permissions, origin)))
     }
 
     pub fn organization(&self) -> &organization::Model {
