@@ -26,11 +26,7 @@ const SHORTEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for MailConfig {
     fn default() -> Self {
-        Self {
-            from: "Todo Platform <no-reply@localhost>".to_owned(),
-            retention: 30 * SHORTEST,
-            letters_per_mailbox: 5,
-        }
+        Self { from: "Todo Platform <no-reply@localhost>".to_owned(), retention: 30 * SHORTEST, letters_per_mailbox: 5 }
     }
 }
 
