@@ -38,6 +38,7 @@ struct Inner {
     deliveries: Family<OutcomeLabel, Counter>,
     delivery_times: Histogram,
     lanes: Gauge,
+    callbacks_refused: Family<ReasonLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -117,6 +118,9 @@ impl Metrics {
         registry.register_with_unit("webhook_attempt_duration", help, Unit::Seconds, delivery_times.clone());
         let lanes = Gauge::default();
         registry.register("webhook_lanes", "Webhooks that this instance sends for, now", lanes.clone());
+        let callbacks_refused = Family::default();
+        let help = "Callbacks to an inbound hook that proved nothing, by why";
+        registry.register("callbacks_refused", help, callbacks_refused.clone());
         Self(Arc::new(Inner {
             registry,
             requests,
@@ -135,6 +139,7 @@ impl Metrics {
             deliveries,
             delivery_times,
             lanes,
+            callbacks_refused,
         }))
     }
 
@@ -191,7 +196,8 @@ impl Metrics {
         self.0.ended.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// An attempt to deliver was made: `delivered`, `retrying` or `dead` is what the delivery then is.
+    /// An attempt to deliver was made: `delivered`, `retrying` or `dead` is what the delivery then is;
+    /// `postponed`, when this server had no room to send it.
     pub fn attempted(&self, outcome: &'static str, took: Duration) {
         self.0.deliveries.get_or_create(&OutcomeLabel { outcome }).inc();
         self.0.delivery_times.observe(took.as_secs_f64());
@@ -204,6 +210,11 @@ impl Metrics {
 
     pub fn database_is_writable(&self, is_writable: bool) {
         self.0.database_writable.set(is_writable.into());
+    }
+
+    /// A callback proved nothing: its `signature` was wrong, or its `time`.
+    pub fn refused_callback(&self, reason: &'static str) {
+        self.0.callbacks_refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     pub fn redis_is_up(&self, is_up: bool, instances: u32) {

@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     db::{Db, retrying},
     error::{Error, Result},
+    inbound_hooks::refusals::Refusals,
     live::Live,
     mail::Mailer,
     metering::Collector,
@@ -59,6 +60,8 @@ pub struct Parts {
     pub rate_limit: RateLimiter,
     /// What subscribers hear, and when it stops.
     pub live: Live,
+    /// Callbacks that were turned away, by hook.
+    pub refusals: Refusals,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -91,6 +94,7 @@ impl State {
             passwords: PasswordHasher::new(cost)?,
             background,
             usage: Collector::new(db.clone()),
+            refusals: Refusals::default(),
             metrics,
             redis,
             rate_limit,

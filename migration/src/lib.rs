@@ -23,6 +23,7 @@ mod m20261124_000010_webhooks;
 mod m20261124_000011_inbound_hooks;
 mod m20261124_000012_hook_indexes;
 mod m20261124_000013_plan_renewal;
+mod m20261126_000016_billing_order;
 mod m20261126_000018_keys;
 mod m20261126_000020_store_probe;
 
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000011_inbound_hooks::Migration),
             Box::new(m20261124_000012_hook_indexes::Migration),
             Box::new(m20261124_000013_plan_renewal::Migration),
+            Box::new(m20261126_000016_billing_order::Migration),
             Box::new(m20261126_000018_keys::Migration),
             Box::new(m20261126_000020_store_probe::Migration),
         ]

@@ -13,6 +13,9 @@ const MAX_SCHEDULE: usize = 15;
 /// The longest wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Requests under way at most: each holds a socket.
+const MAX_CONCURRENCY: usize = 10_000;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhooksConfig {
@@ -31,6 +34,10 @@ pub struct WebhooksConfig {
     /// How long deliveries that are done stay in the log.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
+    /// Webhooks that one instance sends for at a time, and requests that it has under way.
+    pub concurrency: usize,
+    /// Of these for one organization.
+    pub organization_concurrency: usize,
 }
 
 impl Default for WebhooksConfig {
@@ -43,6 +50,8 @@ impl Default for WebhooksConfig {
             retry_schedule: seconds.map(|seconds| Duration::from_secs(seconds).into()).into(),
             disable_after: 5 * day,
             retention: 30 * day,
+            concurrency: 512,
+            organization_concurrency: 64,
         }
     }
 }
@@ -67,6 +76,13 @@ impl WebhooksConfig {
         }
         if self.retention < Duration::from_secs(60 * 60) {
             return Err(ConfigError::new("TODO_WEBHOOKS_RETENTION", "at least 1h"));
+        }
+        if !(1..=MAX_CONCURRENCY).contains(&self.concurrency) {
+            return Err(ConfigError::new("TODO_WEBHOOKS_CONCURRENCY", format!("1 to {MAX_CONCURRENCY}")));
+        }
+        if !(1..=self.concurrency).contains(&self.organization_concurrency) {
+            let message = "at least 1, and at most TODO_WEBHOOKS_CONCURRENCY";
+            return Err(ConfigError::new("TODO_WEBHOOKS_ORGANIZATION_CONCURRENCY", message));
         }
         Ok(())
     }

@@ -9,9 +9,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{
-    ActiveModelTrait as _, Condition, DatabaseBackend, ExprTrait as _, IntoActiveModel as _, QueryOrder, QuerySelect,
+    ActiveModelTrait as _, Condition, DatabaseBackend, ExprTrait as _, FromQueryResult,
+    IntoActiveModel as _, QueryOrder, QuerySelect, QueryTrait,
     prelude::*,
-    sea_query::{Alias, LockBehavior, LockType, Query, SelectStatement, SimpleExpr},
+    sea_query::{
+        Alias, Func, LockBehavior, LockType, OnConflict, Order, Query, SelectStatement, SimpleExpr, WindowStatement,
+    },
 };
 
 use super::{Db, Scoped, Transaction, fail, filter::among};
@@ -48,6 +51,8 @@ pub struct Outcome {
 /// What becomes of a delivery after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
+    /// Nothing was sent, for a reason on this server's side: again at this time, and no attempt is written.
+    Postponed(Instant),
     Delivered,
     /// Failed; again at this time.
     Retry(Instant),
@@ -59,61 +64,104 @@ impl Next {
     /// For metrics.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Postponed(_) => "postponed",
             Self::Delivered => "delivered",
             Self::Retry(_) => "retrying",
             Self::Dead => "dead",
         }
     }
 
-    const fn status(self) -> DeliveryStatus {
+    /// `None`: as it was.
+    const fn status(self) -> Option<DeliveryStatus> {
         match self {
-            Self::Delivered => DeliveryStatus::Delivered,
-            Self::Retry(_) => DeliveryStatus::Retrying,
-            Self::Dead => DeliveryStatus::Dead,
+            Self::Postponed(_) => None,
+            Self::Delivered => Some(DeliveryStatus::Delivered),
+            Self::Retry(_) => Some(DeliveryStatus::Retrying),
+            Self::Dead => Some(DeliveryStatus::Dead),
         }
     }
 
     const fn at(self) -> Option<Instant> {
         match self {
-            Self::Retry(at) => Some(at),
+            Self::Retry(at) | Self::Postponed(at) => Some(at),
             Self::Delivered | Self::Dead => None,
         }
     }
 }
 
-/// How long lanes have been failing, of those whose outcomes were written; a lane that is missing was lost.
+/// Lanes that are held, and since when each has been failing; a lane that is missing was lost.
 pub type Standing = HashMap<Lane, Option<Instant>>;
 
+/// A lane that nobody holds, of a webhook with something due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct FreeLane {
+    pub organization_id: OrganizationId,
+    pub webhook_id: WebhookId,
+}
+
 impl Db {
-    /// Takes up to `limit` lanes, each for `term`, that have something due and that nobody holds. When there is nothing,
-    /// that is one statement, which writes nothing.
-    pub async fn claim_lanes(&self, limit: u64, term: std::time::Duration) -> Result<Vec<Lane>> {
-        let free = self.free_lanes(limit);
-        if free.clone().limit(1).all(self.reader()).await.map_err(fail)?.is_empty() {
-            return Ok(Vec::new());
+    /// Lanes to choose from, `each` of an organization and `limit` in all at most: first one of each organization, then
+    /// a second one of each, and of an organization the longest without a holder first. None of the organizations `except`.
+    pub async fn free_lanes(&self, except: Vec<OrganizationId>, each: u64, limit: u64) -> Result<Vec<FreeLane>> {
+        use webhook_lane::Column;
+        let [place, free] = ["place", "free"].map(Alias::new);
+        let mut turns = WindowStatement::partition_by(Column::OrganizationId);
+        turns.order_by(Column::LeasedUntil, Order::Asc).order_by(Column::WebhookId, Order::Asc);
+        let mut lanes = self.due_lanes().select_only();
+        for column in [Column::OrganizationId, Column::WebhookId, Column::LeasedUntil] {
+            lanes = lanes.column(column);
         }
-        let tx = self.begin().await?;
-        // Two workers that look at the same time take different ones.
-        let free = free.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-        let free: Vec<webhook_lane::Model> = free.all(&tx).await.map_err(fail)?;
+        if !except.is_empty() {
+            lanes = lanes.filter(among(self, Column::OrganizationId, except).not());
+        }
+        let mut lanes = QueryTrait::into_query(lanes);
+        lanes.expr_window_as(Func::cust("ROW_NUMBER"), turns, place.clone());
+        let query = Query::select()
+            .columns([Column::OrganizationId, Column::WebhookId])
+            .from_subquery(lanes, free)
+            .and_where(Expr::col(place.clone()).lte(each))
+            .order_by(place, Order::Asc)
+            .order_by(Column::LeasedUntil, Order::Asc)
+            .limit(limit)
+            .take();
+        FreeLane::find_by_statement(self.backend().build(&query)).all(self.reader()).await.map_err(fail)
+    }
+
+    /// Takes these lanes, each for `term`, but for those that somebody else has taken meanwhile.
+    pub async fn claim_lanes(&self, free: &[FreeLane], term: std::time::Duration) -> Result<Standing> {
         if free.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Standing::new());
         }
-        let these = free.iter().fold(Condition::any(), |any, lane| any.add(is(lane.organization_id, lane.webhook_id)));
+        let these = |lanes: &mut dyn Iterator<Item = (OrganizationId, WebhookId)>| {
+            lanes.fold(Condition::any(), |any, (organization, webhook)| any.add(is(organization, webhook)))
+        };
+        let tx = self.begin().await?;
+        #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
+        let free: Vec<webhook_lane::Model> = webhook_lane::Entity::find()
+            .filter(these(&mut free.iter().map(|lane| (lane.organization_id, lane.webhook_id))))
+            .filter(Expr::col(webhook_lane::Column::LeasedUntil).lte(self.database_time()))
+            // Two workers that look at the same time take different ones.
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .all(&tx)
+            .await
+            .map_err(fail)?;
+        if free.is_empty() {
+            return Ok(Standing::new());
+        }
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
         let taken = webhook_lane::Entity::update_many()
             .col_expr(webhook_lane::Column::Lease, Expr::col(webhook_lane::Column::Lease).add(1))
             .col_expr(webhook_lane::Column::LeasedUntil, self.database_time().add(millis(term)))
-            .filter(these)
+            .filter(these(&mut free.iter().map(|lane| (lane.organization_id, lane.webhook_id))))
             .exec_with_returning(&tx)
             .await
             .map_err(fail)?;
         tx.commit().await?;
-        Ok(taken.into_iter().map(Lane::from).collect())
+        Ok(taken.into_iter().map(|row| (Lane::from(&row), row.failing_since)).collect())
     }
 
     /// Lanes of enabled webhooks with something due, held by nobody.
-    fn free_lanes(&self, limit: u64) -> Select<webhook_lane::Entity> {
+    fn due_lanes(&self) -> Select<webhook_lane::Entity> {
         use webhook_lane::{Column, Entity};
         let of_lane = |column: Column| Expr::col((Entity, column));
         let delivery = |column: webhook_delivery::Column| Expr::col((webhook_delivery::Entity, column));
@@ -130,17 +178,17 @@ impl Db {
             .and_where(webhook_delivery::Column::NextAttemptAt.lte(self.clock().now()))
             .and_where(webhook::Column::IsOrdered.eq(false).or(Expr::exists(waited_for()).not()))
             .take();
-        // No join: what is locked is the lane alone.
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
         let lanes = Entity::find();
-        lanes.filter(of_lane(Column::LeasedUntil).lt(self.database_time())).filter(Expr::exists(is_due)).limit(limit)
+        lanes.filter(of_lane(Column::LeasedUntil).lte(self.database_time())).filter(Expr::exists(is_due))
     }
 
     /// Gives a lane back, unless somebody else holds it by now.
     pub async fn release_lane(&self, lane: Lane) -> Result<()> {
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
         webhook_lane::Entity::update_many()
-            .col_expr(webhook_lane::Column::LeasedUntil, Expr::value(0))
+            // Not 0: the longest without a holder comes first.
+            .col_expr(webhook_lane::Column::LeasedUntil, self.database_time())
             .filter(held(&lane))
             .exec(self.writer())
             .await
@@ -207,10 +255,11 @@ impl Db {
             .all(&tx)
             .await
             .map_err(fail)?;
-        let before: Standing = rows.into_iter().map(|row| (Lane::from(row.clone()), row.failing_since)).collect();
+        let before: Standing = rows.into_iter().map(|row| (Lane::from(&row), row.failing_since)).collect();
         let mut kept: Vec<Outcome> =
             outcomes.iter().filter(|outcome| before.contains_key(&outcome.lane)).cloned().collect();
         give_up_disabled(&tx, &mut kept).await?;
+        number(&tx, &mut kept).await?;
         write_outcomes(&tx, &kept).await?;
 
         let mut after = before.clone();
@@ -219,6 +268,7 @@ impl Db {
                 *failing_since = match outcome.next {
                     Next::Delivered => None,
                     Next::Retry(_) | Next::Dead => failing_since.or(Some(outcome.at)),
+                    Next::Postponed(_) => *failing_since,
                 };
             }
         }
@@ -241,7 +291,7 @@ impl Db {
         let tx = self.begin().await?;
         #[allow(clippy::disallowed_methods, reason = "the delivery's organization is named")]
         let done = webhook_delivery::Entity::update_many()
-            .col_expr(Column::Status, Expr::value(next.status()))
+            .col_expr(Column::Status, Expr::value(next.status().unwrap_or(DeliveryStatus::Dead)))
             .col_expr(Column::AttemptCount, Expr::value(attempt.number))
             .col_expr(Column::NextAttemptAt, Expr::value(next.at()))
             .filter(Column::OrganizationId.eq(attempt.organization_id))
@@ -284,8 +334,8 @@ fn waited_for() -> SelectStatement {
         .take()
 }
 
-impl From<webhook_lane::Model> for Lane {
-    fn from(row: webhook_lane::Model) -> Self {
+impl From<&webhook_lane::Model> for Lane {
+    fn from(row: &webhook_lane::Model) -> Self {
         Self { organization_id: row.organization_id, webhook_id: row.webhook_id, lease: row.lease }
     }
 }
@@ -331,15 +381,59 @@ async fn give_up_disabled(tx: &Transaction, outcomes: &mut [Outcome]) -> Result<
     Ok(())
 }
 
-/// Attempts and their deliveries. What was delivered is one statement an organization, what failed one each.
-async fn write_outcomes(tx: &Transaction, outcomes: &[Outcome]) -> Result<()> {
-    use webhook_delivery::Column;
+/// Numbers the attempts where their deliveries are locked: a test's own attempt may have been written since they were read.
+/// What is of a delivery that is gone is left out.
+async fn number(tx: &Transaction, outcomes: &mut Vec<Outcome>) -> Result<()> {
+    use webhook_delivery::{Column, Entity};
     if outcomes.is_empty() {
         return Ok(());
     }
-    let attempts = outcomes.iter().map(|outcome| outcome.attempt.clone().into_active_model().reset_all());
+    let these = outcomes.iter().fold(Condition::any(), |any, Outcome { attempt, .. }| {
+        any.add(Column::OrganizationId.eq(attempt.organization_id).and(Column::Id.eq(attempt.delivery_id)))
+    });
     #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
-    webhook_attempt::Entity::insert_many(attempts).exec_without_returning(tx).await.map_err(fail)?;
+    let rows: Vec<(OrganizationId, WebhookDeliveryId, i32)> = Entity::find()
+        .select_only()
+        .columns([Column::OrganizationId, Column::Id, Column::AttemptCount])
+        .filter(these)
+        .order_by_asc(Column::OrganizationId)
+        .order_by_asc(Column::Id)
+        .lock(LockType::NoKeyUpdate)
+        .into_tuple()
+        .all(tx)
+        .await
+        .map_err(fail)?;
+    let mut made: HashMap<_, i32> =
+        rows.into_iter().map(|(organization, id, made)| ((organization, id), made)).collect();
+    outcomes.retain_mut(|Outcome { attempt, next, .. }| {
+        let Some(made) = made.get_mut(&(attempt.organization_id, attempt.delivery_id)) else { return false };
+        if !matches!(next, Next::Postponed(_)) {
+            *made += 1;
+            attempt.number = *made;
+        }
+        true
+    });
+    Ok(())
+}
+
+/// Attempts and their deliveries. What was delivered is one statement an organization, what failed one each.
+async fn write_outcomes(tx: &Transaction, outcomes: &[Outcome]) -> Result<()> {
+    use webhook_delivery::Column;
+    let is_made = |outcome: &&Outcome| !matches!(outcome.next, Next::Postponed(_));
+    let attempts: Vec<_> = outcomes
+        .iter()
+        .filter(is_made)
+        .map(|outcome| outcome.attempt.clone().into_active_model().reset_all())
+        .collect();
+    if !attempts.is_empty() {
+        #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
+        webhook_attempt::Entity::insert_many(attempts)
+            // Numbered under a lock: one that is there all the same must not take the others' with it.
+            .on_conflict(OnConflict::new().do_nothing().to_owned())
+            .exec_without_returning(tx)
+            .await
+            .map_err(fail)?;
+    }
 
     let mut delivered: BTreeMap<OrganizationId, Vec<WebhookDeliveryId>> = BTreeMap::new();
     let mut updates: Vec<(Condition, Next)> = Vec::new();
@@ -357,14 +451,14 @@ async fn write_outcomes(tx: &Transaction, outcomes: &[Outcome]) -> Result<()> {
     }
     for (these, next) in updates {
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
-        webhook_delivery::Entity::update_many()
-            .col_expr(Column::Status, Expr::value(next.status()))
-            .col_expr(Column::AttemptCount, Expr::col(Column::AttemptCount).add(1))
-            .col_expr(Column::NextAttemptAt, Expr::value(next.at()))
-            .filter(these)
-            .exec(tx)
-            .await
-            .map_err(fail)?;
+        let mut update =
+            webhook_delivery::Entity::update_many().col_expr(Column::NextAttemptAt, Expr::value(next.at()));
+        if let Some(status) = next.status() {
+            update = update
+                .col_expr(Column::Status, Expr::value(status))
+                .col_expr(Column::AttemptCount, Expr::col(Column::AttemptCount).add(1));
+        }
+        update.filter(these).exec(tx).await.map_err(fail)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 use sea_orm::entity::prelude::*;
 
+use super::enums::PlanTier;
 use crate::{clock::Instant, id::OrganizationId};
 
 /// What the payment provider has said of an organization, by the id of its event.
@@ -16,6 +17,11 @@ pub struct Model {
     pub subscription_id: String,
     /// Whether the subscription was over with it.
     pub is_over: bool,
+    /// Among events of the same second: 0 for the subscription's beginning, 1 for a change, 2 for its end.
+    pub precedence: i16,
+    /// What it paid for; `None` when the subscription was over, and of events from before this was kept.
+    pub tier: Option<PlanTier>,
+    pub renews_at: Option<Instant>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

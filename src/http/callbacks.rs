@@ -19,6 +19,7 @@ use crate::{
     error::Error,
     graphql::api::Api,
     inbound_hooks::{
+        body,
         receive::{self, Receipted},
         service,
         verify::{self, Verified},
@@ -33,6 +34,8 @@ const COST: u64 = 10;
 
 /// Why a callback whose signature is right is turned away all the same.
 const BAD_TIME: &str = "The signed time is more than 5 minutes off.";
+
+const NO_JSON: &str = "The body is not JSON in UTF-8 (content type application/json).";
 
 /// An answer that is no success.
 struct Refusal {
@@ -154,14 +157,8 @@ async fn handle(scope: &OrgScope, holder: &HookHolder, verified: &Verified, body
     } else {
         None
     };
-    let parsed = serde_json::from_slice(body);
-    let rejected = rejected.or_else(|| {
-        parsed.is_err().then_some((
-            StatusCode::BAD_REQUEST,
-            "BAD_REQUEST",
-            "The body is not JSON (content type application/json).",
-        ))
-    });
+    let parsed = body::parse(body);
+    let rejected = rejected.or_else(|| parsed.is_none().then_some((StatusCode::BAD_REQUEST, "BAD_REQUEST", NO_JSON)));
     if let Some((status, code, reason)) = rejected {
         receive::note(scope, hook, InboundOutcome::Rejected, verified.delivery_id.as_deref(), reason).await?;
         return Err(Refusal::new(status, code, reason));
@@ -198,16 +195,23 @@ async fn turn_away(state: &ServerState, origin: &Origin, refusal: Refusal) -> Re
     }
 }
 
-/// A receipt of what was turned away, written behind the answer: that it takes longer would tell that the hook exists.
+/// Counts what was turned away, and now and then leaves a receipt, written behind the answer: that it takes longer would
+/// tell that the hook exists.
 fn note_later(state: &ServerState, origin: &Origin, holder: &HookHolder, forged: Forged) {
+    let (name, reason) = match forged {
+        Forged::Signature => ("signature", "The signature is not this hook's."),
+        Forged::Time => ("time", BAD_TIME),
+    };
+    state.metrics.refused_callback(name);
     let (scope, hook) = (holder.scope(&state.db, origin.clone()), holder.hook.clone());
-    let reason = match forged {
-        Forged::Signature => "The signature is not this hook's.",
-        Forged::Time => BAD_TIME,
+    let Some(more) = state.refusals.count(scope.organization_id(), hook.id, state.clock().now()) else { return };
+    let reason = match more {
+        0 => reason.to_owned(),
+        more => format!("{reason} {more} more were turned away since the last such receipt."),
     };
     state.later("noting a refused callback", move |_| {
-        let (scope, hook) = (scope.clone(), hook.clone());
-        async move { receive::note(&scope, &hook, InboundOutcome::Rejected, None, reason).await.map(drop) }
+        let (scope, hook, reason) = (scope.clone(), hook.clone(), reason.clone());
+        async move { receive::note(&scope, &hook, InboundOutcome::Rejected, None, &reason).await.map(drop) }
     });
 }
 
@@ -229,7 +233,8 @@ pub async fn billing(
         if let Err(forged) = billing::verify(secret, header, &body, state.clock().now()) {
             return Err(turn_away(state, &origin, Refusal::forged(forged)).await);
         }
-        Ok(billing::receive(&state.db, config, &origin, &body).await?)
+        let event = body::parse(&body).ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", NO_JSON))?;
+        Ok(billing::receive(&state.db, config, &origin, event).await?)
     };
     match outcome.await {
         Ok(Outcome::Applied(tier)) => Json(json!({ "outcome": "APPLIED", "plan": plan::name(tier) })).into_response(),

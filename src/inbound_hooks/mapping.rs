@@ -46,8 +46,6 @@ const fn required(name: &'static str, kind: Kind) -> Field {
 pub use crate::items::input::MAX_TITLE;
 
 const MAX_WORD: usize = 100;
-/// Entries of a list that are taken.
-const MAX_LIST: usize = 20;
 
 const CREATE: &[Field] = &[
     required("title", Kind::Text(MAX_TITLE)),
@@ -148,7 +146,14 @@ pub fn apply(action: InboundAction, mapping: &Json, body: &Json) -> Result<Wish,
             Some(value) => Some(shaped(field.kind, value).ok_or_else(|| {
                 format!("{}: what is at {} is not a value that this field takes", field.name, pointer.unwrap_or("-"))
             })?),
-            None => entry.get("default").and_then(|value| shaped(field.kind, value)),
+            // Checked when the hook was made, by the rules of then.
+            None => match entry.get("default") {
+                Some(value) => Some(
+                    shaped(field.kind, value)
+                        .ok_or_else(|| format!("{}: its default is not a value that this field takes", field.name))?,
+                ),
+                None => None,
+            },
         };
         match (value, pointer) {
             (Some(value), _) => {
@@ -170,9 +175,10 @@ fn shaped(kind: Kind, value: &Json) -> Option<Json> {
         (Kind::Text(_), Json::Number(number)) => Some(number.to_string().into()),
         (Kind::Text(_), Json::Bool(flag)) => Some(flag.to_string().into()),
         (Kind::Number, Json::Number(_)) => Some(value.clone()),
-        (Kind::Number, Json::String(text)) => text.trim().parse::<f64>().ok().map(Json::from),
+        // As JSON writes numbers: what it can't write (NaN, infinities) is none.
+        (Kind::Number, Json::String(text)) => text.trim().parse().ok().map(Json::Number),
         (Kind::List, Json::Array(values)) => {
-            let texts: Option<Vec<&str>> = values.iter().take(MAX_LIST).map(Json::as_str).collect();
+            let texts: Option<Vec<&str>> = values.iter().map(Json::as_str).collect();
             texts.map(Json::from)
         }
         (Kind::List, Json::String(_)) => Some(json!([value])),

@@ -3,7 +3,10 @@
 
 use serde_json::Value as Json;
 
-use super::mapping::{MAX_TITLE, cut};
+use super::{
+    closing::closed,
+    mapping::{MAX_TITLE, cut},
+};
 use crate::{entity::enums::InboundProvider, teams::input::MAX_DESCRIPTION};
 
 /// Items that one callback finishes; the rest is left out, and its receipt says so.
@@ -105,7 +108,7 @@ fn merged(title: &Json, text: &Json, link: &Json) -> Ask {
 fn finish<'t>(texts: impl Iterator<Item = (&'t str, String)>, is_cut: bool, otherwise: &'static str) -> Ask {
     let mut items: Vec<Finished> = Vec::new();
     for (text, comment) in texts {
-        for identifier in fixed(text) {
+        for identifier in closed(text) {
             if items.iter().all(|known| known.identifier != identifier) {
                 items.push(Finished { identifier, comment: comment.clone() });
             }
@@ -123,63 +126,11 @@ fn words(value: &Json) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-const VERBS: [&str; 9] = ["fix", "fixes", "fixed", "close", "closes", "closed", "resolve", "resolves", "resolved"];
-
-/// The identifiers that a text says are done: after one of the verbs, `fixes ACME-42, ACME-43 and ACME-44`.
-fn fixed(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut follows = false;
-    for word in text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':' | '(' | ')' | '[' | ']')) {
-        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        if bare.is_empty() {
-            continue;
-        }
-        if VERBS.iter().any(|verb| verb.eq_ignore_ascii_case(bare)) {
-            follows = true;
-        } else if let Some(identifier) = identifier(bare).filter(|_| follows) {
-            found.push(identifier);
-        } else {
-            follows &= bare.eq_ignore_ascii_case("and");
-        }
-    }
-    found
-}
-
-/// `acme-42` as `ACME-42`.
-fn identifier(word: &str) -> Option<String> {
-    let (prefix, number) = word.rsplit_once('-')?;
-    let is_one = (1..=20).contains(&prefix.len())
-        && prefix.chars().all(|c| c.is_ascii_alphanumeric())
-        && (1..=18).contains(&number.len())
-        && number.chars().all(|c| c.is_ascii_digit());
-    is_one.then(|| word.to_ascii_uppercase())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn what_a_message_says_is_done() {
-        let cases: &[(&str, &[&str])] = &[
-            ("Fixes ACME-42", &["ACME-42"]),
-            ("fix: acme-42.", &["ACME-42"]),
-            ("Fixes:#ACME-42", &["ACME-42"]),
-            ("This closes #ACME-1, ACME-2 and ACME-3; see ACME-4", &["ACME-1", "ACME-2", "ACME-3"]),
-            ("Resolved (ACME-7)\n\nand fixes\nACME-8", &["ACME-7", "ACME-8"]),
-            ("ACME-42 needs a fix", &[]),
-            ("prefixes ACME-42", &[]),
-            ("fixes the build of ACME-42", &[]),
-            ("fixes ACME-", &[]),
-            ("fixes #42", &[]),
-            ("", &[]),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(fixed(text), *expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_push_counts_on_the_default_branch_alone() {

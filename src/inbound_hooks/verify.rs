@@ -11,13 +11,13 @@ use crate::{
     entity::enums::InboundProvider,
 };
 
-/// Longer ids of deliveries are none.
+/// Longer ids of deliveries are known by their hash.
 const MAX_DELIVERY_ID: usize = 200;
 
 /// A callback that is the sender's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// As the sender names it.
+    /// As the sender names it; `sha256:…` of what is longer than [`MAX_DELIVERY_ID`] bytes.
     pub delivery_id: Option<String>,
     /// Of the body, where the delivery's id is not signed: with another id the same body is still the same.
     pub body_key: Option<String>,
@@ -97,7 +97,12 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
 
 fn id(headers: &HeaderMap, name: &str) -> Option<String> {
     let id = text(headers, name).trim();
-    (1..=MAX_DELIVERY_ID).contains(&id.len()).then(|| id.to_owned())
+    match id.len() {
+        0 => None,
+        1..=MAX_DELIVERY_ID => Some(id.to_owned()),
+        // Without one the same callback would be done as often as it comes.
+        _ => Some(format!("sha256:{}", hexadecimal(&Sha256::digest(id)))),
+    }
 }
 
 #[cfg(test)]

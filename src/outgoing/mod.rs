@@ -8,6 +8,7 @@
 mod addresses;
 mod exchange;
 mod resolver;
+mod shares;
 mod target;
 
 use std::{
@@ -30,8 +31,14 @@ use tokio_rustls::{
 };
 use url::Host;
 
-pub use self::{resolver::Resolver, target::Target};
-use crate::config::WebhooksConfig;
+use self::shares::Shares;
+pub use self::{resolver::Resolver, shares::Place, target::Target};
+use crate::{config::WebhooksConfig, id::OrganizationId};
+
+/// Bytes of an answer's body that are handed on.
+pub const KEPT_BYTES: usize = 4 * 1024;
+/// How long a place among the look-ups is waited for.
+const PLACE_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a URL is not called. The messages tell nothing of the network that the server is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +55,9 @@ pub enum Refused {
     Port,
     #[error("the URL's host can't be resolved")]
     Unresolvable,
+    /// Says nothing of the URL: this server's own places are taken.
+    #[error("this server looks up too many names at the moment; try again shortly")]
+    Busy,
     #[error("the URL's host has an address that is not public")]
     Denied,
 }
@@ -70,6 +80,8 @@ pub enum SendError {
 /// A POST. `Host`, `Content-Length`, `Transfer-Encoding` and `Connection` are set here, whatever `headers` holds.
 #[derive(Clone, Debug)]
 pub struct Post<'a> {
+    /// On whose behalf.
+    pub organization_id: OrganizationId,
     pub url: &'a str,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -95,6 +107,10 @@ pub struct Limits {
     pub answer_bytes: usize,
     /// Bytes of a body that are handed on.
     pub kept_bytes: usize,
+    /// Names that are looked up at a time.
+    pub lookups: usize,
+    /// Of these for one organization.
+    pub organization_lookups: usize,
 }
 
 impl Default for Limits {
@@ -103,7 +119,9 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             total: Duration::from_secs(15),
             answer_bytes: 64 * 1024,
-            kept_bytes: 4 * 1024,
+            kept_bytes: KEPT_BYTES,
+            lookups: 256,
+            organization_lookups: 16,
         }
     }
 }
@@ -117,7 +135,7 @@ pub struct Surroundings {
 }
 
 impl Default for Surroundings {
-    /// The system's resolver, and the authorities that Mozilla trusts.
+    /// The system's name servers, and the authorities that Mozilla trusts.
     fn default() -> Self {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         Self { resolver: Resolver::system(), limits: Limits::default(), roots }
@@ -139,6 +157,8 @@ struct Inner {
     allow_http: bool,
     resolver: Resolver,
     limits: Limits,
+    lookups: Shares,
+    requests: Shares,
     tls: TlsConnector,
 }
 
@@ -161,16 +181,23 @@ impl Outgoing {
             allowed: config.allowed_cidrs.clone(),
             allow_http: config.allow_http,
             resolver: surroundings.resolver,
+            lookups: Shares::new(surroundings.limits.lookups, surroundings.limits.organization_lookups),
+            requests: Shares::new(config.concurrency, config.organization_concurrency),
             limits: surroundings.limits,
             tls: TlsConnector::from(Arc::new(tls)),
         })))
     }
 
     /// Whether `url` may be called as things are now. [`Outgoing::send`] looks again.
-    pub async fn check(&self, url: &str) -> Result<Target, Refused> {
+    pub async fn check(&self, organization_id: OrganizationId, url: &str) -> Result<Target, Refused> {
         let target = Target::parse(url, self.0.allow_http)?;
-        self.resolve(&target).await?;
+        self.resolve(organization_id, &target).await?;
         Ok(target)
+    }
+
+    /// Waits for a place among the requests of this process and of the organization; whoever sends keeps it meanwhile.
+    pub async fn place(&self, organization_id: OrganizationId) -> Option<Place> {
+        self.0.requests.place(organization_id).await
     }
 
     /// Calls a URL. Any status is an answer, redirects too.
@@ -179,7 +206,7 @@ impl Outgoing {
         let began = Instant::now();
         let until = began + limits.total;
         let target = Target::parse(post.url, self.0.allow_http)?;
-        let resolved = timeout_at(until, self.resolve(&target)).await;
+        let resolved = timeout_at(until, self.resolve(post.organization_id, &target)).await;
         let addresses = resolved.map_err(|_| SendError::TimedOut)??;
         let connected_by = until.min(Instant::now() + limits.connect);
         let stream = exchange::connect(&addresses, connected_by).await?;
@@ -200,16 +227,20 @@ impl Outgoing {
 
     /// The target's addresses, all of them allowed: with one that is not among them, which one is connected to would be
     /// chance.
-    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, Refused> {
+    async fn resolve(&self, organization_id: OrganizationId, target: &Target) -> Result<Vec<SocketAddr>, Refused> {
         let addresses = match &target.host {
             Host::Ipv4(address) => vec![IpAddr::V4(*address)],
             Host::Ipv6(address) => vec![IpAddr::V6(*address)],
-            Host::Domain(name) => timeout(self.0.limits.connect, self.0.resolver.look_up(name))
-                .await
-                .ok()
-                .and_then(Result::ok)
-                .filter(|addresses| !addresses.is_empty())
-                .ok_or(Refused::Unresolvable)?,
+            Host::Domain(name) => {
+                let place = timeout(PLACE_WAIT, self.0.lookups.place(organization_id)).await;
+                let _place = place.ok().flatten().ok_or(Refused::Busy)?;
+                timeout(self.0.limits.connect, self.0.resolver.look_up(name))
+                    .await
+                    .ok()
+                    .and_then(Result::ok)
+                    .filter(|addresses| !addresses.is_empty())
+                    .ok_or(Refused::Unresolvable)?
+            }
         };
         if !addresses.iter().all(|address| addresses::is_allowed(&self.0.allowed, *address)) {
             return Err(Refused::Denied);

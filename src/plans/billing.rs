@@ -1,5 +1,9 @@
 //! What the payment provider says: callbacks signed as Stripe does (<https://docs.stripe.com/webhooks/signature>), whose
-//! subscription decides on the organization's plan. Each event counts once, and an older one than the last changes nothing.
+//! subscription decides on the organization's plan. Each event counts once.
+//!
+//! The provider sends events in any order, and their times are whole seconds. The plan is the same in whatever order they
+//! come ([`Standing`]): of each subscription its newest event counts, and of the subscriptions that go on the one with the
+//! newest; without any the plan is FREE.
 
 use chrono::DateTime;
 use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, IntoActiveModel as _};
@@ -61,8 +65,8 @@ struct Data {
 }
 
 /// Does what an event says.
-pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, body: &[u8]) -> Result<Outcome> {
-    let Ok(Event { id, r#type, created, data: Data { object } }) = serde_json::from_slice(body) else {
+pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, event: serde_json::Value) -> Result<Outcome> {
+    let Ok(Event { id, r#type, created, data: Data { object } }) = serde_json::from_value(event) else {
         return Ok(Outcome::Failed("the body is not an event".to_owned()));
     };
     let Some(occurred_at) = instant(created) else {
@@ -104,9 +108,23 @@ pub async fn receive(db: &Db, config: &BillingConfig, origin: &Origin, body: &[u
     let scope = OrgScope::of_system(db, organization.id, origin.clone()).await?;
     let subscription_id = object["id"].as_str().unwrap_or_default().to_owned();
     let organization_id = organization.id;
-    let event = billing_event::Model { organization_id, id, occurred_at, subscription_id, is_over };
-    let renews_at = if is_over { None } else { renewal(&object) };
-    retrying(|| apply(&scope, &event, tier, renews_at)).await
+    let precedence = match r#type.as_str() {
+        "customer.subscription.created" => 0,
+        "customer.subscription.deleted" => 2,
+        _ => 1,
+    };
+    let (tier, renews_at) = if is_over { (None, None) } else { (Some(tier), renewal(&object)) };
+    let event = billing_event::Model {
+        organization_id,
+        id,
+        occurred_at,
+        subscription_id,
+        is_over,
+        precedence,
+        tier,
+        renews_at,
+    };
+    retrying(|| apply(&scope, &event)).await
 }
 
 /// When a subscription's period ends and the next is paid for; `None` when it ends with it.
@@ -124,12 +142,10 @@ fn instant(seconds: i64) -> Option<Instant> {
     DateTime::from_timestamp(seconds, 0).filter(|instant| in_calendar(*instant))
 }
 
-async fn apply(
-    scope: &OrgScope,
-    event: &billing_event::Model,
-    tier: PlanTier,
-    renews_at: Option<Instant>,
-) -> Result<Outcome> {
+/// Events of an organization that are looked at, the newest ones: what a subscription is changed by in many years.
+const MOST_EVENTS: u64 = 500;
+
+async fn apply(scope: &OrgScope, event: &billing_event::Model) -> Result<Outcome> {
     use billing_event::Column;
     let mut tx = scope.write(Permission::BillingManage).await?;
     // Two events at a time would both find the other absent.
@@ -137,32 +153,149 @@ async fn apply(
     if tx.find::<billing_event::Entity>().filter(Column::Id.eq(&event.id)).one().await?.is_some() {
         return Ok(Outcome::Duplicate);
     }
-    let newest = tx.find::<billing_event::Entity>().order_by_desc(Column::OccurredAt).limit(1).one().await?;
-    let going_on = Column::IsOver.eq(false);
-    let paid =
-        tx.find::<billing_event::Entity>().filter(going_on).order_by_desc(Column::OccurredAt).limit(1).one().await?;
+    let known = tx.find::<billing_event::Entity>().order_by_desc(Column::OccurredAt).limit(MOST_EVENTS).all().await?;
     tx.insert(event.clone().into_active_model().reset_all()).await?;
-    let ignored = if newest.is_some_and(|newest| newest.occurred_at > event.occurred_at) {
-        Some("a later event has been applied")
-    } else if event.is_over && paid.is_some_and(|paid| paid.subscription_id != event.subscription_id) {
-        // Whoever moves to a new subscription has the old one ended afterwards.
-        Some("another subscription has taken its place")
-    } else {
-        None
+    let (tier, renews_at) = match judge(&known, event) {
+        Standing::Decides(by) => match (by.is_over, by.tier) {
+            (true, _) => (PlanTier::Free, None),
+            (false, Some(tier)) => (tier, by.renews_at),
+            // From before it was kept: the plan stays what that event has made it.
+            (false, None) => (organization.plan_tier, organization.plan_renews_at),
+        },
+        Standing::Ignored(reason) => {
+            tx.commit(()).await?;
+            return Ok(Outcome::Ignored(reason));
+        }
     };
-    if let Some(reason) = ignored {
-        tx.commit(()).await?;
-        return Ok(Outcome::Ignored(reason));
-    }
     // Who doesn't pay can't be asked to tidy up first: what is there stays, and nothing is added until it fits.
     service::change_in(&mut tx, organization, tier, renews_at, Fit::Ignored).await?;
     tx.commit(()).await?;
     Ok(Outcome::Applied(tier))
 }
 
+/// What a new event comes to beside those that are known.
+#[derive(Clone, Copy, Debug)]
+enum Standing<'e> {
+    /// The plan is what this event says: the new one, or, when it ends the subscription that decided, another one's.
+    Decides(&'e billing_event::Model),
+    /// The plan stays as it is; why.
+    Ignored(&'static str),
+}
+
+fn judge<'e>(known: &'e [billing_event::Model], new: &'e billing_event::Model) -> Standing<'e> {
+    let own = known.iter().filter(|event| event.subscription_id == new.subscription_id);
+    if own.clone().any(|event| place(event) > place(new)) {
+        return Standing::Ignored("a later event has been applied");
+    }
+    let newest = |events: &mut dyn Iterator<Item = &'e billing_event::Model>| events.max_by_key(|event| place(event));
+    let others = known.iter().filter(|event| event.subscription_id != new.subscription_id);
+    let is_newest = |event: &&billing_event::Model| {
+        let same = known.iter().filter(|other| other.subscription_id == event.subscription_id);
+        same.map(place).max() == Some(place(event))
+    };
+    let other = newest(&mut others.filter(is_newest).filter(|event| !event.is_over));
+    match other {
+        None => Standing::Decides(new),
+        Some(other) if !new.is_over && place(new) > place(other) => Standing::Decides(new),
+        Some(_) if !new.is_over => Standing::Ignored("a later event has been applied"),
+        // Whoever moves to a new subscription has the old one ended afterwards.
+        Some(other) => match newest(&mut own.into_iter()) {
+            Some(before) if !before.is_over && place(before) > place(other) => Standing::Decides(other),
+            _ => Standing::Ignored("another subscription has taken its place"),
+        },
+    }
+}
+
+/// The order of events: by their time, of the same second the beginning of a subscription, its changes, its end, then by
+/// their ids.
+fn place(event: &billing_event::Model) -> (Instant, i16, &str) {
+    (event.occurred_at, event.precedence, &event.id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn event(
+        subscription: &str,
+        id: &str,
+        second: i64,
+        precedence: i16,
+        tier: Option<PlanTier>,
+    ) -> billing_event::Model {
+        billing_event::Model {
+            organization_id: OrganizationId::from_uuid(uuid::Uuid::nil()),
+            id: id.to_owned(),
+            occurred_at: DateTime::from_timestamp(second, 0).expect("a time"),
+            subscription_id: subscription.to_owned(),
+            is_over: tier.is_none(),
+            precedence,
+            tier,
+            renews_at: None,
+        }
+    }
+
+    /// Every order of some events, and what the plan then is.
+    fn plans(events: &[billing_event::Model]) -> Vec<Option<PlanTier>> {
+        fn go(
+            left: &[billing_event::Model],
+            known: &[billing_event::Model],
+            plan: Option<PlanTier>,
+            into: &mut Vec<Option<PlanTier>>,
+        ) {
+            if left.is_empty() {
+                into.push(plan);
+            }
+            for (index, new) in left.iter().enumerate() {
+                let after = match judge(known, new) {
+                    Standing::Decides(by) => by.tier,
+                    Standing::Ignored(_) => plan,
+                };
+                let rest = [&left[..index], &left[index + 1..]].concat();
+                go(&rest, &[known, std::slice::from_ref(new)].concat(), after, into);
+            }
+        }
+        let mut found = Vec::new();
+        go(events, &[], None, &mut found);
+        found
+    }
+
+    #[test]
+    fn the_plan_is_the_same_in_every_order() {
+        let (starter, pro) = (Some(PlanTier::Starter), Some(PlanTier::Professional));
+        let all = [
+            // One second: it begins, changes, changes again.
+            (vec![event("a", "9", 1, 0, starter), event("a", "5", 1, 1, pro), event("a", "6", 1, 1, starter)], starter),
+            // One second: it changes and ends.
+            (vec![event("a", "1", 1, 0, pro), event("a", "9", 2, 1, pro), event("a", "2", 2, 2, None)], None),
+            // Another one takes its place in the second in which it ends, or before, or after.
+            (vec![event("a", "1", 1, 0, starter), event("b", "2", 2, 0, pro), event("a", "3", 2, 2, None)], pro),
+            (vec![event("a", "1", 1, 0, starter), event("a", "2", 2, 2, None), event("b", "3", 3, 0, pro)], pro),
+            // The one that decided ends: what still goes on decides.
+            (
+                vec![
+                    event("a", "1", 1, 0, starter),
+                    event("b", "2", 2, 0, pro),
+                    event("b", "3", 3, 2, None),
+                    event("a", "4", 4, 1, starter),
+                ],
+                starter,
+            ),
+            (vec![event("a", "1", 1, 0, starter), event("b", "2", 2, 0, pro), event("b", "3", 3, 2, None)], starter),
+            (
+                vec![
+                    event("a", "1", 1, 0, starter),
+                    event("b", "2", 2, 0, pro),
+                    event("b", "3", 3, 2, None),
+                    event("a", "4", 3, 2, None),
+                ],
+                None,
+            ),
+        ];
+        for (events, expected) in all {
+            assert!(plans(&events).iter().all(|plan| *plan == expected), "{events:?}: {:?}", plans(&events));
+        }
+    }
 
     #[test]
     fn signatures_are_of_time_and_body() {

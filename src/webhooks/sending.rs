@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     graphql::scalars::format_instant,
     id::{AnyId, WebhookId},
-    outgoing::{Answer, Outgoing, Post},
+    outgoing::{Answer, KEPT_BYTES, Outgoing, Place, Post, Refused, SendError},
 };
 
 /// What secrets of webhooks are sealed for.
@@ -28,6 +28,9 @@ pub const SECRET: &str = "webhook-secret";
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Waits differ by up to this part, so that what failed together doesn't come back together.
 const JITTER: f64 = 0.2;
+
+/// Before a delivery that this server had no room for is tried again; up to a fifth longer.
+const POSTPONED_BY: Duration = Duration::from_secs(5);
 
 const AGENT: &str = concat!("todo-platform/", env!("CARGO_PKG_VERSION"));
 
@@ -52,6 +55,8 @@ pub enum Verdict {
     },
     /// It says that it is gone for good (410).
     Gone,
+    /// Nothing was sent, since this server had no room for it: that says nothing of the receiver.
+    Unsent,
 }
 
 /// An attempt that was made.
@@ -77,12 +82,20 @@ impl Sender {
         })
     }
 
-    /// Makes one attempt; takes as long as the limits of [`Outgoing`] allow.
-    pub async fn attempt(&self, delivery: &webhook_delivery::Model, content: Content) -> Result<Attempted> {
+    /// Makes one attempt; takes as long as the limits of [`Outgoing`] allow. `place` is free
+    /// again once the answer is there.
+    pub async fn attempt(
+        &self,
+        delivery: &webhook_delivery::Model,
+        content: Content,
+        place: Place,
+    ) -> Result<Attempted> {
         let started_at = self.clock.now();
         let headers = self.headers(delivery, started_at, &content)?;
         let began = tokio::time::Instant::now();
-        let sent = self.outgoing.send(Post { url: &self.url, headers, body: content.body }).await;
+        let organization_id = delivery.organization_id;
+        let sent = self.outgoing.send(Post { organization_id, url: &self.url, headers, body: content.body }).await;
+        drop(place);
         let mut attempt = webhook_attempt::Model {
             organization_id: delivery.organization_id,
             delivery_id: delivery.id,
@@ -105,7 +118,10 @@ impl Sender {
             Err(error) => {
                 attempt.error = Some(shown(error.to_string().as_bytes()));
                 tracing::debug!(webhook = %self.webhook_id, %error, "a delivery failed");
-                Verdict::Failed { retry_after: None }
+                match error {
+                    SendError::Refused(Refused::Busy) => Verdict::Unsent,
+                    _ => Verdict::Failed { retry_after: None },
+                }
             }
         };
         Ok(Attempted { attempt, verdict, at })
@@ -151,9 +167,25 @@ pub fn ping(delivery: &webhook_delivery::Model) -> Content {
     Content { body: body.to_string().into(), ordering_key: None }
 }
 
-/// Text as both databases take it.
+/// Text as both databases take it, [`KEPT_BYTES`] at most: cut between two characters, here and where the bytes were cut.
 fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+    let mut text = String::from_utf8_lossy(without_half(bytes)).replace('\0', "\u{fffd}");
+    text.truncate(text.floor_char_boundary(KEPT_BYTES));
+    text
+}
+
+/// Without the beginning of a character at the end.
+fn without_half(bytes: &[u8]) -> &[u8] {
+    let is_rest = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+    let rest = bytes.iter().rev().take(3).take_while(|byte| is_rest(byte)).count();
+    let Some(first) = bytes.len().checked_sub(rest + 1) else { return bytes };
+    let length = match bytes[first] {
+        0b1100_0000..0b1110_0000 => 2,
+        0b1110_0000..0b1111_0000 => 3,
+        0b1111_0000.. => 4,
+        _ => 1,
+    };
+    if length > rest + 1 { &bytes[..first] } else { bytes }
 }
 
 fn judge(answer: &Answer, now: Instant) -> Verdict {
@@ -179,6 +211,10 @@ pub fn next(attempted: &Attempted, schedule: &[Duration]) -> Next {
     let retry_after = match attempted.verdict {
         Verdict::Accepted => return Next::Delivered,
         Verdict::Gone => return Next::Dead,
+        Verdict::Unsent => {
+            let wait = POSTPONED_BY.mul_f64(1.0 + JITTER * fastrand::f64());
+            return Next::Postponed(attempted.at + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(5)));
+        }
         Verdict::Failed { retry_after } => retry_after,
     };
     let made = usize::try_from(attempted.attempt.number).unwrap_or(usize::MAX);
@@ -219,7 +255,7 @@ mod tests {
         match next(attempted, &schedule) {
             Next::Retry(at) => Some((at - attempted.at).num_milliseconds()),
             Next::Dead => None,
-            Next::Delivered => panic!("it failed"),
+            Next::Delivered | Next::Postponed(_) => panic!("it failed"),
         }
     }
 
@@ -241,6 +277,20 @@ mod tests {
         let mut gone = failed(1, None);
         gone.verdict = Verdict::Gone;
         assert_eq!(waits(&gone), None);
+    }
+
+    #[test]
+    fn answers_are_cut_between_characters() {
+        let long = |text: &str| text.repeat(KEPT_BYTES).into_bytes()[..KEPT_BYTES].to_vec();
+        for text in ["é", "€", "😀", "a€", "ab😀"] {
+            let cut = shown(&long(text));
+            assert!(cut.len() <= KEPT_BYTES && cut.len() > KEPT_BYTES - 4 && !cut.contains('\u{fffd}'), "{text}");
+        }
+        let binary = shown(&[0xff; KEPT_BYTES]);
+        assert!(binary.len() <= KEPT_BYTES && binary.chars().all(|c| c == '\u{fffd}'));
+        assert_eq!(shown(b"a\0\x80b"), "a\u{fffd}\u{fffd}b");
+        assert_eq!(shown(b""), "");
+        assert_eq!(shown(&[0x80, 0x80, 0x80, 0x80]), "\u{fffd}".repeat(4));
     }
 
     #[test]

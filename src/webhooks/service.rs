@@ -21,13 +21,13 @@ use crate::{
         enums::{DeliveryStatus, Feature, MembershipStatus, QuotaResource, Role, WebhookState},
         event, membership, user, webhook, webhook_delivery, webhook_lane,
     },
-    error::{Error, Problem, ProblemCode, Rejected, Result},
+    error::{Code, Error, Problem, ProblemCode, Refusal, Rejected, Result},
     id::{TeamId, UserId, WebhookDeliveryId, WebhookId},
     ledger::{
         EventType, Fields, NewEvent, changes,
         deliveries::{Route, into_row, named_teams, named_types},
     },
-    outgoing::Outgoing,
+    outgoing::{Outgoing, Refused},
 };
 
 /// A webhook with its secret, where that has just been made.
@@ -35,8 +35,8 @@ pub type Shown = (webhook::Model, Option<String>);
 
 /// Deliveries that one replay makes at most.
 pub const MAX_REPLAY: usize = 10_000;
-/// Events that a replay reads at once.
-const PAGE: u64 = 1000;
+/// Places of the ledger that a replay reads at once.
+const PAGE: i64 = 1000;
 /// Attempts of one delivery, those asked for by hand included.
 pub const MAX_ATTEMPTS: i32 = 20;
 /// When a worker takes a test over that was never finished: whoever ran it is gone.
@@ -66,7 +66,7 @@ pub async fn create(scope: &OrgScope, tools: Tools<'_>, input: &WebhookCreateInp
     let url = input.url.0.trim();
     within_rights(scope, input.types().as_ref(), &["input", "eventTypes"])?;
     // Before the transaction: names are resolved.
-    check_url(tools.outgoing, url, &["input", "url"]).await?;
+    check_url(scope, tools.outgoing, url, &["input", "url"]).await?;
     let mut tx = scope.write(Permission::WebhookManage).await?;
     let (types, teams) = (input.types().as_ref().map(types_json), input.teams());
     let name = input.name.as_deref().map(|name| name.trim().to_owned());
@@ -124,7 +124,7 @@ pub async fn update(
 ) -> Result<Committed<Shown>, Rejected<Shown>> {
     input.patch.validate()?;
     if let Some(url) = input.patch.url.value() {
-        check_url(tools.outgoing, url.0.trim(), &["input", "patch", "url"]).await?;
+        check_url(scope, tools.outgoing, url.0.trim(), &["input", "patch", "url"]).await?;
     }
     let mut tx = scope.write(Permission::WebhookManage).await?;
     let before: webhook::Model = tx.locked::<webhook::Entity>(input.id, &["input", "id"]).await?;
@@ -246,6 +246,14 @@ pub async fn retry(scope: &OrgScope, id: WebhookDeliveryId) -> Result<Committed<
     let own = webhook::Column::Id.eq(row.webhook_id);
     let webhook = tx.find::<webhook::Entity>().filter(own).one().await?;
     must_be_enabled(webhook.as_ref().map(|webhook| webhook.state), &path)?;
+    // Its one attempt is being made, by whoever began it.
+    if row.event_id.is_none()
+        && row.attempt_count == 0
+        && row.next_attempt_at.is_some_and(|at| at > scope.clock().now())
+    {
+        let message = "The test is under way; it is done within a minute.";
+        return Err(Problem::new(ProblemCode::InvalidState, &path, message).into());
+    }
     if row.attempt_count >= MAX_ATTEMPTS {
         let message = format!("It has been tried {MAX_ATTEMPTS} times; use webhookReplay for a new delivery.");
         return Err(Problem::new(ProblemCode::InvalidState, &path, message).into());
@@ -268,27 +276,46 @@ pub async fn replay(scope: &OrgScope, input: &WebhookReplayInput) -> Result<Comm
         Some(before) => scope.decode_position(&before.0, head)?,
         None => head + 1,
     };
+    let own = scope.find::<webhook::Entity>().filter(webhook::Column::Id.eq(input.id));
+    let seen = own.one().await?.ok_or_else(|| Problem::not_found(&["input", "id"], "webhook"))?;
+    must_be_enabled(Some(seen.state), &["input", "id"])?;
+    // Before the write, so that nobody waits for a reader of a long ledger.
+    let deliveries = wanted(scope, &Route::of(&seen), after, before, input.event_types.as_deref()).await?;
     let mut tx = scope.write(Permission::WebhookManage).await?;
     let row: webhook::Model = tx.locked::<webhook::Entity>(input.id, &["input", "id"]).await?;
-    must_be_enabled(Some(row.state), &["input", "id"])?;
+    if row.version != seen.version {
+        return Err(Error::Retry("the webhook was changed while the ledger was read".to_owned()));
+    }
     tx.require_feature(Feature::Webhooks);
-    let route = Route::of(&row);
+    tx.insert_many(deliveries).await?;
+    tx.wake_workers();
+    tx.commit((row, None)).await
+}
+
+/// The deliveries of the events between two places of the ledger. Each statement reads [`PAGE`] places of it at most,
+/// whatever is found there.
+async fn wanted(
+    scope: &OrgScope,
+    route: &Route,
+    after: i64,
+    before: i64,
+    types: Option<&[EventType]>,
+) -> Result<Vec<webhook_delivery::ActiveModel>> {
+    use event::Column;
+    let now = scope.clock().now();
     let mut deliveries = Vec::new();
-    let (mut position, now) = (after, scope.clock().now());
-    loop {
-        use event::Column;
-        let mut page = tx
+    let mut position = after;
+    while position + 1 < before {
+        let end = Ord::min(before, position + 1 + PAGE);
+        let mut page = scope
             .find::<event::Entity>()
             .filter(Column::Sequence.gt(position))
-            .filter(Column::Sequence.lt(before))
-            .order_by_asc(Column::Sequence)
-            .limit(PAGE);
-        if let Some(types) = &input.event_types {
+            .filter(Column::Sequence.lt(end))
+            .order_by_asc(Column::Sequence);
+        if let Some(types) = types {
             page = page.filter(Column::Type.is_in(types.iter().copied()));
         }
         let page = page.all().await?;
-        let Some(last) = page.last() else { break };
-        position = last.sequence;
         let wanted = page.iter().filter(|event| route.wants(event));
         deliveries.extend(wanted.map(|event| into_row(route.delivery(event, scope.clock(), now))));
         if deliveries.len() > MAX_REPLAY {
@@ -296,10 +323,9 @@ pub async fn replay(scope: &OrgScope, input: &WebhookReplayInput) -> Result<Comm
             let problem = Problem::new(ProblemCode::TooMany, &["input", "before"], message);
             return Err(problem.details(json!({ "limit": MAX_REPLAY })).into());
         }
+        position = end - 1;
     }
-    tx.insert_many(deliveries).await?;
-    tx.wake_workers();
-    tx.commit((row, None)).await
+    Ok(deliveries)
 }
 
 /// Disables a webhook in the server's own name and gives up what waits; `None` when it is not enabled any more. The
@@ -355,9 +381,10 @@ fn must_be_enabled(state: Option<WebhookState>, path: &[&str]) -> Result<()> {
     }
 }
 
-async fn check_url(outgoing: &Outgoing, url: &str, path: &[&str]) -> Result<()> {
-    match outgoing.check(url).await {
+async fn check_url(scope: &OrgScope, outgoing: &Outgoing, url: &str, path: &[&str]) -> Result<()> {
+    match outgoing.check(scope.organization_id(), url).await {
         Ok(_) => Ok(()),
+        Err(Refused::Busy) => Err(Refusal::new(Code::Unavailable, format!("{}.", Refused::Busy)).into()),
         Err(refused) => {
             let mut message = format!("{refused}.");
             message[..1].make_ascii_uppercase();

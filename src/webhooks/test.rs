@@ -8,7 +8,7 @@ use super::sending::{Sender, Verdict, ping};
 use crate::{
     db::{OrgScope, deliveries::Next},
     entity::{enums::DeliveryStatus, webhook, webhook_delivery},
-    error::Result,
+    error::{Error, Result},
     state::State,
 };
 
@@ -23,10 +23,11 @@ pub async fn send(state: &State, scope: &OrgScope, begun: webhook_delivery::Mode
     let own = scope.find::<webhook::Entity>().filter(webhook::Column::Id.eq(begun.webhook_id));
     let Some(webhook) = own.one().await? else { return Ok(begun) };
     let sender = Sender::new(&webhook, &state.outgoing, &state.secret, scope.clock())?;
-    let (db, delivery) = (state.db.clone(), begun.clone());
+    let (db, outgoing, delivery) = (state.db.clone(), state.outgoing.clone(), begun.clone());
     // In the background: it is written down also when the caller is gone.
     let attempt = state.background.spawn(async move {
-        let attempted = sender.attempt(&delivery, ping(&delivery)).await?;
+        let place = outgoing.place(delivery.organization_id).await.ok_or_else(|| Error::internal("no place"))?;
+        let attempted = sender.attempt(&delivery, ping(&delivery), place).await?;
         let next = if attempted.verdict == Verdict::Accepted { Next::Delivered } else { Next::Dead };
         db.record_test(attempted.attempt, next).await
     });

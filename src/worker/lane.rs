@@ -7,7 +7,11 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Worker, recorder::Recorded};
@@ -38,11 +42,11 @@ const PAGE: u64 = 32;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Works a lane until nothing is due, it was held for long enough, or `stop`; then lets go of it. What goes wrong is
-/// logged, and tried again by whoever takes the lane next.
-pub async fn work(worker: Worker, lane: Lane, until: Instant, stop: CancellationToken) {
+/// logged, and tried again by whoever takes the lane next. `is_failing`: what was sent last was not accepted.
+pub async fn work(worker: Worker, lane: Lane, is_failing: bool, until: Instant, stop: CancellationToken) {
     let metrics = &worker.0.state.metrics;
     metrics.took_lanes(1);
-    let mut run = Run::new(&worker, lane, until, stop);
+    let mut run = Run::new(&worker, lane, is_failing, until, stop);
     if let Err(error) = run.go().await {
         tracing::warn!(webhook = %lane.webhook_id, error = %error.describe(), "sending to a webhook failed");
         // What is in flight is awaited, so that nobody begins beside it.
@@ -78,7 +82,7 @@ struct Ended {
 }
 
 impl<'w> Run<'w> {
-    fn new(worker: &'w Worker, lane: Lane, until: Instant, stop: CancellationToken) -> Self {
+    fn new(worker: &'w Worker, lane: Lane, is_failing: bool, until: Instant, stop: CancellationToken) -> Self {
         Self {
             worker,
             lane,
@@ -88,7 +92,7 @@ impl<'w> Run<'w> {
             queue: VecDeque::new(),
             running: JoinSet::new(),
             begun: HashSet::new(),
-            is_failing: false,
+            is_failing,
         }
     }
 
@@ -177,11 +181,13 @@ impl<'w> Run<'w> {
         self.begun.insert(delivery.id);
         let (worker, lane, until, slots) = (self.worker.clone(), self.lane, self.until, self.slots.clone());
         self.running.spawn(async move {
+            // The lane's own place first: who waits for that takes none from the organization's other webhooks.
             let Ok(slot) = slots.acquire().await else { return Ok(Ended { delivery_id: delivery.id, made: None }) };
-            if Instant::now() >= until {
+            let place = timeout_at(until, worker.0.state.outgoing.place(lane.organization_id)).await;
+            let Some(place) = place.ok().flatten().filter(|_| Instant::now() < until) else {
                 return Ok(Ended { delivery_id: delivery.id, made: None });
-            }
-            let attempted = sender.attempt(&delivery, content).await?;
+            };
+            let attempted = sender.attempt(&delivery, content, place).await?;
             drop(slot);
             let schedule = &worker.0.schedule;
             // A test is tried once.
@@ -192,7 +198,8 @@ impl<'w> Run<'w> {
             let Attempted { attempt, verdict, at } = attempted;
             let took = Duration::from_millis(u64::try_from(attempt.duration_ms).unwrap_or_default());
             worker.0.state.metrics.attempted(next.name(), took);
-            let recorded = worker.recorder().record(Outcome { lane, attempt, next, at, was_sent: true }).await?;
+            let was_sent = verdict != Verdict::Unsent;
+            let recorded = worker.recorder().record(Outcome { lane, attempt, next, at, was_sent }).await?;
             Ok(Ended { delivery_id: delivery.id, made: Some((verdict, at, recorded)) })
         });
     }
@@ -205,7 +212,9 @@ impl<'w> Run<'w> {
             self.until = Instant::now();
             return Ok(());
         };
-        self.is_failing = verdict != Verdict::Accepted;
+        if verdict != Verdict::Unsent {
+            self.is_failing = verdict != Verdict::Accepted;
+        }
         let patience = self.worker.0.state.config.webhooks.disable_after;
         let failing = failing_since.and_then(|since| (at - since).to_std().ok());
         match verdict {
@@ -213,7 +222,7 @@ impl<'w> Run<'w> {
             Verdict::Failed { .. } if failing.is_some_and(|failing| failing >= patience) => {
                 self.disable(&format!("Nothing was accepted for {}.", span(patience))).await
             }
-            Verdict::Accepted | Verdict::Failed { .. } => Ok(()),
+            Verdict::Accepted | Verdict::Failed { .. } | Verdict::Unsent => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@
 mod content;
 mod lane;
 mod recorder;
+mod shares;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -17,8 +18,8 @@ use std::{
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::{content::Renderer, recorder::Recorder};
-use crate::{error::Result, graphql::api::Api, state::State};
+use self::{content::Renderer, recorder::Recorder, shares::LaneShares};
+use crate::{db::deliveries::Standing, error::Result, graphql::api::Api, id::OrganizationId, state::State};
 
 /// How long a worker goes on with a lane before it lets go of it, so that others get their turn.
 const HOLD: Duration = Duration::from_secs(10);
@@ -26,9 +27,9 @@ const HOLD: Duration = Duration::from_secs(10);
 /// (`outgoing::Limits::total`, 15 s), and has been written down.
 const LEASE: Duration = Duration::from_secs(30);
 /// Lanes that one statement takes: the rest is for others who look at the same time.
-const LANES_AT_ONCE: u64 = 4;
-/// Lanes that one worker holds at most.
-const MAX_LANES: usize = 512;
+const LANES_AT_ONCE: usize = 4;
+/// Lanes that one statement shows to choose from.
+const CHOICE: u64 = 64;
 /// How often it looks without being told: for what others have queued, what is due again, what a dead worker held.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -42,13 +43,15 @@ struct Inner {
     /// Starts with the first outcome: a server that sends nothing has no task for it.
     recorder: OnceLock<Recorder>,
     schedule: Vec<Duration>,
+    shares: LaneShares,
 }
 
 impl Worker {
     pub fn new(api: &Api) -> Result<Self> {
         let state = api.state.clone();
-        let schedule = state.config.webhooks.schedule();
-        Ok(Self(Arc::new(Inner { renderer: Renderer::new(api.clone())?, recorder: OnceLock::new(), schedule, state })))
+        let renderer = Renderer::new(api.clone())?;
+        let (schedule, shares) = (state.config.webhooks.schedule(), LaneShares::new(&state.config.webhooks));
+        Ok(Self(Arc::new(Inner { renderer, recorder: OnceLock::new(), schedule, shares, state })))
     }
 
     fn recorder(&self) -> &Recorder {
@@ -89,18 +92,23 @@ impl Worker {
 
     /// Takes some lanes; whether there may be more for the taking.
     async fn take_lanes(&self, lanes: &mut JoinSet<()>, stop: &CancellationToken) -> bool {
-        let room = u64::try_from(MAX_LANES.saturating_sub(lanes.len())).unwrap_or_default();
+        let (room, full) = self.0.shares.room();
         let limit = room.min(LANES_AT_ONCE);
         if limit == 0 || stop.is_cancelled() {
             return false;
         }
         // Before the lease begins.
         let until = Instant::now() + HOLD;
-        match self.0.state.db.claim_lanes(limit, LEASE).await {
+        match self.claim(limit, full).await {
             Ok(taken) => {
-                let has_more = u64::try_from(taken.len()).is_ok_and(|taken| taken == limit);
-                for taken in taken {
-                    lanes.spawn(lane::work(self.clone(), taken, until, stop.clone()));
+                let has_more = taken.len() == limit;
+                for (taken, failing_since) in taken {
+                    let held = self.0.shares.hold(taken.organization_id);
+                    let work = lane::work(self.clone(), taken, failing_since.is_some(), until, stop.clone());
+                    lanes.spawn(async move {
+                        work.await;
+                        drop(held);
+                    });
                 }
                 has_more
             }
@@ -109,5 +117,13 @@ impl Worker {
                 false
             }
         }
+    }
+
+    /// Up to `limit` lanes, none of the organizations `full`. When there is nothing, that is one statement, which writes
+    /// nothing.
+    async fn claim(&self, limit: usize, full: Vec<OrganizationId>) -> Result<Standing> {
+        let db = &self.0.state.db;
+        let free = db.free_lanes(full, LANES_AT_ONCE as u64, CHOICE).await?;
+        db.claim_lanes(&self.0.shares.choose(free, limit), LEASE).await
     }
 }

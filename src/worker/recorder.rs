@@ -1,7 +1,7 @@
 //! Writes what came of attempts: whatever has come in while the last transaction ran goes into the next one, so that many
 //! endpoints at once cost few commits.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -9,7 +9,7 @@ use crate::{
     clock::Instant,
     db::{
         Db,
-        deliveries::{Outcome, Standing},
+        deliveries::{Lane, Outcome, Standing},
         retrying,
     },
     error::{Error, Result},
@@ -26,7 +26,8 @@ const ENOUGH: usize = super::lane::UNRECORDED;
 /// Whether the lane is still this worker's, and since when it has been failing.
 pub type Recorded = Option<Option<Instant>>;
 
-type Waiting = (Outcome, oneshot::Sender<Result<Recorded, Arc<Error>>>);
+type Answer = oneshot::Sender<Result<Recorded, Arc<Error>>>;
+type Waiting = (Outcome, Answer);
 
 pub struct Recorder(mpsc::Sender<Waiting>);
 
@@ -59,11 +60,40 @@ async fn write(db: Db, mut receiver: mpsc::Receiver<Waiting>) {
             }
         }
         let (outcomes, answers): (Vec<Outcome>, Vec<_>) = batch.drain(..).unzip();
+        let written = retrying(|| db.record_outcomes(&outcomes)).await;
+        let standing = match &written {
+            Ok(standing) => Ok(standing),
+            // The same would happen to each of them.
+            Err(error @ Error::Refused(_)) => Err(Arc::new(error.clone())),
+            // One of them can't be written: each webhook's by themselves, so that it takes nobody else's with it.
+            Err(error) => {
+                tracing::warn!(error = %error.describe(), "outcomes of deliveries could not be written together");
+                apart(&db, outcomes, answers).await;
+                continue;
+            }
+        };
+        answer(standing, &outcomes, answers);
+    }
+}
+
+/// One transaction for each lane.
+async fn apart(db: &Db, outcomes: Vec<Outcome>, answers: Vec<Answer>) {
+    let mut by_lane: HashMap<Lane, (Vec<Outcome>, Vec<Answer>)> = HashMap::new();
+    for (outcome, answer) in outcomes.into_iter().zip(answers) {
+        let (outcomes, answers) = by_lane.entry(outcome.lane).or_default();
+        outcomes.push(outcome);
+        answers.push(answer);
+    }
+    for (outcomes, answers) in by_lane.into_values() {
         let written = retrying(|| db.record_outcomes(&outcomes)).await.map_err(Arc::new);
-        for (outcome, answer) in outcomes.iter().zip(answers) {
-            let recorded = written.as_ref().map(|standing: &Standing| standing.get(&outcome.lane).copied());
-            // A lane that has ended meanwhile doesn't ask any more.
-            let _ = answer.send(recorded.map_err(Clone::clone));
-        }
+        answer(written.as_ref().map_err(Clone::clone), &outcomes, answers);
+    }
+}
+
+fn answer(standing: Result<&Standing, Arc<Error>>, outcomes: &[Outcome], answers: Vec<Answer>) {
+    for (outcome, answer) in outcomes.iter().zip(answers) {
+        let recorded = standing.as_ref().map(|standing| standing.get(&outcome.lane).copied());
+        // A lane that has ended meanwhile doesn't ask any more.
+        let _ = answer.send(recorded.map_err(Clone::clone));
     }
 }

@@ -72,7 +72,7 @@ databases! {
         assert_eq!((late.status, &late.json()["outcome"]), (StatusCode::OK, &json!("IGNORED")));
         assert_eq!(plan(&app, &acme).await, "STARTER");
         say(&app, &subscription(&acme, "evt_4", 3000, "updated", "price_pro", "past_due")).await;
-        assert_eq!(plan(&app, &acme).await, "PROFESSIONAL", "of the same second: as it comes");
+        assert_eq!(plan(&app, &acme).await, "PROFESSIONAL", "of the same second: by their ids");
         let twice = say(&app, &subscription(&acme, "evt_3", 3000, "updated", "price_start", "active")).await;
         assert_eq!(twice.json(), json!({ "outcome": "DUPLICATE" }));
         assert_eq!(plan(&app, &acme).await, "PROFESSIONAL");
@@ -81,6 +81,35 @@ databases! {
         let events = "{ events(last: 1) { nodes { type actor { displayName } } } }";
         let events = app.call(&acme, &acme.owner, events).data().await;
         assert_eq!(events["events"]["nodes"][0], json!({ "type": "PLAN_CHANGED", "actor": { "displayName": "System" } }));
+        app.state.db.close().await;
+    }
+
+    /// Events of one second, in both orders: the same plan.
+    async fn events_of_one_second_come_in_any_order(app: TestApp) {
+        let (acme, rival) = (app.company("acme").await, app.company("rival").await);
+        let app = with_billing(&app).await;
+        let mut plans = Vec::new();
+        for (company, is_reversed) in [(&acme, false), (&rival, true)] {
+            let mut events = vec![
+                subscription(company, "evt_9", 1000, "created", "price_start", "active"),
+                subscription(company, "evt_1", 1000, "updated", "price_pro", "active"),
+                of_subscription("sub_2", company, "evt_2", 2000, "created", "price_start", "active"),
+                subscription(company, "evt_3", 2000, "deleted", "price_pro", "canceled"),
+            ];
+            if is_reversed {
+                events.reverse();
+            }
+            for event in &events[..2] {
+                say(&app, event).await;
+            }
+            let halfway = plan(&app, company).await;
+            for event in &events[2..] {
+                say(&app, event).await;
+            }
+            plans.push((halfway, plan(&app, company).await));
+        }
+        assert_eq!(plans[0], ("PROFESSIONAL".to_owned(), "STARTER".to_owned()));
+        assert_eq!(plans[1], ("STARTER".to_owned(), "STARTER".to_owned()));
         app.state.db.close().await;
     }
 

@@ -3,27 +3,33 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+    sync::Arc,
     time::Duration,
 };
 
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 use todo_platform::{
     auth::actor::Origin,
     db::{
         OrgScope,
-        deliveries::{Next, Outcome},
+        deliveries::{Lane, Next, Outcome},
     },
     entity::{event, webhook_attempt},
     id::OrganizationId,
+    outgoing::{Limits, Resolver, Surroundings},
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     databases,
     support::{
         app::TestApp,
+        client::problem,
         receiver::{Answer, Receiver},
         world::Company,
     },
@@ -34,6 +40,13 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn webhook(app: &TestApp, company: &Company, url: &str) -> String {
     app.create(company, &company.owner, "webhook", json!({ "url": url, "eventTypes": ["ITEM_CREATED"] })).await
+}
+
+/// The ids of a company's webhooks, newest first.
+async fn webhooks(app: &TestApp, company: &Company) -> Vec<String> {
+    let data = app.call(company, &company.owner, "{ organization { webhooks { nodes { id } } } }").data().await;
+    let nodes = data["organization"]["webhooks"]["nodes"].as_array().expect("webhooks").clone();
+    nodes.iter().map(|webhook| webhook["id"].as_str().expect("an id").to_owned()).collect()
 }
 
 /// How many deliveries there are in each status.
@@ -58,7 +71,14 @@ async fn until(mut holds: impl AsyncFnMut() -> bool) {
     tokio::time::timeout(DEADLINE, waiting).await.expect("it came to pass in time");
 }
 
-fn outcome(app: &TestApp, lane: todo_platform::db::deliveries::Lane, id: &str) -> Outcome {
+/// Takes what there is to take.
+async fn claim(app: &TestApp, term: Duration) -> Vec<Lane> {
+    let db = &app.state.db;
+    let free = db.free_lanes(Vec::new(), 9, 9).await.expect("a look");
+    db.claim_lanes(&free, term).await.expect("a claim").into_keys().collect()
+}
+
+fn outcome(app: &TestApp, lane: Lane, id: &str) -> Outcome {
     let at = app.clock.now();
     let attempt = webhook_attempt::Model {
         organization_id: lane.organization_id,
@@ -81,12 +101,12 @@ databases! {
         app.item(&acme, "One").await;
         let db = &app.state.db;
         let lease = Duration::from_secs(2);
-        let first = db.claim_lanes(9, lease).await.expect("a look");
+        let first = claim(&app, lease).await;
         assert_eq!(first.len(), 1);
-        assert!(db.claim_lanes(9, lease).await.expect("a look").is_empty(), "it is held");
+        assert!(claim(&app, lease).await.is_empty(), "it is held");
         let mut second = Vec::new();
         until(async || {
-            second = db.claim_lanes(9, DEADLINE).await.expect("a look");
+            second = claim(&app, DEADLINE).await;
             !second.is_empty()
         }).await;
         assert_ne!(first, second, "another holder, another token");
@@ -99,7 +119,7 @@ databases! {
         assert_eq!(statuses(&app, &acme).await, HashMap::from([("PENDING".to_owned(), 1)]));
         // Nor does it give back what is not its own.
         db.release_lane(first[0]).await.expect("an answer");
-        assert!(db.claim_lanes(9, lease).await.expect("a look").is_empty(), "the second still holds it");
+        assert!(claim(&app, lease).await.is_empty(), "the second still holds it");
         let standing = db.record_outcomes(&[outcome(&app, second[0], &id)]).await.expect("an answer");
         assert_eq!(standing.len(), 1);
         assert_eq!(statuses(&app, &acme).await, HashMap::from([("DELIVERED".to_owned(), 1)]));
@@ -171,6 +191,148 @@ databases! {
         assert!(bad.iter().all(|receiver| receiver.most_at_once() <= 4), "four at a time");
         stop.cancel();
         running.abort();
+    }
+
+    /// Receivers of one organization that hang, more of them than it may have under way, and somebody else's good one.
+    async fn one_organizations_hanging_receivers_leave_room(app: TestApp) {
+        let small = app.another_instance(|config| {
+            config.webhooks.concurrency = 4;
+            config.webhooks.organization_concurrency = 2;
+        }).await;
+        let (acme, rival) = (app.company("acme").await, app.company("rival").await);
+        let (tarpit, good) = (Receiver::start().await, Receiver::start().await);
+        tarpit.answers(|_| Answer::status(200).after(Duration::from_secs(3600)));
+        for _ in 0..8 {
+            webhook(&app, &acme, &tarpit.url()).await;
+        }
+        webhook(&app, &rival, &good.url()).await;
+        for number in 0..5 {
+            app.item(&acme, &format!("Item {number}")).await;
+        }
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(small.worker.clone().run(stop.clone()));
+        until(async || tarpit.received().len() >= 2).await;
+        for number in 0..5 {
+            app.item(&rival, &format!("Item {number}")).await;
+            until(async || good.received().len() == number + 1).await;
+        }
+        assert!(tarpit.most_at_once() <= 2, "its share, and no more");
+        stop.cancel();
+        running.abort();
+        small.state.db.close().await;
+    }
+
+    /// An attempt that is there already is left alone: nobody else's outcomes, written in the same transaction, fail with it.
+    async fn outcomes_of_one_webhook_fail_no_others(app: TestApp) {
+        let (acme, rival) = (app.company("acme").await, app.company("rival").await);
+        let mut deliveries = HashMap::new();
+        for company in [&acme, &rival] {
+            webhook(&app, company, "http://127.0.0.1:1/").await;
+            app.item(company, "One").await;
+            let log = "{ organization { webhooks { nodes { deliveries { nodes { id } } } } } }";
+            let log = app.call(company, &company.owner, log).data().await;
+            let id = &log["organization"]["webhooks"]["nodes"][0]["deliveries"]["nodes"][0]["id"];
+            deliveries.insert(company.id.clone(), id.as_str().expect("an id").to_owned());
+        }
+        let lanes = claim(&app, DEADLINE).await;
+        let outcomes: Vec<Outcome> = lanes.iter().map(|lane| outcome(&app, *lane, &deliveries[&lane.organization_id.to_string()])).collect();
+        let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await.expect("a scope");
+        let planted = outcomes.iter().find(|outcome| outcome.lane.organization_id.to_string() == acme.id).expect("its outcome").attempt.clone();
+        let tx = scope.write_as_member().await.expect("a write");
+        tx.insert(webhook_attempt::ActiveModel::from(planted)).await.expect("inserted");
+        tx.commit(()).await.expect("committed");
+        let standing = app.state.db.record_outcomes(&outcomes).await.expect("written");
+        assert_eq!(standing.len(), 2);
+        for company in [&acme, &rival] {
+            assert_eq!(statuses(&app, company).await, HashMap::from([("DELIVERED".to_owned(), 1)]));
+        }
+    }
+
+    /// A test that hangs is asked for again: one attempt, and nobody else gets anything twice.
+    async fn a_test_under_way_is_not_tried_again(app: TestApp) {
+        let (acme, rival) = (app.company("acme").await, app.company("rival").await);
+        let (tarpit, good) = (Receiver::start().await, Receiver::start().await);
+        tarpit.answers(|_| Answer::status(200).after(Duration::from_secs(3)));
+        let tested = webhook(&app, &acme, &tarpit.url()).await;
+        webhook(&app, &rival, &good.url()).await;
+        let test = "mutation($id: ID!) { webhookTest(input: {id: $id}) { delivery { id status attempts { number } } userErrors { code } } }";
+        let (asking, company) = (app.clone(), acme.clone());
+        let waiting = tokio::spawn(async move {
+            asking.call(&company, &company.owner, test).vars(json!({ "id": tested })).done().await
+        });
+        until(async || tarpit.received().len() == 1).await;
+        let id = tarpit.received()[0].id().to_owned();
+        let retry = "mutation($id: ID!) { webhookDeliveryRetry(input: {id: $id}) { delivery { id } userErrors { code path message } } }";
+        let refused = app.call(&acme, &acme.owner, retry).vars(json!({ "id": id })).refused().await;
+        assert_eq!(refused, problem("INVALID_STATE", "input.id"));
+        for number in 0..10 {
+            app.item(&rival, &format!("Item {number}")).await;
+        }
+        app.worker.drain().await;
+        let ids: BTreeSet<String> = good.received().iter().map(|one| one.id().to_owned()).collect();
+        assert_eq!((ids.len(), good.received().len()), (10, 10), "each once");
+        let tested = waiting.await.expect("an answer");
+        assert_eq!(tested["delivery"]["attempts"], json!([{ "number": 1 }]));
+        assert_eq!(tarpit.received().len(), 1);
+        // Once it is done it may be sent again, and its attempts go on counting.
+        tarpit.answers(|_| Answer::status(200));
+        app.call(&acme, &acme.owner, retry).vars(json!({ "id": id })).done().await;
+        app.worker.drain().await;
+        let log = "query($id: ID!) { node(id: $id) { ... on Webhook { deliveries(first: 9) { nodes { status attempts { number } } } } } }";
+        let id = webhooks(&app, &acme).await.remove(0);
+        let log = app.call(&acme, &acme.owner, log).vars(json!({ "id": id })).data().await;
+        assert_eq!(log["node"]["deliveries"]["nodes"], json!([{ "status": "DELIVERED", "attempts": [{ "number": 1 }, { "number": 2 }] }]));
+    }
+
+    /// A name that could not be looked up for want of a place here: no attempt, no failure, tried again soon.
+    async fn a_busy_resolver_is_no_failure(app: TestApp) {
+        let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (tells, waits) = (asked.clone(), go_on.clone());
+        let resolver = Resolver::new(move |host| {
+            let (tells, waits) = (tells.clone(), waits.clone());
+            async move {
+                if host == "slow.example" {
+                    tells.notify_one();
+                    waits.notified().await;
+                }
+                Ok(vec![Ipv4Addr::LOCALHOST.into()])
+            }.boxed()
+        });
+        let limits = Limits { lookups: 4, organization_lookups: 1, connect: DEADLINE, total: 2 * DEADLINE, ..Limits::default() };
+        let busy = app.in_surroundings(Surroundings { resolver, limits, ..Surroundings::default() }).await;
+        let acme = app.company("acme").await;
+        let receiver = Receiver::start().await;
+        let port = receiver.url().rsplit(':').next().expect("a port").to_owned();
+        let create = async |host: &str, types: &str| {
+            let input = json!({ "url": format!("http://{host}.example:{port}"), "eventTypes": [types] });
+            busy.create(&acme, &acme.owner, "webhook", input).await
+        };
+        go_on.notify_one();
+        create("slow", "TAG_CREATED").await;
+        create("good", "ITEM_CREATED").await;
+        asked.notified().await;
+        app.create(&acme, &acme.owner, "tag", json!({ "name": "slow" })).await;
+        let worker = busy.worker.clone();
+        let held = tokio::spawn(async move { worker.drain().await });
+        asked.notified().await;
+        let update = "mutation($id: ID!, $url: Url!) { webhookUpdate(input: {id: $id, patch: {url: $url}}) { userErrors { code } } }";
+        let id = webhooks(&app, &acme).await.remove(0);
+        let call = busy.call(&acme, &acme.owner, update).vars(json!({ "id": id, "url": format!("http://other.example:{port}") }));
+        assert_eq!(call.error_code().await, "UNAVAILABLE", "not the URL's fault");
+        app.item(&acme, "Postponed").await;
+        busy.worker.drain().await;
+        assert_eq!(statuses(&app, &acme).await, HashMap::from([("PENDING".to_owned(), 2)]));
+        assert!(receiver.received().is_empty());
+        go_on.notify_one();
+        held.await.expect("it ends");
+        app.clock.advance(TimeDelta::seconds(7));
+        go_on.notify_one();
+        busy.worker.drain().await;
+        assert_eq!(statuses(&app, &acme).await, HashMap::from([("DELIVERED".to_owned(), 2)]));
+        let attempts = "{ organization { webhooks(first: 2) { nodes { deliveries(first: 2) { nodes { attempts { number } } } } } } }";
+        let attempts = app.call(&acme, &acme.owner, attempts).data().await.to_string();
+        assert_eq!(attempts.matches("number").count(), 2, "{attempts}");
+        busy.state.db.close().await;
     }
 
     /// Nothing goes to where it must not: said when it is set up, when it is changed, and looked at again when it is sent.

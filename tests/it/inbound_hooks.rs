@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -60,14 +61,25 @@ impl TestApp {
 
     /// A callback signed as Standard Webhooks has it, at `seconds` from now.
     async fn generic(&self, hook: &Hook, id: &str, seconds: i64, body: &Value) -> Reply {
-        let body = body.to_string();
         let at = self.clock.now().timestamp() + seconds;
         let webhook = standardwebhooks::Webhook::new(&hook.secret).expect("a secret");
-        let signature = webhook.sign(id, at, body.as_bytes()).expect("text");
-        let at = at.to_string();
-        let headers =
-            [("webhook-id", id), ("webhook-timestamp", at.as_str()), ("webhook-signature", signature.as_str())];
-        self.post(&hook.path, &headers, &body).await
+        let signature = webhook.sign(id, at, body.to_string().as_bytes()).expect("text");
+        self.signed(hook, id, at, &signature, body.to_string()).await
+    }
+
+    /// The same of any bytes, which that library does not sign.
+    async fn generic_bytes(&self, hook: &Hook, id: &str, body: &[u8]) -> Reply {
+        let at = self.clock.now().timestamp();
+        let key = BASE64_STANDARD.decode(hook.secret.trim_start_matches("whsec_")).expect("base64");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key");
+        [format!("{id}.{at}.").as_bytes(), body].iter().for_each(|part| mac.update(part));
+        let signature = format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()));
+        self.signed(hook, id, at, &signature, body.to_vec()).await
+    }
+
+    async fn signed(&self, hook: &Hook, id: &str, at: i64, signature: &str, body: impl Into<Body>) -> Reply {
+        let request = Request::post(&hook.path).header("webhook-id", id).header("webhook-timestamp", at.to_string());
+        self.http(request.header("webhook-signature", signature).body(body.into()).expect("a request")).await
     }
 
     async fn github(&self, hook: &Hook, delivery: &str, event: &str, body: &Value) -> Reply {
@@ -381,6 +393,114 @@ databases! {
         let reply = app.get(&hook.path).await;
         assert_eq!((reply.status, reply.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "POST"));
         assert_eq!(app.post("/callbacks/billing", &[], "{}").await.status, StatusCode::NOT_FOUND);
+    }
+
+    /// However long its id is, the same callback is done once.
+    async fn a_long_id_is_done_once(app: TestApp) {
+        let acme = app.company("acme").await;
+        let hook = app.hook(&acme, json!({ "action": "ITEM_CREATE", "mapping": mapping() })).await;
+        let long = "x".repeat(4_000);
+        let body = json!({ "alert": { "name": "Once" } });
+        let mut outcomes = Vec::new();
+        for id in [&long, &long, &long, &format!("{long}y")] {
+            outcomes.push(text(&app.generic(&hook, id, 0, &body).await.json()["outcome"]));
+        }
+        assert_eq!(outcomes, ["APPLIED", "DUPLICATE", "DUPLICATE", "APPLIED"]);
+        assert_eq!(app.titles(&acme).await.len(), 2);
+    }
+
+    /// Whoever knows the address alone leaves a receipt a minute; the next one says how many there were.
+    async fn unsigned_posts_are_counted(app: TestApp) {
+        let acme = app.company("acme").await;
+        let hook = app.hook(&acme, json!({ "action": "ITEM_CREATE", "mapping": mapping() })).await;
+        let headers = [("webhook-id", "1"), ("webhook-timestamp", "1"), ("webhook-signature", "v1,AAAA")];
+        for _ in 0..20 {
+            assert_eq!(app.post(&hook.path, &[], "{}").await.status, StatusCode::UNAUTHORIZED);
+            assert_eq!(app.post(&hook.path, &headers, "{}").await.status, StatusCode::UNAUTHORIZED);
+        }
+        let rejected = |reason: &str| ("REJECTED".to_owned(), Some(reason.to_owned()));
+        assert_eq!(app.receipts(&acme, &hook).await, [rejected("The signature is not this hook's.")]);
+        app.clock.advance(TimeDelta::minutes(1));
+        app.post(&hook.path, &[], "{}").await;
+        let receipts = app.receipts(&acme, &hook).await;
+        assert_eq!(receipts.len(), 2);
+        assert_eq!(receipts[0], rejected("The signature is not this hook's. 39 more were turned away since the last such receipt."));
+        // What is signed leaves its receipt all the same.
+        assert_eq!(app.generic(&hook, "1", 0, &json!({ "alert": {} })).await.status, StatusCode::OK);
+        assert_eq!(app.receipts(&acme, &hook).await.len(), 3);
+    }
+
+    /// What no client could say as an argument is refused, with a receipt, and nothing is changed.
+    async fn numbers_are_read_as_arguments_are(app: TestApp) {
+        let acme = app.company("acme").await;
+        let hours = json!({ "pointer": "/hours" });
+        let item = json!({ "pointer": "/item" });
+        let create = app.hook(&acme, json!({ "action": "ITEM_CREATE", "mapping": { "title": { "default": "New" }, "estimatedHours": hours } })).await;
+        let update = app.hook(&acme, json!({ "action": "ITEM_UPDATE", "mapping": { "item": item, "estimatedHours": hours, "actualHours": hours } })).await;
+        let made = app.generic(&create, "good", 0, &json!({ "hours": " 2.5 " })).await;
+        assert_eq!(made.json()["outcome"], "APPLIED", "{}", made.json());
+        let bad = ["NaN", "nan", "inf", "-inf", "Infinity", "-Infinity", "1e400", "0x10", "1_000", "", "2,5", "-1", "1e300"];
+        for (number, bad) in bad.map(Value::from).into_iter().chain([json!(true), json!([1]), json!({}), json!(-1)]).enumerate() {
+            let body = json!({ "hours": bad, "item": "ACME-1" });
+            for hook in [&create, &update] {
+                let reply = app.generic(hook, &number.to_string(), 0, &body).await;
+                assert_eq!((reply.status, &reply.json()["error"]["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("FAILED")), "{bad}");
+                let receipts = app.receipts(&acme, hook).await;
+                assert!(receipts[0].0 == "FAILED" && receipts[0].1.as_ref().is_some_and(|reason| reason.contains("Hours")), "{bad}: {receipts:?}");
+            }
+        }
+        let query = "{ item(id: \"ACME-1\") { estimatedHours actualHours version } }";
+        let item = app.call(&acme, &acme.viewer, query).data().await;
+        assert_eq!(item["item"], json!({ "estimatedHours": 2.5, "actualHours": null, "version": 1 }));
+        assert_eq!(app.titles(&acme).await.len(), 1);
+        // Nor by a default.
+        let make = "mutation($input: InboundHookCreateInput!) { inboundHookCreate(input: $input) { inboundHook { id } userErrors { code path message } } }";
+        let change = "mutation($id: ID!, $mapping: JSON!) { inboundHookUpdate(input: {id: $id, patch: {mapping: $mapping}}) { inboundHook { id } userErrors { code path message } } }";
+        for bad in ["NaN", "inf", "Infinity", "1e400"] {
+            let mapping = json!({ "title": { "default": "New" }, "estimatedHours": { "default": bad } });
+            let input = json!({ "name": "Door", "action": "ITEM_CREATE", "mapping": mapping });
+            let refused = app.call(&acme, &acme.admin, make).vars(json!({ "input": input })).refused().await;
+            assert_eq!(refused, problem("INVALID", "input.mapping.estimatedHours.default"), "{bad}");
+            let refused = app.call(&acme, &acme.admin, change).vars(json!({ "id": create.id, "mapping": mapping })).refused().await;
+            assert_eq!(refused, problem("INVALID", "input.patch.mapping.estimatedHours.default"), "{bad}");
+        }
+    }
+
+    /// Lists are as long as an argument may be; none of it is lost in silence.
+    async fn lists_are_read_as_arguments_are(app: TestApp) {
+        let acme = app.company("acme").await;
+        let mapping = json!({ "title": { "default": "New" }, "assigneeIds": { "pointer": "/people" } });
+        let hook = app.hook(&acme, json!({ "action": "ITEM_CREATE", "mapping": mapping })).await;
+        let reply = app.generic(&hook, "1", 0, &json!({ "people": vec![acme.member.id.clone(); 21] })).await;
+        assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", reply.json());
+        let reply = app.generic(&hook, "2", 0, &json!({ "people": [acme.member.id, 5] })).await;
+        assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(app.generic(&hook, "3", 0, &json!({ "people": acme.member.id })).await.status, StatusCode::OK);
+    }
+
+    /// Rightly signed, and no text: that is what is said. Half a surrogate pair, which is JSON and no text, is taken.
+    async fn bytes_that_are_no_text_are_told_apart(app: TestApp) {
+        let acme = app.company("acme").await;
+        let hook = app.hook(&acme, json!({ "action": "ITEM_CREATE", "mapping": mapping() })).await;
+        let reply = app.generic_bytes(&hook, "1", b"{\"alert\": {\"name\": \"\xff\"}}").await;
+        assert_eq!((reply.status, &reply.json()["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("BAD_REQUEST")));
+        assert_eq!(app.receipts(&acme, &hook).await[0].0, "REJECTED");
+        let reply = app.generic_bytes(&hook, "2", br#"{"alert": {"name": "cut \ud83d"}}"#).await;
+        assert_eq!(reply.json()["outcome"], "APPLIED", "{}", reply.json());
+        assert_eq!(app.titles(&acme).await[0].0, "cut \u{fffd}");
+    }
+
+    /// Lists in many spellings; what is in code or in a comment is not said.
+    async fn closing_words_are_read_as_people_write_them(app: TestApp) {
+        let acme = app.company("acme").await;
+        let hook = app.hook(&acme, json!({ "provider": "GITHUB" })).await;
+        for number in 1..=6 {
+            app.item(&acme, &format!("Item {number}")).await;
+        }
+        let text = "<!-- Write: fixes ACME-5 -->\nfixes：ACME-1，ACME-2、ACME-3/ACME-4's\n\n```\nfixes ACME-6\n```";
+        let merged = json!({ "action": "closed", "pull_request": { "merged": true, "title": "Rework", "body": text, "html_url": "https://github.com/a/b/pull/9" } });
+        let done = app.github(&hook, "d1", "pull_request", &merged).await.json();
+        assert_eq!(done["items"], json!(["ACME-1", "ACME-2", "ACME-3", "ACME-4"]), "{done}");
     }
 
     /// Guesses cost their address, callbacks their hook.

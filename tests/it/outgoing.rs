@@ -15,6 +15,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use todo_platform::{
     config::WebhooksConfig,
+    id::OrganizationId,
     outgoing::{Answer, Limits, Outgoing, Post, Refused, Resolver, SendError, Surroundings},
 };
 use tokio::{
@@ -29,6 +30,11 @@ use tokio_rustls::{
 
 const LOOPBACK: &[&str] = &["127.0.0.0/8", "::1/128"];
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
+
+/// On whose behalf.
+fn someone() -> OrganizationId {
+    OrganizationId::from_uuid(uuid::Uuid::from_u128(1))
+}
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -60,7 +66,9 @@ fn to_loopback(limits: Limits) -> Outgoing {
 }
 
 async fn post(outgoing: &Outgoing, url: &str) -> Result<Answer, SendError> {
-    outgoing.send(Post { url, headers: HeaderMap::new(), body: Bytes::from_static(b"{}") }).await
+    outgoing
+        .send(Post { organization_id: someone(), url, headers: HeaderMap::new(), body: Bytes::from_static(b"{}") })
+        .await
 }
 
 /// A server on loopback that counts who connects.
@@ -249,7 +257,7 @@ async fn nobody_inside_is_reached_however_the_host_is_written() {
     let outgoing = outgoing(&[], NAMES, Limits::default());
     for host in SPELLINGS.iter().chain(DENIED) {
         for url in [format!("http://{host}:{port}/"), format!("https://{host}:{port}/a?b")] {
-            assert_eq!(outgoing.check(&url).await.err(), Some(Refused::Denied), "check {url}");
+            assert_eq!(outgoing.check(someone(), &url).await.err(), Some(Refused::Denied), "check {url}");
             assert_eq!(post(&outgoing, &url).await, Err(SendError::Refused(Refused::Denied)), "send {url}");
         }
     }
@@ -263,7 +271,7 @@ async fn what_the_operator_allows_is_reached_however_it_is_written() {
     let outgoing = outgoing(LOOPBACK, NAMES, Limits::default());
     for host in SPELLINGS {
         let url = format!("http://{host}:{}/", server.address.port());
-        outgoing.check(&url).await.unwrap_or_else(|refused| panic!("check {url}: {refused}"));
+        outgoing.check(someone(), &url).await.unwrap_or_else(|refused| panic!("check {url}: {refused}"));
         let answer = post(&outgoing, &url).await.unwrap_or_else(|error| panic!("send {url}: {error}"));
         assert_eq!((answer.status, answer.body.as_slice()), (StatusCode::OK, b"hi".as_slice()), "{url}");
     }
@@ -305,7 +313,7 @@ async fn each_kind_of_bad_url_has_its_own_refusal() {
         ("http://10.0.0.1\\@public.example/".into(), Refused::Denied),
     ];
     for (url, refused) in cases {
-        assert_eq!(outgoing.check(url).await.err(), Some(*refused), "check {url}");
+        assert_eq!(outgoing.check(someone(), url).await.err(), Some(*refused), "check {url}");
         assert_eq!(post(&outgoing, url).await, Err(SendError::Refused(*refused)), "send {url}");
     }
     assert_eq!(server.connections(), 0);
@@ -341,9 +349,12 @@ async fn public_hosts_pass_the_check() {
         "public.example",
         "PUBLIC.example",
     ] {
-        outgoing.check(&format!("https://{host}/")).await.unwrap_or_else(|refused| panic!("{host}: {refused}"));
+        outgoing
+            .check(someone(), &format!("https://{host}/"))
+            .await
+            .unwrap_or_else(|refused| panic!("{host}: {refused}"));
     }
-    let target = outgoing.check("HTTPS://Public.Example:443/a b?c#d").await.expect("a target");
+    let target = outgoing.check(someone(), "HTTPS://Public.Example:443/a b?c#d").await.expect("a target");
     assert_eq!(target.url(), "https://public.example/a%20b?c#d");
 }
 
@@ -352,7 +363,7 @@ async fn plain_http_is_for_operators_who_allow_it() {
     let server = Server::saying(OK).await;
     let config = WebhooksConfig { allow_http: false, ..config(LOOPBACK) };
     let outgoing = Outgoing::new(&config).expect("a client");
-    assert_eq!(outgoing.check(&server.url()).await.err(), Some(Refused::Http));
+    assert_eq!(outgoing.check(someone(), &server.url()).await.err(), Some(Refused::Http));
     assert_eq!(post(&outgoing, &server.url()).await, Err(SendError::Refused(Refused::Http)));
     assert_eq!(server.connections(), 0);
 }
@@ -369,20 +380,23 @@ async fn an_allowed_translation_does_not_lead_inside() {
     ] {
         let outgoing = outgoing(&[allowed], &[], Limits::default());
         let url = format!("https://{inside}/");
-        assert_eq!(outgoing.check(&url).await.err(), Some(Refused::Denied), "{url} with {allowed}");
+        assert_eq!(outgoing.check(someone(), &url).await.err(), Some(Refused::Denied), "{url} with {allowed}");
         if let Some(outside) = outside {
-            assert!(outgoing.check(&format!("https://{outside}/")).await.is_ok(), "{outside} with {allowed}");
+            assert!(
+                outgoing.check(someone(), &format!("https://{outside}/")).await.is_ok(),
+                "{outside} with {allowed}"
+            );
         }
     }
     let both = outgoing(&["64:ff9b::/96", "10.0.0.0/8"], &[], Limits::default());
-    assert!(both.check("https://[64:ff9b::a00:1]/").await.is_ok());
-    assert_eq!(both.check("https://[64:ff9b::7f00:1]/").await.err(), Some(Refused::Denied));
+    assert!(both.check(someone(), "https://[64:ff9b::a00:1]/").await.is_ok());
+    assert_eq!(both.check(someone(), "https://[64:ff9b::7f00:1]/").await.err(), Some(Refused::Denied));
 }
 
 #[tokio::test]
 async fn the_systems_resolver_is_checked_too() {
     let outgoing = Outgoing::new(&WebhooksConfig::default()).expect("a client");
-    assert_eq!(outgoing.check("https://localhost/").await.err(), Some(Refused::Denied));
+    assert_eq!(outgoing.check(someone(), "https://localhost/").await.err(), Some(Refused::Denied));
     let allowed = Outgoing::new(&config(LOOPBACK)).expect("a client");
     let server = Server::saying(OK).await;
     let answer = post(&allowed, &format!("http://localhost:{}/", server.address.port())).await.expect("an answer");
@@ -402,7 +416,7 @@ async fn a_name_that_changes_is_judged_by_where_it_leads_now() {
     });
     let outgoing = Outgoing::within(&config(&[]), Surroundings { resolver, ..Surroundings::default() }).unwrap();
     let url = format!("http://rebound.example:{}/", server.address.port());
-    outgoing.check(&url).await.expect("public");
+    outgoing.check(someone(), &url).await.expect("public");
     assert_eq!(post(&outgoing, &url).await, Err(SendError::Refused(Refused::Denied)));
     assert_eq!((server.connections(), asked.load(Ordering::SeqCst)), (0, 2));
 }
@@ -453,7 +467,10 @@ async fn the_request_is_what_the_caller_gave_and_no_more() {
         headers.insert(name, HeaderValue::from_static(lie));
     }
     let url = format!("http://hook.example.:{port}/a/../b%2F?c=d&e#f");
-    outgoing.send(Post { url: &url, headers, body: Bytes::from_static(b"{}") }).await.expect("an answer");
+    outgoing
+        .send(Post { organization_id: someone(), url: &url, headers, body: Bytes::from_static(b"{}") })
+        .await
+        .expect("an answer");
     let request = requests.recv().await.expect("a request");
     let (first, rest) = request.split_once("\r\n").expect("lines");
     assert_eq!(first, "POST /b%2F?c=d&e HTTP/1.1");
@@ -558,7 +575,9 @@ async fn a_server_that_only_listens_is_left_at_the_deadline() {
     .await;
     for body in [Bytes::from_static(b"{}"), Bytes::from(vec![b' '; 32 << 20])] {
         let began = Instant::now();
-        let result = to_loopback(limits).send(Post { url: &server.url(), headers: HeaderMap::new(), body }).await;
+        let result = to_loopback(limits)
+            .send(Post { organization_id: someone(), url: &server.url(), headers: HeaderMap::new(), body })
+            .await;
         assert_eq!(result, Err(SendError::TimedOut));
         assert!(began.elapsed() < millis(3_000));
     }
@@ -657,9 +676,37 @@ async fn a_name_server_that_hangs_costs_the_connect_timeout() {
     let surroundings = Surroundings { resolver, limits, ..Surroundings::default() };
     let outgoing = Outgoing::within(&config(&[]), surroundings).expect("a client");
     let began = Instant::now();
-    assert_eq!(outgoing.check("https://slow.example/").await.err(), Some(Refused::Unresolvable));
+    assert_eq!(outgoing.check(someone(), "https://slow.example/").await.err(), Some(Refused::Unresolvable));
     assert_eq!(post(&outgoing, "https://slow.example/").await, Err(SendError::Refused(Refused::Unresolvable)));
     assert!(began.elapsed() < millis(3_000));
+}
+
+/// Names whose servers are silent hold their own organization's places, and nobody else's; who finds none has not failed.
+#[tokio::test]
+async fn silent_name_servers_hold_up_their_own_organization_alone() {
+    let resolver = Resolver::new(|host| {
+        async move {
+            match host.as_str() {
+                "slow.example" => std::future::pending().await,
+                _ => Ok(vec![IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1))]),
+            }
+        }
+        .boxed()
+    });
+    let limits = Limits { lookups: 8, organization_lookups: 2, connect: millis(60_000), ..Limits::default() };
+    let surroundings = Surroundings { resolver, limits, ..Surroundings::default() };
+    let outgoing = Outgoing::within(&config(&[]), surroundings).expect("a client");
+    let hanging: Vec<_> = (0..4)
+        .map(|_| {
+            let outgoing = outgoing.clone();
+            tokio::spawn(async move { outgoing.check(someone(), "https://slow.example/").await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    assert_eq!(outgoing.check(someone(), "https://good.example/").await.err(), Some(Refused::Busy));
+    let other = OrganizationId::from_uuid(uuid::Uuid::from_u128(2));
+    outgoing.check(other, "https://good.example/").await.expect("its own places are free");
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 const TLS_NAMES: &[(&str, &[&str])] =
