@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{
-    ActiveModelTrait as _, Condition, DatabaseBackend, ExprTrait as _, FromQueryResult,
-    IntoActiveModel as _, QueryOrder, QuerySelect, QueryTrait,
+    ActiveModelTrait as _, Condition, DatabaseBackend, ExprTrait as _, FromQueryResult, IntoActiveModel as _,
+    QueryOrder, QuerySelect, QueryTrait,
     prelude::*,
     sea_query::{
         Alias, Func, LockBehavior, LockType, OnConflict, Order, Query, SelectStatement, SimpleExpr, WindowStatement,
