@@ -17,7 +17,7 @@ dir=${1:-$(mktemp -d)}
 mkdir -p "$dir"
 unset "${!TODO_@}" HOST DATABASE_URL REDIS_URL
 export DATA_DIR=$dir/data SECRET_KEY=benchmark-secret-of-thirty-two-bytes-or-more LOG_LEVEL=warn PORT=0
-export TODO_AUTH_SIGN_INS_PER_ADDRESS=0
+export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 TODO_AUTH_REGISTRATIONS_PER_ADDRESS=0
 
 servers=()
 stop() { for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done; }

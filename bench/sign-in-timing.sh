@@ -20,7 +20,7 @@ cleanup() {
 trap cleanup EXIT
 
 export DATA_DIR=$dir TODO_MODE=embedded SECRET_KEY=benchmark-secret-of-thirty-two-bytes-or-more LOG_LEVEL=warn
-export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 HOST=127.0.0.1 PORT=0
+export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 TODO_AUTH_REGISTRATIONS_PER_ADDRESS=0 HOST=127.0.0.1 PORT=0
 "$bin" serve >"$dir/server.out" 2>"$dir/server.log" &
 server_pid=$!
 until grep -qs '^listening on' "$dir/server.out"; do

@@ -41,7 +41,7 @@ start() {
     # Limits stay on, so that their check is measured, but never refuse.
     export TODO_LIMITS_COST_PER_MINUTE=${COST_PER_MINUTE:-2000000000}
     export TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE=${COST_PER_MINUTE:-2000000000}
-    export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 TODO_DATABASE_MAX_CONNECTIONS=${CONNECTIONS:-6} LOG_LEVEL=${LOG_LEVEL:-warn}
+    export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 TODO_AUTH_REGISTRATIONS_PER_ADDRESS=0 TODO_DATABASE_MAX_CONNECTIONS=${CONNECTIONS:-6} LOG_LEVEL=${LOG_LEVEL:-warn}
     mkdir -p "$DATA_DIR" "$dir/queries"
     postgres_pid=
     if [ "${DATABASE:-postgres}" = sqlite ]; then

@@ -29,6 +29,7 @@ mod m20261126_000016_billing_order;
 mod m20261126_000017_rights;
 mod m20261126_000018_keys;
 mod m20261126_000020_store_probe;
+mod m20261126_000022_hash_secret;
 
 pub use sea_orm_migration::{
     IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations,
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000017_rights::Migration),
             Box::new(m20261126_000018_keys::Migration),
             Box::new(m20261126_000020_store_probe::Migration),
+            Box::new(m20261126_000022_hash_secret::Migration),
         ]
     }
 }

@@ -199,7 +199,7 @@ pub async fn refresh(state: &State, origin: &Origin, token: &str) -> Result<Comm
         ..Default::default()
     })
     .await?;
-    let tokens = issue(&tx, state, session.user_id, session.id, state.secret.successor(token)?).await?;
+    let tokens = issue(&tx, state, session.user_id, session.id, state.secret.successor(token)).await?;
     tx.commit(ActorRef::user(session.user_id), ()).await?;
     Ok(Committed { value: tokens, cursor: None })
 }
@@ -207,7 +207,7 @@ pub async fn refresh(state: &State, origin: &Origin, token: &str) -> Result<Comm
 /// The successor of a traded token, while it has not been traded itself. It may have been made under an earlier
 /// `SECRET_KEY`.
 async fn unused_successor(tx: &AccountTx, state: &State, token: &str) -> Result<Option<String>> {
-    for successor in state.secret.successors(token)? {
+    for successor in state.secret.successors(token) {
         let unused =
             refresh_token::Column::Hash.eq(hash_token(&successor)).and(refresh_token::Column::UsedAt.is_null());
         if !tx.find::<refresh_token::Entity>(unused).await?.is_empty() {

@@ -74,6 +74,7 @@ pub async fn create(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyCreateInput)
             name: Set(input.name.trim().to_owned()),
             lookup: Set(minted.lookup),
             secret_hash: Set(minted.hash),
+            hash_secret_id: Set(Some(mint.secret_id().to_vec())),
             previous_hash: Set(None),
             previous_until: Set(None),
             scopes: Set(scopes_json(input.scopes())),
@@ -147,6 +148,7 @@ pub async fn rotate(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyRotateInput)
     after.previous_hash = Some(before.secret_hash).filter(|_| !grace.is_zero());
     after.previous_until = after.previous_hash.as_ref().map(|_| now + grace);
     after.secret_hash = minted.hash;
+    after.hash_secret_id = Some(mint.secret_id().to_vec());
     after.version += 1;
     let after = tx.update(after.into_active_model().reset_all()).await?;
     tx.record(NewEvent::new(EventType::ApiKeyRotated, after.id.any(), Vec::new()));

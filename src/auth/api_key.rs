@@ -23,9 +23,16 @@ const CHECKSUM_LENGTH: usize = 6;
 /// Characters of the key that may be shown again: prefix and look-up part's beginning.
 const HINT_LENGTH: usize = 12;
 
-/// Makes and reads keys; holds the key of their hashes.
+/// Makes and reads keys; holds the keys of their hashes.
 #[derive(Clone)]
-pub struct KeyMint(Hmac<Sha256>);
+pub struct KeyMint {
+    /// Under the present secret, by which new keys are hashed.
+    present: Hmac<Sha256>,
+    /// Under those before it.
+    old: Vec<Hmac<Sha256>>,
+    /// The present secret's.
+    secret_id: Vec<u8>,
+}
 
 impl std::fmt::Debug for KeyMint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,19 +52,39 @@ pub struct Minted {
 #[derive(Clone)]
 pub struct Presented {
     pub lookup: String,
+    /// Under the present secret.
     hash: Vec<u8>,
+    /// Under those before it.
+    old: Vec<Vec<u8>>,
 }
 
 impl Presented {
-    /// Whether it is the key of this stored hash; takes the same time for every wrong one.
+    /// Whether it is the key of this stored hash, under whichever secret; takes the same time for every wrong one.
     pub fn matches(&self, stored: &[u8]) -> bool {
-        self.hash.ct_eq(stored).into()
+        let each = std::iter::once(&self.hash).chain(&self.old);
+        each.fold(false, |found, hash| found | bool::from(hash.ct_eq(stored)))
+    }
+
+    /// What is to be stored of it, under the present secret.
+    pub fn hash(&self) -> &[u8] {
+        &self.hash
     }
 }
 
 impl KeyMint {
     pub fn new(secret: &ServerSecret) -> Result<Self> {
-        Ok(Self(Hmac::new_from_slice(&secret.derive("api-key")?).map_err(Error::internal)?))
+        let keys = secret.derive_each("api-key");
+        let mut hashers = Vec::with_capacity(keys.len());
+        for key in keys {
+            hashers.push(Hmac::new_from_slice(&key).map_err(Error::internal)?);
+        }
+        let present = hashers.remove(0);
+        Ok(Self { present, old: hashers, secret_id: secret.id().to_vec() })
+    }
+
+    /// Which secret new keys are hashed under.
+    pub fn secret_id(&self) -> &[u8] {
+        &self.secret_id
     }
 
     /// A key of its own look-up part.
@@ -70,7 +97,7 @@ impl KeyMint {
         let secret = random(SECRET_LENGTH)?;
         let body = format!("{PREFIX}{lookup}_{secret}");
         let text = format!("{body}_{}", checksum(&body));
-        Ok(Minted { hash: self.hash(&lookup, &secret), text, lookup })
+        Ok(Minted { hash: hash(&self.present, &lookup, &secret), text, lookup })
     }
 
     /// A key of the right form and checksum.
@@ -83,14 +110,15 @@ impl KeyMint {
         if !formed || checksum(body) != sum {
             return None;
         }
-        Some(Presented { lookup: lookup.to_owned(), hash: self.hash(lookup, secret) })
+        let old = self.old.iter().map(|key| hash(key, lookup, secret)).collect();
+        Some(Presented { lookup: lookup.to_owned(), hash: hash(&self.present, lookup, secret), old })
     }
+}
 
-    /// Keyed, so that a stolen database alone gives nothing to try keys against.
-    fn hash(&self, lookup: &str, secret: &str) -> Vec<u8> {
-        let mac = self.0.clone().chain_update(lookup).chain_update("_").chain_update(secret);
-        mac.finalize().into_bytes().to_vec()
-    }
+/// Keyed, so that a stolen database alone gives nothing to try keys against.
+fn hash(key: &Hmac<Sha256>, lookup: &str, secret: &str) -> Vec<u8> {
+    let mac = key.clone().chain_update(lookup).chain_update("_").chain_update(secret);
+    mac.finalize().into_bytes().to_vec()
 }
 
 /// What may be shown of a key to recognize it.

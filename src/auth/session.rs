@@ -224,6 +224,13 @@ impl Authenticator {
                 return Err(Refusal::bad_request(message).into());
             }
         }
+        if is_present && key.hash_secret_id.as_deref() != Some(self.mint.secret_id()) {
+            // Best effort: with the next use otherwise.
+            let rehashed = self.db.rehash_key(key, presented.hash(), self.mint.secret_id()).await;
+            if let Err(error) = rehashed {
+                tracing::warn!(error = %error.describe(), "an API key could not be hashed under the present secret");
+            }
+        }
         let scope = holder.scope(&self.db, origin.clone());
         // A secret that was replaced is good for a while.
         let replaced = key.previous_until.filter(|_| !is_present);

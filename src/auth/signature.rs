@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use super::secret::{self, ServerSecret};
+use super::secret::{self, Place, ServerSecret};
 use crate::{
     clock::Instant,
     error::{Error, Result},
@@ -39,14 +39,14 @@ impl SharedSecret {
         format!("{PREFIX}{}", BASE64_STANDARD.encode(&self.0))
     }
 
-    /// For the database. `purpose` names the column, `id` the row: what is moved elsewhere doesn't open.
-    pub fn seal(&self, server: &ServerSecret, purpose: &str, id: &str) -> Result<Vec<u8>> {
-        server.seal(purpose, id, &self.0)
+    /// For this place in the database.
+    pub fn seal(&self, server: &ServerSecret, place: &Place) -> Result<Vec<u8>> {
+        server.seal(place, &self.0)
     }
 
     /// The reverse of [`SharedSecret::seal`].
-    pub fn open(server: &ServerSecret, purpose: &str, id: &str, sealed: &[u8]) -> Result<Self> {
-        Ok(Self(server.open(purpose, id, sealed)?))
+    pub fn open(server: &ServerSecret, place: &Place, sealed: &[u8]) -> Result<Self> {
+        Ok(Self(server.open(place, sealed)?))
     }
 
     /// `v1,…`, for the header `webhook-signature`.
@@ -129,9 +129,10 @@ mod tests {
     fn a_secret_survives_the_database() {
         let server = ServerSecret::new("a secret of thirty-two bytes or more");
         let secret = SharedSecret::new().expect("randomness");
-        let sealed = secret.seal(&server, "webhook", "whk_1").expect("sealed");
-        assert_eq!(SharedSecret::open(&server, "webhook", "whk_1", &sealed).expect("its own"), secret);
-        assert!(SharedSecret::open(&server, "webhook", "whk_2", &sealed).is_err(), "another row's");
+        let place = |id| Place::new(secret::WEBHOOK, None, id);
+        let sealed = secret.seal(&server, &place("whk_1")).expect("sealed");
+        assert_eq!(SharedSecret::open(&server, &place("whk_1"), &sealed).expect("its own"), secret);
+        assert!(SharedSecret::open(&server, &place("whk_2"), &sealed).is_err(), "another row's");
         assert!(secret.text().starts_with(PREFIX));
     }
 

@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 
 use super::{
     actor::Origin,
-    secret::{self, ServerSecret},
+    secret::{self, Place, ServerSecret},
 };
 use crate::{
     clock::{Clock, Instant},
@@ -39,7 +39,6 @@ const AUDIENCE: &str = "todo-platform-api";
 const TYPE: &str = "at+jwt";
 /// How far clocks of instances may differ.
 const LEEWAY: Duration = Duration::seconds(30);
-const PURPOSE: &str = "signing-key";
 /// How often every instance reads the ring again; until then it may sign with a key that was replaced.
 pub const REFRESH: std::time::Duration = std::time::Duration::from_secs(30);
 /// The longest life of an access token; the configuration allows no longer one.
@@ -50,6 +49,11 @@ const LOOK_AGAIN: Duration = Duration::seconds(1);
 /// How long a replaced key is still accepted: until the last token that an instance may sign with it has ended for all.
 fn retirement() -> Result<Duration> {
     Ok(LONGEST_LIFE + Duration::from_std(REFRESH).map_err(Error::internal)? + LEEWAY)
+}
+
+/// Where a key of the ring is kept.
+pub fn place(id: &str) -> Place {
+    Place::new(secret::SIGNING_KEY, None, id)
 }
 
 /// What a token says. All of it is required; times are seconds since the epoch.
@@ -118,7 +122,7 @@ impl KeyRing {
     pub async fn rotate(&self) -> Result<String> {
         use signing_key::{ActiveModel, Column, Entity};
         let id = self.clock.new_uuid().simple().to_string();
-        let sealed = self.secret.seal(PURPOSE, &id, &secret::random::<32>()?)?;
+        let sealed = self.secret.seal(&place(&id), &secret::random::<32>()?)?;
         let tx = AccountTx::begin(&self.db, &Origin::command("signing-key")).await?;
         let now = self.clock.now();
         // Locks the whole ring, so that of rotations at once each retires the key of the one before. Of the unretired alone,
@@ -146,7 +150,7 @@ impl KeyRing {
         let rows = self.db.find_global::<Entity>(accepted).await?;
         let mut by_id = HashMap::new();
         for row in &rows {
-            let key = self.secret.open(PURPOSE, &row.id, &row.secret)?;
+            let key = self.secret.open(&place(&row.id), &row.secret)?;
             let key = Key {
                 encoding: EncodingKey::from_secret(&key),
                 decoding: DecodingKey::from_secret(&key),

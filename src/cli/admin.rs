@@ -4,6 +4,7 @@
 mod jobs;
 mod organizations;
 mod owner;
+mod reencrypt;
 
 use std::{fmt::Display, sync::Arc};
 
@@ -43,6 +44,12 @@ pub enum AdminCommand {
     RevokeSessions { email: String },
     /// Sign access tokens with a new key; no session ends.
     RotateSigningKey,
+    /// After `SECRET_KEY` was changed: encrypt under it what is still under `SECRET_KEY_OLD`, and say what is left.
+    Reencrypt {
+        /// Change nothing; say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +79,7 @@ pub async fn run(command: AdminCommand, config: Arc<Config>) -> anyhow::Result<(
         AdminCommand::Jobs(args) => jobs::run(&state.db, &args).await,
         AdminCommand::RevokeSessions { email } => revoke_sessions(&state, &email).await,
         AdminCommand::RotateSigningKey => rotate_signing_key(&state).await,
+        AdminCommand::Reencrypt { dry_run } => reencrypt::run(&state, dry_run).await,
     };
     state.db.close().await;
     done

@@ -35,8 +35,18 @@ pub use self::{
 use crate::{auth::secret, entity::enums::PlanTier};
 
 /// Names used as they are, without `TODO_`: those that operators know from elsewhere.
-const PLAIN: &[&str] =
-    &["HOST", "PORT", "DATA_DIR", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "CORS_ORIGINS", "PUBLIC_URL", "LOG_LEVEL"];
+const PLAIN: &[&str] = &[
+    "HOST",
+    "PORT",
+    "DATA_DIR",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "SECRET_KEY_OLD",
+    "CORS_ORIGINS",
+    "PUBLIC_URL",
+    "LOG_LEVEL",
+];
 
 /// Where settings are read when no `--config` names a file; it may be absent.
 pub const DEFAULT_FILE: &str = "todo-platform.toml";
@@ -51,6 +61,8 @@ struct Raw {
     database_url: Option<String>,
     redis_url: Option<String>,
     secret_key: Option<String>,
+    #[serde(deserialize_with = "parse::list")]
+    secret_key_old: Vec<String>,
     #[serde(deserialize_with = "parse::list")]
     cors_origins: Vec<String>,
     public_url: Option<String>,
@@ -81,6 +93,7 @@ impl Default for Raw {
             database_url: None,
             redis_url: None,
             secret_key: None,
+            secret_key_old: Vec::new(),
             cors_origins: Vec::new(),
             public_url: None,
             log_level: "info".to_owned(),
@@ -140,6 +153,8 @@ pub struct Config {
     pub log_level: String,
     /// `None` in embedded mode: the secret is then generated and kept in the data folder.
     pub secret_key: Option<String>,
+    /// Secrets of before, which still open and verify.
+    pub secret_key_old: Vec<String>,
     /// What instances share; unset: this instance is the only one.
     pub redis: Option<RedisConfig>,
     pub server: ServerConfig,
@@ -213,8 +228,13 @@ impl Config {
         raw.check()
     }
 
-    /// The secret: the configured one; in embedded mode one made at the first start and kept in the data folder.
+    /// The secret with those before it: the configured ones; in embedded mode one made at the first start and kept in the
+    /// data folder.
     pub fn secret(&self) -> Result<secret::ServerSecret, ConfigError> {
+        Ok(self.present_secret()?.with_old(self.secret_key_old.iter().map(String::as_bytes)))
+    }
+
+    fn present_secret(&self) -> Result<secret::ServerSecret, ConfigError> {
         if let Some(key) = &self.secret_key {
             return Ok(secret::ServerSecret::new(key.as_bytes()));
         }
@@ -273,6 +293,9 @@ impl Raw {
             }
             _ => {}
         }
+        if self.secret_key_old.iter().any(|key| key.len() < MINIMUM_SECRET) {
+            return Err(ConfigError::new("SECRET_KEY_OLD", "too short: each at least 32 bytes, separated by commas"));
+        }
         if !is_log_level(&self.log_level) {
             let message = format!("`{}` is no log level: off, error, warn, info, debug, trace", self.log_level);
             return Err(ConfigError::new("LOG_LEVEL", message));
@@ -294,6 +317,7 @@ impl Raw {
             data_dir: self.data_dir,
             log_level: self.log_level,
             secret_key: self.secret_key,
+            secret_key_old: self.secret_key_old,
             redis: self.redis.check(self.redis_url)?,
             auth: self.auth,
             limits: self.limits,

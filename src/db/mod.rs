@@ -21,6 +21,7 @@ pub mod remembered;
 pub mod retention;
 pub mod schema;
 mod scope;
+pub mod sealed;
 mod shares;
 mod store;
 mod transaction;

@@ -17,6 +17,8 @@ pub struct Model {
     /// The middle part of the key, made by the server: finds it without a tenant.
     pub lookup: String,
     pub secret_hash: Vec<u8>,
+    /// Which of the server's secrets the hash is under; none of before that was kept.
+    pub hash_secret_id: Option<Vec<u8>>,
     /// The secret before the last rotation, while it still works.
     pub previous_hash: Option<Vec<u8>>,
     pub previous_until: Option<Instant>,

@@ -11,7 +11,7 @@ use super::input::{InboundHookCreateInput, InboundHookRotateSecretInput, Inbound
 use crate::{
     auth::{
         policy::Permission,
-        secret::{ServerSecret, new_token},
+        secret::{INBOUND_HOOK, INBOUND_HOOK_PREVIOUS, Place, SealedColumn, ServerSecret, new_token},
         signature::SharedSecret,
     },
     clock::Instant,
@@ -21,12 +21,14 @@ use crate::{
         inbound_hook,
     },
     error::{Problem, ProblemCode, Rejected, Result},
-    id::InboundHookId,
+    id::{InboundHookId, OrganizationId},
     ledger::{EventType, Fields, NewEvent, changes},
 };
 
-/// What secrets of hooks are sealed for.
-const SECRET: &str = "inbound-hook-secret";
+/// Where a hook's secret is kept, and the one before its last rotation.
+fn place(column: SealedColumn, organization: OrganizationId, id: InboundHookId) -> Place {
+    Place::new(column, Some(organization), id)
+}
 
 /// A hook with its secret, where that has just been made.
 pub type Shown = (inbound_hook::Model, Option<String>);
@@ -44,10 +46,13 @@ fn fields(row: &inbound_hook::Model) -> Fields {
 
 /// The secrets that are good now.
 pub fn secrets(row: &inbound_hook::Model, server: &ServerSecret, now: Instant) -> Result<Vec<SharedSecret>> {
-    let grace = row.previous_until.is_some_and(|until| until > now);
-    let sealed = std::iter::once(&row.secret).chain(row.previous_secret.as_ref().filter(|_| grace));
-    let id = row.id.to_string();
-    sealed.map(|sealed| SharedSecret::open(server, SECRET, &id, sealed)).collect()
+    let open = |column, sealed: &[u8]| SharedSecret::open(server, &place(column, row.organization_id, row.id), sealed);
+    let mut secrets = vec![open(INBOUND_HOOK, &row.secret)?];
+    if let Some(previous) = row.previous_secret.as_ref().filter(|_| row.previous_until.is_some_and(|until| until > now))
+    {
+        secrets.push(open(INBOUND_HOOK_PREVIOUS, previous)?);
+    }
+    Ok(secrets)
 }
 
 pub async fn create(
@@ -81,7 +86,7 @@ pub async fn create(
             action: Set(input.action),
             mapping: Set(input.mapping().cloned()),
             is_enabled: Set(true),
-            secret: Set(secret.seal(server, SECRET, &id.to_string())?),
+            secret: Set(secret.seal(server, &place(INBOUND_HOOK, scope.organization_id(), id))?),
             previous_secret: Set(None),
             previous_until: Set(None),
             created_by_id: Set(scope.responsible()?),
@@ -136,9 +141,16 @@ pub async fn rotate_secret(
     let grace = Duration::hours(input.grace_hours.into());
     let secret = SharedSecret::new()?;
     let mut after = before.clone();
-    after.previous_secret = Some(before.secret).filter(|_| !grace.is_zero());
+    let place = |column| place(column, before.organization_id, before.id);
+    after.previous_secret = match grace.is_zero() {
+        true => None,
+        false => Some(
+            SharedSecret::open(server, &place(INBOUND_HOOK), &before.secret)?
+                .seal(server, &place(INBOUND_HOOK_PREVIOUS))?,
+        ),
+    };
     after.previous_until = after.previous_secret.as_ref().map(|_| scope.clock().now() + grace);
-    after.secret = secret.seal(server, SECRET, &after.id.to_string())?;
+    after.secret = secret.seal(server, &place(INBOUND_HOOK))?;
     after.version += 1;
     let after = tx.update(after.into_active_model().reset_all()).await?;
     tx.record(NewEvent::new(EventType::InboundHookSecretRotated, after.id.any(), Vec::new()));

@@ -11,18 +11,23 @@ use http::{
 use serde_json::json;
 
 use crate::{
-    auth::{secret::ServerSecret, signature::SharedSecret},
+    auth::{
+        secret::{self, SealedColumn, ServerSecret, WEBHOOK, WEBHOOK_PREVIOUS},
+        signature::SharedSecret,
+    },
     clock::{Clock, Instant},
     db::deliveries::Next,
     entity::{webhook, webhook_attempt, webhook_delivery},
     error::{Error, Result},
     graphql::scalars::format_instant,
-    id::{AnyId, WebhookId},
+    id::{AnyId, OrganizationId, WebhookId},
     outgoing::{Answer, KEPT_BYTES, Outgoing, Place, Post, Refused, SendError},
 };
 
-/// What secrets of webhooks are sealed for.
-pub const SECRET: &str = "webhook-secret";
+/// Where a webhook's secret is kept, and the one before its last rotation.
+pub fn place(column: SealedColumn, organization: OrganizationId, id: WebhookId) -> secret::Place {
+    secret::Place::new(column, Some(organization), id)
+}
 
 /// The longest that a receiver may ask to wait (`Retry-After`).
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -70,15 +75,20 @@ pub struct Attempted {
 
 impl Sender {
     pub fn new(webhook: &webhook::Model, outgoing: &Outgoing, secret: &ServerSecret, clock: &Clock) -> Result<Self> {
-        let id = webhook.id.to_string();
+        let open = |column, sealed: &[u8]| {
+            SharedSecret::open(secret, &place(column, webhook.organization_id, webhook.id), sealed)
+        };
         let grace = webhook.previous_until.is_some_and(|until| until > clock.now());
-        let sealed = std::iter::once(&webhook.secret).chain(webhook.previous_secret.as_ref().filter(|_| grace));
+        let mut secrets = vec![open(WEBHOOK, &webhook.secret)?];
+        if let Some(previous) = webhook.previous_secret.as_ref().filter(|_| grace) {
+            secrets.push(open(WEBHOOK_PREVIOUS, previous)?);
+        }
         Ok(Self {
             outgoing: outgoing.clone(),
             clock: clock.clone(),
             webhook_id: webhook.id,
             url: webhook.url.clone(),
-            secrets: sealed.map(|sealed| SharedSecret::open(secret, SECRET, &id, sealed)).collect::<Result<_>>()?,
+            secrets,
         })
     }
 

@@ -11,10 +11,14 @@ use serde_json::json;
 
 use super::{
     input::{WebhookCreateInput, WebhookReplayInput, WebhookRotateSecretInput, WebhookUpdateInput, types_json},
-    sending::SECRET,
+    sending::place,
 };
 use crate::{
-    auth::{policy::Permission, secret::ServerSecret, signature::SharedSecret},
+    auth::{
+        policy::Permission,
+        secret::{ServerSecret, WEBHOOK, WEBHOOK_PREVIOUS},
+        signature::SharedSecret,
+    },
     clock::Instant,
     db::{Committed, Db, OrgScope, WriteTx, filter::among},
     entity::{
@@ -98,7 +102,7 @@ pub async fn create(scope: &OrgScope, tools: Tools<'_>, input: &WebhookCreateInp
             disabled_reason: Set(None),
             stopped_at: Set(None),
             is_ordered: Set(input.is_ordered),
-            secret: Set(secret.seal(tools.secret, SECRET, &id.to_string())?),
+            secret: Set(secret.seal(tools.secret, &place(WEBHOOK, scope.organization_id(), id))?),
             previous_secret: Set(None),
             previous_until: Set(None),
             created_by_kind: Set(actor.kind),
@@ -191,9 +195,16 @@ pub async fn rotate_secret(
     let (now, grace) = (scope.clock().now(), Duration::hours(input.grace_hours.into()));
     let secret = SharedSecret::new()?;
     let mut after = before.clone();
-    after.previous_secret = Some(before.secret).filter(|_| !grace.is_zero());
+    let place = |column| place(column, before.organization_id, before.id);
+    after.previous_secret = match grace.is_zero() {
+        true => None,
+        false => {
+            let previous = SharedSecret::open(tools.secret, &place(WEBHOOK), &before.secret)?;
+            Some(previous.seal(tools.secret, &place(WEBHOOK_PREVIOUS))?)
+        }
+    };
     after.previous_until = after.previous_secret.as_ref().map(|_| now + grace);
-    after.secret = secret.seal(tools.secret, SECRET, &after.id.to_string())?;
+    after.secret = secret.seal(tools.secret, &place(WEBHOOK))?;
     after.version += 1;
     after.updated_at = now;
     let after = tx.update(after.into_active_model().reset_all()).await?;

@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 use todo_platform::{
+    auth::secret::{Place, SIGNING_KEY},
     config::{Config, Mode},
     entity::enums::PlanTier,
 };
@@ -350,21 +351,22 @@ fn the_generated_secret_is_kept_for_its_owner_alone() {
     let data = settings.folder.path().join("new").join("data");
     let data_dir = data.display().to_string();
     let config = settings.good(&[("DATA_DIR", &data_dir)]);
-    let sealed = config.secret().expect("a secret").seal("test", "id", b"plain").expect("it seals");
+    let place = Place::new(SIGNING_KEY, None, "id");
+    let sealed = config.secret().expect("a secret").seal(&place, b"plain").expect("it seals");
     let file = data.join("secret_key");
     assert_eq!(fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
     let kept = fs::read_to_string(&file).expect("text");
     assert!(kept.trim().len() >= 32);
     let again = settings.good(&[("DATA_DIR", &data_dir)]).secret().expect("the same secret");
-    assert_eq!(again.open("test", "id", &sealed).expect("it opens"), b"plain");
+    assert_eq!(again.open(&place, &sealed).expect("it opens"), b"plain");
     assert_eq!(fs::read_to_string(&file).expect("text"), kept);
     // A configured one is used instead.
     let configured = settings.good(&[("DATA_DIR", &data_dir), ("SECRET_KEY", KEY)]).secret().expect("a secret");
-    assert!(configured.open("test", "id", &sealed).is_err());
+    assert!(configured.open(&place, &sealed).is_err());
     // Another folder, another secret.
     let other = settings.folder.path().join("other").display().to_string();
     let other = settings.good(&[("DATA_DIR", &other)]).secret().expect("a secret");
-    assert!(other.open("test", "id", &sealed).is_err());
+    assert!(other.open(&place, &sealed).is_err());
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod purging;
 mod quotas;
 mod rate_limit;
 mod readable;
+mod secrets;
 mod sessions;
 mod shares;
 mod slow_clients;
