@@ -419,20 +419,3 @@ pub async fn unarchive(scope: &OrgScope, input: &ItemUnarchiveInput) -> Written 
     let after = after.save(&mut tx, EventType::ItemUnarchived, &before, scope.clock().now()).await?;
     Ok(tx.commit(after.row).await?)
 }
-
-/// All below an item that `keep` says, level by level.
-async fn subtree(tx: &WriteTx, root: ItemId, keep: impl Fn(&item::Model) -> bool) -> Result<Vec<item::Model>> {
-    let mut rows = Vec::new();
-    let mut level = vec![root];
-    while !level.is_empty() {
-        let mut next = Vec::new();
-        for parents in level.chunks(CHUNK) {
-            let children = item::Column::ParentId.is_in(parents.iter().copied());
-            next.extend(tx.find::<item::Entity>().filter(children).for_update().all().await?);
-        }
-        next.retain(&keep);
-        level = next.iter().map(|row| row.id).collect();
-        rows.extend(next);
-    }
-    Ok(rows)
-}
