@@ -8,7 +8,7 @@
 //! | connection | 1 + page size × (1 + below), `totalCount` | 1 + each node (1 + below), `totalCount` |
 //! | `sync` | 1 + `first` × (1 + below); the same without `nodes` | 1 + each node (1 + below); without `nodes` the static |
 //! | `totalCount` | 10; 1 where it is kept with the parent | the same |
-//! | introspection | 10, and 1 for 200 values that it expands to | the same |
+//! | introspection | 10, and 1 for 150 values that it expands to | the same |
 //! | scalar, enum, `pageInfo` | 0; of an object's scalars beyond 50 each 10 | the same |
 //! | arguments | [`Weight::points`]; once for the page, once for `totalCount` | the same |
 //!
@@ -30,7 +30,7 @@ const COUNT_PRICE: u64 = 10;
 /// Price of an introspection that expands to next to nothing.
 const INTROSPECTION_PRICE: u64 = 10;
 /// Values that an introspection expands to for a further point.
-const INTROSPECTED_PER_POINT: u64 = 200;
+const INTROSPECTED_PER_POINT: u64 = 150;
 /// Nodes of a connection within a copy, without others in them, for a point.
 pub const REFERENCES_PER_POINT: u64 = 50;
 /// Scalars of one object that are free, and those beyond for a point.

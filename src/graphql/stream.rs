@@ -280,7 +280,7 @@ impl Answers {
             response.extensions.extend(extensions.clone());
             let points = self.template.passed.prices.of_answer(&response);
             let text = api.state.connections.weigh(text_of(&response));
-            return Ok(Rendered { text: text, has_errors: !response.errors.is_empty(), points, upto: None });
+            return Ok(Rendered { text, has_errors: !response.errors.is_empty(), points, upto: None });
         }
     }
 

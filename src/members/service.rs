@@ -194,9 +194,10 @@ pub async fn remove(scope: &OrgScope, input: &MembershipRemoveInput) -> Result<C
 pub async fn take_out(tx: &mut WriteTx, row: &membership::Model, heir: Option<UserId>) -> Result<()> {
     let teams = teams::service::of_member(tx, row.user_id).await?;
     teams::service::move_member(tx, row.user_id, &teams, &BTreeSet::new()).await?;
-    api_keys::service::revoke_of(tx, row.user_id).await?;
     let removal = Removal { membership_id: row.id, user_id: row.user_id, replacement: heir };
-    if !remove_more(tx, removal).await? {
+    let is_removed = remove_more(tx, removal).await?;
+    api_keys::service::revoke_of(tx, row.user_id).await?;
+    if !is_removed {
         tx.update(membership::ActiveModel {
             id: Set(row.id),
             // Whoever asks for active members alone, as every credential does, finds none.

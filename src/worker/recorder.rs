@@ -72,7 +72,7 @@ async fn write(db: Db, mut receiver: mpsc::Receiver<Waiting>) {
                 continue;
             }
         };
-        answer(standing, &outcomes, answers);
+        answer(&standing, &outcomes, answers);
     }
 }
 
@@ -86,11 +86,11 @@ async fn apart(db: &Db, outcomes: Vec<Outcome>, answers: Vec<Answer>) {
     }
     for (outcomes, answers) in by_lane.into_values() {
         let written = retrying(|| db.record_outcomes(&outcomes)).await.map_err(Arc::new);
-        answer(written.as_ref().map_err(Clone::clone), &outcomes, answers);
+        answer(&written.as_ref().map_err(Clone::clone), &outcomes, answers);
     }
 }
 
-fn answer(standing: Result<&Standing, Arc<Error>>, outcomes: &[Outcome], answers: Vec<Answer>) {
+fn answer(standing: &Result<&Standing, Arc<Error>>, outcomes: &[Outcome], answers: Vec<Answer>) {
     for (outcome, answer) in outcomes.iter().zip(answers) {
         let recorded = standing.as_ref().map(|standing| standing.get(&outcome.lane).copied());
         // A lane that has ended meanwhile doesn't ask any more.
