@@ -90,7 +90,7 @@ databases! {
         let app = with_billing(&app).await;
         let mut plans = Vec::new();
         for (company, is_reversed) in [(&acme, false), (&rival, true)] {
-            let mut events = vec![
+            let mut events = [
                 subscription(company, "evt_9", 1000, "created", "price_start", "active"),
                 subscription(company, "evt_1", 1000, "updated", "price_pro", "active"),
                 of_subscription("sub_2", company, "evt_2", 2000, "created", "price_start", "active"),

@@ -96,7 +96,8 @@ async fn an_introspection_that_expands_is_refused_before_it_runs() {
         }
     }
     // Aliases and fragments make nothing cheaper.
-    let whole = "types { name fields { name args { name type { name } } type { name } } }";
+    let whole = "types { name fields { name description args { name description type { kind name } } type { kind name } } \
+                 inputFields { name description type { kind name } } }";
     let many = (0..20).fold(String::new(), |mut text, number| {
         let _ = write!(text, "a{number}: __schema {{ {whole} }} ");
         text

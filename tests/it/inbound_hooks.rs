@@ -221,7 +221,8 @@ databases! {
         assert_eq!(app.post(&hook.path, &headers, "{ }").await.status, StatusCode::UNAUTHORIZED);
         assert!(app.titles(&acme).await.is_empty());
         let receipts = app.receipts(&acme, &hook).await;
-        assert!(receipts.len() == 5 && receipts.iter().all(|(outcome, _)| outcome == "REJECTED"), "{receipts:?}");
+        // One a minute: what proves nothing writes no rows without end.
+        assert!(matches!(&receipts[..], [(outcome, _)] if outcome == "REJECTED"), "{receipts:?}");
         for seconds in [-299, 299] {
             let timely = app.generic(&hook, &format!("in time {seconds}"), seconds, &body).await;
             assert_eq!(timely.status, StatusCode::OK);
