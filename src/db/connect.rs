@@ -163,7 +163,8 @@ async fn open_pool(
     for number in 0..connections {
         let watch = Watch::new(config.statement_timeout);
         let mut options = watched(options(config, kind), kind, &watch);
-        options.connect_lazy(number > 0);
+        // SQLite's are opened now, where `open` waits for whoever sets the journal: a statement would not.
+        options.connect_lazy(number > 0 && kind == Kind::Postgres);
         let mut connection = open(options, config).await?;
         if let Some(observer) = observer.cloned() {
             connection.set_metric_callback(move |info| observer(&info.statement.sql));
