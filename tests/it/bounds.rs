@@ -97,7 +97,7 @@ async fn an_introspection_that_expands_is_refused_before_it_runs() {
     }
     // Aliases and fragments make nothing cheaper.
     let whole = "types { name fields { name description args { name description type { kind name } } type { kind name } } \
-                 inputFields { name description type { kind name } } }";
+                 inputFields { name description defaultValue type { kind name } } enumValues { name description } }";
     let many = (0..20).fold(String::new(), |mut text, number| {
         let _ = write!(text, "a{number}: __schema {{ {whole} }} ");
         text
