@@ -21,7 +21,9 @@ fn settings(app: &TestApp) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn process(app: &TestApp, arguments: &[&str], input: Option<&str>) -> Process {
+async fn process(app: &TestApp, arguments: &[&str], input: Option<&str>) -> Process {
+    // Waiting for the command stops this test's one thread: a write left under way would keep the command from writing.
+    app.settle().await;
     let folder = folder();
     let settings = settings(app);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -33,9 +35,8 @@ fn process(app: &TestApp, arguments: &[&str], input: Option<&str>) -> Process {
 }
 
 /// Runs `admin …`, which succeeds; gives what it printed.
-#[track_caller]
-fn admin(app: &TestApp, arguments: &[&str]) -> String {
-    succeeded(process(app, arguments, None).ended())
+async fn admin(app: &TestApp, arguments: &[&str]) -> String {
+    succeeded(process(app, arguments, None).await.ended())
 }
 
 #[track_caller]
@@ -76,7 +77,7 @@ databases! {
     async fn an_owner_is_made_with_the_organization(app: TestApp) {
         let create = ["create-owner", "--email", "Ann@Example.com", "--username", "ann", "--full-name", "Ann Onym",
             "--organization", "acme", "--name", "Acme Corp"];
-        let printed = admin(&app, &create);
+        let printed = admin(&app, &create).await;
         let mut lines = printed.lines();
         let sentence = lines.next().unwrap_or_default();
         assert!(sentence.contains("Ann@Example.com owns the organization acme") && sentence.contains("ENTERPRISE"), "{printed}");
@@ -93,7 +94,7 @@ databases! {
         assert_eq!(told(&app, token, "acme").await, events);
 
         // Again: everything is there, and the password is not made anew.
-        let printed = admin(&app, &create);
+        let printed = admin(&app, &create).await;
         assert!(printed.contains("was there already") && printed.lines().count() == 1, "{printed}");
         assert_eq!(told(&app, token, "acme").await, events);
         sign_in(&app, "ann@example.com", &password).await;
@@ -101,7 +102,7 @@ databases! {
         // Another one, into the same organization, with a password of the operator's.
         let second = ["create-owner", "--email", "bob@example.com", "--username", "bob", "--organization", "acme",
             "--password-stdin"];
-        let printed = succeeded(process(&app, &second, Some("chosen by the operator\n")).ended());
+        let printed = succeeded(process(&app, &second, Some("chosen by the operator\n")).await.ended());
         assert!(printed.contains("the person is new.") && printed.lines().count() == 1, "{printed}");
         sign_in(&app, "bob@example.com", "chosen by the operator").await;
         assert_eq!(told(&app, token, "acme").await.last(), Some(&by_system("MEMBER_JOINED")));
@@ -109,7 +110,7 @@ databases! {
 
     async fn a_member_is_raised_to_owner(app: TestApp) {
         let acme = app.company("acme").await;
-        let printed = admin(&app, &["create-owner", "--email", &acme.viewer.email, "--username", "x", "--organization", "acme"]);
+        let printed = admin(&app, &["create-owner", "--email", &acme.viewer.email, "--username", "x", "--organization", "acme"]).await;
         assert!(printed.contains("was there already"), "{printed}");
         a_moment_later(&app);
         let role = app.call(&acme, &acme.viewer, "{ viewer { role } }").data().await;
@@ -123,15 +124,15 @@ databases! {
         let create = |email: &'static str, username: &'static str, slug: &'static str| {
             ["create-owner", "--email", email, "--username", username, "--organization", slug]
         };
-        process(&app, &create("bob@example.com", "bob", "No Slug"), None).fails(&["--organization: 2 to 48"]);
-        process(&app, &create("bob", "b", "acme"), None).fails(&["--email: ", "--username: "]);
-        process(&app, &create("bob@example.com", "ann", "acme"), None).fails(&["--username: Already in use"]);
+        process(&app, &create("bob@example.com", "bob", "No Slug"), None).await.fails(&["--organization: 2 to 48"]);
+        process(&app, &create("bob", "b", "acme"), None).await.fails(&["--email: ", "--username: "]);
+        process(&app, &create("bob@example.com", "ann", "acme"), None).await.fails(&["--username: Already in use"]);
         let stdin = [&create("bob@example.com", "bob", "acme")[..], &["--password-stdin"]].concat();
-        process(&app, &stdin, Some("short")).fails(&["the password: At least"]);
-        process(&app, &stdin, Some("one line\nand another\n")).fails(&["more than one line"]);
+        process(&app, &stdin, Some("short")).await.fails(&["the password: At least"]);
+        process(&app, &stdin, Some("one line\nand another\n")).await.fails(&["more than one line"]);
         let people = app.state.db.find_global::<user::Entity>(user::Column::UsernameKey.eq("bob")).await.expect("people");
         assert!(people.is_empty());
-        assert!(admin(&app, &["list-organizations"]).contains("0 organization(s)"));
+        assert!(admin(&app, &["list-organizations"]).await.contains("0 organization(s)"));
     }
 
     async fn a_plan_is_set_by_the_rules_or_by_force(app: TestApp) {
@@ -139,23 +140,23 @@ databases! {
         app.create(&acme, &acme.owner, "team", json!({ "name": "Core" })).await;
         let subtasks: Vec<Value> = (0..100).map(|n| json!({ "title": n.to_string() })).collect();
         app.create(&acme, &acme.member, "item", json!({ "title": "all", "subtasks": subtasks })).await;
-        let printed = admin(&app, &["set-plan", "acme", "starter"]);
+        let printed = admin(&app, &["set-plan", "acme", "starter"]).await;
         assert_eq!(printed, "acme is now on the plan STARTER; it was on ENTERPRISE.\n");
         assert_eq!(told(&app, &acme.owner.token, "acme").await.last(), Some(&by_system("PLAN_CHANGED")));
-        let printed = admin(&app, &["set-plan", &acme.id, "STARTER"]);
+        let printed = admin(&app, &["set-plan", &acme.id, "STARTER"]).await;
         assert!(printed.contains("already"), "{printed}");
-        process(&app, &["set-plan", "acme", "FREE"], None)
+        process(&app, &["set-plan", "acme", "FREE"], None).await
             .fails(&["nothing was changed", "allows 100 items, 101 are in use", "does not include TEAMS", "--force"]);
         a_moment_later(&app);
         assert_eq!(plan_of(&app, &acme).await["tier"], "STARTER");
-        admin(&app, &["set-plan", "acme", "FREE", "--force"]);
+        admin(&app, &["set-plan", "acme", "FREE", "--force"]).await;
         // Enforced at once, also by a server that has not noticed.
         assert_eq!(item_refused(&app, &acme).await, problem("QUOTA_EXCEEDED", "input"));
         a_moment_later(&app);
         assert_eq!(plan_of(&app, &acme).await["tier"], "FREE");
 
-        process(&app, &["set-plan", "nobody", "FREE"], None).fails(&["there is no organization \"nobody\""]);
-        let ended = process(&app, &["set-plan", "acme", "GOLD"], None).ended();
+        process(&app, &["set-plan", "nobody", "FREE"], None).await.fails(&["there is no organization \"nobody\""]);
+        let ended = process(&app, &["set-plan", "acme", "GOLD"], None).await.ended();
         assert_eq!(ended.status.code(), Some(2));
         assert!(ended.stderr.contains("PROFESSIONAL"), "{}", ended.stderr);
     }
@@ -166,11 +167,11 @@ databases! {
         app.item(&acme, "a").await;
         let id = app.item(&acme, "b").await;
         mutate(&app, &acme, &acme.member, ("itemDelete", ""), json!({ "id": id })).done().await;
-        let listed: Value = serde_json::from_str(&admin(&app, &["list-organizations", "--json"])).expect("JSON");
+        let listed: Value = serde_json::from_str(&admin(&app, &["list-organizations", "--json"]).await).expect("JSON");
         let row = |company: &Company, items: u32| json!({ "id": company.id, "slug": company.slug, "plan": "ENTERPRISE",
             "members": 4, "items": items, "createdAt": "2026-03-02T09:00:00.000Z" });
         assert_eq!(listed, json!([row(&zeta, 0), row(&acme, 1)]));
-        let table = admin(&app, &["list-organizations"]);
+        let table = admin(&app, &["list-organizations"]).await;
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!((lines.len(), lines[3]), (4, "2 organization(s)"));
         for title in ["SLUG", "PLAN", "CREATED"] {
@@ -185,7 +186,7 @@ databases! {
     async fn a_person_is_signed_out_everywhere(app: TestApp) {
         let acme = app.company("acme").await;
         let second = sign_in(&app, &acme.owner.email, crate::support::world::PASSWORD).await;
-        let printed = admin(&app, &["revoke-sessions", &acme.owner.email.to_uppercase()]);
+        let printed = admin(&app, &["revoke-sessions", &acme.owner.email.to_uppercase()]).await;
         assert!(printed.starts_with("Ended 2 session(s) of acme-owner@example.com"), "{printed}");
         a_moment_later(&app);
         let second = second["accessToken"].as_str().expect("a token");
@@ -200,12 +201,12 @@ databases! {
         let log = app.state.db.find_global::<security_event::Entity>(kind).await.expect("the log");
         let whose: Vec<String> = log.iter().map(|entry| entry.user_id.to_string()).collect();
         assert_eq!(whose.join(" "), acme.owner.id);
-        process(&app, &["revoke-sessions", "nobody@example.com"], None).fails(&["nobody has the address"]);
+        process(&app, &["revoke-sessions", "nobody@example.com"], None).await.fails(&["nobody has the address"]);
     }
 
     async fn the_signing_key_is_rotated_under_a_running_server(app: TestApp) {
         let ann = app.register("ann").await;
-        let printed = admin(&app, &["rotate-signing-key"]);
+        let printed = admin(&app, &["rotate-signing-key"]).await;
         assert!(printed.contains("signs from now on"), "{printed}");
         let key = printed.split_whitespace().nth(2).expect("the key's id").to_owned();
         app.state.keys.refresh().await.expect("the ring is read");
