@@ -73,7 +73,7 @@ pub async fn start(config: Arc<Config>, options: Options) -> Result<Application,
     let cost = options.password_cost.unwrap_or(Cost::OWASP);
     let state = State::new(db, config, &secret, cost, options.surroundings).await?;
     let draining = Draining::default();
-    let api = Api::new(state.clone());
+    let api = Api::new(state.clone())?;
     let worker = Worker::new(&api)?;
     let app = App { api, draining: draining.clone(), demo: options.demo, no_api: options.no_api };
     Ok(Application { router: router::router(app), state, draining, worker })

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use async_graphql::Enum;
+use async_graphql::{Enum, Pos};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -123,6 +123,10 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// Further `extensions`.
     pub details: Option<Json>,
+    /// Where in the document, what it is about first.
+    pub positions: Vec<Pos>,
+    /// Further faults of the same request: all are told at once.
+    pub more: Vec<Refusal>,
 }
 
 /// Top-level codes. Stable: clients branch on them.
@@ -190,13 +194,27 @@ impl fmt::Display for Code {
 
 impl Refusal {
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), details: None }
+        Self { code, message: message.into(), details: None, positions: Vec::new(), more: Vec::new() }
     }
 
     #[must_use]
     pub fn details(mut self, details: Json) -> Self {
         self.details = Some(details);
         self
+    }
+
+    /// Where in the document it is.
+    #[must_use]
+    pub fn at(mut self, position: Pos) -> Self {
+        self.positions.push(position);
+        self
+    }
+
+    /// The first of several, with the others in it; `None` for none.
+    pub fn all(refusals: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut refusals = refusals.into_iter();
+        let first = refusals.next()?;
+        Some(Self { more: refusals.collect(), ..first })
     }
 
     pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     context::{Charge, RequestContext},
-    error::{finish, server_error},
+    error::{finish, server_errors},
     gate::{Gate, Passed},
     response::has_data,
     schema::{self, ApiSchema},
@@ -41,7 +41,7 @@ pub struct Inner {
     pub state: State,
     pub schema: ApiSchema,
     authenticator: Authenticator,
-    gate: Gate,
+    pub gate: Gate,
 }
 
 impl Deref for Api {
@@ -118,12 +118,13 @@ impl Answer {
 }
 
 impl Api {
-    pub fn new(state: State) -> Self {
+    /// INTERNAL where the schema is not valid.
+    pub fn new(state: State) -> Result<Self> {
         let limits = &state.config.limits;
         let has_introspection = state.config.server.introspection;
-        let gate = Gate::new(schema::registry(), limits.clone()).introspection(has_introspection);
-        let schema = schema::build_with(limits, has_introspection);
-        Self(Arc::new(Inner { schema, authenticator: state.authenticator(), gate, state }))
+        let schema = schema::build(limits);
+        let gate = Gate::new(schema::registry(), &schema::sdl(&schema), limits.clone(), has_introspection)?;
+        Ok(Self(Arc::new(Inner { schema, authenticator: state.authenticator(), gate, state })))
     }
 
     /// Executes one operation that is no subscription. Whatever goes wrong is in the answer.
@@ -139,7 +140,7 @@ impl Api {
 
     /// Finishes the answer, and counts it.
     fn conclude(&self, answer: &mut Answer, response: Result<Response>, envelope: &Envelope, begun: Instant) {
-        answer.response = response.unwrap_or_else(|error| Response::from_errors(vec![server_error(error)]));
+        answer.response = response.unwrap_or_else(|error| Response::from_errors(server_errors(error)));
         finish(&mut answer.response, &envelope.origin.request_id);
         if envelope.include_cost {
             let Charge { requested, actual, level } = answer.charge;
@@ -401,7 +402,8 @@ impl Client {
         let opened = opening.opened().ok_or_else(|| Error::internal("a subscription that did not open"))?;
         let scope = caller.scope.clone().ok_or_else(|| Error::internal("a subscription without an organization"))?;
         let is_personal = opened.filter.as_ref().is_some_and(|filter| filter.exclude_viewer == Some(true));
-        if !is_personal && share::is_the_same_for_all(api.gate.registry(), &passed) {
+        let runs = api.gate.runs(&passed, &template.variables)?;
+        if !is_personal && share::is_the_same_for_all(api.gate.registry(), &runs) {
             template.fingerprint = Some(fingerprint);
         }
         let live = api.state.live.follow(scope.organization_id(), opened.head);
@@ -412,7 +414,7 @@ impl Client {
 
 fn timed_out() -> Response {
     let refusal = Refusal::new(Code::Timeout, "The operation took too long and was stopped; ask for less.");
-    Response::from_errors(vec![server_error(refusal.into())])
+    Response::from_errors(server_errors(refusal.into()))
 }
 
 /// RATE_LIMITED: the points are not there now. `path`: the way to the dearest part, where there is one.

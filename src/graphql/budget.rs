@@ -12,7 +12,7 @@ use std::{
 use async_graphql::Response;
 use serde_json::{Value, json};
 
-use super::{error::server_error, response::ResponseBody};
+use super::{error::server_errors, response::ResponseBody};
 use crate::error::{Code, Refusal, Result};
 
 /// Bytes that one answer may hold. Clones share them.
@@ -36,7 +36,7 @@ impl AnswerBudget {
     /// Puts a refusal in the place of an answer that is too large.
     pub fn enforce(&self, response: &mut Response) {
         if self.texts.load(Ordering::Relaxed) > self.limit || self.is_too_large(response) {
-            *response = Response::from_errors(vec![server_error(self.too_large().into())]);
+            *response = Response::from_errors(server_errors(self.too_large().into()));
         }
     }
 

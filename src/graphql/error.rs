@@ -1,8 +1,8 @@
 //! From [`Error`] to what clients see.
 
-use async_graphql::{ErrorExtensionValues, Response, ServerError, SimpleObject, Value};
+use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, SimpleObject, Value};
 
-use crate::error::{Code, Error, Problem, ProblemCode};
+use crate::error::{Code, Error, Problem, ProblemCode, Refusal};
 
 /// A failure the caller can act on.
 #[derive(SimpleObject, Clone, Debug)]
@@ -70,9 +70,21 @@ fn set(error: &mut async_graphql::Error, name: &str, value: serde_json::Value) {
     extensions.set(name, Value::from_json(value).unwrap_or_default());
 }
 
-/// An error outside any field, as the gate makes it.
-pub fn server_error(error: Error) -> ServerError {
-    async_graphql::Error::from(error).into_server_error(async_graphql::Pos::default())
+/// Errors outside any field, as the gate makes them: several where a document has several faults.
+pub fn server_errors(error: Error) -> Vec<ServerError> {
+    let refusals = match error {
+        Error::Refused(mut refusal) => {
+            let more = std::mem::take(&mut refusal.more);
+            std::iter::once(refusal).chain(more)
+        }
+        other => return vec![async_graphql::Error::from(other).into_server_error(Pos::default())],
+    };
+    let located = |mut refusal: Refusal| {
+        let locations = std::mem::take(&mut refusal.positions);
+        let error = async_graphql::Error::from(Error::from(refusal)).into_server_error(Pos::default());
+        ServerError { locations, ..error }
+    };
+    refusals.map(located).collect()
 }
 
 /// The code of an error that has one.

@@ -1,8 +1,11 @@
 //! Comparators that filters are made of, and the budget that a filter may spend. An empty comparator is refused: it says
 //! nothing, and is what is left when a client forgot a variable.
 
+use std::fmt::Display;
+
 use async_graphql::InputObject;
 use sea_orm::{ColumnTrait, Condition, IntoSimpleExpr, Value, sea_query::ExprTrait};
+use serde_json::json;
 
 use super::scalars::DateTimeOrDuration;
 use crate::{
@@ -86,6 +89,14 @@ fn check_list<T>(values: &[T]) -> Result<()> {
 
 pub fn bad(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Refusal::bad_request(message).into()
+}
+
+/// A value within a filter that is null, or a variable that is null or not set. `path`: `filter.or.0.title`.
+pub fn null_in_filter(path: impl Display) -> Error {
+    let path = path.to_string();
+    let message =
+        format!("`{path}` is null or an unset variable: a filter would silently widen. Leave it out instead.");
+    Refusal::bad_request(message).details(json!({ "argument": path })).into()
 }
 
 fn empty(name: &str) -> Error {

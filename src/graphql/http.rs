@@ -17,7 +17,7 @@ use super::{
     api::{Answer, Api, Client, Envelope, Started},
     body::{self, InQuery, Operations},
     context::Charge,
-    error::{code_of, finish, server_error},
+    error::{code_of, finish, server_errors},
     response::{ResponseBody, has_code, has_data, retry_after},
     sse, ws,
 };
@@ -444,7 +444,7 @@ async fn refuse(api: &Api, status: StatusCode, media: Media, error: Error, origi
         Error::Refused(refusal) if refusal.code == Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         _ => status,
     };
-    let mut response = Response::from_errors(vec![server_error(error)]);
+    let mut response = Response::from_errors(server_errors(error));
     finish(&mut response, &origin.request_id);
     let logged = Logged { code: response.errors.first().and_then(code_of).map(str::to_owned), ..Logged::default() };
     let mut written = respond(status, media, &ResponseBody::from(&response), logged, charge);

@@ -9,6 +9,7 @@ pub mod budget;
 pub mod connection;
 pub mod context;
 pub mod cost;
+pub mod document;
 pub mod error;
 pub mod filter;
 pub mod gate;
@@ -27,5 +28,5 @@ pub mod schema;
 pub mod share;
 pub mod sse;
 pub mod stream;
-mod tokens;
+
 pub mod ws;

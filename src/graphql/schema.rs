@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_graphql::{
-    MergedObject, MergedSubscription, OutputType, Schema, SubscriptionType as _,
+    MergedObject, MergedSubscription, OutputType, Schema, SubscriptionType as _, ValidationMode,
     registry::{MetaType, Registry},
 };
 use sha2::{Digest, Sha256};
@@ -69,26 +69,18 @@ impl SchemaHash {
     }
 }
 
-/// Builds the schema. The gate counts depth, aliases and directives before; the library's own limits stay as a second
-/// wall, against documents that would be dear to validate.
+/// Builds the schema. What comes to it was validated by the gate, so that the library's own rules, which are fewer, would
+/// only take time.
 pub fn build(limits: &LimitsConfig) -> ApiSchema {
-    build_with(limits, true)
-}
-
-/// [`build`]; `has_suggestions`: whether errors suggest names that the schema has.
-pub fn build_with(limits: &LimitsConfig, has_suggestions: bool) -> ApiSchema {
     let hash = SchemaHash::default();
-    let mut builder =
+    let schema =
         Schema::build(Guarded(Query::default()), Guarded(Mutation::default()), Guarded(Subscription::default()))
             .register_output_type::<Node>()
             .register_output_type::<Payload>()
             .limit_recursive_depth(limits.depth * 2 + 2)
-            .limit_directives(limits.directives)
-            .data(hash.clone());
-    if !has_suggestions {
-        builder = builder.disable_suggestions();
-    }
-    let schema = builder.finish();
+            .validation_mode(ValidationMode::Fast)
+            .data(hash.clone())
+            .finish();
     let digest = Sha256::digest(sdl(&schema).as_bytes());
     let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let _ = hash.0.set(short);

@@ -3,12 +3,11 @@
 //! people see of each field that is.
 
 use async_graphql::{
-    Name,
     parser::types::{ExecutableDocument, Selection, SelectionSet},
     registry::{MetaType, Registry},
 };
 
-use super::gate::Passed;
+use super::document::bare;
 
 /// Fields by type that depend on the ledger, on present rows and on permissions alone.
 pub const SAME_FOR_ALL: &[(&str, &[&str])] = &[
@@ -68,17 +67,13 @@ pub const SAME_FOR_ALL: &[(&str, &[&str])] = &[
 ];
 
 /// Whether all who hold the same permissions get the same answers from a subscription.
-pub fn is_the_same_for_all(registry: &Registry, passed: &Passed) -> bool {
+pub fn is_the_same_for_all(registry: &Registry, runs: &ExecutableDocument) -> bool {
     let root = registry.subscription_type.as_deref().unwrap_or_default();
-    let named = |name: Option<&Name>| name.map(Name::as_str) == passed.name.as_deref();
-    let mut operations = passed.document.operations.iter();
-    // The gate has bounded the size; validation has refused fragments that go in circles.
-    operations
-        .find(|(name, _)| named(*name))
-        .is_some_and(|(_, operation)| is_the_same(registry, &passed.document, &operation.node.selection_set.node, root))
+    let mut operations = runs.operations.iter();
+    operations.all(|(_, operation)| is_the_same(registry, &operation.node.selection_set.node, root))
 }
 
-fn is_the_same(registry: &Registry, document: &ExecutableDocument, set: &SelectionSet, ty: &str) -> bool {
+fn is_the_same(registry: &Registry, set: &SelectionSet, ty: &str) -> bool {
     let allowed = SAME_FOR_ALL.iter().find(|(name, _)| *name == ty).map_or(&[][..], |(_, fields)| fields);
     set.items.iter().all(|selection| match &selection.node {
         Selection::Field(field) => {
@@ -87,20 +82,13 @@ fn is_the_same(registry: &Registry, document: &ExecutableDocument, set: &Selecti
             let meta = registry.types.get(ty).and_then(|parent: &MetaType| parent.field_by_name(name));
             name == "__typename"
                 || allowed.contains(&name)
-                    && meta.is_some_and(|meta| {
-                        let below_type = meta.ty.trim_matches(['[', ']', '!']);
-                        below.items.is_empty() || is_the_same(registry, document, below, below_type)
-                    })
+                    && meta.is_some_and(|meta| below.items.is_empty() || is_the_same(registry, below, bare(&meta.ty)))
         }
         Selection::InlineFragment(inline) => {
             let ty = inline.node.type_condition.as_ref().map_or(ty, |condition| condition.node.on.node.as_str());
-            is_the_same(registry, document, &inline.node.selection_set.node, ty)
+            is_the_same(registry, &inline.node.selection_set.node, ty)
         }
-        Selection::FragmentSpread(spread) => {
-            document.fragments.get(&spread.node.fragment_name.node).is_some_and(|fragment| {
-                let ty = fragment.node.type_condition.node.on.node.as_str();
-                is_the_same(registry, document, &fragment.node.selection_set.node, ty)
-            })
-        }
+        // What is collected has none.
+        Selection::FragmentSpread(_) => false,
     })
 }

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::{
     api::Client,
     context::RequestContext,
-    error::{code_of, finish, server_error},
-    gate::Passed,
+    error::{code_of, finish, server_errors},
+    gate::{Gate, Passed},
     response::{has_code, text_of},
 };
 use crate::{
@@ -81,7 +81,7 @@ struct Rendered {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self(vec![server_error(error)])
+        Self(server_errors(error))
     }
 }
 
@@ -259,7 +259,7 @@ impl Answers {
         loop {
             let context = RequestContext::new(&api.state, self.caller.clone(), origin.clone());
             let (budget, loads) = (context.budget.clone(), context.loads.clone());
-            let request = self.template.request().data(context).data(Turn::batch(batch.clone()));
+            let request = self.template.request(&api.gate)?.data(context).data(Turn::batch(batch.clone()));
             let mut stream = api.schema.execute_stream(request);
             let executed = tokio::time::timeout(api.state.config.limits.timeout, loads.drive(stream.next())).await;
             let mut response = match executed {
@@ -322,16 +322,16 @@ impl Answers {
 }
 
 impl Template {
-    pub fn request(&self) -> Request {
+    pub fn request(&self, gate: &Gate) -> Result<Request, Error> {
         let mut request = Request::new("").variables(self.variables.clone());
         request.operation_name.clone_from(&self.operation_name);
-        request.set_parsed_query(ExecutableDocument::clone(&self.passed.document));
-        request
+        request.set_parsed_query(ExecutableDocument::clone(&*gate.runs(&self.passed, &self.variables)?));
+        Ok(request)
     }
 }
 
 fn failure(error: Error) -> Response {
-    Response::from_errors(vec![server_error(error)])
+    Response::from_errors(server_errors(error))
 }
 
 fn withdrawn() -> Error {

@@ -33,7 +33,7 @@ use tokio_tungstenite::{
 
 use super::{
     api::{Api, Client, Envelope, Started},
-    error::{finish, server_error},
+    error::{finish, server_errors},
     http::{bearer, log_of},
     outbox::{Outbox, Outgoing, Ticket},
     response::{has_data, text_of},
@@ -103,7 +103,7 @@ fn speaks(headers: &HeaderMap) -> bool {
 }
 
 fn refused(refusal: Refusal, envelope: &Envelope) -> String {
-    let mut response = async_graphql::Response::from_errors(vec![server_error(refusal.into())]);
+    let mut response = async_graphql::Response::from_errors(server_errors(refusal.into()));
     finish(&mut response, &envelope.origin.request_id);
     text_of(&response)
 }
@@ -407,7 +407,7 @@ fn going_away() -> Close {
 
 /// The end of an operation by an error.
 fn failed(error: Error, request_id: &str) -> Outgoing {
-    let mut response = async_graphql::Response::from_errors(vec![server_error(error)]);
+    let mut response = async_graphql::Response::from_errors(server_errors(error));
     finish(&mut response, request_id);
     Outgoing::Error(serde_json::to_string(&response.errors).unwrap_or_default())
 }

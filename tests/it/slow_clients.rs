@@ -120,7 +120,7 @@ databases! {
         socket.subscribe(document, json!({})).await;
         let begun = socket.batch().await["cursor"].clone();
         let id = fat_item(&app, &acme).await;
-        let update = "mutation($id: ID!, $text: String!) { itemUpdate(input: {id: $id, patch: {description: $text}}) { userErrors { code } } }";
+        let update = "mutation($id: ID!, $text: Markdown!) { itemUpdate(input: {id: $id, patch: {description: $text}}) { userErrors { code } } }";
         for number in 0..12 {
             let text = format!("{number:02}").repeat(25_000);
             app.call(&acme, &acme.member, update).vars(json!({ "id": id, "text": text })).done().await;

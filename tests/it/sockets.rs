@@ -178,7 +178,7 @@ databases! {
             (&deep, "QUERY_TOO_DEEP"),
             (&many, "QUERY_TOO_COMPLEX"),
             ("subscription { events { cursor } b: events { cursor } }", "GRAPHQL_VALIDATION_FAILED"),
-            ("subscription { ... on Subscription { events { cursor } } }", "GRAPHQL_VALIDATION_FAILED"),
+            ("subscription { ... on Subscription { events { cursor } other: events { cursor } } }", "GRAPHQL_VALIDATION_FAILED"),
             ("subscription { __typename }", "GRAPHQL_VALIDATION_FAILED"),
             ("subscription { events(after: \"nonsense\") { cursor } }", "INVALID_CURSOR"),
             ("subscription { events(filter: {occurredAt: {}}) { cursor } }", "BAD_REQUEST"),

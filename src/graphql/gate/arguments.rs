@@ -2,21 +2,20 @@
 //! megabyte of text, and gigabytes once it is typed. Literals and variables are walked as one, along the schema's input
 //! types.
 
-use std::fmt;
-
 use async_graphql::{
-    Pos, Value, Variables,
+    Value, Variables,
     registry::{MetaInputValue, MetaType},
 };
 use async_graphql_value::Value as Literal;
 use serde_json::json;
 
-use super::{bare, walk::Walk};
+use super::walk::Walk;
 use crate::{
     error::{Code, Error, Refusal, Result},
     graphql::{
         cost::Weight,
-        filter::{MAX_CONDITIONS, bad},
+        document::{bare, path::Path},
+        filter::{MAX_CONDITIONS, bad, null_in_filter},
     },
 };
 
@@ -33,7 +32,7 @@ const MAX_VISITED: usize = 100_000;
 
 /// Refuses variables of too many values, by their form alone.
 pub fn measure_variables(variables: &Variables, limit: usize) -> Result<()> {
-    let root = Path { parent: None, step: Step::Name("variables") };
+    let root = Path::of("variables");
     let mut measured = Measured { values: 0, limit };
     variables.iter().try_for_each(|(name, value)| measured.value(value, &root.name(name.as_str()), 1))
 }
@@ -89,24 +88,20 @@ struct Arguments<'w, 'a> {
     conditions: u32,
     /// Whether lists say what is to be written.
     is_mutation: bool,
-    /// Where the argument begins.
-    position: Pos,
 }
 
-/// What one field's arguments make the database do. Refuses what no filter may hold, and a string in the place of an
-/// enumeration's value.
+/// What one field's arguments make the database do. Refuses what no filter may hold.
 pub fn weigh<'a>(
     walk: &mut Walk<'a>,
     field: &'a async_graphql::parser::types::Field,
     meta: &'a async_graphql::registry::MetaField,
     is_mutation: bool,
 ) -> Result<Weight> {
-    let mut arguments =
-        Arguments { walk, weight: Weight::default(), objects: 0, conditions: 0, is_mutation, position: Pos::default() };
+    let mut arguments = Arguments { walk, weight: Weight::default(), objects: 0, conditions: 0, is_mutation };
     for (name, value) in &field.arguments {
         let Some(argument) = meta.args.get(name.node.as_str()) else { continue };
-        let path = Path { parent: None, step: Step::Name(name.node.as_str()) };
-        (arguments.objects, arguments.conditions, arguments.position) = (0, 0, value.pos);
+        let path = Path::of(name.node.as_str());
+        (arguments.objects, arguments.conditions) = (0, 0);
         let is_filter = bare(&argument.ty).ends_with("Filter");
         // A filter left out, as a whole, is none: the specification's rule for an argument without a value.
         if is_filter && arguments.resolve(Given::Literal(&value.node)).is_none() {
@@ -122,20 +117,10 @@ pub fn weigh<'a>(
     Ok(arguments.weight)
 }
 
-/// The default of a variable is a literal, too.
-pub fn check_default<'a>(walk: &mut Walk<'a>, value: &'a Value, ty: &str, name: &'a str, position: Pos) -> Result<()> {
-    let mut arguments =
-        Arguments { walk, weight: Weight::default(), objects: 0, conditions: 0, is_mutation: false, position };
-    let path = Path { parent: None, step: Step::Name(name) };
-    arguments.value(Given::Default(value), ty, false, &path)
-}
-
 /// A value in the document, or in a variable.
 #[derive(Clone, Copy)]
 enum Given<'v> {
     Literal(&'v Literal),
-    /// A variable's default: written in the document, and without variables in it.
-    Default(&'v Value),
     Variable(&'v Value),
 }
 
@@ -143,31 +128,22 @@ enum Given<'v> {
 enum Form<'v> {
     List(Vec<Given<'v>>),
     Object(Vec<(&'v str, Given<'v>)>),
-    /// A string that is written in the document.
-    Text,
     Other,
 }
 
 impl<'v> Given<'v> {
     fn form(self) -> Form<'v> {
-        fn of<'v>(value: &'v Value, wrap: fn(&'v Value) -> Given<'v>) -> Form<'v> {
-            match value {
-                Value::List(items) => Form::List(items.iter().map(wrap).collect()),
-                Value::Object(fields) => {
-                    Form::Object(fields.iter().map(|(name, value)| (name.as_str(), wrap(value))).collect())
-                }
-                _ => Form::Other,
-            }
-        }
         match self {
             Self::Literal(Literal::List(items)) => Form::List(items.iter().map(Self::Literal).collect()),
             Self::Literal(Literal::Object(fields)) => {
                 Form::Object(fields.iter().map(|(name, value)| (name.as_str(), Self::Literal(value))).collect())
             }
-            Self::Literal(Literal::String(_)) | Self::Default(Value::String(_)) => Form::Text,
             Self::Literal(_) => Form::Other,
-            Self::Default(value) => of(value, Self::Default),
-            Self::Variable(value) => of(value, Self::Variable),
+            Self::Variable(Value::List(items)) => Form::List(items.iter().map(Self::Variable).collect()),
+            Self::Variable(Value::Object(fields)) => {
+                Form::Object(fields.iter().map(|(name, value)| (name.as_str(), Self::Variable(value))).collect())
+            }
+            Self::Variable(_) => Form::Other,
         }
     }
 }
@@ -179,7 +155,7 @@ impl<'a> Arguments<'_, 'a> {
             Given::Literal(Literal::Variable(name)) => {
                 self.walk.variable(name).filter(|value| **value != Value::Null).map(Given::Variable)
             }
-            Given::Literal(Literal::Null) | Given::Default(Value::Null) | Given::Variable(Value::Null) => None,
+            Given::Literal(Literal::Null) | Given::Variable(Value::Null) => None,
             given => Some(given),
         }
     }
@@ -206,10 +182,7 @@ impl<'a> Arguments<'_, 'a> {
                 Ok(())
             }
             Form::Object(fields) => self.object(fields, input, in_filter, path),
-            Form::Text if matches!(input, Some(MetaType::Enum { .. })) => {
-                Err(string_for_enum(path, bare(ty), self.position))
-            }
-            Form::Text | Form::Other => Ok(()),
+            Form::Other => Ok(()),
         }
     }
 
@@ -284,54 +257,4 @@ fn too_much_in_filter(path: &Path<'_>, what: &str, limit: usize) -> Error {
         other => return other,
     };
     refusal.details(json!({ "limit": limit, "argument": path.to_string() })).into()
-}
-
-fn null_in_filter(path: &Path<'_>) -> Error {
-    let path = path.to_string();
-    let message =
-        format!("`{path}` is null or an unset variable: a filter would silently widen. Leave it out instead.");
-    Refusal::bad_request(message).details(json!({ "argument": path })).into()
-}
-
-/// The library reads a string there, which is right for variables alone.
-fn string_for_enum(path: &Path<'_>, ty: &str, position: Pos) -> Error {
-    let path = path.to_string();
-    let message = format!("`{path}` is a string; a value of {ty} is written without quotes.");
-    let position = json!({ "line": position.line, "column": position.column });
-    Refusal::new(Code::GraphqlValidationFailed, message)
-        .details(json!({ "argument": path, "position": position }))
-        .into()
-}
-
-/// Where a value is, for a refusal: `filter.or.0.title`.
-struct Path<'p> {
-    parent: Option<&'p Path<'p>>,
-    step: Step<'p>,
-}
-
-enum Step<'p> {
-    Name(&'p str),
-    Index(usize),
-}
-
-impl Path<'_> {
-    fn name<'p>(&'p self, name: &'p str) -> Path<'p> {
-        Path { parent: Some(self), step: Step::Name(name) }
-    }
-
-    fn index(&self, index: usize) -> Path<'_> {
-        Path { parent: Some(self), step: Step::Index(index) }
-    }
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(parent) = self.parent {
-            write!(f, "{parent}.")?;
-        }
-        match self.step {
-            Step::Name(name) => f.write_str(name),
-            Step::Index(index) => write!(f, "{index}"),
-        }
-    }
 }

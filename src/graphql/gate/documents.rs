@@ -1,27 +1,24 @@
-//! Documents that are kept: parsed ones by their text, because clients send the same few again and again, and texts by
+//! Documents that are kept: valid ones by their text, because clients send the same few again and again, and texts by
 //! their hash, for automatic persisted queries.
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Value, parser::types::ExecutableDocument};
+use async_graphql::{Request, Value};
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Code, Refusal, Result};
+use crate::{
+    error::{Code, Refusal, Result},
+    graphql::document::Document,
+};
 
 /// Bytes of texts kept for automatic persisted queries.
 const PERSISTED_BYTES: u64 = 16 << 20;
-/// Bytes of parsed documents kept.
-const PARSED_BYTES: u64 = 16 << 20;
-/// Bytes that a token of a parsed document takes at most: small selections within each other are the dearest, about 420.
-const TOKEN_BYTES: usize = 512;
-
-/// A parsed document and its size.
-#[derive(Clone, Debug)]
-pub struct Parsed {
-    pub document: Arc<ExecutableDocument>,
-    pub tokens: usize,
-}
+/// Bytes of valid documents kept.
+const VALID_BYTES: u64 = 32 << 20;
+/// Bytes that a token of a valid document takes at most, twice: as it is written, and as it runs. Small selections within
+/// each other are the dearest, about 420 each.
+const TOKEN_BYTES: usize = 2 * 512;
 
 /// A document that is not kept yet.
 #[derive(Clone, Debug)]
@@ -29,14 +26,14 @@ pub struct New {
     pub text: String,
     /// Its hash, where the client sent one to be remembered.
     pub hash: Option<String>,
-    pub parsed: Parsed,
+    pub document: Arc<Document>,
 }
 
 /// Shared by all tenants: whoever knows a hash knows the document.
 #[derive(Clone)]
 pub struct Documents {
     persisted: Cache<String, Arc<str>>,
-    parsed: Cache<String, Parsed>,
+    valid: Cache<String, Arc<Document>>,
 }
 
 impl Default for Documents {
@@ -44,11 +41,11 @@ impl Default for Documents {
         let weight =
             |hash: &String, document: &Arc<str>| u32::try_from(hash.len() + document.len()).unwrap_or(u32::MAX);
         let persisted = Cache::builder().weigher(weight).max_capacity(PERSISTED_BYTES).build();
-        let weight = |text: &String, parsed: &Parsed| {
-            u32::try_from(text.len() + parsed.tokens.saturating_mul(TOKEN_BYTES)).unwrap_or(u32::MAX)
+        let weight = |text: &String, document: &Arc<Document>| {
+            u32::try_from(text.len() + document.tokens.saturating_mul(TOKEN_BYTES)).unwrap_or(u32::MAX)
         };
-        let parsed = Cache::builder().weigher(weight).max_capacity(PARSED_BYTES).build();
-        Self { persisted, parsed }
+        let valid = Cache::builder().weigher(weight).max_capacity(VALID_BYTES).build();
+        Self { persisted, valid }
     }
 }
 
@@ -79,23 +76,23 @@ impl Documents {
         Ok(Some(hash).filter(|hash| !self.persisted.contains_key(hash)))
     }
 
-    pub fn parsed(&self, text: &str) -> Option<Parsed> {
-        self.parsed.get(text)
+    pub fn valid(&self, text: &str) -> Option<Arc<Document>> {
+        self.valid.get(text)
     }
 
     pub fn remember(&self, new: &New) {
         if let Some(hash) = &new.hash {
             self.persisted.insert(hash.clone(), new.text.as_str().into());
         }
-        if !self.parsed.contains_key(&new.text) {
-            self.parsed.insert(new.text.clone(), new.parsed.clone());
+        if !self.valid.contains_key(&new.text) {
+            self.valid.insert(new.text.clone(), new.document.clone());
         }
     }
 
     /// Bytes of what is kept.
     pub fn bytes(&self) -> u64 {
         self.persisted.run_pending_tasks();
-        self.parsed.run_pending_tasks();
-        self.persisted.weighted_size() + self.parsed.weighted_size()
+        self.valid.run_pending_tasks();
+        self.persisted.weighted_size() + self.valid.weighted_size()
     }
 }

@@ -1,7 +1,6 @@
-//! The gate in front of the executor, the same for every transport: counts tokens before parsing, parses, walks the
-//! document with the schema's types, and hands the parsed document on. What doesn't pass here never runs.
-//!
-//! The walk expands fragments, so that what counts is what would run. What it finds is priced in `cost.rs`.
+//! The gate in front of the executor, the same for every transport: has the document read and validated, the variables
+//! coerced and the fields collected ([`document`](super::document)), and prices what will run (`cost.rs`). What doesn't
+//! pass here never runs, not even in part.
 
 mod arguments;
 mod documents;
@@ -11,31 +10,30 @@ mod walk;
 use std::sync::Arc;
 
 use async_graphql::{
-    Request,
-    parser::{
-        parse_query,
-        types::{ExecutableDocument, OperationDefinition, OperationType},
-    },
+    Request, Variables,
+    parser::types::{ExecutableDocument, OperationType},
     registry::Registry,
 };
-use serde_json::json;
 
 use self::{
-    documents::{Documents, New, Parsed},
+    documents::{Documents, New},
     introspection::Sizes,
-    walk::Walk,
+    walk::{Found, Walk},
 };
-use super::{cost::Prices, tokens::count_tokens};
+use super::{
+    cost::Prices,
+    document::{Document, Validator},
+};
 use crate::{
     config::LimitsConfig,
-    error::{Code, Refusal, Result},
+    error::{Error, Refusal, Result},
 };
 
 /// What the gate found out about an operation that passed.
 #[derive(Clone, Debug)]
 pub struct Passed {
-    /// The parsed document.
-    pub document: Arc<ExecutableDocument>,
+    /// All of the document; [`Gate::runs`] says what runs of it.
+    pub document: Arc<Document>,
     pub operation: OperationType,
     /// The operation's name, for the log.
     pub name: Option<String>,
@@ -57,10 +55,11 @@ impl Passed {
     }
 }
 
-/// Checks documents against the limits.
+/// Checks documents against the schema and the limits.
 #[derive(Clone)]
 pub struct Gate {
     registry: Arc<Registry>,
+    validator: Validator,
     sizes: Sizes,
     limits: LimitsConfig,
     has_introspection: bool,
@@ -74,15 +73,13 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Gate {
-    pub fn new(registry: Registry, limits: LimitsConfig) -> Self {
+    /// `sdl`: the same types as the validator reads them. `has_introspection`: whether `__schema` and `__type` pass, and refusals suggest names that the schema has. INTERNAL
+    /// for types that are no valid schema.
+    pub fn new(registry: Registry, sdl: &str, limits: LimitsConfig, has_introspection: bool) -> Result<Self> {
+        let validator = Validator::new(sdl, has_introspection)?;
         let sizes = Sizes::of(&registry);
-        Self { registry: Arc::new(registry), sizes, limits, has_introspection: true, documents: Documents::default() }
-    }
-
-    /// Whether `__schema` and `__type` pass.
-    #[must_use]
-    pub fn introspection(self, has_introspection: bool) -> Self {
-        Self { has_introspection, ..self }
+        let documents = Documents::default();
+        Ok(Self { registry: Arc::new(registry), validator, sizes, limits, has_introspection, documents })
     }
 
     /// The schema's types.
@@ -90,35 +87,49 @@ impl Gate {
         &self.registry
     }
 
-    /// Checks a request and leaves its parsed document in it.
+    /// Checks a request, and leaves in it what will run, with its variables coerced.
     pub fn check(&self, request: &mut Request) -> Result<Passed> {
-        // Some clients send an empty name for none; the library would look for it.
+        // Some clients send an empty name for none.
         request.operation_name = request.operation_name.take().filter(|name| !name.is_empty());
         let hash = self.documents.recall(request)?;
         if request.query.trim().is_empty() {
             return Err(Refusal::bad_request("The request has no `query`.").into());
         }
-        let known = self.documents.parsed(&request.query);
+        let known = self.documents.valid(&request.query);
         let is_known = known.is_some();
-        let parsed = match known {
-            Some(parsed) => parsed,
-            None => self.parse(&request.query)?,
+        let document = match known {
+            Some(document) => document,
+            None => Arc::new(self.validator.document(&request.query, &self.limits)?),
         };
-        let (name, operation) = choose(&parsed.document, request.operation_name.as_deref())?;
+        let operation = document.operation(request.operation_name.as_deref())?;
         arguments::measure_variables(&request.variables, self.limits.values)?;
-        let mut walk = Walk::new(self, &parsed.document, operation, &request.variables);
-        let mut passed = walk.operation(name)?;
-        // Operations that won't run are validated too, so their size counts as well.
-        for (_, other) in parsed.document.operations.iter() {
-            if !std::ptr::eq(&other.node, operation) {
-                walk.measure(&other.node)?;
-            }
-        }
-        request.set_parsed_query(ExecutableDocument::clone(&parsed.document));
-        if !is_known || hash.is_some() {
-            passed.new = Some(New { text: request.query.clone(), hash, parsed });
-        }
+        request.variables = self.validator.coerce(operation, std::mem::take(&mut request.variables))?;
+        let runs = self.validator.collected(&document, operation, &self.registry, &request.variables)?;
+        let (_, collected) = runs.operations.iter().next().ok_or_else(|| Error::internal("nothing was collected"))?;
+        let Found { prices, roots, needs_caller } = Walk::new(self, &request.variables).operation(&collected.node)?;
+        let name = operation.name.as_ref().map(ToString::to_string);
+        let passed = Passed {
+            document: document.clone(),
+            operation: collected.node.ty,
+            roots: if name.is_some() { String::new() } else { listed(&roots) },
+            name,
+            cost: prices.total(),
+            prices,
+            needs_caller,
+            new: (!is_known || hash.is_some()).then(|| New {
+                text: request.query.clone(),
+                hash,
+                document: document.clone(),
+            }),
+        };
+        request.set_parsed_query(ExecutableDocument::clone(&runs));
         Ok(passed)
+    }
+
+    /// What runs of an operation that passed with these variables, coerced as they are then.
+    pub fn runs(&self, passed: &Passed, variables: &Variables) -> Result<Arc<ExecutableDocument>> {
+        let operation = passed.document.operation(passed.name.as_deref())?;
+        self.validator.collected(&passed.document, operation, &self.registry, variables)
     }
 
     /// Keeps the document of an operation that was validated, for a caller who was let in: what is kept can't be chosen by
@@ -133,51 +144,17 @@ impl Gate {
     pub fn remembered_bytes(&self) -> u64 {
         self.documents.bytes()
     }
+}
 
-    fn parse(&self, text: &str) -> Result<Parsed> {
-        let tokens = count_tokens(text, self.limits.tokens)?;
-        let document = parse_query(text).map_err(|error| {
-            let position = error.positions().next().map(|at| json!({ "line": at.line, "column": at.column }));
-            let refusal = Refusal::new(Code::GraphqlParseFailed, first_line(&error.to_string()));
-            match position {
-                Some(position) => refusal.details(json!({ "position": position })),
-                None => refusal,
-            }
-        })?;
-        Ok(Parsed { document: Arc::new(document), tokens })
+/// `{ items viewer }`, each field once.
+fn listed(roots: &[&str]) -> String {
+    let mut text = String::from("{");
+    for (place, root) in roots.iter().enumerate() {
+        if !roots[..place].contains(root) {
+            text.push(' ');
+            text.push_str(root);
+        }
     }
-}
-
-/// The first line of a parser's message: the rest draws the place with characters.
-fn first_line(message: &str) -> String {
-    let reason = message.lines().rev().find(|line| line.trim_start().starts_with('='));
-    reason.or(message.lines().next()).unwrap_or("syntax error").trim_start_matches([' ', '=']).to_owned()
-}
-
-/// The operation to run.
-fn choose<'d>(
-    document: &'d ExecutableDocument,
-    wanted: Option<&str>,
-) -> Result<(Option<String>, &'d OperationDefinition)> {
-    let mut operations = document.operations.iter();
-    let chosen = match wanted {
-        Some(wanted) => document.operations.iter().find(|(name, _)| name.is_some_and(|name| name == wanted)),
-        None => match (operations.next(), operations.next()) {
-            (Some(only), None) => Some(only),
-            _ => return Err(Refusal::bad_request("The document has several operations: name one.").into()),
-        },
-    };
-    let (name, operation) =
-        chosen.ok_or_else(|| Refusal::bad_request("The document has no operation of that name."))?;
-    Ok((name.map(ToString::to_string), &operation.node))
-}
-
-fn too_complex(what: &str, found: usize, limit: usize) -> Refusal {
-    Refusal::new(Code::QueryTooComplex, format!("A document has at most {limit} {what}; this one has {found} or more."))
-        .details(json!({ "limit": limit }))
-}
-
-/// The name in a type: `[Item!]!` is `Item`.
-fn bare(ty: &str) -> &str {
-    ty.trim_matches(['[', ']', '!'])
+    text.push_str(" }");
+    text
 }

@@ -4,7 +4,16 @@ use std::cell::Cell;
 
 use async_graphql::registry::{MetaField, MetaInputValue, MetaType, Registry};
 use serde_json::{Value, json};
-use todo_platform::graphql::schema;
+use todo_platform::{
+    config::LimitsConfig,
+    graphql::{gate::Gate, schema},
+};
+
+/// The gate alone, without a server.
+pub fn gate(limits: LimitsConfig) -> Gate {
+    let sdl = schema::sdl(&schema::build(&limits));
+    Gate::new(schema::registry(), &sdl, limits, true).expect("the schema is valid")
+}
 
 /// The schema's types, and values to fill its inputs with.
 pub struct Documents {

@@ -1,0 +1,186 @@
+//! Values and their types: those of variables, as JSON has them, and literals.
+
+use apollo_compiler::{
+    Schema,
+    ast::{InputValueDefinition, Type},
+    schema::{EnumType, ExtendedType, InputObjectType},
+};
+use async_graphql::{Name, Value};
+use async_graphql_value::{Number, indexmap::IndexMap};
+
+use super::{convert::constant, path::Path, rules::did_you_mean};
+use crate::graphql::scalars;
+
+/// Faults of one variable that are told.
+const MAX_FAULTS: usize = 20;
+/// Characters of a name that a message repeats.
+const MAX_SHOWN: usize = 100;
+
+/// A value that does not fit its type.
+#[derive(Debug)]
+pub struct Misfit {
+    pub message: String,
+    /// `input.items.0.dueAt`.
+    pub path: String,
+    /// Within the variable: names of fields, and positions in lists from 0.
+    pub within: Vec<String>,
+}
+
+/// The value of a variable, coerced to its type, with what does not fit. Written as the executor reads it: with the
+/// defaults of input fields, and a single value as a list of one where a list belongs.
+pub fn coerce(schema: &Schema, value: Value, ty: &Type, name: &str, has_suggestions: bool) -> (Value, Vec<Misfit>) {
+    let mut coercion = Coercion { schema, has_suggestions, misfits: Vec::new() };
+    let value = coercion.value(value, ty, &Path::of(name));
+    (value, coercion.misfits)
+}
+
+/// The same for a literal that was validated.
+pub fn coerce_literal(schema: &Schema, literal: Value, ty: &Type) -> Value {
+    coerce(schema, literal, ty, "", false).0
+}
+
+struct Coercion<'s> {
+    schema: &'s Schema,
+    has_suggestions: bool,
+    misfits: Vec<Misfit>,
+}
+
+impl Coercion<'_> {
+    fn misfit(&mut self, message: impl Into<String>, path: &Path<'_>) -> Value {
+        if self.misfits.len() < MAX_FAULTS {
+            let misfit = Misfit { message: message.into(), path: path.to_string(), within: path.within() };
+            self.misfits.push(misfit);
+        }
+        Value::Null
+    }
+
+    fn value(&mut self, value: Value, ty: &Type, path: &Path<'_>) -> Value {
+        if self.misfits.len() >= MAX_FAULTS {
+            return Value::Null;
+        }
+        if value == Value::Null {
+            return if ty.is_non_null() {
+                self.misfit(format!("null is no value of {ty}."), path)
+            } else {
+                Value::Null
+            };
+        }
+        match ty {
+            Type::List(item) | Type::NonNullList(item) => match value {
+                Value::List(items) => {
+                    let items = items.into_iter().enumerate();
+                    Value::List(items.map(|(index, value)| self.value(value, item, &path.index(index))).collect())
+                }
+                single => Value::List(vec![self.value(single, item, path)]),
+            },
+            Type::Named(name) | Type::NonNullNamed(name) => match self.schema.types.get(name) {
+                Some(ExtendedType::InputObject(object)) => self.object(value, object, path),
+                Some(ExtendedType::Enum(definition)) => self.enumeration(value, definition, path),
+                _ => scalar(name, value).unwrap_or_else(|message| self.misfit(message, path)),
+            },
+        }
+    }
+
+    fn enumeration(&mut self, value: Value, definition: &EnumType, path: &Path<'_>) -> Value {
+        let name = &definition.name;
+        let text = match &value {
+            Value::String(text) => text.as_str(),
+            Value::Enum(name) => name.as_str(),
+            other => {
+                let message = format!("{} is no value of {name}; expected its name as a string.", kind(other));
+                return self.misfit(message, path);
+            }
+        };
+        if definition.values.contains_key(text) {
+            return value;
+        }
+        let suggestion = self.suggest(text, definition.values.keys().map(|name| name.as_str()));
+        let shown: String = text.chars().take(MAX_SHOWN).collect();
+        self.misfit(format!("`{shown}` is no value of {name}.{suggestion}"), path)
+    }
+
+    fn object(&mut self, value: Value, object: &InputObjectType, path: &Path<'_>) -> Value {
+        let ty = &object.name;
+        let Value::Object(mut sent) = value else {
+            return self.misfit(format!("{} is no value of {ty}; expected an object.", kind(&value)), path);
+        };
+        let mut coerced = IndexMap::new();
+        for (name, field) in &object.fields {
+            let path = path.name(name);
+            let value = match sent.shift_remove(name.as_str()) {
+                Some(value) => Some(self.value(value, &field.ty, &path)),
+                None => default_of(self.schema, field),
+            };
+            if let Some(value) = value {
+                coerced.insert(Name::new(name), value);
+            } else if field.ty.is_non_null() {
+                self.misfit(format!("{ty}.{name} is required and not set."), &path);
+            }
+        }
+        for name in sent.keys() {
+            let suggestion = self.suggest(name, object.fields.keys().map(|name| name.as_str()));
+            let shown: String = name.chars().take(MAX_SHOWN).collect();
+            self.misfit(format!("{ty} has no field `{shown}`.{suggestion}"), &path.name(&shown));
+        }
+        let is_one = coerced.len() == 1 && coerced.values().all(|value| *value != Value::Null);
+        if object.directives.has("oneOf") && !is_one && sent.is_empty() {
+            self.misfit(format!("{ty} takes exactly one field, and not null."), path);
+        }
+        Value::Object(coerced)
+    }
+
+    fn suggest<'n>(&self, name: &str, known: impl Iterator<Item = &'n str>) -> String {
+        if self.has_suggestions { did_you_mean(name, known) } else { String::new() }
+    }
+}
+
+fn default_of(schema: &Schema, field: &InputValueDefinition) -> Option<Value> {
+    let literal = constant(field.default_value.as_ref()?)?;
+    Some(coerce_literal(schema, literal, &field.ty))
+}
+
+/// A value of a scalar type; the message says why it is none. Numbers are taken as JSON has them, which knows no difference
+/// between `5` and `5.0`.
+pub fn scalar(name: &str, value: Value) -> Result<Value, String> {
+    let refuse =
+        |value: &Value, expected: &str| Err(format!("{} is no value of {name}; expected {expected}.", kind(value)));
+    match (name, &value) {
+        ("Int", Value::Number(number)) => match whole(number).map(i32::try_from) {
+            Some(Ok(number)) => Ok(Value::Number(number.into())),
+            Some(Err(_)) => Err(format!("{number} is out of range: an Int has 32 bits.")),
+            None => Err(format!("{number} is no value of Int; expected a whole number.")),
+        },
+        ("Float", Value::Number(number)) if number.as_f64().is_some_and(f64::is_finite) => Ok(value),
+        ("String", Value::String(_)) | ("Boolean", Value::Boolean(_)) | ("ID", Value::String(_)) => Ok(value),
+        ("ID", Value::Number(number)) if whole(number).is_some() => {
+            Ok(Value::String(whole(number).unwrap_or_default().to_string()))
+        }
+        ("Int", _) => refuse(&value, "a whole number"),
+        ("Float", _) => refuse(&value, "a number"),
+        ("String", _) => refuse(&value, "a string"),
+        ("Boolean", _) => refuse(&value, "true or false"),
+        ("ID", _) => refuse(&value, "a string"),
+        _ => scalars::check(name, &value).map(|()| value),
+    }
+}
+
+fn whole(number: &Number) -> Option<i64> {
+    // Beyond 2^53 a number with a fraction is no longer one that can be told apart.
+    let is_exact = |float: &f64| float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number within 2^53")]
+    number.as_i64().or_else(|| number.as_f64().filter(is_exact).map(|float| float as i64))
+}
+
+/// What a value is, in the words of JSON.
+pub fn kind(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Boolean(flag) => flag.to_string(),
+        Value::String(_) => "a string".to_owned(),
+        Value::Enum(name) => format!("`{name}`"),
+        Value::List(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        Value::Binary(_) => "binary data".to_owned(),
+    }
+}
