@@ -8,6 +8,8 @@ use std::sync::Arc;
 use sea_orm::{ActiveValue::Set, ExprTrait as _, prelude::*};
 
 use super::{
+    announce::announce,
+    departure,
     input::{
         EmailChangeRequestInput, EmailVerifyInput, PasswordChangeInput, PasswordResetCompleteInput, UserDeleteInput,
     },
@@ -23,14 +25,12 @@ use crate::{
     },
     entity::{
         account_token, credential,
-        enums::{MembershipStatus, SecurityEventKind, TokenPurpose},
-        membership, session, user,
+        enums::{SecurityEventKind, TokenPurpose},
+        session, user,
     },
     error::{Problem, ProblemCode, Refusal, Result},
     id::UserId,
-    ledger::{EventType, NewEvent},
     mail::Letter,
-    members::{self, service::Removal},
     state::State,
 };
 
@@ -262,12 +262,7 @@ async fn change_email(
         .await?;
     // What was mailed to the old address.
     mailed::void(tx, before.id, &[TokenPurpose::EmailVerification, TokenPurpose::PasswordReset]).await?;
-    for membership in tx.memberships(before.id).await? {
-        if membership.status == MembershipStatus::Active {
-            let event = NewEvent::new(EventType::MemberUpdated, membership.id.any(), Vec::new());
-            tx.record_in(membership.organization_id, event);
-        }
-    }
+    announce(tx, before.id, Vec::new(), None).await?;
     Ok(after)
 }
 
@@ -284,81 +279,16 @@ pub async fn delete(
     let (counted, stored) = confirm(state, origin, person, &input.password, &path).await?;
     let user_id = person.user.id;
     final_write(|| async {
-        let mut tx = AccountTx::begin(&state.db, origin).await?;
-        let mut left_alone = Vec::new();
-        for membership in tx.memberships(user_id).await? {
-            let mut inside = tx.depart(&membership).await?;
-            inside.lock_organization().await?;
-            // As it stands now that nobody else can change it; removed meanwhile is as good.
-            let own = membership::Column::Id.eq(membership.id);
-            if let Some(row) = inside.find::<membership::Entity>().filter(own).for_update().one().await? {
-                if members::service::is_last_owner(&inside, &row).await? {
-                    let organization = inside.scope().organization();
-                    left_alone.push(serde_json::json!({
-                        "id": organization.id, "slug": organization.slug, "name": organization.name,
-                    }));
-                } else {
-                    members::service::take_out(&mut inside, &row, None).await?;
-                }
-            }
-            tx = inside.leave();
-        }
-        if !left_alone.is_empty() {
-            let message =
-                "You are the last owner of an organization: make somebody else an owner, or delete it, first.";
-            let problem = Problem::new(ProblemCode::LastOwner, &["input"], message);
-            return Err(problem.details(serde_json::json!({ "organizations": left_alone })).into());
-        }
+        let tx = AccountTx::begin(&state.db, origin).await?;
+        let mut tx = departure::depart(tx, user_id).await?;
         // Late, so that this person's own rows are locked after the organizations'.
         if !is_still(&tx, user_id, &stored).await? {
             return Err(wrong_password(&path).into());
         }
         counted.take_back(&tx).await?;
-        if tx.memberships(user_id).await?.is_empty() {
-            tx.delete_where::<user::Entity>(user::Column::Id.eq(user_id)).await?;
-        } else {
-            close_account(&mut tx, user_id).await?;
-        }
+        departure::close(&mut tx, user_id).await?;
         tx.commit(ActorRef::user(user_id), ()).await
     })
     .await?;
     Ok(Committed { value: user_id, cursor: None })
-}
-
-/// The kind of job that deletes a closed account once the person is off everything that refers to them.
-pub const DELETION: &str = "account.deletion";
-
-/// Ends an account for everybody while jobs still take the person off items: no credential is left, the address and the
-/// username are free, and what they did was done by somebody without a name.
-async fn close_account(tx: &mut AccountTx, user_id: UserId) -> Result<()> {
-    tx.delete_where::<credential::Entity>(credential::Column::UserId.eq(user_id)).await?;
-    tx.delete_where::<session::Entity>(session::Column::UserId.eq(user_id)).await?;
-    tx.delete_where::<account_token::Entity>(account_token::Column::UserId.eq(user_id)).await?;
-    let nobody = format!("deleted-{}", user_id.uuid().simple());
-    tx.update(user::ActiveModel {
-        id: Set(user_id),
-        email: Set(nobody.clone()),
-        email_key: Set(nobody.clone()),
-        username: Set(nobody.clone()),
-        username_key: Set(nobody),
-        full_name: Set(None),
-        full_name_key: Set(None),
-        avatar_url: Set(None),
-        email_verified_at: Set(None),
-        ..Default::default()
-    })
-    .await?;
-    tx.enqueue(DELETION, user_id.uuid(), ActorRef::user(user_id), user_id).await
-}
-
-/// Goes on with taking a person off what refers to them, in one organization, and deletes the account when nothing is left;
-/// whether it is gone.
-pub async fn delete_more(tx: AccountTx, user_id: UserId) -> Result<(AccountTx, bool)> {
-    let Some(membership) = tx.memberships(user_id).await?.into_iter().next() else {
-        tx.delete_where::<user::Entity>(user::Column::Id.eq(user_id)).await?;
-        return Ok((tx, true));
-    };
-    let mut inside = tx.depart(&membership).await?;
-    members::service::remove_more(&mut inside, Removal::of(&membership)).await?;
-    Ok((inside.leave(), false))
 }

@@ -22,13 +22,14 @@ use crate::{
     },
     error::{Error, Problem, ProblemCode, Refusal, Rejected, Result},
     id::{AnyId, OrganizationId, SessionId, UserId},
-    ledger::{EventType, Fields, LedgerCursor, NewEvent, changes},
+    ledger::{Fields, LedgerCursor, changes},
     mail::Letter,
     members::{self, invitations::Ticket},
     state::State,
 };
 
 use super::{
+    announce::announce,
     input::{SessionRevokeInput, UserRegisterInput, UserUpdateInput},
     mailed,
     throttle::{self, Account, final_write},
@@ -365,7 +366,8 @@ fn fields(user: &user::Model) -> Fields {
     ]
 }
 
-/// Updates the caller's profile, and says so in the ledger of every organization they belong to.
+/// Updates the caller's profile, and says so in the ledger of every organization they belong to; beyond the first ones that
+/// is left to a job.
 pub async fn update(
     state: &State,
     origin: &Origin,
@@ -374,7 +376,6 @@ pub async fn update(
     input: &UserUpdateInput,
 ) -> Result<Committed<Arc<user::Model>>, Rejected<Arc<user::Model>>> {
     input.validate()?;
-    let memberships = state.db.memberships_of(person.user.id).await?;
     let mut tx = AccountTx::begin(&state.db, origin).await?;
     let before = tx.find::<user::Entity>(user::Column::Id.eq(person.user.id)).await?.pop();
     let before = before.ok_or_else(Refusal::unauthenticated)?;
@@ -398,10 +399,7 @@ pub async fn update(
     after.version += 1;
     after.updated_at = state.clock().now();
     let after = tx.update(after.into_active_model().reset_all()).await?;
-    for (membership, organization) in memberships {
-        let event = NewEvent::new(EventType::MemberUpdated, membership.id.any(), changed.clone());
-        tx.record_in(organization.id, event);
-    }
+    announce(&mut tx, person.user.id, changed, current).await?;
     let (after, sequences) = tx.commit(ActorRef::user(person.user.id), after).await?;
     let cursor = current.and_then(|organization_id| {
         let sequence = *sequences.get(&organization_id)?;

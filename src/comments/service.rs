@@ -8,6 +8,7 @@ use sea_orm::{
     ExprTrait as _, IntoActiveModel,
     prelude::{ColumnTrait, Expr},
 };
+use serde_json::json;
 
 use super::input::{CommentCreateInput, CommentUpdateInput};
 use crate::{
@@ -36,9 +37,12 @@ fn check_edit(scope: &OrgScope, row: &comment::Model) -> Result<()> {
     }
     let message = "Only its author edits a comment, or who holds COMMENT_MODERATE.";
     Err(Problem::new(ProblemCode::Forbidden, &["input", "id"], message)
-        .details(serde_json::json!({ "requiredPermission": Permission::CommentModerate.name() }))
+        .details(json!({ "requiredPermission": Permission::CommentModerate.name() }))
         .into())
 }
+
+/// Replies to one comment: what goes with it in one transaction.
+const MAX_REPLIES: u64 = 1_000;
 
 pub async fn create(scope: &OrgScope, input: &CommentCreateInput) -> Result<Committed<comment::Model>> {
     input.validate()?;
@@ -75,6 +79,13 @@ pub async fn create_in(tx: &mut WriteTx, input: &CommentCreateInput) -> Result<c
         if parent.parent_id.is_some() {
             let message = "Threads have one level: answer the comment at the top.";
             return Err(Problem::new(ProblemCode::InvalidState, &path, message).into());
+        }
+        let replies = tx.find::<comment::Entity>().filter(comment::Column::ParentId.eq(parent.id));
+        if replies.count().await? >= MAX_REPLIES {
+            let message = format!("A comment takes at most {MAX_REPLIES} replies.");
+            return Err(Problem::new(ProblemCode::InvalidState, &path, message)
+                .details(json!({ "limit": MAX_REPLIES }))
+                .into());
         }
     }
     let row = tx
@@ -177,13 +188,19 @@ fn record_deletion(tx: &mut WriteTx, row: &comment::Model, team_id: Option<TeamI
     tx.record(event.of_item(row.item_id, team_id));
 }
 
-/// Deletes a comment with its replies. Deleting it again is harmless.
+/// Deletes a comment with its replies. Deleting it again is harmless. INVALID_STATE while it has more replies than one
+/// transaction deletes, which are from before there was a limit.
 pub async fn delete(scope: &OrgScope, id: CommentId) -> Result<Committed<CommentId>> {
     let mut tx = scope.write(Permission::CommentWrite).await?;
     let found = tx.locked_or_gone::<comment::Entity>(id, &["input", "id"], EventType::CommentDeleted).await?;
     let Some(row) = found else { return tx.commit(id).await };
     check_edit(scope, &row)?;
-    let replies = tx.find::<comment::Entity>().filter(comment::Column::ParentId.eq(id)).all().await?;
+    let replies = tx.find::<comment::Entity>().filter(comment::Column::ParentId.eq(id)).limit(MAX_REPLIES + 1);
+    let replies = replies.all().await?;
+    if replies.len() as u64 > MAX_REPLIES {
+        let message = format!("It has more than {MAX_REPLIES} replies: delete some of them first.");
+        return Err(Problem::new(ProblemCode::InvalidState, &["input", "id"], message).into());
+    }
     let team_id = team_of_open(&tx, row.item_id).await?;
     let gone = i32::try_from(replies.len() + 1).unwrap_or(i32::MAX);
     count(&tx, row.item_id, -gone).await?;

@@ -3,7 +3,7 @@
 //! Whoever works on a job holds its lease, by the database's clock, with a fencing token that rises with each holder. Each
 //! chunk is one transaction that first renews the lease under that token, so a holder that was too slow writes nothing. Of
 //! one organization one job runs at a time, the oldest first: jobs about the same object follow each other, and one
-//! organization can't keep all workers busy.
+//! organization can't keep all workers busy. Jobs of the server itself follow each other by their object.
 
 use std::time::Duration;
 
@@ -106,7 +106,17 @@ impl Db {
         let waits_for = Query::select()
             .expr(Expr::val(1))
             .from_as(Entity, earlier.clone())
-            .and_where(of_earlier(Column::OrganizationId).equals((Entity, Column::OrganizationId)))
+            .cond_where(
+                Condition::any()
+                    .add(of_earlier(Column::OrganizationId).equals((Entity, Column::OrganizationId)))
+                    // Of the server's own jobs, those about the same object.
+                    .add(
+                        of_earlier(Column::OrganizationId)
+                            .is_null()
+                            .and(Expr::col((Entity, Column::OrganizationId)).is_null())
+                            .and(of_earlier(Column::SubjectId).equals((Entity, Column::SubjectId))),
+                    ),
+            )
             .and_where(of_earlier(Column::Id).lt(Expr::col((Entity, Column::Id))))
             .and_where(of_earlier(Column::FailedAt).is_null())
             .take();
@@ -302,17 +312,64 @@ impl AccountTx {
         self.db().insert_job(self.transaction(), row).await
     }
 
-    /// A job's next chunk on the whole server; `None` when the job is somebody else's by now.
-    pub async fn of_job(db: &Db, job: &Job) -> Result<Option<Self>> {
+    /// Whether a job of this kind about a person is waiting or running.
+    pub async fn has_job(&self, kind: &str, subject_id: Uuid) -> Result<bool> {
+        let these = Condition::all()
+            .add(Column::Kind.eq(kind))
+            .add(Column::SubjectId.eq(subject_id))
+            .add(Column::FailedAt.is_null());
+        #[allow(clippy::disallowed_methods, reason = "the server's own jobs")]
+        let found = Entity::find().filter(these).limit(1).one(self.transaction()).await.map_err(fail)?;
+        Ok(found.is_some())
+    }
+
+    /// A job's next chunk on the whole server, with what the last chunk left for it to read; `None` when the job is
+    /// somebody else's by now.
+    pub async fn of_job(db: &Db, job: &Job) -> Result<Option<(Self, Job)>> {
         let tx = Self::begin(db, &job.origin()).await?;
-        Ok(db.fence(tx.transaction(), job).await?.then_some(tx))
+        if !db.fence(tx.transaction(), job).await? {
+            return Ok(None);
+        }
+        #[allow(clippy::disallowed_methods, reason = "workers work for all organizations")]
+        let row = Entity::find().filter(job.held()).one(tx.transaction()).await.map_err(fail)?;
+        Ok(row.map(|row| (tx, row.into())))
     }
 
     /// Commits a chunk; with the last one the job is done.
-    pub async fn commit_chunk(self, job: &Job, is_last: bool) -> Result<()> {
-        if is_last {
-            delete_job(self.transaction(), job).await?;
+    pub async fn commit_chunk(self, job: &Job, rest: Rest) -> Result<()> {
+        match rest {
+            Rest::Nothing => delete_job(self.transaction(), job).await?,
+            Rest::Same => {}
+            Rest::Now(payload) => {
+                #[allow(clippy::disallowed_methods, reason = "workers work for all organizations")]
+                let update = Entity::update_many().col_expr(Column::Payload, Expr::value(payload)).filter(job.held());
+                update.exec(self.transaction()).await.map_err(fail)?;
+            }
         }
         self.commit(job.actor, ()).await.map(drop)
+    }
+}
+
+/// What a chunk leaves of a job.
+#[derive(Debug)]
+pub enum Rest {
+    Nothing,
+    /// The next chunk reads the same.
+    Same,
+    /// The next chunk reads this: how far the job has come is written with what it did.
+    Now(serde_json::Value),
+}
+
+impl Rest {
+    pub const fn unless(is_last: bool) -> Self {
+        if is_last { Self::Nothing } else { Self::Same }
+    }
+
+    /// What the next chunk reads; `None` after the last.
+    pub fn of(next: Option<impl Serialize>) -> Result<Self> {
+        match next {
+            Some(next) => serde_json::to_value(next).map(Self::Now).map_err(Error::internal),
+            None => Ok(Self::Nothing),
+        }
     }
 }

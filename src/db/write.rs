@@ -505,14 +505,16 @@ impl AccountTx {
         }
     }
 
-    /// All memberships of a person, suspended ones too, in ascending order of organization. Not locked: an
+    /// The first `limit` memberships of a person, suspended ones too, in ascending order of organization. Not locked: an
     /// organization is locked before its members.
-    pub async fn memberships(&self, user_id: UserId) -> Result<Vec<membership::Model>> {
-        use sea_orm::QueryOrder;
+    pub async fn memberships(&self, user_id: UserId, which: Condition, limit: u64) -> Result<Vec<membership::Model>> {
+        use sea_orm::{QueryOrder, QuerySelect};
         #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
         membership::Entity::find()
             .filter(membership::Column::UserId.eq(user_id))
+            .filter(which)
             .order_by_asc(membership::Column::OrganizationId)
+            .limit(limit)
             .all(&self.tx)
             .await
             .map_err(fail)

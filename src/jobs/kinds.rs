@@ -4,7 +4,10 @@
 use super::Chunk;
 use crate::{
     accounts,
-    db::{AccountTx, WriteTx, jobs::Job},
+    db::{
+        AccountTx, WriteTx,
+        jobs::{Job, Rest},
+    },
     error::{Error, Result},
     items, members, organizations,
     state::State,
@@ -32,13 +35,24 @@ async fn in_organization(state: &State, job: &Job) -> Result<Chunk> {
 }
 
 async fn on_server(state: &State, job: &Job) -> Result<Chunk> {
-    let Some(tx) = AccountTx::of_job(&state.db, job).await? else { return Ok(Chunk::Lost) };
-    let (tx, is_last) = match job.kind.as_str() {
-        organizations::service::DELETION => organizations::service::delete_more(tx, job.payload()?).await?,
-        accounts::credentials::DELETION => accounts::credentials::delete_more(tx, job.payload()?).await?,
+    let Some((tx, job)) = AccountTx::of_job(&state.db, job).await? else { return Ok(Chunk::Lost) };
+    let (tx, rest) = match job.kind.as_str() {
+        organizations::service::DELETION => {
+            let (tx, is_last) = organizations::service::delete_more(tx, job.payload()?).await?;
+            (tx, Rest::unless(is_last))
+        }
+        accounts::departure::DEPARTURE => {
+            let (tx, is_last) = accounts::departure::depart_more(tx, job.payload()?).await?;
+            (tx, Rest::unless(is_last))
+        }
+        accounts::announce::ANNOUNCEMENT => {
+            let (tx, next) = accounts::announce::announce_more(tx, job.payload()?).await?;
+            (tx, Rest::of(next)?)
+        }
         unknown => return Err(unknown_kind(unknown)),
     };
-    tx.commit_chunk(job, is_last).await?;
+    let is_last = matches!(rest, Rest::Nothing);
+    tx.commit_chunk(&job, rest).await?;
     Ok(if is_last { Chunk::Last } else { Chunk::More })
 }
 

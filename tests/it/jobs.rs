@@ -1,8 +1,17 @@
 //! Durable jobs: a change of thousands of items is there at once for everybody, and its rest is done in chunks, each with its
 //! events, whatever crashes between.
 
+use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
-use todo_platform::jobs::{Chunk, Runner};
+use todo_platform::{
+    auth::{actor::Origin, policy::Permission},
+    db::OrgScope,
+    entity::{
+        enums::{MembershipStatus, Role},
+        membership,
+    },
+    jobs::{Chunk, Runner},
+};
 
 use crate::{
     databases,
@@ -57,6 +66,38 @@ async fn items(app: &TestApp, acme: &Company, arguments: &str) -> u64 {
 async fn events(app: &TestApp, acme: &Company, r#type: &str) -> u64 {
     let query = format!("{{ events(filter: {{ types: [{type}] }}) {{ totalCount }} }}");
     app.call(acme, &acme.owner, &query).data().await["events"]["totalCount"].as_u64().expect("a count")
+}
+
+/// Organizations of others that acme's member belongs to.
+async fn many_organizations(app: &TestApp, acme: &Company, count: usize) -> Vec<Company> {
+    let mut organizations = Vec::new();
+    let mut owner = app.register("founder").await;
+    for number in 0..count {
+        if number % 20 == 19 {
+            owner = app.register(&format!("founder-{number}")).await;
+        }
+        let slug = format!("other-{number}");
+        let id = app.found(&owner, &slug).await;
+        let scope = OrgScope::of_system(&app.state.db, id.parse().expect("an id"), Origin::command("test"));
+        let scope = scope.await.expect("it is there");
+        let tx = scope.write(Permission::MemberManage).await.expect("the server may");
+        tx.insert(membership::ActiveModel {
+            organization_id: Set(scope.organization_id()),
+            id: Set(app.clock.new_id()),
+            user_id: Set(acme.member.id.parse().expect("an id")),
+            role: Set(Role::Member),
+            status: Set(MembershipStatus::Active),
+            joined_at: Set(app.clock.now()),
+            last_active_at: Set(None),
+            version: Set(1),
+            removed_at: Set(None),
+        })
+        .await
+        .expect("the row goes in");
+        tx.commit(()).await.expect("the database answers");
+        organizations.push(Company { id, slug, owner: owner.clone(), ..acme.clone() });
+    }
+    organizations
 }
 
 fn runner(app: &TestApp) -> Runner {
@@ -241,6 +282,97 @@ databases! {
         assert_eq!(items(&app, &acme, "filter: { assignees: { isEmpty: true } }").await, MANY);
         let people = app.state.db.find_global::<todo_platform::entity::user::Entity>(sea_orm::Condition::all()).await.expect("a list");
         assert!(people.iter().all(|person| person.id.to_string() != acme.member.id), "the row is gone");
+    }
+
+    /// One transaction writes in fifty ledgers at most, and whoever dies between two chunks repeats nothing.
+    async fn a_person_of_many_organizations_is_told_of_in_chunks(app: TestApp) {
+        let acme = app.company("acme").await;
+        let others = many_organizations(&app, &acme, 119).await;
+        let update = |name: &str| format!("mutation {{ userUpdate(input: {{patch: {{fullName: \"{name}\"}}}}) {{ cursor userErrors {{ code }} }} }}");
+        let payload = app.call(&acme, &acme.member, &update("Ann")).done().await;
+        assert!(payload["cursor"].is_string(), "the present organization is among the first");
+        let names = async |company: &Company| -> Vec<Value> {
+            let query = "{ events(filter: {types: [MEMBER_UPDATED]}) { nodes { changes { field after } } } }";
+            let data = app.call(company, &company.owner, query).data().await;
+            let nodes = data["events"]["nodes"].as_array().expect("a list").iter();
+            nodes.map(|node| node["changes"][0]["after"].clone()).collect()
+        };
+        let told = async |name: &str| {
+            let mut told = 0;
+            for company in &others {
+                told += usize::from(names(company).await.contains(&json!(name)));
+            }
+            told
+        };
+        assert_eq!(names(&acme).await, [json!("Ann")]);
+        assert_eq!(told("Ann").await, 50);
+        // A second change waits for the first one, wherever it is.
+        let payload = app.call(&acme, &acme.member, &update("Bea")).done().await;
+        assert_eq!((&payload["cursor"], told("Bea").await), (&Value::Null, 0));
+        let runner = runner(&app);
+        let lost = runner.do_one_chunk().await.expect("it works").expect("there is a job");
+        assert_eq!((told("Ann").await, told("Bea").await), (100, 0));
+        // It dies; another goes on where it was.
+        app.state.db.release_job(&lost).await.expect("as if the lease had run out");
+        runner.drain().await;
+        assert!(app.state.db.jobs(10).await.expect("a list").is_empty());
+        for company in others.iter().chain([&acme]) {
+            assert_eq!(names(company).await, [json!("Ann"), json!("Bea")], "{}", company.slug);
+        }
+    }
+
+    async fn a_deleted_person_leaves_many_organizations_in_chunks(app: TestApp) {
+        let acme = app.company("acme").await;
+        let others = many_organizations(&app, &acme, 79).await;
+        let query = "mutation { userDelete(input: {password: \"correct horse battery\"}) { deletedId userErrors { code } } }";
+        app.gql(query).token(&acme.member.token).done().await;
+        assert_eq!(app.gql("{ viewer { user { id } } }").token(&acme.member.token).error_code().await, "UNAUTHENTICATED");
+        let members = async |company: &Company| -> u64 {
+            let data = app.call(company, &company.owner, "{ organization { members { totalCount } } }").data().await;
+            data["organization"]["members"]["totalCount"].as_u64().expect("a count")
+        };
+        let mut left = 0;
+        for company in &others {
+            left += members(company).await - 1;
+        }
+        assert_eq!(left, 30, "fifty are left at once");
+        runner(&app).drain().await;
+        for company in &others {
+            assert_eq!(members(company).await, 1, "{}", company.slug);
+            assert_eq!(events(&app, company, "MEMBER_REMOVED").await, 1, "{}", company.slug);
+        }
+        let people = app.state.db.find_global::<todo_platform::entity::user::Entity>(sea_orm::Condition::all()).await.expect("a list");
+        assert!(people.iter().all(|person| person.id.to_string() != acme.member.id), "the row is gone");
+    }
+
+    async fn a_comment_takes_so_many_replies(app: TestApp) {
+        let acme = app.company("acme").await;
+        let item = app.item(&acme, "Talked about").await;
+        let comment = app.create(&acme, &acme.member, "comment", json!({ "itemId": item, "body": "First" })).await;
+        let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await.expect("it is there");
+        let tx = scope.write(Permission::CommentWrite).await.expect("the server may");
+        for number in 0..1000 {
+            tx.insert(todo_platform::entity::comment::ActiveModel {
+                organization_id: Set(scope.organization_id()),
+                id: Set(app.clock.new_id()),
+                item_id: Set(item.parse().expect("an id")),
+                parent_id: Set(Some(comment.parse().expect("an id"))),
+                body: Set(format!("Reply {number}")),
+                author_kind: Set(scope.actor().kind),
+                author_id: Set(scope.actor().id),
+                created_at: Set(app.clock.now()),
+                edited_at: Set(None),
+                version: Set(1),
+            })
+            .await
+            .expect("the row goes in");
+        }
+        tx.commit(()).await.expect("the database answers");
+        let reply = "mutation($input: CommentCreateInput!) { commentCreate(input: $input) { comment { id } userErrors { code path } } }";
+        let one_more = app.call(&acme, &acme.member, reply).vars(json!({ "input": { "itemId": item, "parentId": comment, "body": "More" } }));
+        assert_eq!(one_more.refused().await, crate::support::client::problem("INVALID_STATE", "input.parentId"));
+        delete(&app, &acme, "comment", &comment).await;
+        assert_eq!(events(&app, &acme, "COMMENT_DELETED").await, 1001);
     }
 
     async fn a_job_that_fails_is_given_up_and_can_be_retried(app: TestApp) {
