@@ -7,7 +7,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, Once,
@@ -32,6 +32,16 @@ use crate::support::{
     socket::DEADLINE,
     world::{Company, Person},
 };
+
+/// The folder of the scripts; `None` where they can't run.
+pub fn folder() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let Some(missing) = missing(&folder) else { return Some(folder) };
+    assert!(env::var("TEST_REQUIRE_NODE").as_deref() != Ok("1"), "TEST_REQUIRE_NODE=1, but {missing}");
+    static SAID: Once = Once::new();
+    SAID.call_once(|| announce(&format!("Tests with npm clients are SKIPPED: {missing}")));
+    None
+}
 
 /// Why the scripts can't run here.
 fn missing(folder: &Path) -> Option<&'static str> {
@@ -67,13 +77,7 @@ impl Script {
 
     /// `None` where it can't run.
     fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
-        if let Some(missing) = missing(&folder) {
-            assert!(env::var("TEST_REQUIRE_NODE").as_deref() != Ok("1"), "TEST_REQUIRE_NODE=1, but {missing}");
-            static SAID: Once = Once::new();
-            SAID.call_once(|| announce(&format!("Tests with npm clients are SKIPPED: {missing}")));
-            return None;
-        }
+        let folder = folder()?;
         let mut child = Command::new("node")
             .args(arguments)
             .current_dir(folder)

@@ -44,6 +44,7 @@ mod purging;
 mod quotas;
 mod rate_limit;
 mod readable;
+mod reference;
 mod secrets;
 mod sessions;
 mod shares;

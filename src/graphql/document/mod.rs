@@ -8,6 +8,7 @@
 
 mod collect;
 mod convert;
+mod lengths;
 mod measure;
 pub mod path;
 mod rules;
@@ -153,7 +154,7 @@ impl Validator {
     /// What is wrong with a document.
     fn validate(&self, document: &ast::Document, text: &Text<'_>) -> Option<Refusal> {
         let mut faults = rules::faults(&self.schema, document, self.has_suggestions);
-        if let Err(found) = document.to_executable_validate(&self.schema) {
+        if let Err(found) = lengths::with_lengths(document).to_executable_validate(&self.schema) {
             faults.extend(apollo_faults(&found.errors));
         }
         faults.sort_by_key(Fault::offset);

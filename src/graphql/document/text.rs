@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use apollo_compiler::ast;
 use async_graphql::Pos;
 use serde_json::json;
 
@@ -62,7 +63,9 @@ impl<'t> Text<'t> {
             } else {
                 rewritten.token(&token);
             }
-            grammar.step(word, nesting);
+            if !grammar.step(word, token.kind) {
+                return Err(syntax("Syntax error: expected a colon and a value.".to_owned(), token.position));
+            }
         }
         if let Some(string) = pending {
             rewritten.string(&string, false)?;
@@ -136,6 +139,10 @@ impl Iterator for Reader<'_> {
                     self.at += bytes[self.at..].iter().take(2).take_while(|byte| **byte == b'.').count();
                     Kind::Other
                 }
+                _ if byte.is_ascii_digit() || byte == b'-' => {
+                    self.at += length_of_number(&bytes[self.at..]);
+                    Kind::Other
+                }
                 _ if is_word(byte) => {
                     self.at += bytes[self.at..].iter().take_while(|byte| is_word(**byte)).count();
                     Kind::Other
@@ -168,7 +175,18 @@ impl Reader<'_> {
 }
 
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte >= 0x80
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+/// How many bytes belong to a number that has begun, if it is one.
+fn length_of_number(rest: &[u8]) -> usize {
+    let mut is_exponent = false;
+    let belongs = |byte: &&u8| {
+        let belongs = is_word(**byte) || **byte == b'.' || is_exponent && matches!(**byte, b'+' | b'-');
+        is_exponent = matches!(**byte, b'e' | b'E');
+        belongs
+    };
+    rest.iter().take_while(belongs).count()
 }
 
 /// Where the string that starts at `start` ends; the end of the text for one that doesn't.
@@ -188,37 +206,89 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// As much of the grammar as tells where a description may stand: before a definition, and before a variable's.
+/// As much of the grammar as tells where a description may stand (before a definition, and before a variable's), and that
+/// each argument and each field of an input has its colon, which the parser doesn't mind.
 #[derive(Debug, Default)]
 struct Grammar {
-    nesting: usize,
+    frames: Vec<Frame>,
     /// After the keyword of an operation, up to its variables or its selection.
     in_header: bool,
-    in_variables: bool,
     /// The last token was a `=`: what follows is a default.
     after_equals: bool,
 }
 
+/// What a bracket has opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frame {
+    Selection,
+    Variables,
+    List,
+    /// Arguments, or the fields of an input.
+    Fields(Next),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Name,
+    Colon,
+    Value,
+    /// A `$` has been read.
+    Variable,
+}
+
 impl Grammar {
     fn may_describe(&self) -> bool {
-        self.nesting == 0 && !self.in_header || self.in_variables && self.nesting == 1 && !self.after_equals
+        match self.frames.last() {
+            None => !self.in_header,
+            Some(Frame::Variables) => !self.after_equals,
+            Some(_) => false,
+        }
     }
 
     /// Whether a string is the description of what begins with `word`.
     fn describes(&self, word: &str) -> bool {
-        if self.in_variables { word == "$" } else { matches!(word, "query" | "mutation" | "subscription" | "fragment") }
+        if self.frames.is_empty() {
+            matches!(word, "query" | "mutation" | "subscription" | "fragment")
+        } else {
+            word == "$"
+        }
     }
 
-    fn step(&mut self, word: &str, nesting: usize) {
-        match word {
-            "query" | "mutation" | "subscription" if self.nesting == 0 && !self.in_header => self.in_header = true,
-            "(" if self.nesting == 0 && self.in_header => self.in_variables = true,
-            ")" if nesting == 0 => self.in_variables = false,
-            "{" => self.in_header = false,
+    /// False where a colon is missing.
+    fn step(&mut self, word: &str, kind: Kind) -> bool {
+        if let Some(Frame::Fields(next)) = self.frames.last_mut() {
+            *next = match *next {
+                Next::Name => Next::Colon,
+                Next::Colon if word == ":" => Next::Value,
+                Next::Colon => return false,
+                Next::Value if word == "$" => Next::Variable,
+                Next::Value | Next::Variable => Next::Name,
+            };
+        }
+        match kind {
+            Kind::Open => {
+                let opened = match (word, self.frames.last()) {
+                    ("(", None) => Frame::Variables,
+                    ("(", Some(_)) => Frame::Fields(Next::Name),
+                    ("{", None | Some(Frame::Selection)) => Frame::Selection,
+                    ("{", Some(_)) => Frame::Fields(Next::Name),
+                    _ => Frame::List,
+                };
+                if opened == Frame::Selection {
+                    self.in_header = false;
+                }
+                self.frames.push(opened);
+            }
+            Kind::Close => {
+                self.frames.pop();
+            }
+            _ if self.frames.is_empty() && matches!(word, "query" | "mutation" | "subscription") => {
+                self.in_header = true
+            }
             _ => {}
         }
         self.after_equals = word == "=";
-        self.nesting = nesting;
+        true
     }
 }
 
@@ -250,9 +320,14 @@ impl<'t> Rewritten<'t> {
     fn string(&mut self, token: &Token, is_description: bool) -> Result<()> {
         self.token(token);
         let literal = &self.text[token.start..token.end];
+        if is_description {
+            // The parser won't see it.
+            let read = ast::Document::parser().parse_ast(format!("{{ a(b: {literal}) }}"), "");
+            read.map_err(|_| syntax("Syntax error: a description is no string.".to_owned(), token.position))?;
+        }
         let unescaped = match token.kind {
             Kind::String { is_block: false } => {
-                unescaped(literal).map_err(|message| syntax(message, token.position))?
+                unescaped(literal).map_err(|message| syntax(format!("Syntax error: {message}"), token.position))?
             }
             _ => None,
         };

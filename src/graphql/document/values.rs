@@ -152,9 +152,10 @@ pub fn scalar(name: &str, value: Value) -> Result<Value, String> {
         },
         ("Float", Value::Number(number)) if number.as_f64().is_some_and(f64::is_finite) => Ok(value),
         ("String", Value::String(_)) | ("Boolean", Value::Boolean(_)) | ("ID", Value::String(_)) => Ok(value),
-        ("ID", Value::Number(number)) if whole(number).is_some() => {
-            Ok(Value::String(whole(number).unwrap_or_default().to_string()))
-        }
+        ("ID", Value::Number(number)) if is_whole(number) => Ok(Value::String(match number.as_i64() {
+            Some(number) => number.to_string(),
+            None => format!("{:.0}", number.as_f64().unwrap_or_default()),
+        })),
         ("Int", _) => refuse(&value, "a whole number"),
         ("Float", _) => refuse(&value, "a number"),
         ("String", _) => refuse(&value, "a string"),
@@ -162,6 +163,10 @@ pub fn scalar(name: &str, value: Value) -> Result<Value, String> {
         ("ID", _) => refuse(&value, "a string"),
         _ => scalars::check(name, &value).map(|()| value),
     }
+}
+
+fn is_whole(number: &Number) -> bool {
+    number.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
 fn whole(number: &Number) -> Option<i64> {
