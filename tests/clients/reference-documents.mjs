@@ -13,7 +13,7 @@ export const scalarValues = {
   JSON: { good: [{ a: [1, null, 'x'] }, 5, 'text'], any: true, bad: [] },
 };
 
-const TEXTS = ['x', 'two words', '', '😀', 'שלום', 'a"b\\c', 'line\nbreak', 'é́', '日本語', '\u0007'];
+const TEXTS = ['x', 'two words', '', '😀', 'שלום', '👩‍👩‍👧', 'مرحبا', 'a"b\\c', 'line\nbreak', 'é́', '日本語', '\u0007'];
 
 /** A small generator (mulberry32): the same numbers for the same seed. */
 function random(seed) {
@@ -226,7 +226,7 @@ export function generator(graphql, schema, seed) {
         const args = [...field.args].reverse();
         const below = field.below === null ? null : selection(named, depth + 2);
         const again = printed({ ...field, args, below, directives: directives() });
-        parts.push(rng.chance(0.5) ? again : `... { ${again} }`);
+        parts.push(rng.chance(0.5) ? again : `...${directives()} { ${again} }`);
       }
       const possible = graphql.isAbstractType(type) ? schema.getPossibleTypes(type) : [];
       if (possible.length > 0 && depth < 6) {
@@ -302,7 +302,9 @@ export function broken(graphql, schema, made) {
     return { ...request, variables, made: 'variables' };
   }
   const tree = structuredClone(graphql.parse(request.document, { noLocation: true }));
-  const names = Object.keys(treeBreakers);
+  // Some speak for rules that little else breaks.
+  const rare = ['otherType', 'otherVariableType', 'directive', 'directive', 'directive', 'secondSubscription', 'twoInputFields', 'twoFragments', 'twoVariables', 'enumAsString', 'unknownType', 'scalarFragment', 'deepIntrospection'];
+  const names = rng.chance(0.3) ? rare : Object.keys(treeBreakers);
   for (let tries = 0; tries < 30; tries += 1) {
     const name = rng.pick(names);
     if (treeBreakers[name](tree, { ...made, graphql, schema })) {
@@ -405,6 +407,16 @@ const treeBreakers = {
   dropInputField: at(['ObjectField'], remove),
   moreInputFields: at(['ObjectValue'], ({ node }, { graphql, rng }) => void node.fields.push({ kind: 'ObjectField', name: named(rng.pick(['title', 'token', 'invitationId', 'x'])), value: value(graphql, rng) })),
   otherType: at(['InlineFragment', 'FragmentDefinition'], ({ node }, { rng, objects, types }) => void (node.typeCondition = { kind: 'NamedType', name: named(rng.chance(0.7) ? rng.pick(objects).name : rng.pick([...Object.keys(types), 'Nothing'])) })),
+  unknownType: at(['InlineFragment', 'FragmentDefinition'], ({ node }) => void (node.typeCondition = { kind: 'NamedType', name: named('Nothing') })),
+  scalarFragment: at(['InlineFragment', 'FragmentDefinition'], ({ node }, { rng }) => void (node.typeCondition = { kind: 'NamedType', name: named(rng.pick(['ID', 'ItemStatus', 'ItemFilter', 'JSON'])) })),
+  deepIntrospection: (tree, { graphql, rng }) => {
+    const operation = nodes(tree, 'OperationDefinition').find(({ node }) => node.operation === 'query');
+    if (!operation) return false;
+    const levels = 1 + rng.below(5);
+    const text = `{ __schema { types { ${'fields { type { '.repeat(levels)} name ${'} }'.repeat(levels)} } } }`;
+    operation.node.selectionSet.selections.push(...graphql.parse(text, { noLocation: true }).definitions[0].selectionSet.selections);
+    return true;
+  },
   unknownFragment: at(['FragmentSpread'], ({ node }) => void (node.name = named('Nothing'))),
   dropFragment: at(['FragmentDefinition'], remove),
   twoFragments: at(['FragmentDefinition'], ({ node, list }) => void list.push(structuredClone(node))),

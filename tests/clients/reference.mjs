@@ -37,6 +37,8 @@ for (const type of Object.values(schema.getTypeMap())) {
   type.parseLiteral = type.coerceInputLiteral;
 }
 
+// The depth of an introspection is no matter of the specification; the server has its own bound.
+const rules = graphql.specifiedRules.filter((rule) => rule !== graphql.MaxIntrospectionDepthRule);
 const SHAPE_LIMIT = 2000;
 
 /** An argument as it is written, with its variables' values: unset ones left out. */
@@ -113,10 +115,14 @@ function verdict({ document: text, operationName, variables }) {
   } catch (error) {
     return refused('parse', [error]);
   }
-  const errors = graphql.validate(schema, document, graphql.specifiedRules, { maxErrors: 20 });
+  // graphql-js lets an empty selection pass, which the grammar has not.
+  let isEmpty = false;
+  graphql.visit(document, { SelectionSet: (node) => void (isEmpty ||= node.selections.length === 0) });
+  if (isEmpty) return refused('parse', [new graphql.GraphQLError('an empty selection')]);
+  const errors = graphql.validate(schema, document, rules, { maxErrors: 20 });
   if (errors.length > 0) {
     const speaks = (rule) => graphql.validate(schema, document, [rule]).length > 0;
-    return refused('validate', errors, graphql.specifiedRules.filter(speaks).map((rule) => rule.name));
+    return refused('validate', errors, rules.filter(speaks).map((rule) => rule.name));
   }
   const operations = document.definitions.filter((definition) => definition.kind === 'OperationDefinition');
   const operation = operations.find((one) => !operationName || one.name?.value === operationName);

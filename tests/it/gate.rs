@@ -85,8 +85,12 @@ fn brackets_within_brackets_have_an_end() {
     let refusal = refused(&nested(64));
     assert_eq!((refusal.code, detail(&refusal, "limit")), (Code::QueryTooDeep, json!(64)));
     // Never closed, and deep enough to end a parser that recurses.
-    for open in ["{", "[", "(", "{a(b:[", "{a(b:{c:"] {
+    for open in ["{", "[", "{a", "{...", "{... on Query"] {
         assert_eq!(refused(&open.repeat(4_900 / open.len())).code, Code::QueryTooDeep, "{open}");
+    }
+    for open in ["(", "{a(b:[", "{a(b:{c:", "@a("] {
+        let code = refused(&open.repeat(4_900 / open.len())).code;
+        assert!(matches!(code, Code::GraphqlParseFailed | Code::QueryTooDeep), "{open}: {code}");
     }
     let objects = format!("{{ items(filter: {}{{}}{}) {{ nodes {{ id }} }} }}", "{not: ".repeat(70), "}".repeat(70));
     assert_eq!(refused(&objects).code, Code::QueryTooDeep);

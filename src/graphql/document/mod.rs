@@ -115,8 +115,8 @@ impl Fault {
     }
 
     fn refusal(self, text: &Text<'_>) -> Refusal {
-        let places = self.places.iter().flatten();
-        let positions = places.map(|place| text.position(place.offset())).collect();
+        let places = self.places.iter();
+        let positions = places.map(|place| text.position(place.map_or(0, |place| place.offset()))).collect();
         Refusal { positions, ..Refusal::new(Code::GraphqlValidationFailed, self.message) }
     }
 }
@@ -156,6 +156,9 @@ impl Validator {
         let mut faults = rules::faults(&self.schema, document, self.has_suggestions);
         if let Err(found) = lengths::with_lengths(document).to_executable_validate(&self.schema) {
             faults.extend(apollo_faults(&found.errors));
+        }
+        if !document.definitions.iter().any(|definition| definition.as_operation_definition().is_some()) {
+            faults.push(Fault::new("The document has no operation.", [None]));
         }
         faults.sort_by_key(Fault::offset);
         Refusal::all(faults.into_iter().take(MAX_FAULTS).map(|fault| fault.refusal(text)))
