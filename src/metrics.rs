@@ -24,6 +24,8 @@ struct Inner {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     latencies: Family<KindLabel, Histogram>,
+    operations: Family<OperationLabels, Counter>,
+    operation_times: Family<OperationLabel, Histogram>,
     refusals: Family<BucketLabel, Counter>,
     fallbacks: Counter,
     database_writable: Gauge,
@@ -48,6 +50,17 @@ struct RequestLabels {
     kind: &'static str,
     /// `2xx` and so on.
     status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    operation: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,6 +97,11 @@ impl Metrics {
         let latencies = Family::new_with_constructor((|| Histogram::new(LATENCIES)) as fn() -> Histogram);
         let help = "Time from a request's head to its answer's head";
         registry.register_with_unit("http_request_duration", help, Unit::Seconds, latencies.clone());
+        let operations = Family::default();
+        registry.register("operations", "Operations of registered documents, by outcome", operations.clone());
+        let operation_times = Family::new_with_constructor((|| Histogram::new(LATENCIES)) as fn() -> Histogram);
+        let help = "Time that an operation of a registered document took";
+        registry.register_with_unit("operation_duration", help, Unit::Seconds, operation_times.clone());
         let refusals = Family::default();
         let help = "Requests refused by RATE_LIMITED, by whose bucket was used up";
         registry.register("rate_limit_refusals", help, refusals.clone());
@@ -128,6 +146,8 @@ impl Metrics {
             registry,
             requests,
             latencies,
+            operations,
+            operation_times,
             refusals,
             fallbacks,
             database_writable,
@@ -160,6 +180,14 @@ impl Metrics {
         let status = ["1xx", "2xx", "3xx", "4xx"].get(usize::from(status / 100).wrapping_sub(1)).unwrap_or(&"5xx");
         self.0.requests.get_or_create(&RequestLabels { kind, status }).inc();
         self.0.latencies.get_or_create(&KindLabel { kind }).observe(elapsed.as_secs_f64());
+    }
+
+    /// An operation of a registered document, of which there are so many as the operator has registered.
+    pub fn operated(&self, operation: &str, failed: bool, elapsed: Duration) {
+        let outcome = if failed { "failed" } else { "ok" };
+        self.0.operations.get_or_create(&OperationLabels { operation: operation.to_owned(), outcome }).inc();
+        let times = self.0.operation_times.get_or_create(&OperationLabel { operation: operation.to_owned() });
+        times.observe(elapsed.as_secs_f64());
     }
 
     /// `bucket`: `caller` or `address`.

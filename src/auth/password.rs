@@ -1,4 +1,5 @@
-//! Passwords: argon2id with OWASP's parameters, off the async threads, as many at a time as there are cores. A permit is
+//! Passwords: argon2id with OWASP's parameters, off the async threads, on half of the cores at most: guesses by the hundred
+//! leave room for others. A permit is
 //! the hash's, not the request's: a client that hangs up frees none before the memory is free.
 
 use std::sync::Arc;
@@ -46,7 +47,8 @@ impl PasswordHasher {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let dummy = hash(&argon2, "a password that nobody has")?.into();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let (permits, queue) = (Arc::new(Semaphore::new(cores)), Arc::new(Semaphore::new(QUEUE)));
+        let at_once = (cores / 2).max(1);
+        let (permits, queue) = (Arc::new(Semaphore::new(at_once)), Arc::new(Semaphore::new(QUEUE)));
         Ok(Self { argon2, cost, permits, queue, dummy })
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -22,6 +23,10 @@ pub(super) struct Raw {
     playground: Option<Switch>,
     #[serde(deserialize_with = "parse::optional")]
     introspection: Option<Switch>,
+    #[serde(deserialize_with = "parse::list")]
+    documents: Vec<PathBuf>,
+    #[serde(deserialize_with = "parse::optional")]
+    documents_only: Option<Switch>,
     #[serde(deserialize_with = "parse::optional")]
     metrics: Option<Switch>,
     #[serde(deserialize_with = "parse::number")]
@@ -53,6 +58,8 @@ impl Default for Raw {
             trusted_proxies: Vec::new(),
             playground: None,
             introspection: None,
+            documents: Vec::new(),
+            documents_only: None,
             metrics: None,
             batch_limit: 1,
             drain: Duration::from_secs(20),
@@ -81,6 +88,10 @@ pub struct ServerConfig {
     pub playground: bool,
     /// Whether the schema is shown: by introspection, by suggestions in errors, and as `/schema.graphql`.
     pub introspection: bool,
+    /// Manifests of the documents that are registered.
+    pub documents: Vec<PathBuf>,
+    /// Whether only these run.
+    pub documents_only: bool,
     /// Whether `/metrics` answers.
     pub metrics: bool,
     /// Operations in one HTTP request at most; 1 turns batches off.
@@ -157,6 +168,10 @@ impl Raw {
         if self.waiting_bytes < MINIMUM_WAITING {
             return Err(ConfigError::new("TODO_SERVER_WAITING_BYTES", format!("at least {MINIMUM_WAITING}")));
         }
+        let documents_only = self.documents_only.is_some_and(|switch| switch.0);
+        if documents_only && self.documents.is_empty() {
+            return Err(ConfigError::new("TODO_SERVER_DOCUMENTS_ONLY", "needs TODO_SERVER_DOCUMENTS"));
+        }
         let drain_delay = match mode {
             Mode::Embedded => Duration::ZERO,
             Mode::Production => PRODUCTION_DRAIN_DELAY,
@@ -170,6 +185,8 @@ impl Raw {
             trusted_proxies: self.trusted_proxies,
             playground: by_mode(self.playground),
             introspection: self.introspection.is_none_or(|switch| switch.0),
+            documents: self.documents,
+            documents_only,
             metrics: by_mode(self.metrics),
             batch_limit: self.batch_limit,
             drain: self.drain,

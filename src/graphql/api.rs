@@ -118,12 +118,13 @@ impl Answer {
 }
 
 impl Api {
-    /// INTERNAL where the schema is not valid.
+    /// INTERNAL where the schema, or a registered document, is not valid.
     pub fn new(state: State) -> Result<Self> {
         let limits = &state.config.limits;
         let has_introspection = state.config.server.introspection;
         let schema = schema::build(limits);
         let gate = Gate::new(schema::registry(), &schema::sdl(&schema), limits.clone(), has_introspection)?;
+        let gate = gate.register(&state.config.server.documents, state.config.server.documents_only)?;
         Ok(Self(Arc::new(Inner { schema, authenticator: state.authenticator(), gate, state })))
     }
 
@@ -153,8 +154,11 @@ impl Api {
 
     /// Counts the request in its organization's usage, however it ended.
     fn count(&self, answer: &Answer, begun: Instant) {
+        let failed = !answer.response.errors.is_empty();
+        if let Some(passed) = answer.passed.as_ref().filter(|passed| passed.is_registered) {
+            self.state.metrics.operated(passed.label(), failed, begun.elapsed());
+        }
         if let (Some(scope), Some(passed)) = (&answer.scope, &answer.passed) {
-            let failed = !answer.response.errors.is_empty();
             let (operation, cost, elapsed) = (passed.label(), answer.charge.actual, begun.elapsed());
             self.state.usage.record(scope, Measured { operation, cost, elapsed, failed });
         }

@@ -4,6 +4,7 @@ use async_graphql::{Request, Value, Variables};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{json, value::RawValue};
 
+use super::gate::registered::DOCUMENT_ID;
 use crate::error::{Code, Refusal};
 
 /// The parts of a request, unread.
@@ -13,11 +14,36 @@ struct Parts<'t> {
     #[serde(borrow, default)]
     query: Option<&'t RawValue>,
     #[serde(borrow, default)]
+    document_id: Option<&'t RawValue>,
+    #[serde(borrow, default)]
     operation_name: Option<&'t RawValue>,
     #[serde(borrow, default)]
     variables: Option<&'t RawValue>,
     #[serde(borrow, default)]
     extensions: Option<&'t RawValue>,
+}
+
+/// What a socket's `subscribe` says of its operation: its message has been read, and counted, as a whole.
+#[derive(Deserialize)]
+pub struct InMessage {
+    #[serde(flatten)]
+    request: Request,
+    #[serde(default, rename = "documentId")]
+    document_id: Option<String>,
+}
+
+impl From<InMessage> for Request {
+    fn from(message: InMessage) -> Self {
+        let mut request = message.request;
+        name_document(&mut request, message.document_id);
+        request
+    }
+}
+
+/// Whether a request says what to run: a text, or one that is known by its hash or its id.
+pub fn names_document(request: &Request) -> bool {
+    let is_named = |part: &&str| request.extensions.contains_key(*part);
+    !request.query.trim().is_empty() || ["persistedQuery", DOCUMENT_ID].iter().any(is_named)
 }
 
 /// The operations of a body: one, or a batch.
@@ -49,6 +75,7 @@ pub fn read(body: &[u8], batch_limit: usize, values: usize) -> Result<Operations
 #[serde(rename_all = "camelCase")]
 pub struct InQuery {
     query: Option<String>,
+    document_id: Option<String>,
     operation_name: Option<String>,
     variables: Option<String>,
     extensions: Option<String>,
@@ -65,6 +92,7 @@ impl InQuery {
         request.operation_name = self.operation_name;
         request.variables = variables(json("variables", self.variables)?);
         request.extensions.0.extend(json("extensions", self.extensions)?.unwrap_or_default());
+        name_document(&mut request, self.document_id);
         Ok(request)
     }
 }
@@ -82,7 +110,15 @@ fn request(text: &str, values: usize) -> Result<Request, Refusal> {
     request.operation_name = text_of("operationName", parts.operation_name)?;
     request.variables = variables(of("variables", parts.variables)?);
     request.extensions.0.extend(of("extensions", parts.extensions)?.unwrap_or_default());
+    name_document(&mut request, text_of(DOCUMENT_ID, parts.document_id)?);
     Ok(request)
+}
+
+/// The library's request has no place for it but the extensions.
+fn name_document(request: &mut Request, id: Option<String>) {
+    if let Some(id) = id.filter(|id| !id.is_empty()) {
+        request.extensions.insert(DOCUMENT_ID.to_owned(), Value::String(id));
+    }
 }
 
 fn no_request(cause: impl std::fmt::Display) -> Refusal {

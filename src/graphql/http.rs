@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{
     api::{Answer, Api, Client, Envelope, Started},
-    body::{self, InQuery, Operations},
+    body::{self, InQuery, Operations, names_document},
     context::Charge,
     error::{code_of, finish, server_errors},
     response::{ResponseBody, has_code, has_data, retry_after},
@@ -338,7 +338,7 @@ fn read_uri(api: &Api, uri: &Uri) -> Result<Operations, (StatusCode, Error)> {
 }
 
 fn check_query(request: &Request) -> Result<(), (StatusCode, Error)> {
-    if request.query.trim().is_empty() && !request.extensions.contains_key("persistedQuery") {
+    if !names_document(request) {
         return Err(bad_request("The request has no `query`."));
     }
     Ok(())

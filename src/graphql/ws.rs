@@ -33,6 +33,7 @@ use tokio_tungstenite::{
 
 use super::{
     api::{Api, Client, Envelope, Started},
+    body::{InMessage, names_document},
     error::{finish, server_errors},
     http::{bearer, log_of},
     outbox::{Outbox, Outgoing, Ticket},
@@ -160,7 +161,7 @@ enum Incoming {
     ConnectionInit { payload: Option<Map<String, Value>> },
     Ping { payload: Option<Value> },
     Pong {},
-    Subscribe { id: String, payload: Box<Request> },
+    Subscribe { id: String, payload: Box<InMessage> },
     Complete { id: String },
 }
 
@@ -315,12 +316,12 @@ impl Socket {
                 Ok(())
             }
             Incoming::Subscribe { .. } if is_closing => Ok(()),
-            Incoming::Subscribe { id, payload } => self.subscribe(id, *payload).await,
+            Incoming::Subscribe { id, payload } => self.subscribe(id, (*payload).into()).await,
         }
     }
 
     async fn subscribe(&mut self, id: String, request: Request) -> Result<(), End> {
-        if id.is_empty() || request.query.trim().is_empty() && !request.extensions.contains_key("persistedQuery") {
+        if id.is_empty() || !names_document(&request) {
             return Err(malformed("`subscribe` needs an id and a query").into());
         }
         if self.outbox.is_running(&id) {

@@ -5,9 +5,10 @@
 mod arguments;
 mod documents;
 mod introspection;
+pub mod registered;
 mod walk;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use async_graphql::{
     Request, Variables,
@@ -18,6 +19,7 @@ use async_graphql::{
 use self::{
     documents::{Documents, New},
     introspection::Sizes,
+    registered::Registered,
     walk::{Found, Walk},
 };
 use super::{
@@ -44,6 +46,8 @@ pub struct Passed {
     pub prices: Prices,
     /// Whether any root field needs to know who is calling.
     pub needs_caller: bool,
+    /// Whether the operator has registered the document.
+    pub is_registered: bool,
     /// What [`Gate::remember`] keeps.
     new: Option<New>,
 }
@@ -64,6 +68,7 @@ pub struct Gate {
     limits: LimitsConfig,
     has_introspection: bool,
     documents: Documents,
+    registered: Registered,
 }
 
 impl std::fmt::Debug for Gate {
@@ -78,8 +83,17 @@ impl Gate {
     pub fn new(registry: Registry, sdl: &str, limits: LimitsConfig, has_introspection: bool) -> Result<Self> {
         let validator = Validator::new(sdl, has_introspection)?;
         let sizes = Sizes::of(&registry);
-        let documents = Documents::default();
-        Ok(Self { registry: Arc::new(registry), validator, sizes, limits, has_introspection, documents })
+        let (documents, registered) = (Documents::default(), Registered::default());
+        Ok(Self { registry: Arc::new(registry), validator, sizes, limits, has_introspection, documents, registered })
+    }
+
+    /// Registers the documents of manifests; `only`: nothing else passes. INTERNAL for a document that is not valid.
+    pub fn register(self, manifests: &[PathBuf], only: bool) -> Result<Self> {
+        let registered = Registered::read(manifests, only, &self.validator, &self.limits)?;
+        if !manifests.is_empty() {
+            tracing::info!(documents = registered.len(), only, "documents are registered");
+        }
+        Ok(Self { registered, ..self })
     }
 
     /// The schema's types.
@@ -91,11 +105,13 @@ impl Gate {
     pub fn check(&self, request: &mut Request) -> Result<Passed> {
         // Some clients send an empty name for none.
         request.operation_name = request.operation_name.take().filter(|name| !name.is_empty());
-        let hash = self.documents.recall(request)?;
+        let hash = if self.registered.recall(request)? { None } else { self.documents.recall(request)? };
         if request.query.trim().is_empty() {
             return Err(Refusal::bad_request("The request has no `query`.").into());
         }
-        let known = self.documents.valid(&request.query);
+        let registered = self.registered.document(&request.query)?;
+        let is_registered = registered.is_some();
+        let known = registered.or_else(|| self.documents.valid(&request.query));
         let is_known = known.is_some();
         let document = match known {
             Some(document) => document,
@@ -116,6 +132,7 @@ impl Gate {
             cost: prices.total(),
             prices,
             needs_caller,
+            is_registered,
             new: (!is_known || hash.is_some()).then(|| New {
                 text: request.query.clone(),
                 hash,
