@@ -15,19 +15,6 @@ dir=${3:-$(mktemp -d)}
 mkdir -p "$dir"
 export FILL=${FILL:---organizations 2 --items 10000 --items-each 100}
 
-cat >"$dir/post.lua" <<'LUA'
-wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
-wrk.headers["authorization"] = "Bearer " .. os.getenv("TOKEN")
-wrk.body = io.open(os.getenv("BODY")):read("*a")
-done = function(summary, latency)
-    local errors = summary.errors
-    io.write(string.format("rate=%.1f p50=%.2f p99=%.2f bad=%d\n", summary.requests / summary.duration * 1e6,
-        latency:percentile(50) / 1000, latency:percentile(99) / 1000,
-        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
-end
-LUA
-
 started=()
 stop() { for subject in "${started[@]}"; do bench/subject.sh stop "$subject" >&2 || true; done; }
 trap stop EXIT
@@ -40,7 +27,7 @@ measure() {
         # shellcheck disable=SC1091
         . "$1/env"
         export TOKEN BODY=$1/queries/$2.json
-        wrk -t"$threads" -c"$3" -d"$4s" -s "$dir/post.lua" "$URL/graphql" | grep '^rate='
+        wrk -t"$threads" -c"$3" -d"$4s" -s bench/post.lua "$URL/graphql" | grep '^rate='
     )
 }
 

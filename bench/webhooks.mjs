@@ -160,7 +160,7 @@ async function drain(count) {
 /** The board page for some seconds. */
 async function page(connections) {
   const earlier = arrived, began = performance.now();
-  const environment = { ...process.env, BOARD: board, BEARER: token };
+  const environment = { ...process.env, BODY: board, TOKEN: token };
   const { stdout } = await run('wrk', ['-t2', `-c${connections}`, `-d${seconds}s`, '-s', script, `${url}/graphql`], { env: environment });
   const found = /rate=([\d.]+) p50=([\d.]+) p99=([\d.]+) bad=(\d+)/.exec(stdout);
   if (!found || found[4] !== '0') throw new Error(stdout);

@@ -19,25 +19,12 @@ export FILL=${FILL:---organizations 2 --items 10000 --items-each 100}
 # The receiver is on loopback.
 export TODO_WEBHOOKS_ALLOWED_CIDRS=127.0.0.0/8 TODO_WEBHOOKS_ALLOW_HTTP=on
 
-cat >"$dir/board.lua" <<'LUA'
-wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
-wrk.headers["authorization"] = "Bearer " .. os.getenv("BEARER")
-wrk.body = io.open(os.getenv("BOARD")):read("*a")
-done = function(summary, latency)
-    local errors = summary.errors
-    io.write(string.format("rate=%.1f p50=%.2f p99=%.2f bad=%d\n", summary.requests / summary.duration * 1e6,
-        latency:percentile(50) / 1000, latency:percentile(99) / 1000,
-        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
-end
-LUA
-
 for database in ${DATABASES:-sqlite postgres}; do
     DATABASE=$database bench/subject.sh start "$dir/$database" >&2
     # shellcheck disable=SC1090,SC1091
     (
         . "$dir/$database/env"
-        node bench/webhooks.mjs "$URL" "$TOKEN" "$SERVER_PID" "$POSTGRES_PID" "$dir/$database/queries/board.json" "$dir/board.lua"
+        node bench/webhooks.mjs "$URL" "$TOKEN" "$SERVER_PID" "$POSTGRES_PID" "$dir/$database/queries/board.json" bench/post.lua
     ) >"$dir/$database.json" || true
     bench/subject.sh stop "$dir/$database" >&2
 done

@@ -11,10 +11,10 @@ use super::{AccountTx, WriteTx, fail, jobs};
 use crate::{
     clock::Instant,
     entity::{
-        Keyed, Tenant, comment,
+        Keyed, Tenant, api_key, comment,
         enums::{MembershipStatus, WebhookState},
-        event, inbound_receipt, invitation, item, ledger_head, membership, organization, usage, webhook,
-        webhook_delivery,
+        event, inbound_hook, inbound_receipt, invitation, item, ledger_head, membership, organization, tag, team,
+        usage, webhook, webhook_delivery,
     },
     error::Result,
     id::OrganizationId,
@@ -72,7 +72,14 @@ impl AccountTx {
             && self.delete_some::<comment::Entity>(organization_id, is_reply).await?
             && self.delete_some::<comment::Entity>(organization_id, any()).await?
             && self.part_trees(organization_id).await?
-            && self.delete_some::<item::Entity>(organization_id, any()).await?;
+            && self.delete_some::<item::Entity>(organization_id, any()).await?
+            && self.delete_some::<inbound_hook::Entity>(organization_id, any()).await?
+            && self.delete_some::<webhook::Entity>(organization_id, any()).await?
+            && self.delete_some::<invitation::Entity>(organization_id, any()).await?
+            && self.delete_some::<api_key::Entity>(organization_id, any()).await?
+            && self.delete_some::<tag::Entity>(organization_id, any()).await?
+            && self.delete_some::<team::Entity>(organization_id, any()).await?
+            && self.delete_some::<membership::Entity>(organization_id, any()).await?;
         if is_empty {
             #[allow(clippy::disallowed_methods, reason = "an organization that has ended")]
             let organization = organization::Entity::delete_many().filter(organization::Column::Id.eq(organization_id));

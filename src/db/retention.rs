@@ -15,8 +15,8 @@ use crate::{
     clock::{Clock, Instant, first_uuid},
     config::AuthConfig,
     entity::{
-        Tenant, account_token, idempotency, inbound_hook, inbound_receipt, invitation, ledger_head, refresh_token,
-        security_event, session, sign_in_failure, webhook_delivery,
+        Tenant, account_token, idempotency, inbound_hook, inbound_receipt, invitation, ledger_head, mailed_letter,
+        refresh_token, security_event, session, sign_in_failure, webhook_delivery,
     },
     error::Result,
     id::OrganizationId,
@@ -27,6 +27,9 @@ const CHUNK: u64 = 1000;
 
 /// The longest that a failed sign-in counts against anybody; older ones are purged.
 pub const SIGN_IN_WINDOW: chrono::Duration = chrono::Duration::hours(1);
+
+/// How long a letter counts against its mailbox; older ones are purged.
+pub const LETTER_WINDOW: chrono::Duration = chrono::Duration::hours(1);
 
 /// Rows that have been kept for long enough, and the statement that deletes the next of them.
 #[derive(Debug)]
@@ -88,6 +91,10 @@ pub fn expired(clock: &Clock, auth: &AuthConfig) -> Vec<Expired> {
         Expired::of::<sign_in_failure::Entity>(
             sign_in_failure::Column::CreatedAt,
             sign_in_failure::Column::CreatedAt.lte(now - SIGN_IN_WINDOW),
+        ),
+        Expired::of::<mailed_letter::Entity>(
+            mailed_letter::Column::CreatedAt,
+            mailed_letter::Column::CreatedAt.lte(now - LETTER_WINDOW),
         ),
         Expired::of::<idempotency::Entity>(idempotency::Column::ExpiresAt, idempotency::Column::ExpiresAt.lte(now)),
     ]

@@ -44,7 +44,8 @@ fn parse_instant(text: &str) -> Option<Result<Instant, &'static str>> {
     Some(if in_calendar(instant) { Ok(instant) } else { Err("only the years 1 to 9999 in UTC are taken") })
 }
 
-#[Scalar]
+/// RFC 3339 instant. Answers are in UTC with milliseconds; any offset is taken, finer digits are cut off.
+#[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
@@ -111,7 +112,8 @@ fn parse_duration(text: &str) -> Option<DateTimeOrDuration> {
     Some(DateTimeOrDuration::FromNow { months: parts.0 * sign, span: parts.1 * sign })
 }
 
-#[Scalar]
+/// RFC 3339 instant, or an ISO 8601 duration relative to now such as `-P7D`. Input only.
+#[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339#appendix-A")]
 impl ScalarType for DateTimeOrDuration {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
@@ -134,7 +136,8 @@ impl ScalarType for DateTimeOrDuration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date(pub NaiveDate);
 
-#[Scalar]
+/// Calendar date without time, `YYYY-MM-DD`, read in the organization's time zone.
+#[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339#section-5.6")]
 impl ScalarType for Date {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
@@ -201,8 +204,9 @@ pub fn check(scalar: &str, value: &Value) -> Result<(), String> {
 }
 
 macro_rules! text_scalars {
-    ($($name:ident)*) => {$(
-        #[Scalar]
+    ($($name:ident $url:literal $doc:literal)*) => {$(
+        #[doc = $doc]
+        #[Scalar(specified_by_url = $url)]
         impl ScalarType for $name {
             fn parse(value: Value) -> InputValueResult<Self> {
                 match value {
@@ -224,13 +228,23 @@ macro_rules! text_scalars {
     )*};
 }
 
-text_scalars! { Cursor Markdown Color Url }
+text_scalars! {
+    Cursor "https://relay.dev/graphql/connections.htm#sec-Cursor"
+        "Opaque position. A list cursor belongs to one ordering and filter; a ledger cursor to one organization."
+    Markdown "https://spec.commonmark.org/"
+        "CommonMark text. `@[name](usr_…)` is a mention."
+    Color "https://www.w3.org/TR/css-color-4/#hex-notation"
+        "Color as six hexadecimal digits, `#RRGGBB`."
+    Url "https://www.rfc-editor.org/rfc/rfc3986"
+        "Absolute URL."
+}
 
 /// 64-bit integer, serialized as a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BigInt(pub i64);
 
-#[Scalar]
+/// 64-bit integer, a string in answers, since not every client holds one in a number. Taken as a string or an integer.
+#[Scalar(specified_by_url = "https://scalars.graphql.org/jakobmerrild/long.html")]
 impl ScalarType for BigInt {
     fn parse(value: Value) -> InputValueResult<Self> {
         let number = match &value {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_graphql::{
-    MergedObject, MergedSubscription, OutputType, Schema, SubscriptionType as _, ValidationMode,
+    MergedObject, MergedSubscription, OutputType, SDLExportOptions, Schema, SubscriptionType as _, ValidationMode,
     registry::{MetaType, Registry},
 };
 use sha2::{Digest, Sha256};
@@ -89,7 +89,7 @@ pub fn build(limits: &LimitsConfig) -> ApiSchema {
 
 /// The schema as `schema.graphql` has it.
 pub fn sdl(schema: &ApiSchema) -> String {
-    schema.sdl()
+    schema.sdl_with_options(SDLExportOptions::new().include_specified_by())
 }
 
 /// The types, for the gate's walk and for tests.

@@ -3,18 +3,15 @@
 //!
 //! A letter over the limit is left out. Only what says nothing about accounts is refused beforehand (see [`check_room`]).
 
-use chrono::Duration;
 use sea_orm::{ActiveValue::Set, ExprTrait as _, prelude::*, sea_query::SimpleExpr};
 
 use crate::{
     auth::actor::{ActorRef, Origin},
     clock::Instant,
-    db::{AccountTx, Db, filter::email_key, retrying},
+    db::{AccountTx, Db, filter::email_key, retention::LETTER_WINDOW, retrying},
     entity::mailed_letter::{ActiveModel, Column, Entity},
     error::{Code, Refusal, Result},
 };
-
-const WINDOW: Duration = Duration::hours(1);
 
 /// What a letter counts as. Apart, so that nobody fills a mailbox with invitations to keep a reset or a warning from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +38,7 @@ fn mailbox_key(to: &str) -> String {
 
 fn recent(to: &str, budget: Budget, now: Instant) -> SimpleExpr {
     let of_mailbox = Column::MailboxKey.eq(mailbox_key(to)).and(Column::Budget.eq(budget as i16));
-    of_mailbox.and(Column::CreatedAt.gt(now - WINDOW))
+    of_mailbox.and(Column::CreatedAt.gt(now - LETTER_WINDOW))
 }
 
 /// Counts a letter; false for one too many, which does not count.
@@ -52,7 +49,6 @@ pub async fn take(db: &Db, limit: u64, id: Uuid, to: &str, budget: Budget) -> Re
     let (now, origin) = (db.clock().now(), Origin::command("mail"));
     retrying(|| async {
         let tx = AccountTx::begin(db, &origin).await?;
-        tx.delete_where::<Entity>(Column::CreatedAt.lte(now - WINDOW)).await?;
         let (mailbox_key, budget) = (Set(mailbox_key(to)), Set(budget as i16));
         tx.insert(ActiveModel { id: Set(id), mailbox_key, budget, created_at: Set(now) }).await?;
         tx.commit(ActorRef::SYSTEM, ()).await
@@ -83,7 +79,7 @@ pub async fn check_room(db: &Db, limit: u64, to: &str) -> Result<()> {
         db.find_global::<Entity>(recent(to, Budget::Asked, now)).await?.into_iter().map(|row| row.created_at).collect();
     earlier.sort_unstable();
     let Some(free) = earlier.len().checked_sub(usize::try_from(limit).unwrap_or(usize::MAX)) else { return Ok(()) };
-    let seconds = earlier.get(free).map_or(0, |at| ((*at + WINDOW - now).num_milliseconds() + 999) / 1000);
+    let seconds = earlier.get(free).map_or(0, |at| ((*at + LETTER_WINDOW - now).num_milliseconds() + 999) / 1000);
     let message = "This address has had as many letters as it may within an hour; try again later.";
     Err(Refusal::new(Code::RateLimited, message).details(serde_json::json!({ "retryAfterSeconds": seconds })).into())
 }

@@ -283,7 +283,7 @@ impl Grammar {
                 self.frames.pop();
             }
             _ if self.frames.is_empty() && matches!(word, "query" | "mutation" | "subscription") => {
-                self.in_header = true
+                self.in_header = true;
             }
             _ => {}
         }

@@ -91,7 +91,7 @@ impl Gate {
     pub fn register(self, manifests: &[PathBuf], only: bool) -> Result<Self> {
         let registered = Registered::read(manifests, only, &self.validator, &self.limits)?;
         if !manifests.is_empty() {
-            tracing::info!(documents = registered.len(), only, "documents are registered");
+            tracing::info!(documents = registered.count(), only, "documents are registered");
         }
         Ok(Self { registered, ..self })
     }

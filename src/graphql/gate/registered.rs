@@ -118,7 +118,7 @@ impl Registered {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.by_id.len()
     }
 }
