@@ -10,11 +10,16 @@ use crate::{
     error::{Error, Result},
 };
 
+/// Where a page is within its list.
 #[derive(SimpleObject, Clone, Debug)]
 pub struct PageInfo {
+    /// Whether anything comes after this page.
     pub has_next_page: bool,
+    /// Whether anything comes before this page.
     pub has_previous_page: bool,
+    /// Of the first entry; null for an empty page. `before` it is the page before.
     pub start_cursor: Option<Cursor>,
+    /// Of the last entry; null for an empty page. `after` it is the next page.
     pub end_cursor: Option<Cursor>,
 }
 
@@ -58,17 +63,21 @@ impl<T: OutputType> TypeName for Connection<T> {
     }
 }
 
+/// One page of a list, by the Relay specification of connections.
 #[Object(name_type)]
 impl<T: OutputType> Connection<T> {
+    /// What the page holds, in the list's order.
     async fn nodes(&self) -> &[Arc<T>] {
         &self.nodes
     }
 
+    /// The same with the cursor of each.
     async fn edges(&self) -> Vec<Edge<T>> {
         let edge = |(node, cursor): (&Arc<T>, &String)| Edge { cursor: cursor.clone(), node: node.clone() };
         self.nodes.iter().zip(&self.cursors).map(edge).collect()
     }
 
+    /// Whether there are more, and the cursors to ask for them.
     async fn page_info(&self) -> PageInfo {
         PageInfo {
             has_next_page: self.has_next,
@@ -91,12 +100,15 @@ impl<T: OutputType> TypeName for Edge<T> {
     }
 }
 
+/// One entry of a page.
 #[Object(name_type)]
 impl<T: OutputType> Edge<T> {
+    /// Its place in the list, for `after` and `before`; good for the same order and filter alone.
     async fn cursor(&self) -> Cursor {
         Cursor(self.cursor.clone())
     }
 
+    /// What it is the place of.
     async fn node(&self) -> &T {
         &self.node
     }

@@ -385,3 +385,36 @@ fn the_documents_of_the_guides_are_valid() {
     }
     assert!(shown > 10, "{shown}");
 }
+
+/// Thousands of faults, and one of a megabyte: what is told stays short.
+#[test]
+fn a_refusal_is_short_whatever_is_refused() {
+    let long = "x".repeat(900_000);
+    let documents = [
+        format!("{{ {} }}", "nothing ".repeat(4_900)),
+        format!("{{ {long} }}"),
+        format!("{{ items(scope: \"{long}\") {{ totalCount }} }}"),
+        format!("{{ items(first: {long}) {{ totalCount }} }}"),
+        format!("{{ ...{long} }}"),
+        format!("{{ viewer {{ cursor }} }} {long}"),
+        format!("query(${long}: Int) {{ viewer {{ cursor }} }}"),
+    ];
+    for document in documents {
+        let found = refusals(&document, &json!({}));
+        assert!((1..=20).contains(&found.len()), "{}", found.len());
+        for refusal in found {
+            assert!(refusal.message.chars().count() <= 401, "{} characters", refusal.message.len());
+        }
+    }
+    let dated = "mutation($d: DateTime) { itemCreate(input: {title: \"x\", dueAt: $d}) { item { id } } }";
+    let found = refusals(dated, &json!({ "d": [long] }));
+    assert!(found.len() == 1 && found[0].message.chars().count() <= 401, "{}", found[0].message.len());
+    let dated = "mutation($d: DateTime) { itemCreate(input: {title: \"x\", dueAt: $d}) { item { id } } }";
+    let found = refusals(dated, &json!({ "d": [long] }));
+    assert!(found.len() == 1 && found[0].message.chars().count() <= 401, "{}", found[0].message.len());
+    let order = "query($o: [ItemOrder!]) { items(orderBy: $o) { totalCount } }";
+    let misfits = json!({ "o": (0..900).map(|_| json!({ "field": long[..1000] })).collect::<Vec<_>>() });
+    let found = refusals(order, &misfits);
+    assert_eq!(found.len(), 20);
+    assert!(found.iter().all(|refusal| refusal.message.len() < 400), "{found:?}");
+}

@@ -47,6 +47,7 @@ mod rate_limit;
 mod readable;
 mod reference;
 mod registered;
+mod schema;
 mod secrets;
 mod sessions;
 mod shares;

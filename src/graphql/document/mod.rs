@@ -42,6 +42,8 @@ use crate::{
 
 /// Faults that are told of one request; what is further on is often a consequence.
 const MAX_FAULTS: usize = 20;
+/// Characters of a message: names and literals in it are the caller's, and may be long.
+const MAX_MESSAGE: usize = 400;
 /// What apollo-compiler's introspection types lack of the specification's.
 const IS_ONE_OF: &str = "extend type __Type { isOneOf: Boolean }";
 /// What apollo-compiler finds and [`rules`] finds as well, more completely and in clearer words.
@@ -117,7 +119,7 @@ impl Fault {
     fn refusal(self, text: &Text<'_>) -> Refusal {
         let places = self.places.iter();
         let positions = places.map(|place| text.position(place.map_or(0, |place| place.offset()))).collect();
-        Refusal { positions, ..Refusal::new(Code::GraphqlValidationFailed, self.message) }
+        Refusal { positions, ..Refusal::new(Code::GraphqlValidationFailed, told(self.message)) }
     }
 }
 
@@ -142,7 +144,7 @@ impl Validator {
             // One is enough: the others are what the parser made of the rest.
             let position = text.position(place.map_or(0, |place| place.offset()));
             let message = message.strip_prefix("syntax error: ").unwrap_or(&message).to_owned();
-            Refusal::new(Code::GraphqlParseFailed, format!("Syntax error: {message}.")).at(position)
+            Refusal::new(Code::GraphqlParseFailed, told(format!("Syntax error: {message}."))).at(position)
         })?;
         measure::measure(&parsed, limits, &text)?;
         if let Some(refusal) = self.validate(&parsed, &text) {
@@ -172,7 +174,7 @@ impl Validator {
         for variable in &operation.variables {
             let name = variable.name.as_str();
             let refuse = |message: String, within: &[String]| {
-                Refusal::bad_request(message)
+                Refusal::bad_request(told(message))
                     .details(json!({ "variable": name, "inputPath": within }))
                     .at(variable.position)
             };
@@ -227,6 +229,14 @@ impl Document {
             (None, _) => return Err(Refusal::bad_request("The document has several operations: name one.").into()),
         };
         Ok(chosen.ok_or_else(|| Refusal::bad_request("The document has no operation of that name."))?)
+    }
+}
+
+/// A message, cut where it is too long.
+fn told(message: String) -> String {
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message,
     }
 }
 

@@ -19,8 +19,9 @@ use crate::graphql::scalars;
 const MAX_SUGGESTIONS: usize = 5;
 /// Longer names are no slips of the pen, and dear to compare.
 const MAX_SUGGESTED_LENGTH: usize = 64;
-/// Faults that are looked for.
+/// Faults that are looked for, and of those that suggest.
 const MAX_FAULTS: usize = 100;
+const MAX_SUGGESTED: usize = 20;
 
 /// What is wrong with a document by these rules.
 pub fn faults(schema: &Schema, document: &ast::Document, has_suggestions: bool) -> Vec<Fault> {
@@ -93,8 +94,10 @@ impl<'d> Faults<'d> {
         }
     }
 
+    /// For the first faults alone: names are dear to compare, and a document may have thousands that are wrong.
     fn suggest<'n>(&self, name: &str, known: impl Iterator<Item = &'n str>) -> String {
-        if self.has_suggestions { did_you_mean(name, known) } else { String::new() }
+        let is_told = self.has_suggestions && self.found.len() < MAX_SUGGESTED;
+        if is_told { did_you_mean(name, known) } else { String::new() }
     }
 
     fn selection(&mut self, selections: &'d [Selection], parent: Option<&'d ExtendedType>, body: &mut Body<'d>) {
