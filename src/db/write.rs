@@ -108,6 +108,11 @@ impl WriteTx {
         &self.scope
     }
 
+    /// Events that the write has recorded so far, in all organizations.
+    pub fn recorded(&self) -> usize {
+        self.events.len()
+    }
+
     pub fn organization_id(&self) -> OrganizationId {
         self.scope.organization_id()
     }

@@ -156,7 +156,9 @@ impl Api {
     fn count(&self, answer: &Answer, begun: Instant) {
         let failed = !answer.response.errors.is_empty();
         if let Some(passed) = answer.passed.as_ref().filter(|passed| passed.is_registered) {
-            self.state.metrics.operated(passed.label(), failed, begun.elapsed());
+            // What stands for an operation without a name is made of what the caller selects: too many for a label.
+            let operation = passed.name.as_deref().unwrap_or("unnamed");
+            self.state.metrics.operated(operation, failed, begun.elapsed());
         }
         if let (Some(scope), Some(passed)) = (&answer.scope, &answer.passed) {
             let (operation, cost, elapsed) = (passed.label(), answer.charge.actual, begun.elapsed());

@@ -53,6 +53,11 @@ impl Wants {
 }
 
 impl PendingEvents {
+    /// How many events there are so far.
+    pub fn len(&self) -> usize {
+        self.by_organization.values().map(|batch| batch.events.len()).sum()
+    }
+
     /// Takes (or gives back) places of what the plan limits. They are taken under the head's lock, with the numbers and
     /// sequences, so that two writes can't both have the last one.
     pub fn count(&mut self, organization_id: OrganizationId, resource: QuotaResource, places: i64) {

@@ -345,6 +345,30 @@ databases! {
         assert!(people.iter().all(|person| person.id.to_string() != acme.member.id), "the row is gone");
     }
 
+    /// However many organizations are left at once, items are let go a chunk at a time.
+    async fn a_deleted_person_with_items_everywhere_takes_one_chunk_along(app: TestApp) {
+        let acme = app.company("acme").await;
+        many(&app, &acme, &json!({ "assigneeIds": [acme.member.id] }), &json!({})).await;
+        let others = many_organizations(&app, &acme, 2).await;
+        let create = "mutation($input: ItemCreateInput!) { itemCreate(input: $input) { item { id } userErrors { code } } }";
+        for company in &others {
+            let input = json!({ "title": "Theirs", "assigneeIds": [acme.member.id] });
+            app.call(company, &company.owner, create).vars(json!({ "input": input })).done().await;
+        }
+        let query = "mutation { userDelete(input: {password: \"correct horse battery\"}) { deletedId userErrors { code } } }";
+        app.gql(query).token(&acme.member.token).done().await;
+        let updated = async |company: &Company| events(&app, company, "ITEM_UPDATED").await;
+        assert_eq!((updated(&acme).await, updated(&others[0]).await, updated(&others[1]).await), (500, 0, 0));
+        runner(&app).drain().await;
+        assert_eq!((updated(&acme).await, updated(&others[0]).await, updated(&others[1]).await), (MANY, 1, 1));
+        for company in others.iter().chain([&acme]) {
+            assert_eq!(items(&app, company, "filter: { assignees: { isEmpty: false } }").await, 0, "{}", company.slug);
+            assert_eq!(events(&app, company, "MEMBER_REMOVED").await, 1, "{}", company.slug);
+        }
+        let people = app.state.db.find_global::<todo_platform::entity::user::Entity>(sea_orm::Condition::all()).await.expect("a list");
+        assert!(people.iter().all(|person| person.id.to_string() != acme.member.id), "the row is gone");
+    }
+
     async fn a_comment_takes_so_many_replies(app: TestApp) {
         let acme = app.company("acme").await;
         let item = app.item(&acme, "Talked about").await;

@@ -263,8 +263,8 @@ fn apollo_faults(found: &DiagnosticList) -> Vec<Fault> {
     .collect()
 }
 
-/// The kind of a fault. The name is hidden from apollo-compiler's documentation, and the version is pinned in `Cargo.lock`;
-/// with a kind that is renamed a fault would be told twice, never overlooked.
+/// The kind of a fault, by a name that apollo-compiler calls unstable: `Cargo.toml` pins the version. With a kind that is
+/// renamed a fault would be told twice, never overlooked.
 fn apollo_name(fault: &apollo_compiler::validation::DiagnosticData) -> Option<&'static str> {
     fault.unstable_error_name()
 }

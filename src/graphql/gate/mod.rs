@@ -78,8 +78,8 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Gate {
-    /// `sdl`: the same types as the validator reads them. `has_introspection`: whether `__schema` and `__type` pass, and refusals suggest names that the schema has. INTERNAL
-    /// for types that are no valid schema.
+    /// `sdl`: the same types as the validator reads them. `has_introspection`: whether `__schema` and `__type` pass, and
+    /// refusals suggest names that the schema has. INTERNAL for types that are no valid schema.
     pub fn new(registry: Registry, sdl: &str, limits: LimitsConfig, has_introspection: bool) -> Result<Self> {
         let validator = Validator::new(sdl, has_introspection)?;
         let sizes = Sizes::of(&registry);
