@@ -110,7 +110,7 @@ impl WriteTx {
 
     /// Events that the write has recorded so far, in all organizations.
     pub fn recorded(&self) -> usize {
-        self.events.len()
+        self.events.recorded()
     }
 
     pub fn organization_id(&self) -> OrganizationId {

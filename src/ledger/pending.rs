@@ -54,7 +54,7 @@ impl Wants {
 
 impl PendingEvents {
     /// How many events there are so far.
-    pub fn len(&self) -> usize {
+    pub fn recorded(&self) -> usize {
         self.by_organization.values().map(|batch| batch.events.len()).sum()
     }
 
