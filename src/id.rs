@@ -50,6 +50,7 @@ ids! {
     ApiKey ApiKeyId "key";
     Webhook WebhookId "whk";
     WebhookDelivery WebhookDeliveryId "whd";
+    DocumentSet DocumentSetId "dst";
     InboundHook InboundHookId "hok";
     InboundReceipt InboundReceiptId "rcp";
     Session SessionId "ses";

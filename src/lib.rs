@@ -19,6 +19,7 @@ pub mod comments;
 pub mod config;
 pub mod connections;
 pub mod db;
+pub mod document_sets;
 pub mod entity;
 pub mod error;
 pub mod events;

@@ -42,6 +42,7 @@ struct Inner {
     lanes: Gauge,
     callbacks_refused: Family<ReasonLabel, Counter>,
     jobs: Family<OutcomeLabel, Counter>,
+    background: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -142,6 +143,9 @@ impl Metrics {
         registry.register("callbacks_refused", help, callbacks_refused.clone());
         let jobs = Family::default();
         registry.register("jobs", "Durable jobs that ended, or a chunk of which failed, by outcome", jobs.clone());
+        let background = Counter::default();
+        let help = "Operations that went on in the background, because they are heavy, or others of the same caller";
+        registry.register("background_operations", help, background.clone());
         Self(Arc::new(Inner {
             registry,
             requests,
@@ -164,6 +168,7 @@ impl Metrics {
             lanes,
             callbacks_refused,
             jobs,
+            background,
         }))
     }
 
@@ -238,6 +243,10 @@ impl Metrics {
     /// A job is `done`, will be tried again (`retrying`), or was given up (`failed`).
     pub fn job_ended(&self, outcome: &'static str) {
         self.0.jobs.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    pub fn sent_to_background(&self) {
+        self.0.background.inc();
     }
 
     /// Webhooks that are sent for here, more or fewer.

@@ -30,6 +30,7 @@ mod m20261126_000017_rights;
 mod m20261126_000018_keys;
 mod m20261126_000020_store_probe;
 mod m20261126_000022_hash_secret;
+mod m20261126_000024_document_sets;
 
 pub use sea_orm_migration::{
     IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations,
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000018_keys::Migration),
             Box::new(m20261126_000020_store_probe::Migration),
             Box::new(m20261126_000022_hash_secret::Migration),
+            Box::new(m20261126_000024_document_sets::Migration),
         ]
     }
 }

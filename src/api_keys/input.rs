@@ -10,7 +10,7 @@ use crate::{
     entity::api_key,
     error::{Problem, ProblemCode, Problems, Result},
     graphql::scalars::DateTime,
-    id::{ApiKeyId, ClientMade},
+    id::{ApiKeyId, ClientMade, DocumentSetId},
 };
 
 /// Networks in one allow-list at most.
@@ -30,6 +30,8 @@ pub struct ApiKeyCreateInput {
     /// Addresses and networks (CIDR, IPv4 and IPv6) it may be used from; from anywhere when left out or empty.
     pub ip_allowlist: Option<Vec<String>>,
     pub expires_at: Option<DateTime>,
+    /// The document set to bind it to: it runs nothing else. A key that is bound makes keys of the same set alone.
+    pub document_set: Option<DocumentSetId>,
 }
 
 impl ApiKeyCreateInput {
@@ -58,12 +60,14 @@ pub struct ApiKeyPatch {
     pub ip_allowlist: MaybeUndefined<Vec<String>>,
     /// Null: never.
     pub expires_at: MaybeUndefined<DateTime>,
+    /// Null: it runs any document.
+    pub document_set: MaybeUndefined<DocumentSetId>,
 }
 
 impl ApiKeyPatch {
     /// Writes what the patch says into the row.
     pub fn apply(&self, row: &mut api_key::Model) {
-        let Self { name, scopes, ip_allowlist, expires_at } = self;
+        let Self { name, scopes, ip_allowlist, expires_at, document_set } = self;
         if let MaybeUndefined::Value(name) = name {
             row.name = name.trim().to_owned();
         }
@@ -76,6 +80,7 @@ impl ApiKeyPatch {
             MaybeUndefined::Value(entries) => row.ip_allowlist = json!(networks(entries)),
         }
         expires_at.map_value(|end| end.0).update_to(&mut row.expires_at);
+        document_set.update_to(&mut row.document_set_id);
     }
 }
 
@@ -88,7 +93,7 @@ pub struct ApiKeyUpdateInput {
 
 impl ApiKeyUpdateInput {
     pub fn validate(&self) -> Result<()> {
-        let ApiKeyPatch { name, scopes, ip_allowlist, expires_at: _ } = &self.patch;
+        let ApiKeyPatch { name, scopes, ip_allowlist, expires_at: _, document_set: _ } = &self.patch;
         let mut problems = Problems::default();
         required(&mut problems, &["input", "patch", "name"], name);
         required(&mut problems, &["input", "patch", "scopes"], scopes);

@@ -17,10 +17,10 @@ use crate::{
     },
     clock::Instant,
     db::{Committed, OrgScope, WriteTx},
-    entity::{api_key, enums::QuotaResource, membership},
+    entity::{api_key, document_set, enums::QuotaResource, membership},
     error::{Error, Problem, ProblemCode, Refusal, Rejected, Result},
     graphql::scalars::format_instant,
-    id::{ApiKeyId, UserId},
+    id::{ApiKeyId, DocumentSetId, UserId},
     ledger::{Change, EventType, Fields, NewEvent, changes},
 };
 
@@ -37,6 +37,7 @@ fn fields(row: &api_key::Model) -> Fields {
         ("scopes", row.scopes.clone()),
         ("ipAllowlist", row.ip_allowlist.clone()),
         ("expiresAt", row.expires_at.map(format_instant).into()),
+        ("documentSet", row.document_set_id.map(|id| id.to_string()).into()),
     ]
 }
 
@@ -52,7 +53,8 @@ pub async fn create(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyCreateInput)
         let same = present.name == input.name.trim()
             && present.scopes == scopes_json(input.scopes())
             && present.ip_allowlist == networks
-            && present.expires_at == expires_at;
+            && present.expires_at == expires_at
+            && present.document_set_id == input.document_set;
         if same {
             return tx.commit((present, None)).await;
         }
@@ -62,11 +64,13 @@ pub async fn create(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyCreateInput)
     in_the_future(expires_at, now, &["input", "expiresAt"])?;
     let maker = calling_key(&tx).await?;
     if let Some(maker) = &maker {
-        let wanted = Reach { scopes: input.scopes(), expires_at, networks: input.networks() };
+        let wanted =
+            Reach { scopes: input.scopes(), expires_at, networks: input.networks(), document_set: input.document_set };
         let path = |field| ["input", field];
         Reach::of(maker).allows(&wanted).map_err(|field| beyond_the_caller(&path(field), field))?;
         check_number(&tx).await?;
     }
+    bindable(&tx, input.document_set, &["input", "documentSet"]).await?;
     let minted = mint.mint()?;
     let row = tx
         .insert(api_key::ActiveModel {
@@ -81,6 +85,7 @@ pub async fn create(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyCreateInput)
             ip_allowlist: Set(networks),
             created_by_id: Set(scope.responsible()?),
             created_by_key_id: Set(maker.map(|maker| maker.id)),
+            document_set_id: Set(input.document_set),
             created_at: Set(now),
             last_used_at: Set(None),
             expires_at: Set(expires_at),
@@ -112,6 +117,9 @@ pub async fn update(scope: &OrgScope, input: &ApiKeyUpdateInput) -> Result<Commi
     within_rights(scope, has, had, &["input", "patch", "scopes"])?;
     if after.expires_at != before.expires_at {
         in_the_future(after.expires_at, scope.clock().now(), &["input", "patch", "expiresAt"])?;
+    }
+    if after.document_set_id != before.document_set_id {
+        bindable(&tx, after.document_set_id, &["input", "patch", "documentSet"]).await?;
     }
     if Reach::of(&before).allows(&Reach::of(&after)).is_err() {
         if let Some(caller) = calling_key(&tx).await? {
@@ -189,8 +197,16 @@ async fn end_made_by(tx: &mut WriteTx, id: ApiKeyId) -> Result<()> {
     Ok(())
 }
 
+/// NOT_FOUND for a document set that is not there. Locked, so that it isn't deleted meanwhile.
+async fn bindable(tx: &WriteTx, set: Option<DocumentSetId>, path: &[&str]) -> Result<()> {
+    if let Some(id) = set {
+        tx.locked::<document_set::Entity>(id, path).await?;
+    }
+    Ok(())
+}
+
 /// The API key that calls, where it is one: locked, so that what it makes is there when it is revoked, or not made at all.
-async fn calling_key(tx: &WriteTx) -> Result<Option<api_key::Model>> {
+pub async fn calling_key(tx: &WriteTx) -> Result<Option<api_key::Model>> {
     let Some(id) = tx.scope().actor().api_key_id() else { return Ok(None) };
     let row: api_key::Model = tx.locked::<api_key::Entity>(id, &[]).await?;
     if row.revoked_at.is_some() {
@@ -211,8 +227,8 @@ async fn check_number(tx: &WriteTx) -> Result<()> {
 }
 
 fn beyond_the_caller(path: &[&str], field: &str) -> Error {
-    let message =
-        "An API key can't make or renew a key that may do more, lives longer or works from elsewhere than itself.";
+    let message = "An API key can't make or renew a key that may do more, lives longer, works from elsewhere or runs other \
+         documents than itself.";
     Problem::new(ProblemCode::Forbidden, path, message).details(json!({ "field": field })).into()
 }
 
@@ -269,11 +285,13 @@ fn in_the_future(end: Option<Instant>, now: Instant, path: &[&str]) -> Result<()
     Ok(())
 }
 
-/// How far a key reaches: what it may do, until when (`None`: for ever), from where (empty: from anywhere).
+/// How far a key reaches: what it may do, until when (`None`: for ever), from where (empty: from anywhere), with which
+/// documents (`None`: any).
 struct Reach {
     scopes: Permissions,
     expires_at: Option<Instant>,
     networks: Vec<IpNet>,
+    document_set: Option<DocumentSetId>,
 }
 
 impl Reach {
@@ -282,6 +300,7 @@ impl Reach {
             scopes: Permissions::named(&row.scopes),
             expires_at: row.expires_at,
             networks: serde_json::from_value(row.ip_allowlist.clone()).unwrap_or_default(),
+            document_set: row.document_set_id,
         }
     }
 
@@ -296,6 +315,8 @@ impl Reach {
             Err("expiresAt")
         } else if !anywhere && (other.networks.is_empty() || !other.networks.iter().all(inside)) {
             Err("ipAllowlist")
+        } else if self.document_set.is_some() && self.document_set != other.document_set {
+            Err("documentSet")
         } else {
             Ok(())
         }

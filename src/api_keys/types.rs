@@ -7,9 +7,11 @@ use crate::{
         api_key::hint,
         policy::{Permission, Permissions, requires},
     },
+    document_sets::types::DocumentSet,
     entity::api_key,
     error::Result,
     graphql::{
+        context::ContextExt,
         guard,
         payload::payload,
         scalars::{DateTime, Url},
@@ -42,6 +44,12 @@ impl ApiKey {
 
     fn ip_allowlist(&self) -> Vec<&str> {
         self.0.ip_allowlist.as_array().into_iter().flatten().filter_map(|network| network.as_str()).collect()
+    }
+
+    /// The documents that it may run alone; null: it runs any.
+    async fn document_set(&self, ctx: &Context<'_>) -> Result<Option<DocumentSet>> {
+        let Some(id) = self.0.document_set_id else { return Ok(None) };
+        Ok(ctx.loaders()?.document_sets.load_one(id).await?.map(DocumentSet))
     }
 
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Actor> {

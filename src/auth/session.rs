@@ -17,6 +17,7 @@ use crate::{
         remembered::CredentialKey,
     },
     error::{Code, Refusal, Result},
+    id::DocumentSetId,
 };
 
 /// Who sent a request, in which organization.
@@ -33,6 +34,14 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The documents that the caller's API key may run alone; none: any.
+    pub fn document_set(&self) -> Option<DocumentSetId> {
+        match &self.identified {
+            Some(Identified::ApiKey(holder)) => holder.key.document_set_id,
+            _ => None,
+        }
+    }
+
     /// Why there is no organization, with the choices.
     pub fn organization_required(&self) -> Refusal {
         let choices: Vec<_> = self

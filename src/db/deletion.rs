@@ -11,13 +11,13 @@ use super::{AccountTx, WriteTx, fail, jobs};
 use crate::{
     clock::Instant,
     entity::{
-        Keyed, Tenant, api_key, comment,
+        Keyed, Tenant, api_key, comment, document_set,
         enums::{MembershipStatus, WebhookState},
         event, inbound_hook, inbound_receipt, invitation, item, ledger_head, membership, organization, tag, team,
         usage, webhook, webhook_delivery,
     },
     error::Result,
-    id::OrganizationId,
+    id::{DocumentSetId, OrganizationId},
 };
 
 /// Rows that one transaction deletes of a table at most.
@@ -77,6 +77,7 @@ impl AccountTx {
             && self.delete_some::<webhook::Entity>(organization_id, any()).await?
             && self.delete_some::<invitation::Entity>(organization_id, any()).await?
             && self.delete_some::<api_key::Entity>(organization_id, any()).await?
+            && self.delete_document_set(organization_id).await?
             && self.delete_some::<tag::Entity>(organization_id, any()).await?
             && self.delete_some::<team::Entity>(organization_id, any()).await?
             && self.delete_some::<membership::Entity>(organization_id, any()).await?;
@@ -131,6 +132,27 @@ impl AccountTx {
     }
 
     /// Deletes the oldest day of usage; whether there was none.
+    /// One at a time: its documents go with it, 1,000 at most.
+    async fn delete_document_set(&self, organization_id: OrganizationId) -> Result<bool> {
+        use document_set::{Column, Entity};
+        #[allow(clippy::disallowed_methods, reason = "an organization that has ended; it is named")]
+        let one = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(<Entity as Tenant>::ORGANIZATION.eq(organization_id))
+            .limit(1);
+        let one: Option<DocumentSetId> = one.into_tuple().one(self.transaction()).await.map_err(fail)?;
+        let Some(id) = one else { return Ok(true) };
+        #[allow(clippy::disallowed_methods, reason = "an organization that has ended; it is named")]
+        Entity::delete_many()
+            .filter(<Entity as Tenant>::ORGANIZATION.eq(organization_id))
+            .filter(Column::Id.eq(id))
+            .exec(self.transaction())
+            .await
+            .map_err(fail)?;
+        Ok(false)
+    }
+
     async fn delete_usage(&self, organization_id: OrganizationId) -> Result<bool> {
         use usage::{Column, Entity};
         #[allow(clippy::disallowed_methods, reason = "an organization that has ended; it is named")]

@@ -47,6 +47,14 @@ impl Consumer {
         Self::Caller { tenant: caller, caller }
     }
 
+    /// The person, API key, hook or address; nil for the server itself.
+    pub const fn caller(self) -> Uuid {
+        match self {
+            Self::Server => Uuid::nil(),
+            Self::Caller { caller, .. } => caller,
+        }
+    }
+
     /// Somebody without credentials: by address, IPv6 by its /64.
     pub fn of_address(ip: Option<IpAddr>) -> Self {
         let bits = match ip.map(|ip| ip.to_canonical()) {

@@ -2,7 +2,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     clock::Instant,
-    id::{ApiKeyId, OrganizationId, UserId},
+    id::{ApiKeyId, DocumentSetId, OrganizationId, UserId},
 };
 
 /// A key that an integration calls with. Its secret is kept as a keyed hash alone.
@@ -30,6 +30,8 @@ pub struct Model {
     pub created_by_id: UserId,
     /// The key that made this one: it ends with it.
     pub created_by_key_id: Option<ApiKeyId>,
+    /// The documents that it may run alone; none: any.
+    pub document_set_id: Option<DocumentSetId>,
     pub created_at: Instant,
     /// To the minute.
     pub last_used_at: Option<Instant>,

@@ -5,6 +5,7 @@ pub mod api_key;
 pub mod billing_event;
 pub mod comment;
 pub mod credential;
+pub mod document_set;
 pub mod enums;
 pub mod event;
 pub mod idempotency;
@@ -29,6 +30,7 @@ pub mod store_probe;
 pub mod tag;
 pub mod team;
 pub mod team_member;
+pub mod trusted_document;
 pub mod usage;
 pub mod user;
 pub mod webhook;
@@ -66,7 +68,7 @@ macro_rules! tables {
 }
 
 tables! {
-    tenant: api_key billing_event comment event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head team_member usage webhook webhook_attempt webhook_delivery webhook_lane;
+    tenant: api_key billing_event comment document_set event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head team_member trusted_document usage webhook webhook_attempt webhook_delivery webhook_lane;
     removable: membership tag team;
     global: account_token credential idempotency mailed_letter organization refresh_token security_event session sign_in_failure signing_key store_probe user
 }
@@ -140,6 +142,7 @@ impl Findable for user::Model {
 keyed! {
     api_key ApiKey "API key";
     comment Comment "comment";
+    document_set DocumentSet "document set";
     event Event "event";
     inbound_hook InboundHook "inbound hook";
     inbound_receipt InboundReceipt "receipt";

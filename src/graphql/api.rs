@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::{
     context::{Charge, RequestContext},
     error::{finish, server_errors},
-    gate::{Gate, Passed},
+    gate::{Gate, Passed, registered::DOCUMENT_ID},
+    processor::{Meter, Processor},
     response::has_data,
     schema::{self, ApiSchema},
     share,
@@ -22,6 +23,7 @@ use crate::{
         session::{Authenticator, Caller, Credential, LookUps},
     },
     db::{OrgScope, idempotency::Idempotency, identity::OrganizationChoice},
+    document_sets,
     error::{Code, Error, Refusal, Result},
     events::{
         feed::Feed,
@@ -42,6 +44,7 @@ pub struct Inner {
     pub schema: ApiSchema,
     authenticator: Authenticator,
     pub gate: Gate,
+    pub processor: Processor,
 }
 
 impl Deref for Api {
@@ -80,6 +83,8 @@ pub struct Envelope {
     pub resume: Option<String>,
     /// Whether the answer's `extensions` say what it cost.
     pub include_cost: bool,
+    /// What the operation uses of a processor.
+    pub meter: Meter,
 }
 
 /// One client's way to the API, as far as it is known before an operation comes.
@@ -125,7 +130,8 @@ impl Api {
         let schema = schema::build(limits);
         let gate = Gate::new(schema::registry(), &schema::sdl(&schema), limits.clone(), has_introspection)?;
         let gate = gate.register(&state.config.server.documents, state.config.server.documents_only)?;
-        Ok(Self(Arc::new(Inner { schema, authenticator: state.authenticator(), gate, state })))
+        let processor = Processor::new(state.metrics.clone())?;
+        Ok(Self(Arc::new(Inner { schema, authenticator: state.authenticator(), gate, processor, state })))
     }
 
     /// Executes one operation that is no subscription. Whatever goes wrong is in the answer.
@@ -176,6 +182,7 @@ impl Api {
         answer.scope.clone_from(&caller.scope);
         answer.organization = caller.scope.as_ref().map(|scope| scope.organization_id());
         answer.actor = caller.identified.as_ref().map(|identified| identified.actor().any_id());
+        envelope.meter.belongs_to(caller.consumer(&envelope.origin)).await;
         let allowance = self.state.rate_limit.of_caller(&caller, &envelope.origin);
         let taken = self.charge(allowance, &passed, &mut answer.charge).await?;
         if let (Some(idempotency), Some(identified)) = (&origin.idempotency, &caller.identified) {
@@ -191,7 +198,7 @@ impl Api {
         let mut context = RequestContext::new(&self.state, caller, origin);
         context.charge = answer.charge;
         let (budget, loads) = (context.budget.clone(), context.loads.clone());
-        let execution = loads.drive(self.schema.execute(request.data(context)));
+        let execution = loads.drive(self.schema.execute(request.data(context).data(self.gate.checker())));
         let executed = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
         // What was stopped, or nobody waited for, cost all that it asked for.
         answer.charge.actual = answer.charge.requested;
@@ -243,7 +250,8 @@ impl Api {
         origin: &mut Origin,
         answer: &mut Answer,
     ) -> Result<(Arc<Passed>, Caller)> {
-        let passed = Arc::new(self.gate.check(request)?);
+        let named = self.find_document(request, envelope, origin).await?;
+        let passed = Arc::new(self.check(request, &envelope.meter).await?);
         let is_mutation = passed.operation == OperationType::Mutation;
         answer.passed = Some(passed.clone());
         if passed.operation == OperationType::Subscription && !envelope.can_stream {
@@ -256,10 +264,16 @@ impl Api {
             return Err(Refusal::bad_request("Mutations may not be sent with GET; use POST.").into());
         }
         if is_mutation {
+            envelope.meter.stays().await;
             origin.idempotency = idempotency(request, envelope.idempotency_key.as_deref())?.map(Arc::new);
         }
         match self.caller(envelope, origin, passed.needs_caller, !is_mutation).await {
-            Ok(caller) => Ok((passed, caller)),
+            Ok(caller) => {
+                if !named {
+                    refuse_other_documents(&caller, &request.query).await?;
+                }
+                Ok((passed, caller))
+            }
             Err(error) => {
                 if matches!(&error, Error::Refused(refusal) if refusal.code == Code::RateLimited) {
                     // By what is left to its address: the headers say so.
@@ -269,6 +283,32 @@ impl Api {
                 Err(error)
             }
         }
+    }
+
+    /// Puts the document in the request that it names by an id of the caller's organization; whether it does.
+    /// PERSISTED_QUERY_NOT_FOUND where the organization, or the set that the caller's key is bound to, has none of this id.
+    async fn find_document(&self, request: &mut Request, envelope: &Envelope, origin: &Origin) -> Result<bool> {
+        let Some(id) = self.gate.other_id(request) else { return Ok(false) };
+        // Without a good credential it is the gate that says what is wrong.
+        if envelope.credential.is_none() {
+            return Ok(false);
+        }
+        let caller = self.caller(envelope, origin, true, true).await?;
+        let Some(scope) = &caller.scope else { return Ok(false) };
+        let Some(text) = document_sets::query::named(scope, caller.document_set(), id).await? else { return Ok(false) };
+        request.query = text;
+        request.extensions.remove(DOCUMENT_ID);
+        request.extensions.remove("persistedQuery");
+        Ok(true)
+    }
+
+    /// The gate's check; of a document that is not known, on its address's account.
+    async fn check(&self, request: &mut Request, meter: &Meter) -> Result<Passed> {
+        if self.gate.knows(request) {
+            return self.gate.check(request);
+        }
+        meter.before_document().await;
+        meter.document(|| self.gate.check(request))
     }
 
     /// Takes what the operation costs at most, before it runs. RATE_LIMITED when that is not there now,
@@ -421,6 +461,17 @@ impl Client {
 fn timed_out() -> Response {
     let refusal = Refusal::new(Code::Timeout, "The operation took too long and was stopped; ask for less.");
     Response::from_errors(server_errors(refusal.into()))
+}
+
+/// FORBIDDEN for a document that is not in the set which the caller's API key is bound to.
+async fn refuse_other_documents(caller: &Caller, text: &str) -> Result<()> {
+    let (Some(set), Some(scope)) = (caller.document_set(), &caller.scope) else { return Ok(()) };
+    if document_sets::query::holds(scope, set, text).await? {
+        return Ok(());
+    }
+    let message =
+        "This API key runs the documents of its set alone: register this one, or send another's `documentId`.";
+    Err(Refusal::new(Code::Forbidden, message).into())
 }
 
 /// RATE_LIMITED: the points are not there now. `path`: the way to the dearest part, where there is one.

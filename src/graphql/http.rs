@@ -18,6 +18,8 @@ use super::{
     body::{self, InQuery, Operations, names_document},
     context::Charge,
     error::{code_of, finish, server_errors},
+    media::Media,
+    processor::{LARGE_BODY, Meter},
     response::{ResponseBody, has_code, has_data, retry_after},
     sse, ws,
 };
@@ -64,59 +66,6 @@ impl Logged {
     }
 }
 
-/// How the answer is to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Media {
-    /// `application/json`: 200 for every well-formed request.
-    Json,
-    /// `application/graphql-response+json`: a status that tells.
-    GraphqlResponse,
-}
-
-impl Media {
-    const fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json; charset=utf-8",
-            Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
-        }
-    }
-
-    /// The media type that the client likes best; `None` when it takes neither.
-    fn negotiate(headers: &HeaderMap) -> Option<Self> {
-        let accepted: Vec<&str> =
-            headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-        let accepted = accepted.join(",");
-        if accepted.trim().is_empty() {
-            return Some(Self::Json);
-        }
-        // Quality and place of the most specific range that covers a media type, as RFC 9110 has it.
-        let liking = |media: &str| {
-            let ranges = accepted.split(',').enumerate().filter_map(|(place, range)| {
-                let mut parts = range.split(';').map(str::trim);
-                let specific = match parts.next()?.to_ascii_lowercase().as_str() {
-                    "*/*" => 0,
-                    "application/*" => 1,
-                    name if name == media => 2,
-                    _ => return None,
-                };
-                let quality = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('=')?.parse().ok());
-                Some((specific, quality.unwrap_or(1.0_f32), place))
-            });
-            ranges.max_by_key(|(specific, ..)| *specific).filter(|(_, quality, _)| *quality > 0.0)
-        };
-        match (liking("application/json"), liking("application/graphql-response+json")) {
-            (Some((_, json, json_place)), Some((_, telling, place)))
-                if telling > json || telling == json && place < json_place =>
-            {
-                Some(Self::GraphqlResponse)
-            }
-            (None, Some(_)) => Some(Self::GraphqlResponse),
-            (Some(_), _) => Some(Self::Json),
-            (None, None) => None,
-        }
-    }
-}
-
 /// `/graphql` and `/o/{organization}/graphql`.
 pub async fn graphql(
     State(api): State<Api>,
@@ -146,26 +95,48 @@ pub async fn graphql(
         let refusal = Refusal::bad_request("The path is not UTF-8.");
         return refuse(&api, StatusCode::BAD_REQUEST, media, refusal.into(), &origin).await;
     };
-    let envelope = match envelope(request.headers(), path.map(|Path(name)| name), &origin, method == Method::GET) {
+    let envelope = match envelope(&api, request.headers(), path.map(|Path(name)| name), &origin, method == Method::GET)
+    {
         Ok(envelope) => envelope,
         Err(error) => return refuse(&api, StatusCode::BAD_REQUEST, media, error, &origin).await,
     };
-    match read(&api, request).await {
+    let meter = envelope.meter.clone();
+    meter
+        .run(async move {
+            let how = How { media, takes_events, takes_json: negotiated.is_some() };
+            answer(api, how, request, envelope).await
+        })
+        .await
+}
+
+/// How a client wants its answer.
+struct How {
+    media: Media,
+    takes_events: bool,
+    /// One answer needs no stream.
+    takes_json: bool,
+}
+
+/// Reads the request, runs it, and writes the answer.
+async fn answer(api: Api, how: How, request: HttpRequest, envelope: Envelope) -> HttpResponse {
+    let How { media, takes_events, takes_json } = how;
+    match read(&api, request, &envelope.meter).await {
         Ok(Operations::One(request)) if takes_events => {
             let client = Arc::new(Client { envelope: Envelope { can_stream: true, ..envelope }, api });
             match client.start(*request).await {
                 Started::Stream(answer, answers) => sse::events(&answer, *answers, &client.api.state.live),
                 // Where JSON is welcome too, one answer is no stream.
-                Started::Answer(answer) if negotiated.is_none() && is_final(media, &answer) => sse::once(&answer),
+                Started::Answer(answer) if !takes_json && is_final(media, &answer) => sse::once(&answer),
                 Started::Answer(answer) => write(media, &answer),
             }
         }
         Ok(Operations::One(request)) => {
             let answer = api.execute(*request, &envelope).await;
+            envelope.meter.take_place().await;
             write(media, &answer)
         }
         Ok(Operations::Batch(requests)) => batch(&api, media, requests, &envelope).await,
-        Err((status, error)) => refuse(&api, status, media, error, &origin).await,
+        Err((status, error)) => refuse(&api, status, media, error, &envelope.origin).await,
     }
 }
 
@@ -178,7 +149,7 @@ async fn socket(
 ) -> HttpResponse {
     let (parts, _) = request.into_parts();
     let path = path.ok().flatten().map(|Path(name)| name);
-    match envelope(&parts.headers, path, &origin, false) {
+    match envelope(&api, &parts.headers, path, &origin, false) {
         // A key names one request, and this is none yet.
         Ok(envelope) => {
             let envelope = Envelope { can_stream: true, idempotency_key: None, resume: None, ..envelope };
@@ -216,7 +187,13 @@ async fn batch(api: &Api, media: Media, requests: Vec<Request>, envelope: &Envel
 }
 
 /// What the headers say about caller and organization.
-fn envelope(headers: &HeaderMap, path: Option<String>, origin: &Origin, only_queries: bool) -> Result<Envelope, Error> {
+fn envelope(
+    api: &Api,
+    headers: &HeaderMap,
+    path: Option<String>,
+    origin: &Origin,
+    only_queries: bool,
+) -> Result<Envelope, Error> {
     let text = |name: &str| match headers.get(name) {
         None => Ok(None),
         Some(value) => match value.to_str() {
@@ -242,6 +219,7 @@ fn envelope(headers: &HeaderMap, path: Option<String>, origin: &Origin, only_que
         can_stream: false,
         resume: text("last-event-id")?,
         include_cost: text("x-include-cost")?.is_some_and(|value| value.eq_ignore_ascii_case("true")),
+        meter: api.processor.meter(origin.ip),
     })
 }
 
@@ -295,7 +273,7 @@ pub async fn collect(body: Body, limits: &LimitsConfig) -> Result<Bytes, Unread>
 }
 
 /// Reads the request's operation, within the limits of size and time.
-async fn read(api: &Api, request: HttpRequest) -> Result<Operations, (StatusCode, Error)> {
+async fn read(api: &Api, request: HttpRequest, meter: &Meter) -> Result<Operations, (StatusCode, Error)> {
     let limits = &api.state.config.limits;
     let (parts, body) = request.into_parts();
     if parts.method != Method::POST {
@@ -316,6 +294,9 @@ async fn read(api: &Api, request: HttpRequest) -> Result<Operations, (StatusCode
         Err(Unread::Broken) => return Err(bad_request("The body could not be read.")),
         Ok(body) => body,
     };
+    if body.len() > LARGE_BODY {
+        meter.heavy_follows().await;
+    }
     let operations = body::read(&body, api.state.config.server.batch_limit, limits.values);
     let operations = operations.map_err(|refusal| (StatusCode::BAD_REQUEST, refusal.into()))?;
     if let Operations::One(request) = &operations {

@@ -19,8 +19,8 @@ use crate::{
         page::{Page, PagePlan, ParentKey},
     },
     entity::{
-        Keyed, Tenant, api_key, comment, event, inbound_hook, inbound_receipt, invitation, item, membership, tag, team,
-        user, webhook, webhook_delivery,
+        Keyed, Tenant, api_key, comment, document_set, event, inbound_hook, inbound_receipt, invitation, item,
+        membership, tag, team, user, webhook, webhook_delivery,
     },
     error::Error,
     id::{Id, UserId},
@@ -56,6 +56,7 @@ macro_rules! loaders {
 
 loaders! {
     api_keys: Rows<api_key::Entity> = Rows::new;
+    document_sets: Rows<document_set::Entity> = Rows::new;
     items: Rows<item::Entity> = Rows::new;
     tags: Rows<tag::Entity> = Rows::new;
     teams: Rows<team::Entity> = Rows::new;

@@ -205,6 +205,7 @@ pub enum Payload {
     Organization(crate::organizations::types::OrganizationPayload),
     Invitation(crate::members::types::InvitationPayload),
     ApiKey(crate::api_keys::types::ApiKeyPayload),
+    DocumentSet(crate::document_sets::types::DocumentSetPayload),
     Membership(crate::members::types::MembershipPayload),
     Team(crate::teams::types::TeamPayload),
     Tag(crate::tags::types::TagPayload),

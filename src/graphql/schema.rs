@@ -22,6 +22,7 @@ use crate::{
     auth::policy,
     comments::resolvers::CommentMutation,
     config::LimitsConfig,
+    document_sets::resolvers::DocumentSetMutation,
     entity::enums::Feature,
     events::{resolvers::EventQuery, subscription::EventSubscription},
     inbound_hooks::resolvers::InboundHookMutation,
@@ -50,6 +51,7 @@ pub struct Mutation(
     TagMutation,
     CommentMutation,
     ApiKeyMutation,
+    DocumentSetMutation,
     WebhookMutation,
     InboundHookMutation,
 );

@@ -108,9 +108,13 @@ impl Answers {
 
     /// All of it, as a stream. Dropping it ends the subscription.
     pub fn into_stream(self) -> impl futures_util::Stream<Item = Step> + Send {
-        futures_util::stream::unfold(self, |mut answers| async move {
-            let step = answers.next().await?;
-            Some((step, answers))
+        futures_util::stream::unfold(self, |mut answers| {
+            let meter = answers.client.envelope.meter.clone();
+            meter.begin_anew();
+            meter.run(async move {
+                let step = answers.next().await?;
+                Some((step, answers))
+            })
         })
     }
 
@@ -299,6 +303,10 @@ impl Answers {
             }
         };
         let same = |scope: &OrgScope| scope.organization_id() == self.scope.organization_id();
+        if caller.document_set() != self.caller.document_set() {
+            // Whether its document may run under another set is asked when it begins again.
+            return Err(withdrawn());
+        }
         self.scope = caller.scope.clone().filter(same).ok_or_else(withdrawn)?;
         self.lease.renew(caller.expires_at);
         self.caller = caller;

@@ -329,6 +329,7 @@ impl Socket {
         }
         let mut envelope = self.envelope.clone();
         self.count += 1;
+        envelope.meter = self.api.processor.meter(envelope.origin.ip);
         envelope.origin.request_id = format!("{}.{}", envelope.origin.request_id, self.count).into();
         let limit = self.api.state.config.sockets.operations;
         let is_full = self.outbox.running() >= limit;
@@ -416,8 +417,9 @@ fn failed(error: Error, request_id: &str) -> Outgoing {
 /// Runs one operation. A panic ends it and nothing else.
 async fn operate(outbox: &Outbox, ticket: &Ticket, client: Arc<Client>, request: Request) {
     let request_id = client.envelope.origin.request_id.clone();
-    // In a box of its own, which goes once it has begun: it is large, and there are many idle streams.
-    let steps = stream::once(Box::pin(begin(client, request))).flatten();
+    // The meter has it in a box of its own, which goes once it has begun: it is large, and there are many idle streams.
+    let meter = client.envelope.meter.clone();
+    let steps = stream::once(meter.run(begin(client, request))).flatten();
     let mut steps: Operation = Box::pin(AssertUnwindSafe(steps).catch_unwind().map(move |step| {
         // The hook has logged where it was.
         step.unwrap_or_else(|_| failed(Error::internal("an operation panicked"), &request_id))

@@ -57,6 +57,9 @@ pub enum EventType {
     ApiKeyUpdated,
     ApiKeyRotated,
     ApiKeyRevoked,
+    DocumentSetCreated,
+    DocumentSetUpdated,
+    DocumentSetDeleted,
     WebhookCreated,
     WebhookUpdated,
     WebhookSecretRotated,
@@ -106,6 +109,9 @@ impl EventType {
             | Self::ApiKeyUpdated
             | Self::ApiKeyRotated
             | Self::ApiKeyRevoked
+            | Self::DocumentSetCreated
+            | Self::DocumentSetUpdated
+            | Self::DocumentSetDeleted
             | Self::WebhookCreated
             | Self::WebhookUpdated
             | Self::WebhookSecretRotated
@@ -149,6 +155,9 @@ impl EventType {
             | Self::TeamDeleted
             | Self::MemberInvited
             | Self::InvitationRevoked
+            | Self::DocumentSetCreated
+            | Self::DocumentSetUpdated
+            | Self::DocumentSetDeleted
             | Self::WebhookCreated
             | Self::WebhookUpdated
             | Self::WebhookSecretRotated

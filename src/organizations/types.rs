@@ -3,6 +3,7 @@ use async_graphql::{Context, Object, SimpleObject};
 use crate::{
     api_keys::{self, types::ApiKey},
     auth::policy::{Permission, Permissions, requires},
+    document_sets::{self, types::DocumentSet},
     entity::{enums::Role, organization},
     error::Result,
     graphql::{
@@ -137,6 +138,23 @@ impl Organization {
             let args = page_args(first, after, None, None);
             let page = api_keys::query::api_keys(ctx.scope()?, &args, wants(ctx)).await?;
             Ok(Connection::new(page, ApiKey))
+        };
+        Some(page.await)
+    }
+
+    /// Documents that applications have registered, newest first.
+    #[graphql(directive = requires::apply(Permission::ApiKeyManage))]
+    async fn document_sets(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, 100 at most; 20 when left out.")] first: Option<i32>,
+        #[graphql(desc = "Begins after the place that this cursor names.")] after: Option<Cursor>,
+    ) -> Option<Result<Connection<DocumentSet>>> {
+        let page = async {
+            guard::check_field::<Self>(ctx)?;
+            let args = page_args(first, after, None, None);
+            let page = document_sets::query::document_sets(ctx.scope()?, &args, wants(ctx)).await?;
+            Ok(Connection::new(page, DocumentSet))
         };
         Some(page.await)
     }

@@ -170,13 +170,14 @@ databases! {
             "comment" => app.clock.new_id::<kind::Comment>().to_string(),
             "key" => app.clock.new_id::<kind::ApiKey>().to_string(),
             "webhook" => app.clock.new_id::<kind::Webhook>().to_string(),
+            "set" => app.clock.new_id::<kind::DocumentSet>().to_string(),
             "hook" => app.clock.new_id::<kind::InboundHook>().to_string(),
             _ => app.clock.new_id::<kind::Invitation>().to_string(),
         };
         let (item, sub) = (id_of("item"), id_of("item"));
         let (tag, into, team) = (id_of("tag"), id_of("tag"), id_of("team"));
         let (comment, invitation, second) = (id_of("comment"), id_of("invitation"), id_of("invitation"));
-        let (key, webhook, hook) = (id_of("key"), id_of("webhook"), id_of("hook"));
+        let (key, webhook, hook, set) = (id_of("key"), id_of("webhook"), id_of("hook"), id_of("set"));
         let url = "http://127.0.0.1:1/";
         let membership = &acme.viewer.membership_id;
         let change = |field: &str, before: Value, after: Value| json!([field, before, after]);
@@ -231,6 +232,11 @@ databases! {
             ("apiKeyRotate", json!({ "id": key }), "API_KEY_ROTATED", &key, json!([])),
             ("apiKeyRevoke", json!({ "id": key }), "API_KEY_REVOKED", &key,
                 change("revokedAt", none.clone(), json!("2026-03-02T09:00:00.000Z"))),
+            ("documentSetCreate", json!({ "id": set, "name": "Web", "manifest": { "a": "{ __typename }" } }),
+                "DOCUMENT_SET_CREATED", &set, change("documentCount", none.clone(), json!(1))),
+            ("documentSetUpdate", json!({ "id": set, "patch": { "name": "App" } }), "DOCUMENT_SET_UPDATED", &set,
+                change("name", json!("Web"), json!("App"))),
+            ("documentSetDelete", json!({ "id": set }), "DOCUMENT_SET_DELETED", &set, change("name", json!("App"), none.clone())),
             ("webhookCreate", json!({ "id": webhook, "url": url }), "WEBHOOK_CREATED", &webhook, change("url", none.clone(), json!(url))),
             ("webhookUpdate", json!({ "id": webhook, "patch": { "isEnabled": false } }), "WEBHOOK_UPDATED", &webhook,
                 change("state", json!("ENABLED"), json!("PAUSED"))),

@@ -17,6 +17,7 @@ mod config;
 mod crashes;
 mod credentials;
 mod deliveries;
+mod document_sets;
 mod documents;
 mod durability;
 mod folding;

@@ -436,8 +436,10 @@ async fn an_expired_credential_ends_its_stream() {
 async fn a_slow_consumer_is_told_and_resumes() {
     let app = TestApp::start(&[("TODO_SUBSCRIPTIONS_QUEUE", "4".to_owned())]).await;
     let acme = app.company("acme").await;
+    let api = todo_platform::graphql::api::Api::new(app.state.clone()).expect("the schema is valid");
+    let meter = api.processor.meter(None);
     let client = Arc::new(Client {
-        api: todo_platform::graphql::api::Api::new(app.state.clone()).expect("the schema is valid"),
+        api,
         envelope: Envelope {
             credential: Some(Credential::bearer(&acme.member.token)),
             organization: (Some("acme".to_owned()), None),
@@ -447,6 +449,7 @@ async fn a_slow_consumer_is_told_and_resumes() {
             can_stream: true,
             resume: None,
             include_cost: false,
+            meter,
         },
     });
     let Started::Stream(_, slow) = client.start(async_graphql::Request::new(LIVE)).await else { panic!("a stream") };

@@ -102,6 +102,7 @@ async fn api_key(app: &TestApp, company: &Company) -> (String, ApiKeyId) {
         created_by_id: Set(company.owner.id.parse().expect("an id")),
         created_by_key_id: Set(None),
         hash_secret_id: Set(None),
+        document_set_id: Set(None),
         created_at: Set(app.clock.now()),
         last_used_at: Set(None),
         expires_at: Set(None),

@@ -80,6 +80,14 @@ impl Documents {
         self.valid.get(text)
     }
 
+    pub fn is_persisted(&self, hash: &str) -> bool {
+        self.persisted.contains_key(&hash.to_ascii_lowercase())
+    }
+
+    pub fn has(&self, text: &str) -> bool {
+        self.valid.contains_key(text)
+    }
+
     pub fn remember(&self, new: &New) {
         if let Some(hash) = &new.hash {
             self.persisted.insert(hash.clone(), new.text.as_str().into());

@@ -5,6 +5,7 @@
 mod arguments;
 mod documents;
 mod introspection;
+mod manifest;
 pub mod registered;
 mod walk;
 
@@ -16,6 +17,7 @@ use async_graphql::{
     registry::Registry,
 };
 
+pub use self::manifest::Manifest;
 use self::{
     documents::{Documents, New},
     introspection::Sizes,
@@ -63,9 +65,9 @@ impl Passed {
 #[derive(Clone)]
 pub struct Gate {
     registry: Arc<Registry>,
-    validator: Validator,
+    validator: Arc<Validator>,
     sizes: Sizes,
-    limits: LimitsConfig,
+    limits: Arc<LimitsConfig>,
     has_introspection: bool,
     documents: Documents,
     registered: Registered,
@@ -77,13 +79,28 @@ impl std::fmt::Debug for Gate {
     }
 }
 
+/// Says whether a document is valid.
+#[derive(Clone)]
+pub struct Checker {
+    validator: Arc<Validator>,
+    limits: Arc<LimitsConfig>,
+}
+
+impl Checker {
+    /// What a request with this document would be refused for, whatever its variables are.
+    pub fn check(&self, text: &str) -> Result<()> {
+        self.validator.document(text, &self.limits).map(|_| ())
+    }
+}
+
 impl Gate {
     /// `sdl`: the same types as the validator reads them. `has_introspection`: whether `__schema` and `__type` pass, and
     /// refusals suggest names that the schema has. INTERNAL for types that are no valid schema.
     pub fn new(registry: Registry, sdl: &str, limits: LimitsConfig, has_introspection: bool) -> Result<Self> {
-        let validator = Validator::new(sdl, has_introspection)?;
+        let validator = Arc::new(Validator::new(sdl, has_introspection)?);
         let sizes = Sizes::of(&registry);
         let (documents, registered) = (Documents::default(), Registered::default());
+        let limits = Arc::new(limits);
         Ok(Self { registry: Arc::new(registry), validator, sizes, limits, has_introspection, documents, registered })
     }
 
@@ -96,9 +113,26 @@ impl Gate {
         Ok(Self { registered, ..self })
     }
 
+    /// Checks documents as those of requests are.
+    pub fn checker(&self) -> Checker {
+        Checker { validator: self.validator.clone(), limits: self.limits.clone() }
+    }
+
     /// The schema's types.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The id by which a request names a document that the server doesn't know: perhaps the caller's organization does.
+    pub fn other_id<'r>(&self, request: &'r Request) -> Option<&'r str> {
+        let id = self.registered.other_id(request)?;
+        (!self.documents.is_persisted(id)).then_some(id)
+    }
+
+    /// Whether the request's document has been checked before, or need not be.
+    pub fn knows(&self, request: &Request) -> bool {
+        let text = &request.query;
+        text.is_empty() || self.documents.has(text) || matches!(self.registered.document(text), Ok(Some(_)) | Err(_))
     }
 
     /// Checks a request, and leaves in it what will run, with its variables coerced.

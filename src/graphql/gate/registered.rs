@@ -6,8 +6,8 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use async_graphql::{Request, Value};
-use serde::Deserialize;
 
+use super::manifest::Manifest;
 use crate::{
     config::LimitsConfig,
     error::{Code, Error, Refusal, Result},
@@ -27,28 +27,6 @@ struct Inner {
     by_text: HashMap<Arc<str>, Arc<Document>>,
     /// Whether nothing else runs.
     only: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Manifest {
-    Apollo { operations: Vec<Entry> },
-    ById(HashMap<String, String>),
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    id: String,
-    body: String,
-}
-
-impl Manifest {
-    fn documents(self) -> Vec<(String, String)> {
-        match self {
-            Self::Apollo { operations } => operations.into_iter().map(|entry| (entry.id, entry.body)).collect(),
-            Self::ById(texts) => texts.into_iter().collect(),
-        }
-    }
 }
 
 impl Registered {
@@ -85,12 +63,11 @@ impl Registered {
     /// Puts the text of the document that a request names by its id in the request: `documentId`, or the hash of a
     /// persisted query; whether it names one. PERSISTED_QUERY_NOT_FOUND for an id that is not registered.
     pub fn recall(&self, request: &mut Request) -> Result<bool> {
-        let by_id = &self.0.by_id;
         let found = match request.extensions.get(DOCUMENT_ID) {
             // The form of the GraphQL-over-HTTP specification, and the bare one.
-            Some(Value::String(id)) => by_id.get(id).or_else(|| by_id.get(id.strip_prefix("sha256:")?)),
+            Some(Value::String(id)) => self.text_of(id),
             Some(_) => return Err(Refusal::bad_request("`documentId` must be a string.").into()),
-            None => match hash_of(request).and_then(|hash| by_id.get(hash)) {
+            None => match hash_of(request).and_then(|hash| self.text_of(hash)) {
                 None => return Ok(false),
                 registered => registered,
             },
@@ -103,6 +80,19 @@ impl Registered {
         }
         request.query = text.to_string();
         Ok(true)
+    }
+
+    /// The id by which a request names a document that is not registered: `documentId`, or the hash of a persisted query.
+    pub fn other_id<'r>(&self, request: &'r Request) -> Option<&'r str> {
+        let named = match request.extensions.get(DOCUMENT_ID) {
+            Some(Value::String(id)) => Some(id.as_str()),
+            _ => hash_of(request),
+        };
+        named.filter(|_| request.query.is_empty()).filter(|id| self.text_of(id).is_none())
+    }
+
+    fn text_of(&self, id: &str) -> Option<&Arc<str>> {
+        self.0.by_id.get(id).or_else(|| self.0.by_id.get(id.strip_prefix("sha256:")?))
     }
 
     /// The registered document of a text. FORBIDDEN for any other where nothing else runs.
