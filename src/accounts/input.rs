@@ -41,7 +41,8 @@ pub struct SessionRevokeInput {
 /// A new account.
 #[derive(InputObject, Clone)]
 pub struct UserRegisterInput {
-    /// E-mail address, `name@domain`; TAKEN when an account has it. A token that proves it is mailed there.
+    /// E-mail address, `name@domain`; TAKEN when an account has it. A token that proves it is mailed there, unless the
+    /// invitation's letter has proven it.
     pub email: String,
     /// Letters, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case.
     pub username: String,

@@ -55,7 +55,8 @@ impl AccountMutation {
         write(ctx, attempt, |signed| signed).await
     }
 
-    /// Trades a refresh token for a new pair. A token that comes a second time ends its session.
+    /// Trades a refresh token for a new pair. One that comes again after 10 seconds, or after its successor was
+    /// traded, ends its session.
     #[graphql(directive = access::apply(Access::Public))]
     async fn session_refresh(
         &self,

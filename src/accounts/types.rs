@@ -285,7 +285,7 @@ impl Viewer {
     async fn security_events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Result<Connection<SecurityEvent>> {
         let Some(person) = self.person() else { return Ok(Connection::empty()) };
@@ -389,9 +389,9 @@ impl SecurityEvent {
 /// Enough of another organization to offer it in a switcher.
 #[derive(SimpleObject)]
 pub struct ViewerMembership {
-    /// The organization's id.
+    /// Global id, `org_…`.
     organization_id: OrganizationId,
-    /// The organization's name.
+    /// What it is called.
     organization_name: String,
     /// The organization's slug, for the path `/o/{slug}/graphql` or the header `X-Organization`.
     organization_slug: String,
@@ -430,7 +430,7 @@ payload! {
     UserPayload { user: User }
 }
 
-/// A session's tokens; all is null on failure, and in a repeat.
+/// A session's tokens; all null on failure.
 #[derive(SimpleObject, Default)]
 #[graphql(complex)]
 pub struct SessionPayload {

@@ -45,7 +45,7 @@ impl Comment {
     async fn replies(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Result<Connection<Self>> {
         let args = page_args(first, after, None, None);

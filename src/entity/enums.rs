@@ -70,7 +70,7 @@ pub enum ItemStatus {
     /// Finished; sets `completedAt`.
     #[sea_orm(num_value = 3)]
     Done,
-    /// Put away: in no list unless `scope` asks. `itemUnarchive` brings back the status before.
+    /// Put away: in lists only where `scope` asks, and among subtasks. `itemUnarchive` brings back the status before.
     #[sea_orm(num_value = 4)]
     Archived,
 }
@@ -159,7 +159,8 @@ pub enum InboundProvider {
 pub enum InboundAction {
     /// Creates an item. The mapping must have `title`.
     ItemCreate,
-    /// Changes an item, but for what leads nowhere. The mapping must have `item`, an id or an identifier.
+    /// Changes an item; a field whose pointer leads nowhere stays as it is. The mapping must have `item`, an id or an
+    /// identifier.
     ItemUpdate,
     /// Comments on an item. The mapping must have `item` and `body`.
     CommentCreate,
@@ -239,7 +240,7 @@ pub enum Feature {
     Webhooks,
     /// Inbound hooks: callbacks from other systems.
     InboundHooks,
-    /// API keys.
+    /// Keys that programs call the API with.
     ApiKeys,
     /// Statistics of items. No field takes it yet.
     Analytics,

@@ -21,9 +21,9 @@ impl EventQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<EventFilter>,
-        #[graphql(desc = "Entries of a page, from its beginning: 0 to 100. Not with `last`; 20 without either.")] first: Option<i32>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
-        #[graphql(desc = "Entries of a page, from its end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Event>> {
         query::events(ctx, filter.as_ref(), &page_args(first, after, last, before)).await

@@ -91,7 +91,7 @@ impl Event {
         &self.0.request_id
     }
 
-    /// Network address it came from; null when it came from within.
+    /// Network address it came from; null when it is not known.
     #[graphql(directive = requires::apply(Permission::AuditRead))]
     async fn ip(&self, ctx: &Context<'_>) -> Option<Result<&str>> {
         let ip = self.0.ip.as_deref();

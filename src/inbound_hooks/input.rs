@@ -33,8 +33,10 @@ pub struct InboundHookCreateInput {
     pub provider: InboundProvider,
     /// What a callback does; the caller must be allowed to do it. Left out: what the provider's preset says.
     pub action: Option<InboundAction>,
-    /// For each field of the action a JSON pointer into the sender's body, a default, or both: `{"title": {"pointer":
-    /// "/issue/title", "default": "Untitled"}}`. 10,000 bytes at most; none with a preset.
+    /// For each field of the action a JSON pointer into the sender's body, a default, or both. 10,000 bytes at most;
+    /// none with a preset.
+    ///
+    /// For example `{"title": {"pointer": "/issue/title", "default": "Untitled"}}`.
     pub mapping: Option<Json>,
 }
 
@@ -110,7 +112,7 @@ pub struct InboundHookUpdateInput {
 /// Which inbound hook gets a new secret.
 #[derive(InputObject, Clone)]
 pub struct InboundHookRotateSecretInput {
-    /// The inbound hook, which does only what the caller may do, too.
+    /// The inbound hook; the caller must be allowed to do what it does.
     pub id: InboundHookId,
     /// Hours that the old secret still works, 720 at most; 0 ends it at once.
     #[graphql(default = 24)]

@@ -51,8 +51,9 @@ impl InboundHook {
         self.0.action
     }
 
-    /// JSON pointers from the sender's body to input fields, e.g. `{"title": {"pointer": "/issue/title", "default":
-    /// "Untitled"}}`; null with a preset.
+    /// JSON pointers from the sender's body to input fields; null with a preset.
+    ///
+    /// For example `{"title": {"pointer": "/issue/title", "default": "Untitled"}}`.
     fn mapping(&self, ctx: &Context<'_>) -> Result<Option<Json>> {
         self.0.mapping.as_ref().map(|mapping| Ok(Json(ctx.json(mapping)?.clone()))).transpose()
     }
@@ -66,7 +67,7 @@ impl InboundHook {
     async fn receipts(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Result<Connection<InboundReceipt>> {
         query::receipts(ctx, self.0.id, &page_args(first, after, None, None)).await

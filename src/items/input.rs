@@ -246,8 +246,8 @@ pub struct ItemPatch {
     pub title: MaybeUndefined<String>,
     /// More about it, 50,000 characters at most; null: none.
     pub description: MaybeUndefined<Markdown>,
-    /// How far it has got; ARCHIVED is `itemArchive`, another one of an archived item `itemUnarchive` to that. Can't
-    /// be cleared.
+    /// How far it has got. ARCHIVED archives it as `itemArchive` does; another status takes it out of the archive.
+    /// Can't be cleared.
     pub status: MaybeUndefined<ItemStatus>,
     /// How urgent it is. Can't be cleared.
     pub priority: MaybeUndefined<Priority>,

@@ -174,7 +174,8 @@ impl Item {
         .await
     }
 
-    /// Its direct subtasks, archived ones included. Those in the trash only of an item that is there itself.
+    /// Its direct subtasks, archived ones included: those outside the trash, or of an item in the trash those that are
+    /// there, too.
     async fn subtasks(
         &self,
         ctx: &Context<'_>,
@@ -183,9 +184,9 @@ impl Item {
             desc = "Up to 5 keys, the most important one first; oldest first unless said."
         )]
         order_by: Vec<ItemOrder>,
-        #[graphql(desc = "Entries of a page, from its beginning: 0 to 100. Not with `last`; 20 without either.")] first: Option<i32>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
-        #[graphql(desc = "Entries of a page, from its end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Self>> {
         Box::pin(async move {
@@ -232,9 +233,9 @@ impl Item {
     async fn comments(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page, from its beginning: 0 to 100. Not with `last`; 20 without either.")] first: Option<i32>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
-        #[graphql(desc = "Entries of a page, from its end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Comment>> {
         Box::pin(async move {
@@ -252,9 +253,9 @@ impl Item {
     async fn events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page, from its beginning: 0 to 100. Not with `last`; 20 without either.")] first: Option<i32>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
-        #[graphql(desc = "Entries of a page, from its end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Event>> {
         Box::pin(async move { events::query::of_item(ctx, self.row.id, &page_args(first, after, last, before)).await })

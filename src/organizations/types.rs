@@ -70,9 +70,9 @@ impl Organization {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<MembershipFilter>,
-        #[graphql(desc = "Entries of a page, from its beginning: 0 to 100. Not with `last`; 20 without either.")] first: Option<i32>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
-        #[graphql(desc = "Entries of a page, from its end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Membership>> {
         guard::check_field::<Self>(ctx)?;
@@ -87,7 +87,7 @@ impl Organization {
     async fn invitations(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Option<Result<Connection<Invitation>>> {
         let page = async {
@@ -105,9 +105,9 @@ impl Organization {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<TeamFilter>,
-        #[graphql(desc = "Entries of a page, from its beginning: 0 to 100. Not with `last`; 20 without either.")] first: Option<i32>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
-        #[graphql(desc = "Entries of a page, from its end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Team>> {
         guard::check_type::<Team>(ctx)?;
@@ -122,9 +122,9 @@ impl Organization {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<TagFilter>,
-        #[graphql(desc = "Entries of a page, from its beginning: 0 to 100. Not with `last`; 20 without either.")] first: Option<i32>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
-        #[graphql(desc = "Entries of a page, from its end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Tag>> {
         guard::check_type::<Tag>(ctx)?;
@@ -138,7 +138,7 @@ impl Organization {
     async fn api_keys(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Option<Result<Connection<ApiKey>>> {
         let page = async {
@@ -155,7 +155,7 @@ impl Organization {
     async fn webhooks(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Option<Result<Connection<Webhook>>> {
         let page = async {
@@ -172,7 +172,7 @@ impl Organization {
     async fn inbound_hooks(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Option<Result<Connection<InboundHook>>> {
         let page = async {
@@ -222,7 +222,7 @@ impl Organization {
 /// The published rights matrix, one row per role.
 #[derive(SimpleObject)]
 pub struct RoleGrant {
-    /// The role.
+    /// Whose rights these are.
     role: Role,
     /// All that the role holds.
     permissions: Vec<Permission>,

@@ -26,9 +26,9 @@ pub struct ServerInfo {
     version: &'static str,
     /// Hash of the schema; changes when it does.
     schema_hash: String,
-    /// Its time.
+    /// What its clock says; what is due or overdue goes by it.
     time: DateTime,
-    /// Its limits.
+    /// How much it takes and gives at most.
     limits: ServerLimits,
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// Kinds of objects that `sync` tells of. A snapshot walks them in the order of their declaration.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter)]
 pub enum SyncType {
-    /// The organization.
+    /// The organization itself.
     Organization,
     /// Its members. Needs MEMBER_READ.
     Membership,

@@ -45,9 +45,9 @@ impl Team {
     async fn members(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Entries of a page, from its beginning: 0 to 100. Not with `last`; 20 without either.")] first: Option<i32>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
-        #[graphql(desc = "Entries of a page, from its end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Membership>> {
         Box::pin(async move {
@@ -72,9 +72,9 @@ impl Team {
             desc = "Up to 5 keys, the most important one first; newest first unless said."
         )]
         order_by: Vec<ItemOrder>,
-        #[graphql(desc = "Entries of a page, from its beginning: 0 to 100. Not with `last`; 20 without either.")] first: Option<i32>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
-        #[graphql(desc = "Entries of a page, from its end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Item>> {
         Box::pin(async move {
