@@ -43,31 +43,41 @@ pub struct Problem {
 #[graphql(name = "UserErrorCode")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ProblemCode {
+    /// A text or a list is empty, or a field that can't be cleared is set to null.
     Required,
+    /// Malformed, or a combination that makes no sense.
     Invalid,
+    /// Fewer characters than needed; `details.minimum` says how many.
     TooShort,
+    /// More characters than allowed; `details.limit` says how many.
     TooLong,
+    /// A number, an instant or a depth of subtasks outside its bounds: where they are fixed, `details` has `minimum`
+    /// and `maximum`.
     OutOfRange,
+    /// More entries than allowed; `details` says how many.
     TooMany,
     /// Already used by another object.
     Taken,
     /// Absent or not visible.
     NotFound,
+    /// Against a rule beyond the permission: somebody else's comment, a role above the caller's, scopes that the
+    /// caller lacks.
     Forbidden,
-    /// `ifVersion` or `expectedCount` did not match; the payload carries the present state.
+    /// `ifVersion` is not the present version; the payload carries the object as it is now.
     Conflict,
     /// Not possible in the object's present state.
     InvalidState,
-    /// Would make an item its own ancestor or blocker.
+    /// An item would become its own ancestor.
     Cycle,
-    /// A plan quota is used up.
+    /// The plan has no place for what would be added, or a person has as many organizations as one may.
     QuotaExceeded,
     /// The plan does not include this feature.
     NotInPlan,
     /// Would leave an organization without an owner.
     LastOwner,
-    /// Wrong e-mail, password or code.
+    /// Wrong e-mail address, password or token; never told which.
     BadCredentials,
+    /// The time of the invitation or the mailed token is over.
     Expired,
 }
 

@@ -10,15 +10,20 @@ use crate::{
     mail,
 };
 
+/// Who signs in.
 #[derive(InputObject, Clone)]
 pub struct SessionCreateInput {
+    /// The account's e-mail address, in any case.
     pub email: String,
+    /// The account's password.
     #[graphql(secret)]
     pub password: String,
 }
 
+/// Which session goes on.
 #[derive(InputObject, Clone)]
 pub struct SessionRefreshInput {
+    /// The refresh token that was given last.
     #[graphql(secret)]
     pub refresh_token: String,
 }
@@ -26,19 +31,29 @@ pub struct SessionRefreshInput {
 /// Without an id: this session; `everywhere` ends all of them.
 #[derive(InputObject, Clone)]
 pub struct SessionRevokeInput {
+    /// One of `Viewer.sessions`.
     pub id: Option<SessionId>,
+    /// Ends all sessions of the person, this one included.
     #[graphql(default)]
     pub everywhere: bool,
 }
 
+/// A new account.
 #[derive(InputObject, Clone)]
 pub struct UserRegisterInput {
+    /// E-mail address, `name@domain`; TAKEN when an account has it. A token that proves it is mailed there, unless the
+    /// invitation's letter has proven it.
     pub email: String,
+    /// Letters, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case.
     pub username: String,
+    /// Any characters, 8 to 128.
     #[graphql(secret)]
     pub password: String,
+    /// Full name, 1 to 100 characters.
     pub full_name: Option<String>,
+    /// Name of a time zone in the IANA database; UTC when left out.
     pub time_zone: Option<String>,
+    /// Token of an invitation to this address. The one from the letter also proves the address.
     #[graphql(secret)]
     pub invitation_token: Option<String>,
 }
@@ -62,19 +77,25 @@ impl UserRegisterInput {
 /// The password, typed again, confirms.
 #[derive(InputObject, Clone)]
 pub struct UserDeleteInput {
+    /// The account's password.
     #[graphql(secret)]
     pub password: String,
 }
 
+/// Proof of an e-mail address.
 #[derive(InputObject, Clone)]
 pub struct EmailVerifyInput {
+    /// The token from the letter. It works once, for a day unless configured otherwise.
     #[graphql(secret)]
     pub token: String,
 }
 
+/// Another e-mail address for the caller's account.
 #[derive(InputObject, Clone)]
 pub struct EmailChangeRequestInput {
+    /// The new address; TAKEN when an account has it.
     pub new_email: String,
+    /// The account's password, to confirm.
     #[graphql(secret)]
     pub password: String,
 }
@@ -87,10 +108,13 @@ impl EmailChangeRequestInput {
     }
 }
 
+/// Another password, given by whoever knows the present one.
 #[derive(InputObject, Clone)]
 pub struct PasswordChangeInput {
+    /// The present password.
     #[graphql(secret)]
     pub current_password: String,
+    /// Any characters, 8 to 128.
     #[graphql(secret)]
     pub new_password: String,
 }
@@ -103,15 +127,20 @@ impl PasswordChangeInput {
     }
 }
 
+/// Whose password was forgotten.
 #[derive(InputObject, Clone)]
 pub struct PasswordResetRequestInput {
+    /// The account's e-mail address.
     pub email: String,
 }
 
+/// Another password, given by whoever gets the account's mail.
 #[derive(InputObject, Clone)]
 pub struct PasswordResetCompleteInput {
+    /// The token from the letter. It works once, for an hour unless configured otherwise.
     #[graphql(secret)]
     pub token: String,
+    /// Any characters, 8 to 128.
     #[graphql(secret)]
     pub new_password: String,
 }
@@ -124,11 +153,17 @@ impl PasswordResetCompleteInput {
     }
 }
 
+/// Changes to the caller's profile. What is left out stays as it is, null clears.
 #[derive(InputObject, Clone)]
 pub struct UserPatch {
+    /// Letters, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case. Can't be
+    /// cleared.
     pub username: MaybeUndefined<String>,
+    /// Full name, 1 to 100 characters; null: none.
     pub full_name: MaybeUndefined<String>,
+    /// Address of a picture, `http` or `https`, 2,048 characters at most; null: none.
     pub avatar_url: MaybeUndefined<Url>,
+    /// Name of a time zone in the IANA database. Can't be cleared.
     pub time_zone: MaybeUndefined<String>,
 }
 
@@ -149,9 +184,13 @@ impl UserPatch {
     }
 }
 
+/// How to change the caller's profile.
 #[derive(InputObject, Clone)]
 pub struct UserUpdateInput {
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
+    /// What to change.
     pub patch: UserPatch,
 }
 

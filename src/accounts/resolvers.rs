@@ -40,9 +40,13 @@ pub struct AccountMutation;
 
 #[Object]
 impl AccountMutation {
-    /// Signs in. Refused for a while after five wrong passwords.
+    /// Signs in. Refused for a while after five wrong passwords from one address, unless configured otherwise.
     #[graphql(directive = access::apply(Access::Public))]
-    async fn session_create(&self, ctx: &Context<'_>, input: SessionCreateInput) -> Result<Option<SessionPayload>> {
+    async fn session_create(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who signs in.")] input: SessionCreateInput,
+    ) -> Result<Option<SessionPayload>> {
         let request = ctx.request();
         let attempt = async || {
             let signed = service::sign_in(&request.state, &request.origin, &input.email, &input.password).await?;
@@ -51,9 +55,14 @@ impl AccountMutation {
         write(ctx, attempt, |signed| signed).await
     }
 
-    /// Trades a refresh token for a new pair. A token that comes a second time ends its session.
+    /// Trades a refresh token for a new pair. One that comes again after 10 seconds, or after its successor was
+    /// traded, ends its session.
     #[graphql(directive = access::apply(Access::Public))]
-    async fn session_refresh(&self, ctx: &Context<'_>, input: SessionRefreshInput) -> Result<Option<SessionPayload>> {
+    async fn session_refresh(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The refresh token.")] input: SessionRefreshInput,
+    ) -> Result<Option<SessionPayload>> {
         let request = ctx.request();
         let attempt = async || {
             let signed = service::refresh(&request.state, &request.origin, &input.refresh_token).await?;
@@ -62,15 +71,24 @@ impl AccountMutation {
         write(ctx, attempt, |signed| signed).await
     }
 
+    /// Ends this session, another one, or all of the caller's.
     #[graphql(directive = access::apply(Access::User))]
-    async fn session_revoke(&self, ctx: &Context<'_>, input: SessionRevokeInput) -> Result<Option<DeletePayload>> {
+    async fn session_revoke(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which session; none: this one.")] input: SessionRevokeInput,
+    ) -> Result<Option<DeletePayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
         write(ctx, || service::revoke(&request.state, &request.origin, person, &input), |id| id.any()).await
     }
 
     /// Registers a person; with an invitation token, also joins that organization.
     #[graphql(directive = access::apply(Access::Public))]
-    async fn user_register(&self, ctx: &Context<'_>, input: UserRegisterInput) -> Result<Option<SessionPayload>> {
+    async fn user_register(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The new account.")] input: UserRegisterInput,
+    ) -> Result<Option<SessionPayload>> {
         let request = ctx.request();
         let attempt = async || {
             let signed = service::register(&request.state, &request.origin, &input).await?;
@@ -79,9 +97,13 @@ impl AccountMutation {
         write(ctx, attempt, |signed| signed).await
     }
 
-    /// The caller's profile; written as MEMBER_UPDATED into every organization they belong to.
+    /// Changes the caller's profile; written as MEMBER_UPDATED into every organization they belong to.
     #[graphql(directive = access::apply(Access::User))]
-    async fn user_update(&self, ctx: &Context<'_>, input: UserUpdateInput) -> Result<Option<UserPayload>> {
+    async fn user_update(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to change.")] input: UserUpdateInput,
+    ) -> Result<Option<UserPayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
         let current = request.caller().scope.as_ref().map(|scope| scope.organization_id());
         let attempt = || service::update(&request.state, &request.origin, person, current, &input);
@@ -90,56 +112,69 @@ impl AccountMutation {
 
     /// Deletes the caller's account; refused while they are the last owner of an organization.
     #[graphql(directive = access::apply(Access::User))]
-    async fn user_delete(&self, ctx: &Context<'_>, input: UserDeleteInput) -> Result<Option<DeletePayload>> {
+    async fn user_delete(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The password, to confirm.")] input: UserDeleteInput,
+    ) -> Result<Option<DeletePayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
         write(ctx, || credentials::delete(&request.state, &request.origin, person, &input), |id| id.any()).await
     }
 
-    /// With the token that was mailed to a new account, or to the address of an emailChangeRequest.
+    /// Proves an address with the token that was mailed to it: a new account's, or that of an `emailChangeRequest`.
     #[graphql(directive = access::apply(Access::Public))]
-    async fn email_verify(&self, ctx: &Context<'_>, input: EmailVerifyInput) -> Result<Option<UserPayload>> {
+    async fn email_verify(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The mailed token.")] input: EmailVerifyInput,
+    ) -> Result<Option<UserPayload>> {
         let request = ctx.request();
         write(ctx, || credentials::verify_email(&request.state, &request.origin, &input), User::own).await
     }
 
-    /// Mails a token to the new address; the old one stays until emailVerify.
+    /// Mails a token to the new address; the old one stays until `emailVerify`.
     #[graphql(directive = access::apply(Access::User))]
     async fn email_change_request(
         &self,
         ctx: &Context<'_>,
-        input: EmailChangeRequestInput,
+        #[graphql(desc = "The new address, and the password to confirm.")] input: EmailChangeRequestInput,
     ) -> Result<Option<AckPayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
         let attempt = || credentials::request_email_change(&request.state, &request.origin, person, &input);
         write(ctx, attempt, |()| ()).await
     }
 
-    /// Ends every other session.
+    /// Changes the password, and ends every other session.
     #[graphql(directive = access::apply(Access::User))]
-    async fn password_change(&self, ctx: &Context<'_>, input: PasswordChangeInput) -> Result<Option<UserPayload>> {
+    async fn password_change(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The present password and the new one.")] input: PasswordChangeInput,
+    ) -> Result<Option<UserPayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
         let attempt = || credentials::change_password(&request.state, &request.origin, person, &input);
         write(ctx, attempt, User::from).await
     }
 
-    /// Always succeeds, so that it does not reveal which addresses exist.
+    /// Mails a token to set another password, where there is such an account. Always succeeds, so that it does not
+    /// reveal which addresses exist.
     #[graphql(directive = access::apply(Access::Public))]
     async fn password_reset_request(
         &self,
         ctx: &Context<'_>,
-        input: PasswordResetRequestInput,
+        #[graphql(desc = "Whose password was forgotten.")] input: PasswordResetRequestInput,
     ) -> Result<Option<AckPayload>> {
         let request = ctx.request();
         let attempt = || credentials::request_reset(&request.state, &request.origin, &input.email);
         write(ctx, attempt, |()| ()).await
     }
 
-    /// Takes the mailed token, ends every session and starts one.
+    /// Sets another password with the mailed token, ends every session and starts one.
     #[graphql(directive = access::apply(Access::Public))]
     async fn password_reset_complete(
         &self,
         ctx: &Context<'_>,
-        input: PasswordResetCompleteInput,
+        #[graphql(desc = "The mailed token and the new password.")] input: PasswordResetCompleteInput,
     ) -> Result<Option<SessionPayload>> {
         let request = ctx.request();
         let attempt = async || {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use async_graphql::{Context, Interface, Object, SimpleObject};
+use async_graphql::{Context, Description, Interface, Object, SimpleObject};
 
 use super::query;
 use crate::{
@@ -31,8 +31,8 @@ use crate::{
     organizations::types::Organization,
 };
 
-/// A person.
-#[derive(Clone, Debug)]
+/// A person. Somebody who has left the organization stays as whoever did something.
+#[derive(Clone, Debug, Description)]
 pub struct User {
     pub row: Arc<user::Model>,
     /// Reached through the caller's own [`Viewer`], also that of a session which has just begun.
@@ -57,30 +57,34 @@ impl User {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl User {
+    /// Global id, `usr_…`: people are named by it in inputs.
     pub async fn id(&self) -> UserId {
         self.row.id
     }
 
-    /// The full name, or else the username.
+    /// Name to show: the full name, or else the username.
     pub async fn display_name(&self) -> &str {
         self.row.full_name.as_deref().unwrap_or(&self.row.username)
     }
 
+    /// Short name, unique on this server whatever the case.
     fn username(&self) -> &str {
         &self.row.username
     }
 
+    /// Full name; null when none was given.
     fn full_name(&self) -> Option<&str> {
         self.row.full_name.as_deref()
     }
 
+    /// Picture, at an address the person gave; null when there is none.
     pub async fn avatar_url(&self) -> Option<Url> {
         self.row.avatar_url.clone().map(Url)
     }
 
-    /// Visible to fellow members holding MEMBER_READ.
+    /// E-mail address. Null but for the person and, with MEMBER_READ, for fellow members.
     async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
         Box::pin(async move {
             if self.is_viewer(ctx) {
@@ -94,16 +98,17 @@ impl User {
         .await
     }
 
-    /// Visible to the person alone.
+    /// When the address was proven; null before, and for everybody but the person.
     async fn email_verified_at(&self, ctx: &Context<'_>) -> Option<DateTime> {
         self.row.email_verified_at.filter(|_| self.is_viewer(ctx)).map(DateTime)
     }
 
+    /// The person's time zone, by its name in the IANA database: `Europe/Berlin`.
     fn time_zone(&self) -> &str {
         &self.row.time_zone
     }
 
-    /// In the current organization; null once removed.
+    /// Their membership in the current organization; null once removed.
     async fn membership(&self, ctx: &Context<'_>) -> Result<Option<Membership>> {
         Box::pin(async move {
             if ctx.scope().is_err() {
@@ -115,25 +120,29 @@ impl User {
         .await
     }
 
+    /// When the account was made.
     fn created_at(&self) -> DateTime {
         self.row.created_at.into()
     }
 
+    /// Rises by one with each change; pass as `ifVersion`.
     fn version(&self) -> i32 {
         self.row.version
     }
 }
 
-/// The server itself, or someone whose account is gone.
-#[derive(Clone, Debug)]
+/// The server itself, or someone whose account, API key or inbound hook is gone.
+#[derive(Clone, Debug, Description)]
 pub struct SystemActor(pub ActorRef);
 
-#[Object]
+#[Object(use_type_description)]
 impl SystemActor {
+    /// Global id: of the server `sys_…`, of whoever is gone what it was.
     pub async fn id(&self) -> AnyId {
         self.0.any_id()
     }
 
+    /// Name to show, such as `System` or `Deleted user`.
     pub async fn display_name(&self) -> &str {
         match self.0.kind {
             ActorKind::System => "System",
@@ -143,6 +152,7 @@ impl SystemActor {
         }
     }
 
+    /// Always null.
     pub async fn avatar_url(&self) -> Option<Url> {
         None
     }
@@ -151,9 +161,9 @@ impl SystemActor {
 /// Whoever did something: a person, an API key, an inbound hook, or the server.
 #[derive(Interface, Clone, Debug)]
 #[graphql(
-    field(name = "id", ty = "async_graphql::ID"),
-    field(name = "display_name", ty = "&str"),
-    field(name = "avatar_url", ty = "Option<Url>")
+    field(name = "id", ty = "async_graphql::ID", desc = "Global id: `usr_…`, `key_…`, `hok_…` or `sys_…`."),
+    field(name = "display_name", ty = "&str", desc = "Name to show."),
+    field(name = "avatar_url", ty = "Option<Url>", desc = "Picture to show; null where there is none.")
 )]
 pub enum Actor {
     User(User),
@@ -178,8 +188,8 @@ impl Actor {
     }
 }
 
-/// The caller's own view: who they are, and in which organization.
-#[derive(Clone, Debug)]
+/// The caller's own view: who they are, and in which organization. Lists of a person's own are empty for an API key.
+#[derive(Clone, Debug, Description)]
 pub struct Viewer {
     identified: Identified,
     caller: Caller,
@@ -197,8 +207,9 @@ impl Viewer {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Viewer {
+    /// The caller, as events and items name them.
     fn actor(&self) -> Actor {
         match &self.identified {
             Identified::Person(signed_in) => Actor::User(User::own(signed_in.person.user.clone())),
@@ -206,26 +217,28 @@ impl Viewer {
         }
     }
 
-    /// Null when the caller is an API key.
+    /// The person who calls; null when the caller is an API key.
     fn user(&self) -> Option<User> {
         self.person().map(|person| User::own(person.user.clone()))
     }
 
-    /// Null in a request without an organization.
+    /// The organization of this request; null without one.
     fn organization(&self) -> Option<Organization> {
         self.caller.scope.as_ref().map(|scope| Organization(scope.organization().clone()))
     }
 
+    /// The caller's role there, of an API key that of the member who made it; null without an organization.
     fn role(&self) -> Option<Role> {
         self.caller.scope.as_ref()?.role()
     }
 
-    /// Effective here: the role's, cut down by the API key's scopes.
+    /// What the caller may do there now: what the role holds, cut down by an API key's scopes. Empty without an
+    /// organization.
     fn permissions(&self) -> Vec<Permission> {
         self.caller.scope.iter().flat_map(|scope| scope.permissions().iter()).collect()
     }
 
-    /// Every organization this person may choose.
+    /// Every organization this person may choose, by name; those where they are suspended are left out.
     async fn memberships(&self, ctx: &Context<'_>) -> Result<Vec<ViewerMembership>> {
         let current = self.caller.scope.as_ref().map(|scope| scope.organization_id());
         let Some(person) = self.person() else { return Ok(Vec::new()) };
@@ -242,7 +255,8 @@ impl Viewer {
             .collect())
     }
 
-    /// Open invitations to the caller's verified address, whose makers may still grant what they offer; at most 50.
+    /// Open invitations to the caller's verified address, whose makers may still grant what they offer, by the
+    /// organization's name; at most 50.
     async fn invitations(&self, ctx: &Context<'_>) -> Result<Vec<ViewerInvitation>> {
         let Some(user) = self.person().map(|person| &person.user).filter(|user| user.email_verified_at.is_some())
         else {
@@ -260,7 +274,7 @@ impl Viewer {
             .collect())
     }
 
-    /// Those that have not ended, newest first; at most 50.
+    /// The person's sessions that have not ended, newest first; at most 50.
     async fn sessions(&self, ctx: &Context<'_>) -> Result<Vec<Session>> {
         let Some(person) = self.person() else { return Ok(Vec::new()) };
         let rows = query::sessions(&ctx.state().db, person.user.id).await?;
@@ -271,8 +285,8 @@ impl Viewer {
     async fn security_events(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<Cursor>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Result<Connection<SecurityEvent>> {
         let Some(person) = self.person() else { return Ok(Connection::empty()) };
         let args = page_args(first, after, None, None);
@@ -280,7 +294,7 @@ impl Viewer {
         Ok(Connection::new(page, SecurityEvent))
     }
 
-    /// Position now; subscribe or sync from here. Null in a request without an organization.
+    /// The ledger's position now: subscribe or sync from here. Null without an organization.
     async fn cursor(&self) -> Result<Option<Cursor>> {
         let Some(scope) = &self.caller.scope else { return Ok(None) };
         let sequence = scope.ledger_head().await?;
@@ -288,8 +302,8 @@ impl Viewer {
     }
 }
 
-/// A sign-in on one device, as long as it lasts.
-#[derive(Clone, Debug)]
+/// A sign-in on one device, as long as it lasts. Only the person sees it.
+#[derive(Clone, Debug, Description)]
 pub struct Session {
     row: session::Model,
     is_current: bool,
@@ -302,20 +316,24 @@ impl Session {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Session {
+    /// Global id, `ses_…`.
     pub async fn id(&self) -> SessionId {
         self.row.id
     }
 
+    /// What the device's program called itself when it signed in, cut to 200 characters; null when it did not.
     fn user_agent(&self) -> Option<&str> {
         self.row.user_agent.as_deref()
     }
 
+    /// Network address of the sign-in; null when it is not known.
     fn ip(&self) -> Option<&str> {
         self.row.ip.as_deref()
     }
 
+    /// When it began.
     fn created_at(&self) -> DateTime {
         self.row.created_at.into()
     }
@@ -325,39 +343,44 @@ impl Session {
         self.row.last_seen_at.into()
     }
 
-    /// Unless it is refreshed before.
+    /// When it ends, unless it is refreshed before.
     fn expires_at(&self) -> DateTime {
         self.row.expires_at.into()
     }
 
-    /// The one that this request was made with.
+    /// Whether this request was made with it.
     fn is_current(&self) -> bool {
         self.is_current
     }
 }
 
-/// An entry of a person's own security log.
-#[derive(Clone, Debug)]
+/// An entry of a person's own security log. Nobody else sees it.
+#[derive(Clone, Debug, Description)]
 pub struct SecurityEvent(pub security_event::Model);
 
-#[Object]
+#[Object(use_type_description)]
 impl SecurityEvent {
+    /// Global id, `sev_…`.
     pub async fn id(&self) -> SecurityEventId {
         self.0.id
     }
 
+    /// What happened.
     fn kind(&self) -> SecurityEventKind {
         self.0.kind
     }
 
+    /// Network address it came from; null when it is not known.
     fn ip(&self) -> Option<&str> {
         self.0.ip.as_deref()
     }
 
+    /// What the program called itself, cut to 200 characters; null when it did not.
     fn user_agent(&self) -> Option<&str> {
         self.0.user_agent.as_deref()
     }
 
+    /// When it happened.
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
@@ -366,19 +389,28 @@ impl SecurityEvent {
 /// Enough of another organization to offer it in a switcher.
 #[derive(SimpleObject)]
 pub struct ViewerMembership {
+    /// Global id, `org_…`.
     organization_id: OrganizationId,
+    /// What it is called.
     organization_name: String,
+    /// The organization's slug, for the path `/o/{slug}/graphql` or the header `X-Organization`.
     organization_slug: String,
+    /// The person's role there.
     role: Role,
+    /// Whether it is the organization of this request.
     is_current: bool,
 }
 
 /// What an invited person may see of an organization they have not joined.
 #[derive(SimpleObject)]
 pub struct ViewerInvitation {
+    /// The invitation's id, for `invitationAccept`.
     id: InvitationId,
+    /// Who invites.
     organization_name: String,
+    /// The role that it gives.
     role: Role,
+    /// Until when it may be accepted.
     expires_at: DateTime,
 }
 
@@ -394,10 +426,11 @@ impl ViewerInvitation {
 }
 
 payload! {
+    /// What became of a mutation of the account.
     UserPayload { user: User }
 }
 
-/// A session's tokens; `viewer` is the person they belong to.
+/// A session's tokens; all null on failure.
 #[derive(SimpleObject, Default)]
 #[graphql(complex)]
 pub struct SessionPayload {
@@ -407,6 +440,7 @@ pub struct SessionPayload {
     pub refresh_token: Option<String>,
     /// When the access token ends.
     pub expires_at: Option<DateTime>,
+    /// The person whom the tokens stand for; with `organization` when they belong to just one.
     pub viewer: Option<Viewer>,
     #[graphql(skip)]
     pub common: Common,

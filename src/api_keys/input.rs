@@ -19,16 +19,22 @@ const MAX_NETWORKS: usize = 50;
 /// Hours that a rotated secret may work on at most: a month.
 const MAX_GRACE_HOURS: i32 = 720;
 
-/// Scopes may not exceed the creator's own permissions. A key that is made by a key may not outlive it nor work from
-/// elsewhere, and is revoked with it.
+/// A new API key. Scopes may not exceed the creator's own permissions. A key that is made by a key may not outlive it
+/// nor work from elsewhere, and is revoked with it.
 #[derive(InputObject, Clone)]
 pub struct ApiKeyCreateInput {
+    /// Client-made id, `key_` and a UUIDv7; made by the server when left out. Repeating a create with the same id and
+    /// content returns the first result, without the secret.
     #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<ApiKeyId>,
+    /// What it is called, 1 to 100 characters.
     pub name: String,
+    /// What it may do at most; at least one.
     pub scopes: Vec<Permission>,
-    /// Addresses and networks (CIDR, IPv4 and IPv6) it may be used from; from anywhere when left out or empty.
+    /// Addresses and networks (CIDR, IPv4 and IPv6) it may be used from, 50 at most; from anywhere when left out or
+    /// empty.
     pub ip_allowlist: Option<Vec<String>>,
+    /// When it ends, in the future; left out: never.
     pub expires_at: Option<DateTime>,
     /// The document set to bind it to: it runs nothing else. A key that is bound makes keys of the same set alone.
     pub document_set: Option<DocumentSetId>,
@@ -52,13 +58,16 @@ impl ApiKeyCreateInput {
     }
 }
 
+/// Changes to an API key. What is left out stays as it is.
 #[derive(InputObject, Clone)]
 pub struct ApiKeyPatch {
+    /// What it is called, 1 to 100 characters. Can't be cleared.
     pub name: MaybeUndefined<String>,
+    /// What it may do at most; at least one, and none added that the caller lacks. Can't be cleared.
     pub scopes: MaybeUndefined<Vec<Permission>>,
-    /// Null or empty: from anywhere.
+    /// Addresses and networks (CIDR, IPv4 and IPv6) it may be used from, 50 at most; null or empty: from anywhere.
     pub ip_allowlist: MaybeUndefined<Vec<String>>,
-    /// Null: never.
+    /// When it ends, in the future; null: never.
     pub expires_at: MaybeUndefined<DateTime>,
     /// Null: it runs any document.
     pub document_set: MaybeUndefined<DocumentSetId>,
@@ -84,10 +93,15 @@ impl ApiKeyPatch {
     }
 }
 
+/// Which API key to change, and how. One that is revoked is INVALID_STATE.
 #[derive(InputObject, Clone)]
 pub struct ApiKeyUpdateInput {
+    /// The API key.
     pub id: ApiKeyId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
+    /// What to change.
     pub patch: ApiKeyPatch,
 }
 
@@ -110,10 +124,12 @@ impl ApiKeyUpdateInput {
     }
 }
 
+/// Which API key gets a new secret. One that is revoked or has expired is INVALID_STATE.
 #[derive(InputObject, Clone)]
 pub struct ApiKeyRotateInput {
+    /// The API key, not of somebody above the caller's own role.
     pub id: ApiKeyId,
-    /// How long the old secret still works, 720 at most; 0 ends it at once.
+    /// Hours that the old secret still works, 720 at most; 0 ends it at once.
     #[graphql(default = 24)]
     pub grace_hours: i32,
 }
@@ -124,8 +140,10 @@ impl ApiKeyRotateInput {
     }
 }
 
+/// Which API key to end. Ending it again is harmless.
 #[derive(InputObject, Clone)]
 pub struct ApiKeyRevokeInput {
+    /// The API key.
     pub id: ApiKeyId,
 }
 

@@ -1,4 +1,4 @@
-use async_graphql::{Context, Object};
+use async_graphql::{Context, Description, Object};
 
 use crate::{
     accounts::types::Actor,
@@ -19,16 +19,19 @@ use crate::{
     id::ApiKeyId,
 };
 
-/// A key that an integration calls with; its rights are its scopes, as far as its creator holds them at the time.
-#[derive(Clone, Debug)]
+/// A key that an integration calls with; its rights are its scopes, as far as the member who made it holds them at the
+/// time.
+#[derive(Clone, Debug, Description)]
 pub struct ApiKey(pub api_key::Model);
 
-#[Object(directive = requires::apply(Permission::ApiKeyManage))]
+#[Object(use_type_description, directive = requires::apply(Permission::ApiKeyManage))]
 impl ApiKey {
+    /// Global id, `key_…`.
     pub async fn id(&self) -> ApiKeyId {
         self.0.id
     }
 
+    /// What it is called, 1 to 100 characters.
     fn name(&self) -> &str {
         &self.0.name
     }
@@ -38,10 +41,12 @@ impl ApiKey {
         hint(&self.0.lookup)
     }
 
+    /// What it may do at most.
     fn scopes(&self) -> Vec<Permission> {
         Permissions::named(&self.0.scopes).iter().collect()
     }
 
+    /// Networks (CIDR) it may be used from; empty: from anywhere.
     fn ip_allowlist(&self) -> Vec<&str> {
         self.0.ip_allowlist.as_array().into_iter().flatten().filter_map(|network| network.as_str()).collect()
     }
@@ -52,34 +57,39 @@ impl ApiKey {
         Ok(ctx.loaders()?.document_sets.load_one(id).await?.map(DocumentSet))
     }
 
+    /// The member who made it, or who made the key that did.
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Actor> {
         Actor::load(ctx, ActorRef::user(self.0.created_by_id)).await
     }
 
+    /// When it was made.
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
-    /// To the minute.
+    /// When it was last used, to the minute, whether the request succeeded or not; null when it never was.
     fn last_used_at(&self) -> Option<DateTime> {
         self.0.last_used_at.map(DateTime)
     }
 
+    /// When it ends; null: never.
     fn expires_at(&self) -> Option<DateTime> {
         self.0.expires_at.map(DateTime)
     }
 
+    /// When it was revoked; null unless it was.
     fn revoked_at(&self) -> Option<DateTime> {
         self.0.revoked_at.map(DateTime)
     }
 
+    /// Rises by one with each change; pass as `ifVersion`.
     fn version(&self) -> i32 {
         self.0.version
     }
 }
 
-/// What anyone may see of an API key that did something; `apiKey` is the key itself, for those who manage keys.
-#[derive(Clone, Debug)]
+/// What anyone may see of an API key that did something.
+#[derive(Clone, Debug, Description)]
 pub struct ApiKeyActor(Box<api_key::Model>);
 
 impl From<api_key::Model> for ApiKeyActor {
@@ -88,20 +98,24 @@ impl From<api_key::Model> for ApiKeyActor {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl ApiKeyActor {
+    /// Global id, `key_…`.
     pub async fn id(&self) -> ApiKeyId {
         self.0.id
     }
 
+    /// The key's name.
     pub async fn display_name(&self) -> &str {
         &self.0.name
     }
 
+    /// Always null.
     pub async fn avatar_url(&self) -> Option<Url> {
         None
     }
 
+    /// The key itself, for those who manage keys.
     #[graphql(directive = requires::apply(Permission::ApiKeyManage))]
     async fn api_key(&self, ctx: &Context<'_>) -> Option<Result<ApiKey>> {
         Some(guard::check_field::<Self>(ctx).map(|()| ApiKey((*self.0).clone())))

@@ -13,24 +13,43 @@ use crate::entity::enums::{Feature, Role};
 /// A right. The same names are API-key scopes.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {
+    /// Read items, comments, tags and teams.
     ItemRead,
+    /// Create and change items, archive them, and create tags.
     ItemWrite,
+    /// Move items to the trash, and bring them back.
     ItemDelete,
+    /// Delete items for good; with ITEM_DELETE.
     ItemPurge,
+    /// Comment, and change or delete one's own comments.
     CommentWrite,
+    /// Change or delete anybody's comments; with COMMENT_WRITE.
     CommentModerate,
+    /// Change, merge and delete tags.
     TagManage,
+    /// Create, change and delete teams.
     TeamManage,
+    /// Read who is a member, and their e-mail addresses.
     MemberRead,
+    /// Invite and remove members, change their roles, suspend them.
     MemberManage,
+    /// Read statistics. No field needs it yet.
     AnalyticsRead,
+    /// See all events of the ledger, and where they came from.
     AuditRead,
+    /// Read how much the API is used.
     UsageRead,
+    /// Make exports. No field needs it yet.
     ExportCreate,
+    /// See, make, change, rotate and revoke API keys.
     ApiKeyManage,
+    /// See and manage webhooks and inbound hooks.
     WebhookManage,
+    /// Change the plan, and see where it is paid for.
     BillingManage,
+    /// Change the organization's name, slug and time zone.
     OrganizationManage,
+    /// Delete the organization.
     OrganizationDelete,
 }
 
@@ -138,15 +157,15 @@ pub enum Access {
 /// The permission a caller needs to select this field; the same names are API-key scopes. On an object: needed on every
 /// way to it, `node` then gives null.
 #[TypeDirective(location = "FieldDefinition", location = "Object")]
-pub fn requires(permission: Permission) {}
+pub fn requires(#[graphql(desc = "What the caller must hold.")] permission: Permission) {}
 
 /// Who may select this field, where no single permission decides.
 #[TypeDirective(location = "FieldDefinition")]
-pub fn access(level: Access) {}
+pub fn access(#[graphql(desc = "How much the caller must be known.")] level: Access) {}
 
 /// The feature that the organization's plan must include for this field, beside what the caller may do.
 #[TypeDirective(name = "inPlan", location = "FieldDefinition")]
-pub fn in_plan(feature: Feature) {}
+pub fn in_plan(#[graphql(desc = "What the plan must include.")] feature: Feature) {}
 
 /// The table as `docs/POLICY.md` shows it, with the guarded fields that the schema declares: by permission or access
 /// level, and by feature.

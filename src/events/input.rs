@@ -12,15 +12,23 @@ use crate::{
     ledger::EventType,
 };
 
+/// Condition on an event; all that is given must hold. Lists have 500 entries at most, and nothing matches an empty
+/// one.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct EventFilter {
+    /// Of one of these types.
     pub types: Option<Vec<EventType>>,
+    /// About one of these objects.
     pub subject_ids: Option<Vec<AnyId>>,
+    /// About one of these items, or a comment on it. Needs ITEM_READ.
     pub item_ids: Option<Vec<ItemId>>,
+    /// About one of these teams, or an item that was in it then. Needs ITEM_READ.
     pub team_ids: Option<Vec<TeamId>>,
+    /// Done by one of these: people, API keys, inbound hooks.
     pub actor_ids: Option<Vec<AnyId>>,
-    /// Leave out the caller's own.
+    /// True leaves out what the caller did.
     pub exclude_viewer: Option<bool>,
+    /// By when it happened.
     pub occurred_at: Option<DateTimeFilter>,
 }
 

@@ -65,16 +65,19 @@ pub struct EventSubscription;
 
 #[Subscription]
 impl EventSubscription {
-    /// Events after the cursor, then live, without loss or reordering. Omit `after` to start now.
-    /// When nothing was sent for 30 s, an empty batch is the heartbeat; it also moves the cursor past events the filter hid.
+    /// Events after the cursor, then live, without loss or reordering.
+    ///
+    /// When nothing was sent for 30 s, an empty batch is the heartbeat; it also moves the cursor past events the
+    /// filter hid.
+    ///
     /// Ends with CURSOR_EXPIRED (resync), SLOW_CONSUMER (resume; only this operation ends, not the socket), or
     /// UNAUTHENTICATED when access is withdrawn.
     #[graphql(directive = access::apply(Access::Member))]
     async fn events(
         &self,
         ctx: &Context<'_>,
-        after: Option<Cursor>,
-        filter: Option<EventFilter>,
+        #[graphql(desc = "Ledger position to begin after; left out: now.")] after: Option<Cursor>,
+        #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<EventFilter>,
     ) -> Result<impl Stream<Item = EventBatch> + use<>> {
         let batch = match ctx.data_unchecked::<Turn>() {
             Turn::Batch(batch) => batch.lock().unwrap_or_else(PoisonError::into_inner).take(),

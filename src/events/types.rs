@@ -1,4 +1,4 @@
-use async_graphql::{Context, Json, Object, SimpleObject};
+use async_graphql::{Context, Description, Object, SimpleObject};
 
 use crate::{
     accounts::types::Actor,
@@ -12,7 +12,7 @@ use crate::{
         context::ContextExt,
         guard,
         node::{self, Node},
-        scalars::{BigInt, Cursor, DateTime},
+        scalars::{BigInt, Cursor, DateTime, Json},
     },
     id::{AnyId, EventId},
     items::types::Item,
@@ -20,42 +20,48 @@ use crate::{
 };
 
 /// An immutable fact. The same id reaches the feed, the stream and every webhook.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub struct Event(pub event::Model);
 
-#[Object]
+#[Object(use_type_description)]
 impl Event {
+    /// Global id, `evt_…`.
     pub async fn id(&self) -> EventId {
         self.0.id
     }
 
-    /// Per organization, in commit order, without gaps.
+    /// Its place in the organization's ledger: rises by one with each event, in commit order, without gaps.
     fn sequence(&self) -> BigInt {
         BigInt(self.0.sequence)
     }
 
+    /// Its ledger position, for `sync`, the subscription and `webhookReplay`; lists take their own cursors.
     fn cursor(&self) -> Cursor {
         Cursor(LedgerCursor { organization_id: self.0.organization_id, sequence: self.0.sequence }.encode())
     }
 
+    /// What happened.
     async fn r#type(&self) -> EventType {
         self.0.r#type
     }
 
+    /// When it happened.
     fn occurred_at(&self) -> DateTime {
         self.0.occurred_at.into()
     }
 
+    /// Whoever did it.
     async fn actor(&self, ctx: &Context<'_>) -> Result<Actor> {
         Actor::load(ctx, ActorRef { kind: self.0.actor_kind, id: self.0.actor_id }).await
     }
 
+    /// Id of what it is about.
     fn subject_id(&self) -> Result<AnyId> {
         AnyId::new(&self.0.subject_kind, self.0.subject_id)
             .ok_or_else(|| Error::internal("an event with a subject of unknown kind"))
     }
 
-    /// Present state; null once gone.
+    /// What it is about, as it is now; null once it is gone, and where the caller may not see it.
     async fn subject(&self, ctx: &Context<'_>) -> Result<Option<Node>> {
         match AnyId::new(&self.0.subject_kind, self.0.subject_id) {
             Some(id) => node::load(ctx, id).await,
@@ -63,7 +69,7 @@ impl Event {
         }
     }
 
-    /// The item it belongs to, when there is one.
+    /// The item it belongs to; null when it belongs to none, or that is gone.
     async fn item(&self, ctx: &Context<'_>) -> Result<Option<Item>> {
         let Some(item) = self.0.item_id else { return Ok(None) };
         guard::check_type::<Item>(ctx)?;
@@ -80,12 +86,12 @@ impl Event {
         Ok(changes.into_iter().map(FieldChange::from).collect())
     }
 
-    /// Correlates everything one request did.
+    /// The request's id (`X-Request-Id`): the same for everything that one request did.
     fn request_id(&self) -> &str {
         &self.0.request_id
     }
 
-    /// Network origin.
+    /// Network address it came from; null when it is not known.
     #[graphql(directive = requires::apply(Permission::AuditRead))]
     async fn ip(&self, ctx: &Context<'_>) -> Option<Result<&str>> {
         let ip = self.0.ip.as_deref();
@@ -99,18 +105,23 @@ impl Event {
 /// Store `cursor` after handling the batch; resume with it.
 #[derive(SimpleObject, Clone, Debug)]
 pub struct EventBatch {
+    /// Oldest first, 100 at most; none in a heartbeat.
     pub events: Vec<Event>,
+    /// Position after the batch, and after what the filter hid.
     pub cursor: Cursor,
-    /// False while catching up on history.
+    /// False while catching up on what happened before.
     pub is_live: bool,
 }
 
 /// Before and after of one field.
 #[derive(SimpleObject)]
 pub struct FieldChange {
+    /// Which field, such as `title` or `assigneeIds`.
     field: String,
-    before: Option<Json<serde_json::Value>>,
-    after: Option<Json<serde_json::Value>>,
+    /// Its value before; null when it had none.
+    before: Option<Json>,
+    /// Its value since; null when it has none.
+    after: Option<Json>,
 }
 
 impl From<Change> for FieldChange {

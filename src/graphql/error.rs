@@ -2,27 +2,25 @@
 
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, SimpleObject, Value};
 
+use super::scalars::Json;
 use crate::error::{Code, Error, Problem, ProblemCode, Refusal};
 
 /// A failure the caller can act on.
 #[derive(SimpleObject, Clone, Debug)]
 pub struct UserError {
+    /// What went wrong, for programs: stable.
     pub code: ProblemCode,
+    /// The same for people, in English; it may change.
     pub message: String,
     /// Path into the arguments, e.g. ["input", "patch", "dueAt"]; empty when it concerns the whole input.
     pub path: Vec<String>,
     /// Machine-readable detail: the limit, the missing permission, the version found.
-    pub details: Option<async_graphql::Json<serde_json::Value>>,
+    pub details: Option<Json>,
 }
 
 impl From<Problem> for UserError {
     fn from(problem: Problem) -> Self {
-        Self {
-            code: problem.code,
-            message: problem.message,
-            path: problem.path,
-            details: problem.details.map(async_graphql::Json),
-        }
+        Self { code: problem.code, message: problem.message, path: problem.path, details: problem.details.map(Json) }
     }
 }
 

@@ -112,11 +112,17 @@ fn all(name: &str, conditions: impl IntoIterator<Item = Option<Condition>>) -> R
     Ok(found.into_iter().fold(everything(), Condition::add))
 }
 
+/// Comparison with an id; all that is given must hold, and something must be given. An id of another kind is
+/// BAD_REQUEST.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct IdFilter {
+    /// Is this one.
     pub eq: Option<AnyId>,
+    /// Is another one, or absent.
     pub neq: Option<AnyId>,
+    /// Is one of these; 500 at most, in an empty list nothing is.
     pub r#in: Option<Vec<AnyId>>,
+    /// Is none of these, or absent; 500 at most.
     pub not_in: Option<Vec<AnyId>>,
 }
 
@@ -146,14 +152,23 @@ fn is_in<V: Into<Value>>(column: impl ColumnTrait, values: Vec<V>) -> Condition 
     if values.is_empty() { nothing() } else { present(column, column.is_in(values)) }
 }
 
+/// Comparison with a text; all that is given must hold, and something must be given.
 #[derive(InputObject, Clone, Debug)]
 pub struct StringFilter {
+    /// Is this text.
     pub eq: Option<String>,
+    /// Is another text, or absent.
     pub neq: Option<String>,
+    /// Is one of these; 500 at most, in an empty list nothing is.
     pub r#in: Option<Vec<String>>,
+    /// Is none of these, or absent; 500 at most.
     pub not_in: Option<Vec<String>>,
+    /// Has this within it. There are no wildcards.
     pub contains: Option<String>,
+    /// Begins with this. There are no wildcards.
     pub starts_with: Option<String>,
+    /// Whether case, and how accents were typed, is all one: Unicode's full case folding. Otherwise texts are compared
+    /// as they were given.
     #[graphql(default = true)]
     pub ignore_case: bool,
 }
@@ -199,13 +214,21 @@ impl StringFilter {
     }
 }
 
+/// Comparison with a number; all that is given must hold, and something must be given. No comparison holds of an
+/// absent number, but `isNull: true`.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct NumberFilter {
+    /// Equal to this.
     pub eq: Option<f64>,
+    /// Greater than this.
     pub gt: Option<f64>,
+    /// This or greater.
     pub gte: Option<f64>,
+    /// Less than this.
     pub lt: Option<f64>,
+    /// This or less.
     pub lte: Option<f64>,
+    /// Whether it is absent.
     pub is_null: Option<bool>,
 }
 
@@ -217,12 +240,19 @@ impl NumberFilter {
     }
 }
 
+/// Comparison with an instant; all that is given must hold, and something must be given. Relative times are resolved
+/// for the first page and stay the same for the following ones.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct DateTimeFilter {
+    /// After this.
     pub gt: Option<DateTimeOrDuration>,
+    /// At this or after.
     pub gte: Option<DateTimeOrDuration>,
+    /// Before this.
     pub lt: Option<DateTimeOrDuration>,
+    /// At this or before.
     pub lte: Option<DateTimeOrDuration>,
+    /// Whether it is absent. No other comparison holds of an absent instant.
     pub is_null: Option<bool>,
 }
 
@@ -281,11 +311,16 @@ pub fn null_is(column: impl ColumnTrait, wanted: bool) -> Condition {
 /// A filter of an enumeration: `eq`, `neq`, `in`, `notIn`.
 macro_rules! enum_filter {
     ($($name:ident of $values:ty;)*) => {$(
+        /// Comparison with a value; all that is given must hold, and something must be given.
         #[derive(async_graphql::InputObject, Clone, Debug, Default)]
         pub struct $name {
+            /// Is this one.
             pub eq: Option<$values>,
+            /// Is another one.
             pub neq: Option<$values>,
+            /// Is one of these; in an empty list nothing is.
             pub r#in: Option<Vec<$values>>,
+            /// Is none of these.
             pub not_in: Option<Vec<$values>>,
         }
 

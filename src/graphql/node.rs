@@ -26,7 +26,11 @@ const MAX_NODES: usize = 100;
 
 /// Anything with a global id: a typed prefix and a sortable UUIDv7, e.g. `itm_01jd…`.
 #[derive(Interface, Clone, Debug)]
-#[graphql(field(name = "id", ty = "async_graphql::ID"))]
+#[graphql(field(
+    name = "id",
+    ty = "async_graphql::ID",
+    desc = "Global id: a prefix that says the kind, `_`, and 26 characters."
+))]
 pub enum Node {
     User(User),
     Session(Session),
@@ -54,13 +58,17 @@ pub struct NodeQuery;
 impl NodeQuery {
     /// Any object by id; null when absent or not visible (the two are not told apart).
     #[graphql(directive = access::apply(Access::Member))]
-    async fn node(&self, ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
+    async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "Id of any kind.")] id: AnyId) -> Result<Option<Node>> {
         load(ctx, id).await
     }
 
     /// Up to 100 objects, in the order asked; null in the place of those absent.
     #[graphql(directive = access::apply(Access::Member))]
-    async fn nodes(&self, ctx: &Context<'_>, ids: Vec<AnyId>) -> Result<Vec<Option<Node>>> {
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Ids of any kinds, 100 at most.")] ids: Vec<AnyId>,
+    ) -> Result<Vec<Option<Node>>> {
         if ids.len() > MAX_NODES {
             return Err(Refusal::bad_request(format!("At most {MAX_NODES} ids.")).into());
         }

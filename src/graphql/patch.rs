@@ -12,8 +12,11 @@ use crate::{
 /// Change to a set: either replace it, or add and remove members (safe under concurrency).
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct IdSetPatch {
+    /// The whole set from now on; an empty list empties it. Not together with `add` or `remove`; null is REQUIRED.
     pub set: MaybeUndefined<Vec<AnyId>>,
+    /// Ids to add; those that are in it already change nothing. Null is REQUIRED.
     pub add: MaybeUndefined<Vec<AnyId>>,
+    /// Ids to take out, after `add`; those that are not in it change nothing. Null is REQUIRED.
     pub remove: MaybeUndefined<Vec<AnyId>>,
 }
 

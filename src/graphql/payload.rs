@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use async_graphql::{Context, Interface, Object, SimpleObject};
+use async_graphql::{Context, Description, Interface, Object, SimpleObject};
 
 use super::{context::ContextExt, error::UserError, scalars::Cursor};
 use crate::{
@@ -58,6 +58,8 @@ macro_rules! payload {
         #[derive(async_graphql::SimpleObject)]
         #[graphql(complex)]
         pub struct $name {
+            /// The object as the mutation left it; on CONFLICT as it is now. Null on any other failure, and where the caller
+            /// may not read it.
             pub $field: Option<$object>,
             #[graphql(skip)]
             pub common: $crate::graphql::payload::Common,
@@ -92,7 +94,10 @@ macro_rules! payload {
         #[derive(async_graphql::SimpleObject)]
         #[graphql(complex)]
         pub struct $name {
+            /// The object as the mutation left it; on CONFLICT as it is now. Null on any other failure, and where the caller
+            /// may not read it.
             pub $field: Option<$object>,
+            /// Given this once: null when none was made, and in a repeat under an idempotency key.
             pub $secret: Option<String>,
             #[graphql(skip)]
             pub common: $crate::graphql::payload::Common,
@@ -140,6 +145,7 @@ impl Common {
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub struct DeletePayload {
+    /// Id of what is gone; null on failure.
     pub deleted_id: Option<AnyId>,
     #[graphql(skip)]
     pub common: Common,
@@ -160,9 +166,10 @@ impl Outcome for DeletePayload {
 }
 
 /// Says whether it succeeded, and nothing else.
+#[derive(Description)]
 pub struct AckPayload(Common);
 
-#[Object]
+#[Object(use_type_description)]
 impl AckPayload {
     /// Empty when it succeeded.
     pub async fn user_errors(&self) -> &[UserError] {

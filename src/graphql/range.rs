@@ -12,7 +12,9 @@ use crate::{
 /// Half-open: from <= t < to.
 #[derive(InputObject, Clone, Copy, Debug)]
 pub struct DateRange {
+    /// Beginning, itself included.
     pub from: DateTimeOrDuration,
+    /// End, itself excluded; null or left out: now.
     pub to: Option<DateTimeOrDuration>,
 }
 
@@ -32,11 +34,15 @@ impl DateRange {
     }
 }
 
+/// Length of the steps of a series, in the organization's time zone.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interval {
+    /// From midnight to midnight.
     Day,
     // From Monday on.
+    /// From Monday on.
     Week,
+    /// A calendar month.
     Month,
 }
 

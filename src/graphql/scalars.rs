@@ -243,7 +243,7 @@ text_scalars! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BigInt(pub i64);
 
-/// 64-bit integer, a string in answers, since not every client holds one in a number. Taken as a string or an integer.
+/// Integer of 64 bits, a string in answers, since not every client holds one in a number. Taken as a string or an integer.
 #[Scalar(specified_by_url = "https://scalars.graphql.org/jakobmerrild/long.html")]
 impl ScalarType for BigInt {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -257,5 +257,21 @@ impl ScalarType for BigInt {
 
     fn to_value(&self) -> Value {
         Value::String(self.0.to_string())
+    }
+}
+
+/// Any JSON value. The library's own scalar can't say where it is specified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Json(pub serde_json::Value);
+
+/// Any JSON value: null, a boolean, a number, a string, a list, or an object.
+#[Scalar(name = "JSON", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259")]
+impl ScalarType for Json {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        Ok(Self(async_graphql::from_value(value)?))
+    }
+
+    fn to_value(&self) -> Value {
+        async_graphql::to_value(&self.0).unwrap_or_default()
     }
 }

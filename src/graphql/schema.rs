@@ -37,9 +37,15 @@ use crate::{
     webhooks::resolvers::WebhookMutation,
 };
 
+/// What can be read. A request is about one organization: the API key's, that of the path `/o/{slug-or-id}/graphql`,
+/// that of the header `X-Organization`, or the caller's only one.
 #[derive(MergedObject, Default)]
 pub struct Query(AccountQuery, OrganizationQuery, NodeQuery, ItemQuery, EventQuery, SyncQuery, ServerQuery);
 
+/// What can be changed. The root fields of one operation run one after the other, each in a transaction of its own:
+/// one that fails does not undo the others.
+///
+/// Select `userErrors`: a failure that the selection leaves out is raised as a top-level error.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     AccountMutation,
@@ -56,6 +62,7 @@ pub struct Mutation(
     InboundHookMutation,
 );
 
+/// What can be followed as it happens, over a WebSocket (`graphql-transport-ws`) or server-sent events.
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(EventSubscription);
 

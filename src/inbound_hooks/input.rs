@@ -1,4 +1,4 @@
-use async_graphql::{InputObject, Json, MaybeUndefined};
+use async_graphql::{InputObject, MaybeUndefined};
 use serde_json::Value;
 
 use super::mapping;
@@ -10,6 +10,7 @@ use crate::{
         inbound_hook,
     },
     error::{ProblemCode, Problems, Result},
+    graphql::scalars::Json,
     id::{ClientMade, InboundHookId},
 };
 
@@ -17,17 +18,26 @@ const MAX_NAME: usize = 100;
 /// Bytes of a mapping at most.
 const MAX_MAPPING: usize = 10_000;
 
-/// GITHUB and GITLAB without an action have a preset; everything else takes an action and a mapping.
+/// A new inbound hook. GITHUB and GITLAB without an action have a preset; everything else takes an action and a
+/// mapping.
 #[derive(InputObject, Clone)]
 pub struct InboundHookCreateInput {
+    /// Client-made id, `hok_` and a UUIDv7; made by the server when left out. Repeating a create with the same id and
+    /// content returns the first result, without the secret.
     #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<InboundHookId>,
+    /// What it is called, 1 to 100 characters.
     pub name: String,
+    /// Who sends, and how it proves that.
     #[graphql(default_with = "InboundProvider::Generic")]
     pub provider: InboundProvider,
+    /// What a callback does; the caller must be allowed to do it. Left out: what the provider's preset says.
     pub action: Option<InboundAction>,
-    /// `{"title": {"pointer": "/issue/title", "default": "Untitled"}}`
-    pub mapping: Option<Json<Value>>,
+    /// For each field of the action a JSON pointer into the sender's body, a default, or both. 10,000 bytes at most;
+    /// none with a preset.
+    ///
+    /// For example `{"title": {"pointer": "/issue/title", "default": "Untitled"}}`.
+    pub mapping: Option<Json>,
 }
 
 impl InboundHookCreateInput {
@@ -44,14 +54,16 @@ impl InboundHookCreateInput {
     }
 }
 
+/// Changes to an inbound hook. What is left out stays as it is.
 #[derive(InputObject, Clone)]
 pub struct InboundHookPatch {
+    /// What it is called, 1 to 100 characters. Can't be cleared.
     pub name: MaybeUndefined<String>,
-    /// Null: the provider's preset.
+    /// What a callback does; null: what the provider's preset says.
     pub action: MaybeUndefined<InboundAction>,
-    /// Null with a preset.
-    pub mapping: MaybeUndefined<Json<Value>>,
-    /// A hook that is not enabled refuses callbacks.
+    /// For each field of the action a JSON pointer, a default, or both, 10,000 bytes at most; null with a preset.
+    pub mapping: MaybeUndefined<Json>,
+    /// Whether callbacks are taken; those to a hook that is not enabled are refused. Can't be cleared.
     pub is_enabled: MaybeUndefined<bool>,
 }
 
@@ -85,17 +97,24 @@ impl InboundHookPatch {
     }
 }
 
+/// Which inbound hook to change, and how.
 #[derive(InputObject, Clone)]
 pub struct InboundHookUpdateInput {
+    /// The inbound hook.
     pub id: InboundHookId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
+    /// What to change.
     pub patch: InboundHookPatch,
 }
 
+/// Which inbound hook gets a new secret.
 #[derive(InputObject, Clone)]
 pub struct InboundHookRotateSecretInput {
+    /// The inbound hook; the caller must be allowed to do what it does.
     pub id: InboundHookId,
-    /// How long the old secret still works, 720 at most; 0 ends it at once.
+    /// Hours that the old secret still works, 720 at most; 0 ends it at once.
     #[graphql(default = 24)]
     pub grace_hours: i32,
 }
@@ -106,8 +125,10 @@ impl InboundHookRotateSecretInput {
     }
 }
 
+/// Which inbound hook to delete, with its receipts. Deleting it again is harmless.
 #[derive(InputObject, Clone)]
 pub struct InboundHookDeleteInput {
+    /// The inbound hook.
     pub id: InboundHookId,
 }
 

@@ -26,37 +26,63 @@ enum_filter! {
 /// Depth at most 5, at most 50 conditions. `{}` matches everything; an explicit null is rejected.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct ItemFilter {
+    /// All of these hold; an empty list holds.
     pub and: Option<Vec<ItemFilter>>,
+    /// At least one of these holds; an empty list never holds.
     pub or: Option<Vec<ItemFilter>>,
+    /// This does not hold; items for which a value is absent are then included.
     pub not: Option<Box<ItemFilter>>,
+    /// By the item's id.
     pub id: Option<IdFilter>,
+    /// By the title.
     pub title: Option<StringFilter>,
+    /// By the status. The argument `scope` of the list holds, too.
     pub status: Option<ItemStatusFilter>,
+    /// By the priority.
     pub priority: Option<PriorityFilter>,
+    /// By when it is due.
     pub due_at: Option<DateTimeFilter>,
+    /// Whether it is past due and neither done nor archived.
     pub is_overdue: Option<bool>,
+    /// By the estimate, in hours.
     pub estimated_hours: Option<NumberFilter>,
+    /// By the time it took, in hours.
     pub actual_hours: Option<NumberFilter>,
+    /// By when it was created.
     pub created_at: Option<DateTimeFilter>,
+    /// By when it was last changed.
     pub updated_at: Option<DateTimeFilter>,
+    /// By when it was done.
     pub completed_at: Option<DateTimeFilter>,
+    /// By its team.
     pub team: Option<ItemTeamFilter>,
+    /// By the item it is a subtask of.
     pub parent: Option<ItemParentFilter>,
+    /// By the person who created it. What API keys and inbound hooks created matches no person.
     pub created_by: Option<UserFilter>,
+    /// By the people it is assigned to.
     pub assignees: Option<UserListFilter>,
+    /// By its tags.
     pub tags: Option<TagListFilter>,
 }
 
+/// Condition on the parent; all that is given must hold.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct ItemParentFilter {
+    /// True: items at the top alone; false: subtasks alone.
     pub is_null: Option<bool>,
+    /// By the parent's id.
     pub id: Option<IdFilter>,
 }
 
+/// Condition on an item's team; all that is given must hold.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct ItemTeamFilter {
+    /// True: items without a team alone; false: those with one.
     pub is_null: Option<bool>,
+    /// By the team's id.
     pub id: Option<IdFilter>,
+    /// By the team's name.
     pub name: Option<StringFilter>,
     /// Whether the caller is a member.
     pub has_viewer: Option<bool>,
@@ -65,17 +91,26 @@ pub struct ItemTeamFilter {
 /// `some`, `every` and `none` may be combined; `isEmpty` stands for no members at all.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct UserListFilter {
+    /// At least one of them matches.
     pub some: Option<UserFilter>,
+    /// All of them match; also when there are none.
     pub every: Option<UserFilter>,
+    /// None of them matches.
     pub none: Option<UserFilter>,
+    /// Whether there are none.
     pub is_empty: Option<bool>,
 }
 
+/// Condition on an item's tags. `some`, `every` and `none` may be combined.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct TagListFilter {
+    /// At least one of them matches.
     pub some: Option<TagFilter>,
+    /// All of them match; also when there are none.
     pub every: Option<TagFilter>,
+    /// None of them matches.
     pub none: Option<TagFilter>,
+    /// Whether there are none.
     pub is_empty: Option<bool>,
 }
 

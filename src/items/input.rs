@@ -34,42 +34,64 @@ const MAX_HOURS: f64 = 100_000.0;
 /// Which shelf to read: working set, archive, trash, or the first two.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemScope {
+    /// The working set: neither archived nor in the trash.
     Active,
+    /// The archive.
     Archived,
+    /// The trash.
     Trashed,
+    /// Working set and archive.
     All,
 }
 
+/// Which end of an order comes first.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderDirection {
+    /// Lowest, earliest or first in the alphabet comes first.
     Asc,
+    /// Highest, latest or last in the alphabet comes first.
     Desc,
 }
 
+/// Where absent values go, whichever the direction.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NullsOrder {
+    /// Before all others.
     First,
+    /// After all others.
     Last,
 }
 
+/// What items are ordered by.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemOrderField {
+    /// When they were created.
     CreatedAt,
+    /// When they were last changed.
     UpdatedAt,
+    /// When they are due.
     DueAt,
+    /// When they were done.
     CompletedAt,
+    /// Priority, in the order of `Priority`'s values.
     Priority,
+    /// Status, in the order of `ItemStatus`'s values.
     Status,
+    /// Title, without regard to case, by code points.
     Title,
+    /// The identifier's number: `ACME-9` before `ACME-10`.
     Identifier,
 }
 
-/// Ties are broken by id, so every ordering is total and its cursors are stable.
+/// One key of an order of items. Ties are broken by id, so every ordering is total and its cursors are stable.
 #[derive(InputObject, Clone, Copy, Debug)]
 pub struct ItemOrder {
+    /// What to order by.
     pub field: ItemOrderField,
+    /// Which end comes first.
     #[graphql(default_with = "OrderDirection::Asc")]
     pub direction: OrderDirection,
+    /// Where items without a value go.
     #[graphql(default_with = "NullsOrder::Last")]
     pub nulls: NullsOrder,
 }
@@ -100,22 +122,34 @@ pub fn oldest_first() -> Vec<ItemOrder> {
     vec![ItemOrder { field: ItemOrderField::CreatedAt, direction: OrderDirection::Asc, nulls: NullsOrder::Last }]
 }
 
+/// A new item, with the subtasks given along: 200 items at most, made all or none.
 #[derive(InputObject, Clone)]
 pub struct ItemCreateInput {
-    /// Client-made id (`itm_` + UUIDv7). Repeating a create with the same id and content returns the first result.
+    /// Client-made id, `itm_` and a UUIDv7; made by the server when left out. Repeating a create with the same id and
+    /// content returns the first result.
     #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<ItemId>,
+    /// What is to be done, 1 to 500 characters; surrounding spaces are cut off.
     pub title: String,
+    /// More about it, 50,000 characters at most.
     pub description: Option<Markdown>,
+    /// How far it has got already; not ARCHIVED.
     #[graphql(default_with = "ItemStatus::Todo")]
     pub status: ItemStatus,
+    /// How urgent it is.
     #[graphql(default_with = "Priority::Medium")]
     pub priority: Priority,
+    /// When it is to be done.
     pub due_at: Option<DateTime>,
+    /// Estimate of the work, in hours, 0 to 100,000.
     pub estimated_hours: Option<f64>,
+    /// The team it belongs to.
     pub team_id: Option<TeamId>,
+    /// The item it is a subtask of, which may have 9 above it at most and not be in the trash.
     pub parent_id: Option<ItemId>,
+    /// User ids of active members, 20 at most.
     pub assignee_ids: Option<Vec<UserId>>,
+    /// Tags, 50 at most.
     pub tag_ids: Option<Vec<TagId>>,
     /// Created along with it, two levels at most; each may have its own `id`, none a `parentId`.
     pub subtasks: Option<Vec<ItemCreateInput>>,
@@ -205,19 +239,32 @@ fn check_hours(problems: &mut Problems, path: &[&str], hours: Option<f64>) {
     }
 }
 
-/// Absent = keep, null = clear.
+/// Changes to an item. What is left out stays as it is, null clears.
 #[derive(InputObject, Clone, Default)]
 pub struct ItemPatch {
+    /// What is to be done, 1 to 500 characters. Can't be cleared.
     pub title: MaybeUndefined<String>,
+    /// More about it, 50,000 characters at most; null: none.
     pub description: MaybeUndefined<Markdown>,
+    /// How far it has got. ARCHIVED archives it as `itemArchive` does; another status takes it out of the archive.
+    /// Can't be cleared.
     pub status: MaybeUndefined<ItemStatus>,
+    /// How urgent it is. Can't be cleared.
     pub priority: MaybeUndefined<Priority>,
+    /// When it is to be done; null: no such time.
     pub due_at: MaybeUndefined<DateTime>,
+    /// Estimate of the work, in hours, 0 to 100,000; null: none.
     pub estimated_hours: MaybeUndefined<f64>,
+    /// Time it took, in hours, 0 to 100,000; null: unknown.
     pub actual_hours: MaybeUndefined<f64>,
+    /// The team it belongs to; null: none.
     pub team_id: MaybeUndefined<TeamId>,
+    /// The item it is a subtask of, not one below it (CYCLE); null: to the top. Subtasks come along, 10 levels at
+    /// most.
     pub parent_id: MaybeUndefined<ItemId>,
+    /// User ids of active members, 20 at most; who is suspended may stay. Null is REQUIRED.
     pub assignees: MaybeUndefined<IdSetPatch>,
+    /// Tags, 50 at most. Null is REQUIRED.
     pub tags: MaybeUndefined<IdSetPatch>,
 }
 
@@ -277,36 +324,57 @@ impl ItemPatch {
     }
 }
 
+/// Which item to change, and how.
 #[derive(InputObject, Clone)]
 pub struct ItemUpdateInput {
+    /// The item.
     pub id: ItemId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
+    /// What to change.
     pub patch: ItemPatch,
 }
 
+/// Which item to archive. One that is archived stays as it is.
 #[derive(InputObject, Clone)]
 pub struct ItemArchiveInput {
+    /// The item.
     pub id: ItemId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
 }
 
+/// Which item to bring back. One that is not archived stays as it is.
 #[derive(InputObject, Clone)]
 pub struct ItemUnarchiveInput {
+    /// The item.
     pub id: ItemId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
 }
 
+/// Which item to delete, with all below it. One that is in the trash stays there, unless `permanently`.
 #[derive(InputObject, Clone)]
 pub struct ItemDeleteInput {
+    /// The item.
     pub id: ItemId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
     /// Skip the trash, or empty it of this item; needs ITEM_PURGE. The payload's `item` is then null.
     #[graphql(default)]
     pub permanently: bool,
 }
 
+/// Which item to bring back from the trash, its parent before it. One that is not there stays as it is.
 #[derive(InputObject, Clone)]
 pub struct ItemRestoreInput {
+    /// The item.
     pub id: ItemId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
 }

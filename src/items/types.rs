@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc};
 
-use async_graphql::{Context, Enum, Object, SimpleObject};
+use async_graphql::{Context, Description, Enum, Object, SimpleObject};
 
 use super::{
     input::{ItemOrder, ItemScope, oldest_first},
@@ -33,8 +33,8 @@ use crate::{
     teams::types::Team,
 };
 
-/// A piece of work.
-#[derive(Clone, Debug)]
+/// A piece of work. An item may have subtasks, which are items themselves, 10 levels below each other at most.
+#[derive(Clone, Debug, Description)]
 pub struct Item {
     pub row: item::Model,
     /// Lists that were loaded with the item's page.
@@ -55,27 +55,38 @@ impl From<item::Model> for Item {
     }
 }
 
-/// What the caller may do to an item.
+/// What may be done to an item. `Item.viewerCan` has those that the caller may do now.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemAction {
+    /// Change it: `itemUpdate`.
     Update,
+    /// Archive it: `itemArchive`.
     Archive,
+    /// Move it to the trash: `itemDelete`.
     Delete,
+    /// Delete it for good: `itemDelete` with `permanently`.
     Purge,
+    /// Bring it back from the trash: `itemRestore`.
     Restore,
+    /// Comment on it: `commentCreate`.
     Comment,
 }
 
+/// How far an item's direct subtasks have got. Those in the trash don't count, unless their parent went there with
+/// them.
 #[derive(SimpleObject)]
 pub struct Progress {
+    /// Items with status DONE, or that were done when they were archived.
     done: i32,
+    /// All items, done or not.
     total: i32,
 }
 
 // The future of any field is as large as that of the largest, and a page makes hundreds of them: fields that wait for
 // something box what they wait with.
-#[Object(directive = requires::apply(Permission::ItemRead))]
+#[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Item {
+    /// Global id, `itm_…`.
     pub async fn id(&self) -> ItemId {
         self.row.id
     }
@@ -85,22 +96,27 @@ impl Item {
         Ok(format!("{}-{}", ctx.scope()?.organization().item_prefix, self.row.number))
     }
 
+    /// What is to be done, 1 to 500 characters.
     fn title(&self, ctx: &Context<'_>) -> Result<&str> {
         ctx.text(&self.row.title)
     }
 
+    /// More about it, 50,000 characters at most; null when there is none.
     fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
         markdown(ctx, self.row.description.as_deref())
     }
 
+    /// How far it has got.
     fn status(&self) -> ItemStatus {
         self.row.status
     }
 
+    /// How urgent it is.
     fn priority(&self) -> Priority {
         self.row.priority
     }
 
+    /// When it is to be done; null when there is no such time.
     fn due_at(&self) -> Option<DateTime> {
         self.row.due_at.map(DateTime)
     }
@@ -111,14 +127,17 @@ impl Item {
         !finished && self.row.due_at.is_some_and(|due| due < ctx.state().clock().now())
     }
 
+    /// Estimate of the work, in hours, 0 to 100,000; null when nobody has made one.
     fn estimated_hours(&self) -> Option<f64> {
         self.row.estimated_hours
     }
 
+    /// Time it took, in hours, 0 to 100,000, as somebody entered it; null when nobody has.
     fn actual_hours(&self) -> Option<f64> {
         self.row.actual_hours
     }
 
+    /// The team it belongs to; null when it belongs to none.
     async fn team(&self, ctx: &Context<'_>) -> Result<Option<Team>> {
         Box::pin(async move {
             let Some(id) = self.row.team_id else { return Ok(None) };
@@ -130,6 +149,7 @@ impl Item {
         .await
     }
 
+    /// The item it is a subtask of; null at the top.
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
         Box::pin(async move {
             let Some(id) = self.row.parent_id else { return Ok(None) };
@@ -138,7 +158,7 @@ impl Item {
         .await
     }
 
-    /// Root first, at most 10.
+    /// The items it is below, root first; at most 10.
     async fn ancestors(&self, ctx: &Context<'_>) -> Result<Vec<Self>> {
         Box::pin(async move {
             let mut ancestors = Vec::new();
@@ -154,14 +174,20 @@ impl Item {
         .await
     }
 
+    /// Its direct subtasks, archived ones included: those outside the trash, or of an item in the trash those that are
+    /// there, too.
     async fn subtasks(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default_with = "oldest_first()")] order_by: Vec<ItemOrder>,
-        first: Option<i32>,
-        after: Option<Cursor>,
-        last: Option<i32>,
-        before: Option<Cursor>,
+        #[graphql(
+            default_with = "oldest_first()",
+            desc = "Up to 5 keys, the most important one first; oldest first unless said."
+        )]
+        order_by: Vec<ItemOrder>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Self>> {
         Box::pin(async move {
             if let Some(known) = only_total(ctx, self.row.subtask_count) {
@@ -176,11 +202,12 @@ impl Item {
         .await
     }
 
+    /// How many of its direct subtasks are done.
     fn subtask_progress(&self) -> Progress {
         Progress { done: self.row.subtask_done_count, total: self.row.subtask_count }
     }
 
-    /// At most 20.
+    /// People it is assigned to, by username; at most 20.
     async fn assignees(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
         Box::pin(async move {
             if let Some(known) = self.nested.as_ref().and_then(|nested| nested.assignees.as_ref()) {
@@ -191,7 +218,7 @@ impl Item {
         .await
     }
 
-    /// At most 50.
+    /// Its tags, by name; at most 50.
     async fn tags(&self, ctx: &Context<'_>) -> Result<Vec<Tag>> {
         Box::pin(async move {
             if let Some(known) = self.nested.as_ref().and_then(|nested| nested.tags.as_ref()) {
@@ -202,13 +229,14 @@ impl Item {
         .await
     }
 
+    /// Comments and replies, oldest first.
     async fn comments(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<Cursor>,
-        last: Option<i32>,
-        before: Option<Cursor>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Comment>> {
         Box::pin(async move {
             guard::check_type::<Comment>(ctx)?;
@@ -221,14 +249,14 @@ impl Item {
         .await
     }
 
-    /// Ledger entries about this item and its comments and attachments.
+    /// What happened to this item and its comments, oldest first, as far as the caller may see it.
     async fn events(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<Cursor>,
-        last: Option<i32>,
-        before: Option<Cursor>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Event>> {
         Box::pin(async move { events::query::of_item(ctx, self.row.id, &page_args(first, after, last, before)).await })
             .await
@@ -253,6 +281,7 @@ impl Item {
         .await
     }
 
+    /// Whoever created it.
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Actor> {
         Box::pin(async move {
             Actor::load(ctx, ActorRef { kind: self.row.created_by_kind, id: self.row.created_by_id }).await
@@ -260,26 +289,32 @@ impl Item {
         .await
     }
 
+    /// When it was created.
     fn created_at(&self) -> DateTime {
         self.row.created_at.into()
     }
 
+    /// When it was last changed. Comments and subtasks don't count.
     fn updated_at(&self) -> DateTime {
         self.row.updated_at.into()
     }
 
+    /// When work began: when it left TODO. Null while it is there, and when it was archived from there.
     fn started_at(&self) -> Option<DateTime> {
         self.row.started_at.map(DateTime)
     }
 
+    /// When it was done; null unless its status is DONE, or was when it was archived.
     fn completed_at(&self) -> Option<DateTime> {
         self.row.completed_at.map(DateTime)
     }
 
+    /// When it was archived; null unless it is.
     fn archived_at(&self) -> Option<DateTime> {
         self.row.archived_at.map(DateTime)
     }
 
+    /// When it went to the trash; null unless it is there.
     fn deleted_at(&self) -> Option<DateTime> {
         self.row.deleted_at.map(DateTime)
     }
@@ -301,5 +336,6 @@ fn only_total<T>(ctx: &Context<'_>, kept: i32) -> Option<Connection<T>> {
 }
 
 payload! {
+    /// What became of a mutation of an item.
     ItemPayload { item: Item }
 }

@@ -20,13 +20,18 @@ use crate::{
     id::{ClientMade, InvitationId, MembershipId, TeamId, UserId, kind},
 };
 
+/// Whom to invite, and to what.
 #[derive(InputObject, Clone)]
 pub struct InvitationCreateInput {
+    /// Client-made id, `inv_` and a UUIDv7; made by the server when left out. One that is in use is TAKEN.
     #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<InvitationId>,
+    /// The address to invite; TAKEN when it is a member's.
     pub email: String,
+    /// The role to give, not above the caller's own.
     #[graphql(default_with = "Role::Member")]
     pub role: Role,
+    /// Teams to be in, 50 at most.
     pub team_ids: Option<Vec<TeamId>>,
 }
 
@@ -39,13 +44,17 @@ impl InvitationCreateInput {
     }
 }
 
+/// Which invitation to revoke. Revoking it again is harmless.
 #[derive(InputObject, Clone)]
 pub struct InvitationRevokeInput {
+    /// The invitation, to a role not above the caller's own.
     pub id: InvitationId,
 }
 
+/// Which invitation to send again.
 #[derive(InputObject, Clone)]
 pub struct InvitationResendInput {
+    /// The invitation, to a role not above the caller's own.
     pub id: InvitationId,
 }
 
@@ -53,14 +62,21 @@ pub struct InvitationResendInput {
 /// The invitation must be to the account's address, and whoever made it must still be able to grant its role.
 #[derive(async_graphql::OneofObject, Clone)]
 pub enum InvitationAcceptInput {
+    /// The token from the letter, or the one its maker was shown.
     Token(String),
+    /// Id of one of `Viewer.invitations`; the account's address must be verified.
     Id(InvitationId),
 }
 
+/// Changes to a membership. What is left out stays as it is.
 #[derive(InputObject, Clone)]
 pub struct MembershipPatch {
+    /// What they may do, not above the caller's own role. Can't be cleared; LAST_OWNER when no active owner would be
+    /// left.
     pub role: MaybeUndefined<Role>,
+    /// Whether they may do anything. Can't be cleared; LAST_OWNER when no active owner would be left.
     pub status: MaybeUndefined<MembershipStatus>,
+    /// Teams they are in, 50 at most. Null is REQUIRED.
     pub teams: MaybeUndefined<IdSetPatch>,
 }
 
@@ -92,25 +108,37 @@ impl<T: Copy> TakeOr<T> for MaybeUndefined<T> {
     }
 }
 
+/// Which membership to change, and how.
 #[derive(InputObject, Clone)]
 pub struct MembershipUpdateInput {
+    /// The membership, of somebody not above the caller's own role.
     pub id: MembershipId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
+    /// What to change.
     pub patch: MembershipPatch,
 }
 
+/// Who is to be a member no more. Removing them again is harmless.
 #[derive(InputObject, Clone)]
 pub struct MembershipRemoveInput {
+    /// The membership, of somebody not above the caller's own role.
     pub id: MembershipId,
-    /// Who receives their open assignments; none: they are left unassigned.
+    /// User id of the active member who receives their open assignments; left out: the items lose an assignee.
     pub reassign_to_id: Option<UserId>,
 }
 
+/// Condition on a membership; all that is given must hold.
 #[derive(InputObject, Clone, Debug)]
 pub struct MembershipFilter {
+    /// By the person.
     pub user: Option<UserFilter>,
+    /// One of these roles; none in an empty list.
     pub roles: Option<Vec<Role>>,
+    /// One of these statuses; none in an empty list.
     pub statuses: Option<Vec<MembershipStatus>>,
+    /// Members of this team. Needs ITEM_READ.
     pub team_id: Option<TeamId>,
 }
 
@@ -140,15 +168,19 @@ impl MembershipFilter {
     }
 }
 
+/// Condition on a person; all that is given must hold.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct UserFilter {
+    /// By the user id.
     pub id: Option<IdFilter>,
-    /// Full name or username.
+    /// By full name or username: one of the two must be what is asked for, neither may be what is ruled out.
     pub name: Option<StringFilter>,
-    /// Of whom the caller may read it: `User.email`. Needs MEMBER_READ.
+    /// By the e-mail address, of those whose address the caller may read (`User.email`); that of others counts as
+    /// absent. Needs MEMBER_READ.
     pub email: Option<StringFilter>,
+    /// Whether it is the caller.
     pub is_viewer: Option<bool>,
-    /// Present members alone. Needs MEMBER_READ.
+    /// Members with one of these roles; 500 entries at most. Needs MEMBER_READ.
     pub roles: Option<Vec<Role>>,
 }
 

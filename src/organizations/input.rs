@@ -7,15 +7,21 @@ use crate::{
     id::{ClientMade, OrganizationId},
 };
 
+/// A new organization.
 #[derive(InputObject, Clone)]
 pub struct OrganizationCreateInput {
+    /// Client-made id, `org_` and a UUIDv7; made by the server when left out. One that is in use is TAKEN.
     #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<OrganizationId>,
+    /// What it is called, 1 to 100 characters.
     pub name: String,
-    /// 2 to 48 lower-case letters, digits and hyphens; part of the organization's path, `/o/{slug}/`.
+    /// Lower-case letters, digits and hyphens, 2 to 48, no hyphen at either end; part of the path `/o/{slug}/`. TAKEN
+    /// when an organization has it.
     pub slug: String,
-    /// 2 to 6 capital letters and digits, `ACME` of `ACME-42`; made from the slug when left out. Never changes.
+    /// Prefix of item identifiers, `ACME` of `ACME-42`: capital letters and digits, 2 to 6, a letter first. Made from
+    /// the slug when left out; never changes.
     pub item_prefix: Option<String>,
+    /// Name of a time zone in the IANA database.
     #[graphql(default = "UTC")]
     pub time_zone: String,
 }
@@ -48,10 +54,15 @@ impl OrganizationCreateInput {
     }
 }
 
+/// Changes to the organization. What is left out stays as it is.
 #[derive(InputObject, Clone)]
 pub struct OrganizationPatch {
+    /// What it is called, 1 to 100 characters. Can't be cleared.
     pub name: MaybeUndefined<String>,
+    /// Lower-case letters, digits and hyphens, 2 to 48, no hyphen at either end; TAKEN when another organization has
+    /// it. Can't be cleared.
     pub slug: MaybeUndefined<String>,
+    /// Name of a time zone in the IANA database. Can't be cleared.
     pub time_zone: MaybeUndefined<String>,
 }
 
@@ -71,9 +82,13 @@ impl OrganizationPatch {
     }
 }
 
+/// How to change the organization.
 #[derive(InputObject, Clone)]
 pub struct OrganizationUpdateInput {
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
+    /// What to change.
     pub patch: OrganizationPatch,
 }
 
@@ -100,6 +115,7 @@ impl OrganizationUpdateInput {
 /// The slug, typed again, confirms.
 #[derive(InputObject, Clone)]
 pub struct OrganizationDeleteInput {
+    /// The organization's slug; INVALID when it is another.
     pub confirm_slug: String,
 }
 

@@ -36,12 +36,13 @@ pub struct OrganizationMutation;
 
 #[Object]
 impl OrganizationMutation {
-    /// The caller becomes OWNER.
+    /// Founds an organization; the caller becomes its OWNER. QUOTA_EXCEEDED when they have founded or own as many as
+    /// one person may.
     #[graphql(directive = access::apply(Access::User))]
     async fn organization_create(
         &self,
         ctx: &Context<'_>,
-        input: OrganizationCreateInput,
+        #[graphql(desc = "The new organization.")] input: OrganizationCreateInput,
     ) -> Result<Option<OrganizationPayload>> {
         let (request, person) = (ctx.request(), ctx.person()?);
         let attempt = async || {
@@ -52,22 +53,23 @@ impl OrganizationMutation {
         write(ctx, attempt, Organization).await
     }
 
+    /// Changes the organization's name, slug or time zone.
     #[graphql(directive = requires::apply(Permission::OrganizationManage))]
     async fn organization_update(
         &self,
         ctx: &Context<'_>,
-        input: OrganizationUpdateInput,
+        #[graphql(desc = "What to change.")] input: OrganizationUpdateInput,
     ) -> Result<Option<OrganizationPayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::update(scope, &input), Organization).await
     }
 
-    /// For good, with everything in it.
+    /// Deletes the organization for good, with everything in it.
     #[graphql(directive = requires::apply(Permission::OrganizationDelete))]
     async fn organization_delete(
         &self,
         ctx: &Context<'_>,
-        input: OrganizationDeleteInput,
+        #[graphql(desc = "The slug, to confirm.")] input: OrganizationDeleteInput,
     ) -> Result<Option<DeletePayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::delete(scope, &input), |id| id.any()).await

@@ -1,4 +1,4 @@
-use async_graphql::{Context, Object, SimpleObject};
+use async_graphql::{Context, Description, Object, SimpleObject};
 
 use crate::{
     api_keys::{self, types::ApiKey},
@@ -29,19 +29,22 @@ use crate::{
 };
 
 /// A tenant: the one that this request is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub struct Organization(pub organization::Model);
 
-#[Object]
+#[Object(use_type_description)]
 impl Organization {
+    /// Global id, `org_…`.
     pub async fn id(&self) -> OrganizationId {
         self.0.id
     }
 
+    /// What it is called, 1 to 100 characters.
     fn name(&self) -> &str {
         &self.0.name
     }
 
+    /// Its name in paths, `/o/{slug}/graphql`; unique on this server.
     fn slug(&self) -> &str {
         &self.0.slug
     }
@@ -51,24 +54,27 @@ impl Organization {
         &self.0.item_prefix
     }
 
+    /// Its time zone, by its name in the IANA database: days of usage begin by it.
     fn time_zone(&self) -> &str {
         &self.0.time_zone
     }
 
+    /// What it may have, and how much of that is used.
     fn plan(&self) -> Plan {
         Plan { tier: self.0.plan_tier, renews_at: self.0.plan_renews_at }
     }
 
+    /// Its members, active and suspended, in the order they joined.
     #[graphql(directive = requires::apply(Permission::MemberRead))]
     #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
     async fn members(
         &self,
         ctx: &Context<'_>,
-        filter: Option<MembershipFilter>,
-        first: Option<i32>,
-        after: Option<Cursor>,
-        last: Option<i32>,
-        before: Option<Cursor>,
+        #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<MembershipFilter>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Membership>> {
         guard::check_field::<Self>(ctx)?;
         let page =
@@ -77,12 +83,13 @@ impl Organization {
         Ok(Connection::new(page, Membership))
     }
 
+    /// Open invitations, oldest first.
     #[graphql(directive = requires::apply(Permission::MemberManage))]
     async fn invitations(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<Cursor>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Option<Result<Connection<Invitation>>> {
         let page = async {
             guard::check_field::<Self>(ctx)?;
@@ -93,15 +100,16 @@ impl Organization {
         Some(page.await)
     }
 
+    /// Its teams, by name.
     #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
     async fn teams(
         &self,
         ctx: &Context<'_>,
-        filter: Option<TeamFilter>,
-        first: Option<i32>,
-        after: Option<Cursor>,
-        last: Option<i32>,
-        before: Option<Cursor>,
+        #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<TeamFilter>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Team>> {
         guard::check_type::<Team>(ctx)?;
         let args = page_args(first, after, last, before);
@@ -109,15 +117,16 @@ impl Organization {
         Ok(Connection::new(page, Team))
     }
 
+    /// Its tags, by name.
     #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
     async fn tags(
         &self,
         ctx: &Context<'_>,
-        filter: Option<TagFilter>,
-        first: Option<i32>,
-        after: Option<Cursor>,
-        last: Option<i32>,
-        before: Option<Cursor>,
+        #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<TagFilter>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Tag>> {
         guard::check_type::<Tag>(ctx)?;
         let args = page_args(first, after, last, before);
@@ -125,13 +134,13 @@ impl Organization {
         Ok(Connection::new(page, Tag))
     }
 
-    /// Newest first, revoked ones included.
+    /// Its API keys, newest first, revoked ones included.
     #[graphql(directive = requires::apply(Permission::ApiKeyManage))]
     async fn api_keys(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<Cursor>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Option<Result<Connection<ApiKey>>> {
         let page = async {
             guard::check_field::<Self>(ctx)?;
@@ -159,13 +168,13 @@ impl Organization {
         Some(page.await)
     }
 
-    /// Newest first.
+    /// Its webhooks, newest first.
     #[graphql(directive = requires::apply(Permission::WebhookManage))]
     async fn webhooks(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<Cursor>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Option<Result<Connection<Webhook>>> {
         let page = async {
             guard::check_field::<Self>(ctx)?;
@@ -176,13 +185,13 @@ impl Organization {
         Some(page.await)
     }
 
-    /// Newest first.
+    /// Its inbound hooks, newest first.
     #[graphql(directive = requires::apply(Permission::WebhookManage))]
     async fn inbound_hooks(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<Cursor>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Option<Result<Connection<InboundHook>>> {
         let page = async {
             guard::check_field::<Self>(ctx)?;
@@ -193,8 +202,14 @@ impl Organization {
         Some(page.await)
     }
 
+    /// Requests within a range: how many, how fast, at what cost. A request shows up to 5 seconds late.
     #[graphql(directive = requires::apply(Permission::UsageRead))]
-    async fn usage(&self, ctx: &Context<'_>, range: Option<DateRange>) -> Option<Result<Usage>> {
+    async fn usage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The last 30 days, today included, when left out. Widened to whole hours, or days.")]
+        range: Option<DateRange>,
+    ) -> Option<Result<Usage>> {
         let allowed = guard::check_field::<Self>(ctx);
         Some(allowed.and_then(|()| Usage::new(ctx.scope()?, range.as_ref())))
     }
@@ -206,14 +221,17 @@ impl Organization {
             .into()
     }
 
+    /// When it was founded.
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
+    /// When it was last changed itself, or its plan.
     fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
+    /// Rises by one with each change; pass as `ifVersion`.
     fn version(&self) -> i32 {
         self.0.version
     }
@@ -222,10 +240,13 @@ impl Organization {
 /// The published rights matrix, one row per role.
 #[derive(SimpleObject)]
 pub struct RoleGrant {
+    /// Whose rights these are.
     role: Role,
+    /// All that the role holds.
     permissions: Vec<Permission>,
 }
 
 payload! {
+    /// What became of a mutation of the organization.
     OrganizationPayload { organization: Organization }
 }

@@ -2,7 +2,9 @@ use async_graphql::InputObject;
 
 use crate::entity::enums::PlanTier;
 
+/// Which plan the organization is to be on.
 #[derive(InputObject, Clone)]
 pub struct PlanChangeInput {
+    /// The plan. The present one again changes nothing.
     pub tier: PlanTier,
 }

@@ -16,9 +16,14 @@ pub struct PlanMutation;
 
 #[Object]
 impl PlanMutation {
-    /// Refused where billing is configured: see `Plan.billingPortalUrl`.
+    /// Puts the organization on another plan, which must have room for what is in use. Refused where billing is
+    /// configured: see `Plan.billingPortalUrl`.
     #[graphql(directive = requires::apply(Permission::BillingManage))]
-    async fn plan_change(&self, ctx: &Context<'_>, input: PlanChangeInput) -> Result<Option<OrganizationPayload>> {
+    async fn plan_change(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which plan.")] input: PlanChangeInput,
+    ) -> Result<Option<OrganizationPayload>> {
         let scope = ctx.scope()?;
         let billing = &ctx.state().config.billing;
         let change = async || {

@@ -1,4 +1,4 @@
-use async_graphql::{Context, Object, SimpleObject};
+use async_graphql::{Context, Description, Object, SimpleObject};
 use sea_orm::Iterable as _;
 
 use crate::{
@@ -20,23 +20,26 @@ use crate::{
 };
 
 /// What the current organization may have, and how much of it is used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Description)]
 pub struct Plan {
     pub tier: PlanTier,
     pub renews_at: Option<Instant>,
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Plan {
+    /// Which plan it is.
     fn tier(&self) -> PlanTier {
         self.tier
     }
 
+    /// What it includes beyond items and comments.
     fn features(&self) -> Vec<Feature> {
         plan::features(self.tier).collect()
     }
 
     // As it is enforced: from the head, not from what was remembered of the organization.
+    /// What it limits, and how much of that is used.
     async fn quotas(&self, ctx: &Context<'_>) -> Result<Vec<Quota>> {
         let head = ctx.scope()?.find::<ledger_head::Entity>().one().await?;
         let head = head.ok_or_else(|| Error::internal("the organization has no ledger head"))?;
@@ -58,12 +61,12 @@ impl Plan {
         Ok(QuotaResource::iter().map(quota).collect())
     }
 
-    /// Null without billing, and when it ends instead.
+    /// End of the period that is paid for; null without billing, and when the plan ends then instead.
     fn renews_at(&self) -> Option<DateTime> {
         self.renews_at.map(DateTime::from)
     }
 
-    /// Null without billing.
+    /// Where plans are chosen and paid for; null without billing.
     #[graphql(directive = requires::apply(Permission::BillingManage))]
     fn billing_portal_url(&self, ctx: &Context<'_>) -> Option<Result<Url>> {
         match guard::check_field::<Self>(ctx) {
@@ -73,10 +76,13 @@ impl Plan {
     }
 }
 
-/// `limit` is null when unlimited, `used` where nothing is counted (AUDIT_RETENTION_DAYS).
+/// A limit of the plan.
 #[derive(SimpleObject)]
 pub struct Quota {
+    /// What is limited.
     resource: QuotaResource,
+    /// How much there may be; null when unlimited.
     limit: Option<BigInt>,
+    /// How much there is; null where nothing is counted (AUDIT_RETENTION_DAYS, COST_PER_MINUTE).
     used: Option<BigInt>,
 }

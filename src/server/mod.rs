@@ -19,33 +19,44 @@ use crate::{
     rate_limit::bucket::Level,
 };
 
+/// What a client should know of this server.
 #[derive(SimpleObject)]
 pub struct ServerInfo {
+    /// Version of its program.
     version: &'static str,
     /// Hash of the schema; changes when it does.
     schema_hash: String,
+    /// What its clock says; what is due or overdue goes by it.
     time: DateTime,
+    /// How much it takes and gives at most.
     limits: ServerLimits,
 }
 
 /// The numbers a client would otherwise find out by failing.
 #[derive(SimpleObject)]
 pub struct ServerLimits {
+    /// Entries of a page at most.
     max_page_size: u64,
+    /// Entries of a page when neither `first` nor `last` is given.
     default_page_size: u64,
+    /// Fields below each other at most.
     max_depth: usize,
+    /// Points that one operation may cost.
     max_cost: u64,
+    /// Bytes of a request's body at most.
     max_request_bytes: usize,
     /// Days that the organization's events are kept; null when unlimited. Without an organization, of any.
     event_retention_days: Option<i64>,
-    /// How long an idempotency key holds.
+    /// Hours that an idempotency key holds.
     idempotency_hours: i64,
 }
 
 /// A leaky bucket of cost points per organization and caller; the same numbers are in the headers of every response.
 #[derive(SimpleObject)]
 pub struct RateLimit {
+    /// Points that the bucket holds; 2,147,483,647 without a limit.
     limit: u32,
+    /// Points left, while all that this request asked for is still taken.
     remaining: u32,
     /// Points restored per second.
     restore_rate: f64,
@@ -75,11 +86,13 @@ pub struct ServerQuery;
 
 #[Object]
 impl ServerQuery {
+    /// The caller's points a minute, as they stand now.
     #[graphql(directive = access::apply(Access::User))]
     async fn rate_limit(&self, ctx: &Context<'_>) -> RateLimit {
         RateLimit::new(ctx.request().charge, ctx.state().clock().now())
     }
 
+    /// The server's version, time and limits.
     #[graphql(directive = access::apply(Access::Public))]
     async fn server(&self, ctx: &Context<'_>) -> ServerInfo {
         let state = ctx.state();

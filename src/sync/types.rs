@@ -15,11 +15,17 @@ use crate::{
 /// Kinds of objects that `sync` tells of. A snapshot walks them in the order of their declaration.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter)]
 pub enum SyncType {
+    /// The organization itself.
     Organization,
+    /// Its members. Needs MEMBER_READ.
     Membership,
+    /// Its teams. Needs ITEM_READ.
     Team,
+    /// Its tags. Needs ITEM_READ.
     Tag,
+    /// Its items, those in the trash included. Needs ITEM_READ.
     Item,
+    /// Comments on its items. Needs ITEM_READ.
     Comment,
 }
 
@@ -83,12 +89,15 @@ impl FromIterator<SyncType> for SyncTypes {
     }
 }
 
-/// Apply it, keep `cursor`, and ask again with it: at once while `hasMore`.
+/// One page of a sync. Apply it, keep `cursor`, and ask again with it: at once while `hasMore`.
 #[derive(SimpleObject, Clone, Debug)]
 pub struct SyncPage {
+    /// Objects as they are now: put each in the place of the one with its id.
     pub nodes: Vec<Node>,
-    /// Deleted, or no longer visible to the caller.
+    /// Objects to drop: deleted, or no longer visible to the caller. Unknown ones are no mistake.
     pub removed_ids: Vec<AnyId>,
+    /// Where the next page begins, for `after`.
     pub cursor: Cursor,
+    /// Whether there is more already.
     pub has_more: bool,
 }

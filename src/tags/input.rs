@@ -13,11 +13,16 @@ use crate::{
     id::{ClientMade, TagId, kind},
 };
 
+/// A new tag.
 #[derive(InputObject, Clone)]
 pub struct TagCreateInput {
+    /// Client-made id, `tag_` and a UUIDv7; made by the server when left out. Repeating a create with the same id and
+    /// content returns the first result.
     #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<TagId>,
+    /// What it is called, 1 to 50 characters; TAKEN when a tag has that name in any case.
     pub name: String,
+    /// Color to show it in.
     #[graphql(default_with = "Color(\"#3B82F6\".to_owned())")]
     pub color: Color,
 }
@@ -31,9 +36,12 @@ impl TagCreateInput {
     }
 }
 
+/// Changes to a tag. What is left out stays as it is.
 #[derive(InputObject, Clone)]
 pub struct TagPatch {
+    /// What it is called, 1 to 50 characters; TAKEN when another tag has that name in any case. Can't be cleared.
     pub name: MaybeUndefined<String>,
+    /// Color to show it in. Can't be cleared.
     pub color: MaybeUndefined<Color>,
 }
 
@@ -65,27 +73,40 @@ impl TagPatch {
     }
 }
 
+/// Which tag to change, and how.
 #[derive(InputObject, Clone)]
 pub struct TagUpdateInput {
+    /// The tag.
     pub id: TagId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
+    /// What to change.
     pub patch: TagPatch,
 }
 
+/// Which tag becomes part of which.
 #[derive(InputObject, Clone)]
 pub struct TagMergeInput {
+    /// The tag that goes.
     pub from_id: TagId,
+    /// The tag that stays; another one than `fromId`.
     pub into_id: TagId,
 }
 
+/// Which tag to delete. Deleting it again is harmless.
 #[derive(InputObject, Clone)]
 pub struct TagDeleteInput {
+    /// The tag.
     pub id: TagId,
 }
 
+/// Condition on a tag; all that is given must hold.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct TagFilter {
+    /// By the tag's id.
     pub id: Option<IdFilter>,
+    /// By the tag's name.
     pub name: Option<StringFilter>,
 }
 

@@ -20,28 +20,47 @@ pub struct TagMutation;
 
 #[Object]
 impl TagMutation {
+    /// Creates a tag.
     #[graphql(directive = requires::apply(Permission::ItemWrite), directive = in_plan::apply(Feature::Tags))]
-    async fn tag_create(&self, ctx: &Context<'_>, input: TagCreateInput) -> Result<Option<TagPayload>> {
+    async fn tag_create(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The new tag.")] input: TagCreateInput,
+    ) -> Result<Option<TagPayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::create(scope, &input), Tag).await
     }
 
+    /// Changes a tag.
     #[graphql(directive = requires::apply(Permission::TagManage), directive = in_plan::apply(Feature::Tags))]
-    async fn tag_update(&self, ctx: &Context<'_>, input: TagUpdateInput) -> Result<Option<TagPayload>> {
+    async fn tag_update(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which tag, and what to change.")] input: TagUpdateInput,
+    ) -> Result<Option<TagPayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::update(scope, &input), Tag).await
     }
 
-    /// Moves every item of one tag to another, then deletes the first.
+    /// Gives every item of one tag another instead, then deletes the first. Of more than 500 items the rest follows
+    /// shortly after.
     #[graphql(directive = requires::apply(Permission::TagManage), directive = in_plan::apply(Feature::Tags))]
-    async fn tag_merge(&self, ctx: &Context<'_>, input: TagMergeInput) -> Result<Option<TagPayload>> {
+    async fn tag_merge(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which tag becomes part of which.")] input: TagMergeInput,
+    ) -> Result<Option<TagPayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::merge(scope, &input), Tag).await
     }
 
-    /// Its items stay, without it.
+    /// Deletes a tag. Its items stay, without it.
     #[graphql(directive = requires::apply(Permission::TagManage))]
-    async fn tag_delete(&self, ctx: &Context<'_>, input: TagDeleteInput) -> Result<Option<DeletePayload>> {
+    async fn tag_delete(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which tag.")] input: TagDeleteInput,
+    ) -> Result<Option<DeletePayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::delete(scope, input.id), |id| id.any()).await
     }

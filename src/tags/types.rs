@@ -1,4 +1,4 @@
-use async_graphql::{Context, Object};
+use async_graphql::{Context, Description, Object};
 
 use crate::{
     auth::policy::{Permission, requires},
@@ -13,19 +13,22 @@ use crate::{
 };
 
 /// A coloured label on items.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub struct Tag(pub tag::Model);
 
-#[Object(directive = requires::apply(Permission::ItemRead))]
+#[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Tag {
+    /// Global id, `tag_…`.
     pub async fn id(&self) -> TagId {
         self.0.id
     }
 
+    /// What it is called, 1 to 50 characters; unique within the organization whatever the case.
     fn name(&self) -> &str {
         &self.0.name
     }
 
+    /// Color to show it in.
     fn color(&self) -> Color {
         Color(self.0.color.clone())
     }
@@ -39,19 +42,23 @@ impl Tag {
         .await
     }
 
+    /// When it was created.
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
+    /// When it was last changed itself; putting it on items does not count.
     fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
+    /// Rises by one with each change; pass as `ifVersion`.
     fn version(&self) -> i32 {
         self.0.version
     }
 }
 
 payload! {
+    /// What became of a mutation of a tag.
     TagPayload { tag: Tag }
 }

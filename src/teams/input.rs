@@ -19,12 +19,18 @@ pub const MAX_MEMBERS: usize = 1000;
 /// Characters of a description at most.
 pub const MAX_DESCRIPTION: usize = 50_000;
 
+/// A new team.
 #[derive(InputObject, Clone)]
 pub struct TeamCreateInput {
+    /// Client-made id, `tem_` and a UUIDv7; made by the server when left out. Repeating a create with the same id and
+    /// content returns the first result.
     #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<TeamId>,
+    /// What it is called, 1 to 100 characters; TAKEN when a team has that name in any case.
     pub name: String,
+    /// What it is for, 50,000 characters at most.
     pub description: Option<Markdown>,
+    /// User ids of members, 1,000 at most.
     pub member_ids: Option<Vec<UserId>>,
 }
 
@@ -40,11 +46,14 @@ impl TeamCreateInput {
     }
 }
 
+/// Changes to a team. What is left out stays as it is, null clears.
 #[derive(InputObject, Clone)]
 pub struct TeamPatch {
+    /// What it is called, 1 to 100 characters; TAKEN when another team has that name in any case. Can't be cleared.
     pub name: MaybeUndefined<String>,
+    /// What it is for, 50,000 characters at most; null: none.
     pub description: MaybeUndefined<Markdown>,
-    /// User ids.
+    /// User ids of members, 1,000 at most. Null is REQUIRED.
     pub members: MaybeUndefined<IdSetPatch>,
 }
 
@@ -74,21 +83,31 @@ impl TeamPatch {
     }
 }
 
+/// Which team to change, and how.
 #[derive(InputObject, Clone)]
 pub struct TeamUpdateInput {
+    /// The team.
     pub id: TeamId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
+    /// What to change.
     pub patch: TeamPatch,
 }
 
+/// Which team to delete. Deleting it again is harmless.
 #[derive(InputObject, Clone)]
 pub struct TeamDeleteInput {
+    /// The team.
     pub id: TeamId,
 }
 
+/// Condition on a team; all that is given must hold.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct TeamFilter {
+    /// By the team's id.
     pub id: Option<IdFilter>,
+    /// By the team's name.
     pub name: Option<StringFilter>,
     /// Whether the caller is a member.
     pub has_viewer: Option<bool>,

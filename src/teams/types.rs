@@ -1,4 +1,4 @@
-use async_graphql::{Context, Object};
+use async_graphql::{Context, Description, Object};
 
 use crate::{
     auth::policy::{Permission, requires},
@@ -19,32 +19,36 @@ use crate::{
     members::{self, types::Membership},
 };
 
-/// A group of members that owns items.
-#[derive(Clone, Debug)]
+/// A group of members, which items may belong to.
+#[derive(Clone, Debug, Description)]
 pub struct Team(pub team::Model);
 
-#[Object(directive = requires::apply(Permission::ItemRead))]
+#[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Team {
+    /// Global id, `tem_…`.
     pub async fn id(&self) -> TeamId {
         self.0.id
     }
 
+    /// What it is called, 1 to 100 characters; unique within the organization whatever the case.
     fn name(&self) -> &str {
         &self.0.name
     }
 
+    /// What it is for, 50,000 characters at most; null when there is none.
     fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
         markdown(ctx, self.0.description.as_deref())
     }
 
+    /// Who is in it, in the order they joined the organization.
     #[graphql(directive = requires::apply(Permission::MemberRead))]
     async fn members(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<Cursor>,
-        last: Option<i32>,
-        before: Option<Cursor>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Membership>> {
         Box::pin(async move {
             guard::check_field::<Self>(ctx)?;
@@ -55,18 +59,23 @@ impl Team {
         .await
     }
 
+    /// Items of the team that match, page by page.
     #[graphql(directive = requires::apply(Permission::ItemRead))]
     #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
     async fn items(
         &self,
         ctx: &Context<'_>,
-        filter: Option<ItemFilter>,
-        #[graphql(default_with = "ItemScope::Active")] scope: ItemScope,
-        #[graphql(default_with = "newest_first()")] order_by: Vec<ItemOrder>,
-        first: Option<i32>,
-        after: Option<Cursor>,
-        last: Option<i32>,
-        before: Option<Cursor>,
+        #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<ItemFilter>,
+        #[graphql(default_with = "ItemScope::Active", desc = "Which shelf to read.")] scope: ItemScope,
+        #[graphql(
+            default_with = "newest_first()",
+            desc = "Up to 5 keys, the most important one first; newest first unless said."
+        )]
+        order_by: Vec<ItemOrder>,
+        #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
+        #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Item>> {
         Box::pin(async move {
             guard::check_field::<Self>(ctx)?;
@@ -76,19 +85,23 @@ impl Team {
         .await
     }
 
+    /// When it was created.
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
+    /// When it was last changed, its members included.
     fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
+    /// Rises by one with each change; pass as `ifVersion`.
     fn version(&self) -> i32 {
         self.0.version
     }
 }
 
 payload! {
+    /// What became of a mutation of a team.
     TeamPayload { team: Team }
 }

@@ -25,14 +25,21 @@ const MAX_URL: usize = 2000;
 /// Teams that one webhook may name.
 pub const MAX_TEAMS: usize = 50;
 
-/// Leave out `eventTypes` for every type, `teamIds` for all teams.
+/// A new webhook. Nobody has events sent that they may not read themselves.
 #[derive(InputObject, Clone)]
 pub struct WebhookCreateInput {
+    /// Client-made id, `whk_` and a UUIDv7; made by the server when left out. Repeating a create with the same id and
+    /// content returns the first result, without the secret.
     #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<WebhookId>,
+    /// What it is called, 1 to 100 characters.
     pub name: Option<String>,
+    /// Where to send to, 2,000 characters at most, without a user name: `https` at a public address, unless the
+    /// operator allows more. INVALID otherwise.
     pub url: Url,
+    /// Types of events to send, at least one; left out: every type, those of later releases included.
     pub event_types: Option<Vec<EventType>>,
+    /// Teams whose events to send, 1 to 50; events without a team are then left out. Left out: all events.
     pub team_ids: Option<Vec<TeamId>>,
     /// Whether the deliveries of one item's events wait for each other.
     #[graphql(default = false)]
@@ -60,17 +67,22 @@ impl WebhookCreateInput {
     }
 }
 
+/// Changes to a webhook. What is left out stays as it is. Another URL holds for what is waiting, too.
 #[derive(InputObject, Clone)]
 pub struct WebhookPatch {
-    /// Null: none.
+    /// What it is called, 1 to 100 characters; null: no name.
     pub name: MaybeUndefined<String>,
+    /// Where to send to, 2,000 characters at most, without a user name: `https` at a public address, unless the
+    /// operator allows more. INVALID otherwise. Can't be cleared.
     pub url: MaybeUndefined<Url>,
-    /// Null: every type.
+    /// Types of events to send, at least one; null: every type.
     pub event_types: MaybeUndefined<Vec<EventType>>,
-    /// Null: all teams.
+    /// Teams whose events to send, 1 to 50; null: all events.
     pub teams: MaybeUndefined<IdSetPatch>,
     /// False pauses: nothing is sent, and later events are not queued. True also enables what the server has disabled.
+    /// Can't be cleared.
     pub is_enabled: MaybeUndefined<bool>,
+    /// Whether deliveries of one item's events wait for each other. Can't be cleared.
     pub is_ordered: MaybeUndefined<bool>,
 }
 
@@ -126,17 +138,24 @@ impl WebhookPatch {
     }
 }
 
+/// Which webhook to change, and how.
 #[derive(InputObject, Clone)]
 pub struct WebhookUpdateInput {
+    /// The webhook.
     pub id: WebhookId,
+    /// The `version` that was read: CONFLICT, and nothing is written, when it is another by now. Left out: not
+    /// checked.
     pub if_version: Option<i32>,
+    /// What to change.
     pub patch: WebhookPatch,
 }
 
+/// Which webhook gets a new secret.
 #[derive(InputObject, Clone)]
 pub struct WebhookRotateSecretInput {
+    /// The webhook.
     pub id: WebhookId,
-    /// How long deliveries are signed with the old secret, too, 720 at most; 0 ends it at once.
+    /// Hours that deliveries are signed with the old secret, too, 720 at most; 0 ends it at once.
     #[graphql(default = 24)]
     pub grace_hours: i32,
 }
@@ -147,19 +166,25 @@ impl WebhookRotateSecretInput {
     }
 }
 
+/// Which webhook to try.
 #[derive(InputObject, Clone)]
 pub struct WebhookTestInput {
+    /// The webhook, in any state.
     pub id: WebhookId,
 }
 
-/// Events after `after` and before `before`, both ledger cursors; at most 10,000 that the webhook wants.
+/// A stretch of the ledger: events after `after` and before `before`, both ledger cursors; at most 10,000 that the
+/// webhook wants.
 #[derive(InputObject, Clone)]
 pub struct WebhookReplayInput {
+    /// The webhook, which must be enabled.
     pub id: WebhookId,
+    /// Where to begin: a webhook's cursor, an event's, or that of a mutation's payload. CURSOR_EXPIRED when what
+    /// follows is no longer kept.
     pub after: Cursor,
-    /// Leave out for all that there are.
+    /// Where to stop; left out: at the end.
     pub before: Option<Cursor>,
-    /// Of these types alone; the webhook's own filters hold, too.
+    /// Of these types alone, at least one; the webhook's own filters hold, too.
     pub event_types: Option<Vec<EventType>>,
 }
 
@@ -171,20 +196,29 @@ impl WebhookReplayInput {
     }
 }
 
+/// Which webhook to end. Ending it again is harmless.
 #[derive(InputObject, Clone)]
 pub struct WebhookDeleteInput {
+    /// The webhook.
     pub id: WebhookId,
 }
 
+/// Which delivery to try again.
 #[derive(InputObject, Clone)]
 pub struct WebhookDeliveryRetryInput {
+    /// The delivery, of an enabled webhook, tried fewer than 20 times.
     pub id: WebhookDeliveryId,
 }
 
+/// Condition on a webhook's delivery; all that is given must hold. Lists have 500 entries at most, and nothing matches
+/// an empty one.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct DeliveryFilter {
+    /// One of these statuses.
     pub statuses: Option<Vec<DeliveryStatus>>,
+    /// Of an event of one of these types; a test's `ping` has none.
     pub event_types: Option<Vec<EventType>>,
+    /// By when it was queued.
     pub created_at: Option<DateTimeFilter>,
 }
 

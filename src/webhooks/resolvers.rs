@@ -25,33 +25,47 @@ pub struct WebhookMutation;
 
 #[Object]
 impl WebhookMutation {
-    /// The payload's `secret` verifies what is sent; it is shown this once.
+    /// Makes a webhook. The payload's `secret` verifies what is sent; it is shown this once.
     #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
-    async fn webhook_create(&self, ctx: &Context<'_>, input: WebhookCreateInput) -> Result<Option<WebhookPayload>> {
+    async fn webhook_create(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The new webhook.")] input: WebhookCreateInput,
+    ) -> Result<Option<WebhookPayload>> {
         let (scope, tools) = (ctx.scope()?, tools(ctx.state()));
         write(ctx, || service::create(scope, tools, &input), wrap).await
     }
 
+    /// Changes, pauses or enables a webhook.
     #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
-    async fn webhook_update(&self, ctx: &Context<'_>, input: WebhookUpdateInput) -> Result<Option<WebhookPayload>> {
+    async fn webhook_update(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which webhook, and what to change.")] input: WebhookUpdateInput,
+    ) -> Result<Option<WebhookPayload>> {
         let (scope, tools) = (ctx.scope()?, tools(ctx.state()));
         write(ctx, || service::update(scope, tools, &input), wrap).await
     }
 
-    /// New secret; for `graceHours` deliveries are signed with both.
+    /// Gives a webhook a new secret; for `graceHours` deliveries are signed with both. A second rotation ends the
+    /// first one's grace.
     #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
     async fn webhook_rotate_secret(
         &self,
         ctx: &Context<'_>,
-        input: WebhookRotateSecretInput,
+        #[graphql(desc = "Which webhook, and how long the old secret is used, too.")] input: WebhookRotateSecretInput,
     ) -> Result<Option<WebhookPayload>> {
         let (scope, tools) = (ctx.scope()?, tools(ctx.state()));
         write(ctx, || service::rotate_secret(scope, tools, &input), wrap).await
     }
 
-    /// Sends a signed `ping` now and returns the delivery.
+    /// Sends a signed `ping` now, once, and returns the delivery; after 8 seconds the attempt may still be under way.
     #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
-    async fn webhook_test(&self, ctx: &Context<'_>, input: WebhookTestInput) -> Result<Option<WebhookDeliveryPayload>> {
+    async fn webhook_test(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which webhook.")] input: WebhookTestInput,
+    ) -> Result<Option<WebhookDeliveryPayload>> {
         let scope = ctx.scope()?;
         let begun: Option<WebhookDeliveryPayload> =
             write(ctx, || service::begin_test(scope, input.id), WebhookDelivery).await?;
@@ -64,13 +78,22 @@ impl WebhookMutation {
 
     /// Queues the webhook's events of a stretch of the ledger again, as new deliveries.
     #[graphql(directive = requires::apply(Permission::WebhookManage), directive = in_plan::apply(Feature::Webhooks))]
-    async fn webhook_replay(&self, ctx: &Context<'_>, input: WebhookReplayInput) -> Result<Option<WebhookPayload>> {
+    async fn webhook_replay(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which webhook, and which stretch.")] input: WebhookReplayInput,
+    ) -> Result<Option<WebhookPayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::replay(scope, &input), wrap).await
     }
 
+    /// Ends a webhook, with what waits and with its log.
     #[graphql(directive = requires::apply(Permission::WebhookManage))]
-    async fn webhook_delete(&self, ctx: &Context<'_>, input: WebhookDeleteInput) -> Result<Option<DeletePayload>> {
+    async fn webhook_delete(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which webhook.")] input: WebhookDeleteInput,
+    ) -> Result<Option<DeletePayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::delete(scope, input.id), |id| id.any()).await
     }
@@ -80,7 +103,7 @@ impl WebhookMutation {
     async fn webhook_delivery_retry(
         &self,
         ctx: &Context<'_>,
-        input: WebhookDeliveryRetryInput,
+        #[graphql(desc = "Which delivery.")] input: WebhookDeliveryRetryInput,
     ) -> Result<Option<WebhookDeliveryPayload>> {
         let scope = ctx.scope()?;
         write(ctx, || service::retry(scope, input.id), WebhookDelivery).await
