@@ -21,6 +21,7 @@ pub mod node;
 mod outbox;
 pub mod patch;
 pub mod payload;
+pub mod price_list;
 pub mod range;
 pub mod response;
 pub mod scalars;
