@@ -29,7 +29,7 @@ use async_graphql::{
 };
 use serde_json::json;
 
-use super::{document::bare, error::code_of};
+use super::{document::bare, error::code_of, gate::Dearest};
 use crate::error::{Code, Refusal};
 
 /// Price of a plain list itself, and how many objects it is taken to hold.
@@ -195,6 +195,15 @@ impl Shape {
     const fn is_of_page(self) -> bool {
         matches!(self, Self::Nodes | Self::Edges | Self::Page)
     }
+
+    /// How often what is below it is priced.
+    const fn times(self) -> u64 {
+        match self {
+            Self::List => LIST_SIZE,
+            Self::Named(size) | Self::Sync(size) | Self::Connection { size, .. } => size,
+            _ => 1,
+        }
+    }
 }
 
 /// Points of an object's scalars.
@@ -275,12 +284,35 @@ impl Prices {
         path
     }
 
+    /// The dearest parts, each with all below it for all objects that have it: the way there and its points. No part is
+    /// dearer than the one it is in, so the next one is always below those that are taken already.
+    pub fn dearest(&self, most: usize) -> Vec<(Vec<&str>, u64)> {
+        let mut open: Vec<(Vec<&str>, u64, &Price)> = Vec::new();
+        let mut taken = Vec::new();
+        let mut below = Some((Vec::new(), 1, self));
+        while taken.len() < most {
+            if let Some((path, times, prices)) = below.take() {
+                for price in prices.parts.iter().filter(|price| price.total > 0) {
+                    let path = path.iter().copied().chain([price.key.as_str()]).collect();
+                    open.push((path, times, price));
+                }
+            }
+            let points = |(_, times, price): &(Vec<&str>, u64, &Price)| price.total.saturating_mul(*times);
+            let Some(place) = (0..open.len()).rev().max_by_key(|place| points(&open[*place])) else { break };
+            let (path, times, price) = open.swap_remove(place);
+            taken.push((path.clone(), price.total.saturating_mul(times)));
+            below = Some((path, times.saturating_mul(price.shape.times()), &price.below));
+        }
+        taken
+    }
+
     /// QUERY_TOO_COMPLEX: it costs more than one operation may.
-    pub fn too_dear(&self, limit: u64) -> Refusal {
-        let (cost, path) = (self.total(), self.dearest_path());
+    pub fn too_dear(&self, limit: u64, dearest: Dearest) -> Refusal {
+        let (cost, path) = (self.total(), dearest.path);
         let message = format!("The operation costs {cost} points of at most {limit}; the dearest part is {path}.");
         Refusal::new(Code::QueryTooComplex, message)
             .details(json!({ "cost": cost, "limit": limit, "dearestPath": path }))
+            .about(dearest.coordinate)
     }
 
     /// Points that an answer really cost, at most the static ones. Of an answer with errors a null counts in full: what

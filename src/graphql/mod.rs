@@ -8,6 +8,7 @@ mod body;
 pub mod budget;
 pub mod connection;
 pub mod context;
+pub mod coordinate;
 pub mod cost;
 pub mod document;
 pub mod error;

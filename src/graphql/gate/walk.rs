@@ -18,6 +18,7 @@ use crate::{
     db::page::{DEFAULT_PAGE, DEFAULT_SYNC_PAGE, MAX_PAGE, MAX_SYNC_PAGE},
     error::{Code, Refusal, Result},
     graphql::{
+        coordinate::about_argument,
         cost::{self, Price, Prices, Shape, Weight},
         document::bare,
         guard::Rule,
@@ -120,9 +121,6 @@ impl<'a> Walk<'a> {
             );
         }
         let prices = self.selection(&operation.selection_set.node, Parent::of(root_type))?;
-        if prices.total() > self.limits().cost {
-            return Err(prices.too_dear(self.limits().cost).into());
-        }
         let public = |field: &str| {
             field.starts_with("__")
                 || root.and_then(|root| Rule::of_field(self.registry(), root, field))
@@ -191,7 +189,11 @@ impl<'a> Walk<'a> {
         let meta = parent.and_then(|parent| parent.field_by_name(name));
         let parent = parent.map_or("", MetaType::name);
         let is_mutation = self.registry().mutation_type.as_deref() == Some(parent);
-        let weight = meta.map(|meta| arguments::weigh(self, field, meta, is_mutation)).transpose()?.unwrap_or_default();
+        let weight = match meta {
+            Some(meta) => arguments::weigh(self, field, meta, is_mutation)
+                .map_err(|error| about_argument(error, self.registry(), parent, meta))?,
+            None => Weight::default(),
+        };
         let ty = meta.and_then(|meta| self.registry().types.get(bare(&meta.ty)));
         let was_in_copy = self.in_copy;
         self.in_copy |= parent == "SyncPage";
