@@ -10,16 +10,13 @@ use std::{
 };
 
 use async_graphql::{
-    ErrorExtensionValues, PathSegment, ServerError, Value,
+    ErrorExtensionValues, Pos, ServerError, Value,
     parser::types::{Field, OperationType, Selection, SelectionSet},
     registry::{MetaField, MetaType, Registry},
 };
 
 use super::document::{Document, Operation, bare};
 use crate::error::Error;
-
-/// Places of an answer that are looked up for its errors; those of further places go without.
-const MAX_LOOKED_UP: usize = 100;
 
 /// An element of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,20 +65,20 @@ pub struct Asked<'d> {
 }
 
 impl<'d> Asked<'d> {
-    /// The field at a path of the answer's names, without positions in lists. `None` where it can't be told without the
-    /// answer: one name on several types.
-    pub fn field(self, path: impl IntoIterator<Item = &'d str>) -> Option<Coordinate<'d>> {
-        self.found(path).map(|(ty, field)| Coordinate::Member(ty, &field.name))
+    /// The type at the root.
+    fn root(self) -> Option<&'d str> {
+        match self.operation.definition().ty {
+            OperationType::Query => Some(&self.registry.query_type),
+            OperationType::Mutation => self.registry.mutation_type.as_deref(),
+            OperationType::Subscription => self.registry.subscription_type.as_deref(),
+        }
     }
 
-    fn found<'k>(self, path: impl IntoIterator<Item = &'k str>) -> Option<Found<'d>> {
+    /// The field at a path of the answer's names, without positions in lists. `None` where it can't be told without the
+    /// answer: one name on several types.
+    pub fn field<'k>(self, path: impl IntoIterator<Item = &'k str>) -> Option<Coordinate<'d>> {
         let definition = self.operation.definition();
-        let root = match definition.ty {
-            OperationType::Query => self.registry.query_type.as_str(),
-            OperationType::Mutation => self.registry.mutation_type.as_deref()?,
-            OperationType::Subscription => self.registry.subscription_type.as_deref()?,
-        };
-        let (mut sets, mut found) = (vec![(&definition.selection_set.node, root)], None);
+        let (mut sets, mut found) = (vec![(&definition.selection_set.node, self.root()?)], None);
         for key in path {
             let mut fields: Vec<(&'d Field, Found<'d>)> = Vec::new();
             for (field, ty) in self.selected(sets, key) {
@@ -98,7 +95,7 @@ impl<'d> Asked<'d> {
             };
             sets = fields.iter().map(|(field, (_, meta))| (&field.selection_set.node, bare(&meta.ty))).collect();
         }
-        found
+        found.map(|(ty, field)| Coordinate::Member(ty, &field.name))
     }
 
     fn known(self, ty: &'d str, field: &str) -> Option<Found<'d>> {
@@ -133,30 +130,17 @@ impl<'d> Asked<'d> {
         fields
     }
 
-    /// Says of each error with a path which field it is of; with an `inputPath`, which of its inputs.
+    /// Says of each error with a path which field it is of, by its place in the document; with an `inputPath`, which of its
+    /// inputs.
     pub fn locate(self, errors: &mut [ServerError]) {
-        let mut known: HashMap<Vec<String>, Option<Found<'d>>> = HashMap::new();
+        let mut fields = None;
         for error in errors.iter_mut().filter(|error| !error.path.is_empty()) {
-            let names = error.path.iter().filter_map(|segment| match segment {
-                PathSegment::Field(name) => Some(name.clone()),
-                PathSegment::Index(_) => None,
-            });
-            let path: Vec<String> = names.collect();
             let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
-            if extensions.get("coordinate").is_some() {
+            let Some(position) = error.locations.first() else { continue };
+            let fields = fields.get_or_insert_with(|| self.by_position());
+            let Some((ty, field)) = fields.get(position).filter(|_| extensions.get("coordinate").is_none()) else {
                 continue;
-            }
-            let is_full = known.len() >= MAX_LOOKED_UP;
-            let found = match known.get(&path) {
-                Some(found) => *found,
-                None if is_full => None,
-                None => {
-                    let found = self.found(path.iter().map(String::as_str));
-                    known.insert(path, found);
-                    found
-                }
             };
-            let Some((ty, field)) = found else { continue };
             let input: Vec<String> = match extensions.get("inputPath") {
                 Some(Value::List(steps)) => steps.iter().filter_map(text).collect(),
                 _ => Vec::new(),
@@ -164,6 +148,35 @@ impl<'d> Asked<'d> {
             let coordinate = within(self.registry, ty, field, input.iter().map(String::as_str));
             extensions.set("coordinate", coordinate.to_string());
         }
+    }
+
+    /// All fields of the operation and of the document's fragments, by where they are written. Each is looked at once, however
+    /// often its fragment is spread.
+    fn by_position(self) -> HashMap<Pos, Found<'d>> {
+        let mut found = HashMap::new();
+        let definition = self.operation.definition();
+        let mut sets: Vec<(&'d SelectionSet, &'d str)> = Vec::new();
+        sets.extend(self.root().map(|root| (&definition.selection_set.node, root)));
+        for fragment in self.document.fragments() {
+            sets.push((&fragment.selection_set.node, &fragment.type_condition.node.on.node));
+        }
+        while let Some((set, ty)) = sets.pop() {
+            for selection in &set.items {
+                match &selection.node {
+                    Selection::Field(field) => {
+                        let Some(known) = self.known(ty, &field.node.name.node) else { continue };
+                        found.insert(field.pos, known);
+                        sets.push((&field.node.selection_set.node, bare(&known.1.ty)));
+                    }
+                    Selection::InlineFragment(inline) => {
+                        let on = inline.node.type_condition.as_ref().map_or(ty, |on| on.node.on.node.as_str());
+                        sets.push((&inline.node.selection_set.node, on));
+                    }
+                    Selection::FragmentSpread(_) => {}
+                }
+            }
+        }
+        found
     }
 }
 

@@ -20,8 +20,9 @@ use super::{
 };
 use crate::db::page::{DEFAULT_PAGE, MAX_PAGE};
 
-/// What it adds to the price of an operation, in points, each time that it is asked for. Without it an object counts 1 and
-/// anything else nothing. Of a draft: https://ibm.github.io/graphql-specs/cost-spec.html
+/// What it adds to an operation's price each time that it is asked for, in points. Without it an object counts 1, and
+/// anything else nothing. After the draft https://ibm.github.io/graphql-specs/cost-spec.html; how a price comes of it is told
+/// in docs/API.md.
 #[TypeDirective(
     location = "ArgumentDefinition",
     location = "Enum",
@@ -31,7 +32,7 @@ use crate::db::page::{DEFAULT_PAGE, MAX_PAGE};
 )]
 pub fn cost(#[graphql(desc = "Points, as a decimal number.")] weight: String) {}
 
-/// How many objects the price of a list takes it to hold. Of a draft: https://ibm.github.io/graphql-specs/cost-spec.html
+/// How many objects a price takes a list to hold. After the draft https://ibm.github.io/graphql-specs/cost-spec.html.
 #[TypeDirective(name = "listSize", location = "FieldDefinition")]
 pub fn list_size(
     #[graphql(desc = "So many where no argument says it.")] assumed_size: Option<i32>,
@@ -62,7 +63,7 @@ pub fn declare(registry: &mut Registry) {
             if matches!(kind, Kind::Edges | Kind::Page) {
                 free.push(bare(&field.ty).to_owned());
             }
-            let directives = of_kind(kind, matches!(ty, MetaType::Interface { .. }));
+            let directives = of_field(kind, field, matches!(ty, MetaType::Interface { .. }));
             if !directives.is_empty() {
                 of_fields.push((name.clone(), field.name.clone(), directives));
             }
@@ -100,18 +101,19 @@ fn field_of<'t>(ty: &'t mut MetaType, field: &str) -> Option<&'t mut MetaField> 
 }
 
 /// What is said of a field. An interface's has no weight, by the draft: those of its types have it.
-fn of_kind(kind: Kind, in_interface: bool) -> Vec<MetaDirectiveInvocation> {
+fn of_field(kind: Kind, field: &MetaField, in_interface: bool) -> Vec<MetaDirectiveInvocation> {
     let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    let slicing =
+        ["first", "last"].into_iter().filter(|name| field.args.contains_key(*name)).map(str::to_owned).collect();
     let mut directives = match kind {
         Kind::Leaf | Kind::Object | Kind::Nodes | Kind::Edges | Kind::Page | Kind::SyncNodes => Vec::new(),
         Kind::List => vec![weight(LIST_PRICE), list_size::apply(size(LIST_SIZE), None, None, None)],
         Kind::Named => vec![list_size::apply(size(MAX_PAGE), None, None, None)],
         Kind::Connection(_) => {
-            let (arguments, lists) = (names(&["first", "last"]), names(&["nodes", "edges"]));
-            vec![list_size::apply(size(DEFAULT_PAGE), arguments, lists, Some(false))]
+            vec![list_size::apply(size(DEFAULT_PAGE), Some(slicing), names(&["nodes", "edges"]), Some(false))]
         }
         // The argument has a default, which counts.
-        Kind::Sync => vec![list_size::apply(None, names(&["first"]), names(&["nodes"]), Some(false))],
+        Kind::Sync => vec![list_size::apply(None, Some(slicing), names(&["nodes"]), Some(false))],
         // Where it is kept with its parent it costs less, which a weight can't say.
         Kind::Count => vec![weight(COUNT_PRICE)],
     };

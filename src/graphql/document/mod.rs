@@ -235,6 +235,11 @@ impl Operation {
 }
 
 impl Document {
+    /// Its fragments, in no order.
+    pub fn fragments(&self) -> impl Iterator<Item = &FragmentDefinition> {
+        self.fragments.values()
+    }
+
     /// A fragment by its name.
     pub fn fragment(&self, name: &str) -> Option<&FragmentDefinition> {
         self.fragments.get(name)
