@@ -39,11 +39,11 @@ const DEARER_BY_THE_DIRECTIVES: &[(&str, &str, u64, f64)] = &[
 /// Where they say less: what is priced by its number, beyond what an ordinary document has.
 const CHEAPER_BY_THE_DIRECTIVES: &[(&str, &str, u64, f64)] = &[
     ("sync without nodes", "{ sync(first: 10) { cursor } }", 11, 1.0),
-    ("introspection", "{ __schema { queryType { name } } }", 10, 0.0),
+    ("introspection", "{ __schema { queryType { name } } }", 10, 2.0),
     (
         "ten conditions of a filter",
         "{ items(first: 1, filter: { or: [{ status: { eq: DONE } }, { status: { eq: DONE } }, { status: { eq: DONE } }, \
-         { status: { eq: DONE } }] }) { nodes { id } } }",
+         { status: { eq: DONE } }, { status: { eq: DONE } }] }) { nodes { id } } }",
         3,
         2.0,
     ),
@@ -216,7 +216,7 @@ fn by_directives(schema: &Valid<Schema>, document: &str, variables: &Value) -> f
 
 /// A gate that lets through whatever the documents here cost.
 fn gate() -> Gate {
-    let limits = LimitsConfig { cost: u64::MAX, tokens: 1_000_000, aliases: 1_000, ..LimitsConfig::default() };
+    let limits = LimitsConfig { cost: u64::MAX, tokens: 1_000_000, aliases: 10_000, ..LimitsConfig::default() };
     crate::support::schema::gate(limits)
 }
 
@@ -255,6 +255,8 @@ impl Selections {
     fn field(&self, parent: &str, field: &MetaField, levels: usize) -> String {
         let (name, ty) = (&field.name, bare(&field.ty));
         let is_composite = self.documents.registry.types.get(ty).is_some_and(MetaType::is_composite);
+        // Types that exclude each other may have fields of one name that can't be merged.
+        let alias = format!("{parent}_{name}");
         let needs_arguments = field.args.values().any(|arg| arg.ty.ends_with('!') && arg.default_value.is_none());
         match () {
             () if needs_arguments => String::new(),
@@ -271,11 +273,11 @@ impl Selections {
                     None => "{ __typename }".to_owned(),
                 };
                 format!(
-                    "{name}(first: 3) {{ nodes {below} edges {{ cursor node {below} }} pageInfo {{ hasNextPage }} {count} }}"
+                    "{alias}: {name}(first: 3) {{ nodes {below} edges {{ cursor node {below} }} pageInfo {{ hasNextPage }} {count} }}"
                 )
             }
-            () if levels == 0 => format!("{name} {{ __typename }}"),
-            () => format!("{name} {}", self.of(ty, levels - 1)),
+            () if levels == 0 => format!("{alias}: {name} {{ __typename }}"),
+            () => format!("{alias}: {name} {}", self.of(ty, levels - 1)),
         }
     }
 
@@ -312,7 +314,7 @@ fn what_the_directives_say_of_a_document_is_its_price() {
             compared += 1;
         }
     }
-    assert!(compared > 200, "{compared}");
+    assert!(compared > 150, "{compared}");
     // Sizes by `last`, by a variable and by its default; text comparisons; types that exclude each other.
     for (document, variables) in [
         ("{ items(last: 7) { edges { node { id } } } }", json!({})),
@@ -379,7 +381,7 @@ fn the_directives_are_where_the_draft_allows_them() {
                 continue;
             };
             let sized = texts(list_size, "sizedFields");
-            assert!(field.ty.is_list() != !sized.is_empty(), "{coordinate}");
+            assert!(field.ty.is_list() == sized.is_empty(), "{coordinate}");
             for list in sized {
                 let lists = returned.and_then(|ty| ty.as_object()).map(|object| &object.fields);
                 // `sync` has no edges.
@@ -410,6 +412,12 @@ databases! {
     async fn a_client_knows_the_price_before_it_asks(app: TestApp) {
         let acme = app.company("acme").await;
         app.item(&acme, "an item").await;
+        let app = app
+            .another_instance(|config| {
+                config.limits =
+                    LimitsConfig { cost: u64::MAX, cost_per_minute: Some(0), aliases: 10_000, ..LimitsConfig::default() };
+            })
+            .await;
         let text = String::from_utf8(app.get("/schema.graphql").await.body).expect("text");
         let schema = Schema::parse_and_validate(text, "schema.graphql").expect("a valid schema");
         let selections = Selections { documents: Documents::new() };
@@ -423,11 +431,6 @@ databases! {
             let expected = by_directives(&schema, &document, &variables).max(1.0);
             let call = app.call(&acme, &acme.owner, &document).vars(variables).header("x-include-cost", "true");
             let answer = call.answer().await;
-            let error = &answer["errors"][0]["extensions"];
-            if error["code"] == "QUERY_TOO_COMPLEX" && error["limit"] == 1_000 {
-                assert!((error["cost"].as_f64().expect("a cost") - expected).abs() < 0.01, "{document}: {answer:#}");
-                continue;
-            }
             let cost = &answer["extensions"]["cost"];
             assert!((cost["requested"].as_f64().unwrap_or_default() - expected).abs() < 0.01, "{expected}: {document}: {cost}");
         }
