@@ -213,6 +213,15 @@ impl Refusal {
         self
     }
 
+    /// The element of the schema that it is about, by its [coordinate](crate::graphql::coordinate).
+    #[must_use]
+    pub fn about(mut self, coordinate: Option<String>) -> Self {
+        if let Some(coordinate) = coordinate {
+            self.details.get_or_insert_with(|| json!({}))["coordinate"] = coordinate.into();
+        }
+        self
+    }
+
     /// Where in the document it is.
     #[must_use]
     pub fn at(mut self, position: Pos) -> Self {

@@ -1,10 +1,10 @@
-use async_graphql::{InputObject, Json, MaybeUndefined};
+use async_graphql::{InputObject, MaybeUndefined};
 
 use super::service::{MAX_DOCUMENTS, MAX_ID};
 use crate::{
     accounts::input::required,
     error::{Error, Problem, ProblemCode, Problems, Result},
-    graphql::gate::Manifest,
+    graphql::{gate::Manifest, scalars::Json},
     id::{ClientMade, DocumentSetId},
 };
 
@@ -21,7 +21,7 @@ pub struct DocumentSetCreateInput {
     pub name: String,
     /// The manifest as graphql-codegen and Relay write it, an object of texts by id, or Apollo's list of operations: at
     /// most 1,000 documents, each of which is valid for this schema.
-    pub manifest: Json<serde_json::Value>,
+    pub manifest: Json,
 }
 
 impl DocumentSetCreateInput {
@@ -38,7 +38,7 @@ pub struct DocumentSetPatch {
     /// 1 to 100 characters.
     pub name: MaybeUndefined<String>,
     /// Takes the place of all documents that are there.
-    pub manifest: MaybeUndefined<Json<serde_json::Value>>,
+    pub manifest: MaybeUndefined<Json>,
 }
 
 /// A change of a document set.

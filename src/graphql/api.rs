@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{
     context::{Charge, RequestContext},
     error::{finish, server_errors},
-    gate::{Gate, Passed, registered::DOCUMENT_ID},
+    gate::{Dearest, Gate, Passed, registered::DOCUMENT_ID},
     processor::{Meter, Processor},
     response::has_data,
     schema::{self, ApiSchema},
@@ -148,11 +148,17 @@ impl Api {
     /// Finishes the answer, and counts it.
     fn conclude(&self, answer: &mut Answer, response: Result<Response>, envelope: &Envelope, begun: Instant) {
         answer.response = response.unwrap_or_else(|error| Response::from_errors(server_errors(error)));
+        if let Some(passed) = &answer.passed {
+            self.gate.locate(passed, &mut answer.response.errors);
+        }
         finish(&mut answer.response, &envelope.origin.request_id);
         if envelope.include_cost {
             let Charge { requested, actual, level } = answer.charge;
             let remaining = level.map(|level| level.remaining());
-            let cost = json!({ "requested": requested, "actual": actual, "remaining": remaining });
+            let breakdown = answer.passed.as_ref().map(|passed| self.gate.breakdown(passed)).unwrap_or_default();
+            let cost = json!({
+                "requested": requested, "actual": actual, "remaining": remaining, "breakdown": breakdown,
+            });
             answer.response.extensions.insert("cost".to_owned(), Value::from_json(cost).unwrap_or_default());
         }
         self.count(answer, begun);
@@ -325,14 +331,14 @@ impl Api {
             Ok(taken) => {
                 charge.level = Some(taken.level);
                 if is_too_dear {
-                    Err(passed.prices.too_dear(allowance.capacity.into()).into())
+                    Err(passed.prices.too_dear(allowance.capacity.into(), self.gate.dearest_of(passed)).into())
                 } else {
                     Ok(Some(taken))
                 }
             }
             Err(refused) => {
                 charge.level = Some(refused.level);
-                Err(rate_limited(&refused, &passed.prices.dearest_path()).into())
+                Err(rate_limited(&refused, self.gate.dearest_of(passed)).into())
             }
         }
     }
@@ -355,7 +361,7 @@ impl Api {
             }
             Err(refused) => {
                 charge.level = Some(refused.level);
-                rate_limited(&refused, "").into()
+                rate_limited(&refused, Dearest::default()).into()
             }
         }
     }
@@ -366,7 +372,7 @@ impl Api {
         let credential = envelope.credential.as_ref();
         let (path, header) = &envelope.organization;
         let choice = path.as_deref().or(header.as_deref()).map(OrganizationChoice::parse);
-        let may = || self.may_look_up(envelope).map_err(|refused| rate_limited(&refused, "").into());
+        let may = || self.may_look_up(envelope).map_err(|refused| rate_limited(&refused, Dearest::default()).into());
         let found = || credential.into_iter().for_each(|credential| self.state.rate_limit.was_good(credential));
         let look_ups = LookUps { may: &may, found: &found };
         let caller = match self.authenticator.authenticate(credential, choice.as_ref(), origin, &look_ups).await {
@@ -474,8 +480,8 @@ async fn refuse_other_documents(caller: &Caller, text: &str) -> Result<()> {
     Err(Refusal::new(Code::Forbidden, message).into())
 }
 
-/// RATE_LIMITED: the points are not there now. `path`: the way to the dearest part, where there is one.
-fn rate_limited(refused: &Refused, path: &str) -> Refusal {
+/// RATE_LIMITED: the points are not there now, with the dearest part, where there is one.
+fn rate_limited(refused: &Refused, dearest: Dearest) -> Refusal {
     let Refused { points, level, whose } = refused;
     let (limit, remaining) = (level.capacity, level.remaining());
     let seconds = (level.wait_for(*points) + 999) / 1000;
@@ -490,10 +496,10 @@ fn rate_limited(refused: &Refused, path: &str) -> Refusal {
     let mut details = json!({
         "limit": limit, "remaining": remaining, "requestedCost": points, "retryAfterSeconds": seconds,
     });
-    if !path.is_empty() {
-        details["dearestPath"] = path.into();
+    if !dearest.path.is_empty() {
+        details["dearestPath"] = dearest.path.into();
     }
-    Refusal::new(Code::RateLimited, message).details(details)
+    Refusal::new(Code::RateLimited, message).details(details).about(dearest.coordinate)
 }
 
 /// The idempotency key of a mutation, by header or by extension, with the request's fingerprint.

@@ -16,17 +16,30 @@
 //! nodes of `sync`, an object without others in it is free, a plain list of those 1, and 50 of a connection's page 1: that
 //! is how a copy refers to what it has anyway.
 //!
+//! What a field answers with is [`Kind::of`], from the schema alone: the gate's walk and the directives in the schema
+//! (`price_list.rs`) both ask it, so what clients read there is what they pay.
+//!
 //! The gate's walk makes [`Prices`]: a tree of the selected objects alone, so that pricing an answer doesn't look at its
 //! scalars. What is not in the answer (`@skip`, another type's fragment) costs nothing.
 
-use async_graphql::{Name, Response, ServerError, Value, indexmap::IndexMap};
+use async_graphql::{
+    Name, Response, ServerError, Value,
+    indexmap::IndexMap,
+    registry::{MetaField, MetaType, Registry},
+};
 use serde_json::json;
 
-use super::error::code_of;
+use super::{document::bare, error::code_of, gate::Dearest};
 use crate::error::{Code, Refusal};
 
+/// Price of a plain list itself, and how many objects it is taken to hold.
+pub const LIST_PRICE: u64 = 1;
+pub const LIST_SIZE: u64 = 2;
 /// Price of a `totalCount` that has to be counted.
-const COUNT_PRICE: u64 = 10;
+pub const COUNT_PRICE: u64 = 10;
+/// Points of a text comparison in a filter.
+pub const CONTAINS_PRICE: u64 = 5;
+pub const STARTS_WITH_PRICE: u64 = 2;
 /// Price of an introspection that expands to next to nothing.
 const INTROSPECTION_PRICE: u64 = 10;
 /// Values that an introspection expands to for a further point.
@@ -39,9 +52,54 @@ const LEAVES_PER_POINT: u64 = 10;
 /// Counts that items keep: cheap to ask for.
 const KEPT_COUNTS: &[(&str, &str)] = &[("Item", "comments"), ("Item", "subtasks")];
 
-/// Price of the `totalCount` of the connection `field` of the type `parent`.
-pub fn count_price(parent: &str, field: &str) -> u64 {
-    if KEPT_COUNTS.contains(&(parent, field)) { 1 } else { COUNT_PRICE }
+/// What a field answers with, as far as the schema says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Scalars and enums, lists of them too: free.
+    Leaf,
+    Object,
+    /// Of objects, without pages.
+    List,
+    /// `nodes(ids:)`: a list of as many objects as the argument names.
+    Named,
+    /// With the price of its `totalCount`.
+    Connection(u64),
+    /// The parts of a connection.
+    Nodes,
+    Edges,
+    Count,
+    Page,
+    Sync,
+    /// The page of [`Kind::Sync`].
+    SyncNodes,
+}
+
+impl Kind {
+    /// Of a field of the type `parent`.
+    pub fn of(registry: &Registry, parent: &str, field: &MetaField) -> Self {
+        let (name, named) = (field.name.as_str(), bare(&field.ty));
+        if parent.ends_with("Connection") {
+            return match name {
+                "nodes" => Self::Nodes,
+                "edges" => Self::Edges,
+                "totalCount" => Self::Count,
+                "pageInfo" => Self::Page,
+                _ => Self::Leaf,
+            };
+        }
+        match name {
+            _ if named.ends_with("Connection") => {
+                let is_kept = KEPT_COUNTS.contains(&(parent, name));
+                Self::Connection(if is_kept { 1 } else { COUNT_PRICE })
+            }
+            _ if named == "SyncPage" => Self::Sync,
+            _ if !registry.types.get(named).is_some_and(MetaType::is_composite) => Self::Leaf,
+            "nodes" if parent == "SyncPage" => Self::SyncNodes,
+            "nodes" => Self::Named,
+            _ if field.ty.starts_with('[') => Self::List,
+            _ => Self::Object,
+        }
+    }
 }
 
 /// What a field's arguments make the database do.
@@ -74,8 +132,8 @@ impl Weight {
     /// | an object in a list of a mutation's input | 1 |
     /// | 50 other entries of such lists | 1 |
     pub const fn points(self) -> u64 {
-        self.contains * 5
-            + self.starts_with * 2
+        self.contains * CONTAINS_PRICE
+            + self.starts_with * STARTS_WITH_PRICE
             + self.conditions / 10
             + self.values / 100
             + self.orders
@@ -136,6 +194,15 @@ impl Shape {
     /// Whether this part of a connection needs its page; of which only the count is asked, the list itself doesn't run.
     const fn is_of_page(self) -> bool {
         matches!(self, Self::Nodes | Self::Edges | Self::Page)
+    }
+
+    /// How often what is below it is priced.
+    const fn times(self) -> u64 {
+        match self {
+            Self::List => LIST_SIZE,
+            Self::Named(size) | Self::Sync(size) | Self::Connection { size, .. } => size,
+            _ => 1,
+        }
     }
 }
 
@@ -217,12 +284,35 @@ impl Prices {
         path
     }
 
+    /// The dearest parts, each with all below it for all objects that have it: the way there and its points. No part is
+    /// dearer than the one it is in, so the next one is always below those that are taken already.
+    pub fn dearest(&self, most: usize) -> Vec<(Vec<&str>, u64)> {
+        let mut open: Vec<(Vec<&str>, u64, &Price)> = Vec::new();
+        let mut taken = Vec::new();
+        let mut below = Some((Vec::new(), 1, self));
+        while taken.len() < most {
+            if let Some((path, times, prices)) = below.take() {
+                for price in prices.parts.iter().filter(|price| price.total > 0) {
+                    let path = path.iter().copied().chain([price.key.as_str()]).collect();
+                    open.push((path, times, price));
+                }
+            }
+            let points = |(_, times, price): &(Vec<&str>, u64, &Price)| price.total.saturating_mul(*times);
+            let Some(place) = (0..open.len()).rev().max_by_key(|place| points(&open[*place])) else { break };
+            let (path, times, price) = open.swap_remove(place);
+            taken.push((path.clone(), price.total.saturating_mul(times)));
+            below = Some((path, times.saturating_mul(price.shape.times()), &price.below));
+        }
+        taken
+    }
+
     /// QUERY_TOO_COMPLEX: it costs more than one operation may.
-    pub fn too_dear(&self, limit: u64) -> Refusal {
-        let (cost, path) = (self.total(), self.dearest_path());
+    pub fn too_dear(&self, limit: u64, dearest: Dearest) -> Refusal {
+        let (cost, path) = (self.total(), dearest.path);
         let message = format!("The operation costs {cost} points of at most {limit}; the dearest part is {path}.");
         Refusal::new(Code::QueryTooComplex, message)
             .details(json!({ "cost": cost, "limit": limit, "dearestPath": path }))
+            .about(dearest.coordinate)
     }
 
     /// Points that an answer really cost, at most the static ones. Of an answer with errors a null counts in full: what
@@ -259,7 +349,7 @@ impl Price {
         let total = match shape {
             Shape::Object => object.saturating_add(own),
             Shape::Nodes => object,
-            Shape::List => object.saturating_mul(2).saturating_add(1 + own),
+            Shape::List => object.saturating_mul(LIST_SIZE).saturating_add(LIST_PRICE + own),
             Shape::References => 1,
             Shape::Named(count) => object.saturating_mul(count),
             Shape::Connection { size, count } => {

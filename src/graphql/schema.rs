@@ -15,6 +15,7 @@ use super::{
     guard::{Guarded, Rule, feature_among},
     node::{Node, NodeQuery},
     payload::Payload,
+    price_list::{self, PriceList},
 };
 use crate::{
     accounts::resolvers::{AccountMutation, AccountQuery},
@@ -86,6 +87,7 @@ pub fn build(limits: &LimitsConfig) -> ApiSchema {
         Schema::build(Guarded(Query::default()), Guarded(Mutation::default()), Guarded(Subscription::default()))
             .register_output_type::<Node>()
             .register_output_type::<Payload>()
+            .register_output_type::<PriceList>()
             .limit_recursive_depth(limits.depth * 2 + 2)
             .validation_mode(ValidationMode::Fast)
             .data(hash.clone())
@@ -114,6 +116,7 @@ pub fn registry() -> Registry {
     registry.subscription_type = Some("Subscription".to_owned());
     // The parts that the roots are merged from.
     registry.remove_unused_types();
+    price_list::declare(&mut registry);
     registry
 }
 

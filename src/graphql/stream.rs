@@ -280,6 +280,7 @@ impl Answers {
                 return Err(Stop(response.errors));
             }
             response.errors.extend_from_slice(errors);
+            api.gate.locate(&self.template.passed, &mut response.errors);
             finish(&mut response, &origin.request_id);
             response.extensions.extend(extensions.clone());
             let points = self.template.passed.prices.of_answer(&response);
@@ -324,6 +325,7 @@ impl Answers {
             () => "failed",
         });
         let mut response = Response::from_errors(errors);
+        self.client.api.gate.locate(&self.template.passed, &mut response.errors);
         finish(&mut response, &self.client.envelope.origin.request_id);
         Step::Failed { errors: serde_json::to_string(&response.errors).unwrap_or_default(), is_withdrawn }
     }

@@ -243,7 +243,7 @@ async fn an_empty_bucket_refuses_until_time_has_passed() {
     assert_eq!(
         extensions,
         json!({ "code": "RATE_LIMITED", "limit": 60, "remaining": 10, "requestedCost": 17, "retryAfterSeconds": 7,
-                "dearestPath": "nodes", "requestId": null }),
+                "dearestPath": "nodes", "coordinate": "Query.nodes", "requestId": null }),
     );
     assert!(error["message"].as_str().is_some_and(|message| message.contains("60")), "{answer:#}");
 

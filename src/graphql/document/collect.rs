@@ -24,7 +24,7 @@ use serde_json::json;
 use super::{Document, Operation, bare, measure::MAX_VISITS, path::Path};
 use crate::{
     error::{Code, Error, Refusal, Result},
-    graphql::filter::null_in_filter,
+    graphql::{coordinate::about_argument, filter::null_in_filter},
 };
 
 /// What was collected first, for all requests whose variables are in the same states: most documents have but one.
@@ -196,7 +196,10 @@ impl<'d> Collector<'d> {
         let field = Field {
             alias: first.node.alias.clone(),
             name: first.node.name.clone(),
-            arguments: self.arguments(&first.node, meta)?,
+            arguments: self.arguments(&first.node, meta).map_err(|error| match (parent, meta) {
+                (Some(parent), Some(meta)) => about_argument(error, self.registry, parent.name(), meta),
+                _ => error,
+            })?,
             directives: Vec::new(),
             selection_set: Positioned::new(
                 SelectionSet { items: self.selections(&sets, ty)? },

@@ -33,8 +33,10 @@ use serde_json::json;
 
 use self::{
     collect::{Possible, Remembered},
+    rules::Elements,
     text::Text,
 };
+use super::coordinate::Coordinate;
 use crate::{
     config::LimitsConfig,
     error::{Code, Error, Refusal, Result},
@@ -104,11 +106,17 @@ struct Variable {
 struct Fault {
     message: String,
     places: Vec<Option<SourceSpan>>,
+    /// The element of the schema that it is about.
+    coordinate: Option<String>,
 }
 
 impl Fault {
     fn new(message: impl Into<String>, places: impl IntoIterator<Item = Option<SourceSpan>>) -> Self {
-        Self { message: message.into(), places: places.into_iter().collect() }
+        Self { message: message.into(), places: places.into_iter().collect(), coordinate: None }
+    }
+
+    fn about(self, element: Option<Coordinate<'_>>) -> Self {
+        Self { coordinate: element.map(|element| element.to_string()), ..self }
     }
 
     /// Where it is, in bytes.
@@ -119,7 +127,8 @@ impl Fault {
     fn refusal(self, text: &Text<'_>) -> Refusal {
         let places = self.places.iter();
         let positions = places.map(|place| text.position(place.map_or(0, |place| place.offset()))).collect();
-        Refusal { positions, ..Refusal::new(Code::GraphqlValidationFailed, told(self.message)) }
+        let refusal = Refusal::new(Code::GraphqlValidationFailed, told(self.message)).about(self.coordinate);
+        Refusal { positions, ..refusal }
     }
 }
 
@@ -155,9 +164,9 @@ impl Validator {
 
     /// What is wrong with a document.
     fn validate(&self, document: &ast::Document, text: &Text<'_>) -> Option<Refusal> {
-        let mut faults = rules::faults(&self.schema, document, self.has_suggestions);
+        let (mut faults, elements) = rules::faults(&self.schema, document, self.has_suggestions);
         if let Err(found) = lengths::with_lengths(document).to_executable_validate(&self.schema) {
-            faults.extend(apollo_faults(&found.errors));
+            faults.extend(apollo_faults(&found.errors, &elements));
         }
         if !document.definitions.iter().any(|definition| definition.as_operation_definition().is_some()) {
             faults.push(Fault::new("The document has no operation.", [None]));
@@ -173,9 +182,10 @@ impl Validator {
         let mut faults = Vec::new();
         for variable in &operation.variables {
             let name = variable.name.as_str();
-            let refuse = |message: String, within: &[String]| {
+            let refuse = |message: String, within: &[String], coordinate: Option<String>| {
                 Refusal::bad_request(told(message))
                     .details(json!({ "variable": name, "inputPath": within }))
+                    .about(coordinate)
                     .at(variable.position)
             };
             match (sent.remove(&variable.name), &variable.default) {
@@ -183,15 +193,14 @@ impl Validator {
                     coerced.insert(variable.name.clone(), default.clone());
                 }
                 (None | Some(Value::Null), _) if variable.ty.is_non_null() => {
-                    faults.push(refuse(format!("The variable `${name}` is required and not set."), &[]));
+                    faults.push(refuse(format!("The variable `${name}` is required and not set."), &[], None));
                 }
                 (None, None) => {}
                 (Some(value), _) => {
                     let (value, found) = values::coerce(&self.schema, value, &variable.ty, name, self.has_suggestions);
-                    let refused = found.iter();
-                    faults.extend(
-                        refused.map(|misfit| refuse(format!("`${}`: {}", misfit.path, misfit.message), &misfit.within)),
-                    );
+                    faults.extend(found.into_iter().map(|misfit| {
+                        refuse(format!("`${}`: {}", misfit.path, misfit.message), &misfit.within, misfit.coordinate)
+                    }));
                     coerced.insert(variable.name.clone(), value);
                 }
             }
@@ -218,7 +227,24 @@ impl Validator {
     }
 }
 
+impl Operation {
+    /// As it was written.
+    pub const fn definition(&self) -> &OperationDefinition {
+        &self.definition.node
+    }
+}
+
 impl Document {
+    /// Its fragments, in no order.
+    pub fn fragments(&self) -> impl Iterator<Item = &FragmentDefinition> {
+        self.fragments.values()
+    }
+
+    /// A fragment by its name.
+    pub fn fragment(&self, name: &str) -> Option<&FragmentDefinition> {
+        self.fragments.get(name)
+    }
+
     /// The operation to run, of a name or the only one. BAD_REQUEST where that is none.
     pub fn operation(&self, wanted: Option<&str>) -> Result<&Operation> {
         let chosen = match (wanted, &self.operations[..]) {
@@ -245,7 +271,7 @@ pub fn bare(ty: &str) -> &str {
     ty.trim_matches(['[', ']', '!'])
 }
 
-fn apollo_faults(found: &DiagnosticList) -> Vec<Fault> {
+fn apollo_faults(found: &DiagnosticList, elements: &Elements<'_>) -> Vec<Fault> {
     let name = |fault: &_| apollo_name(fault);
     let has_unknown_field = found.iter().any(|fault| name(fault.error) == Some("UndefinedField"));
     let is_told = |name: &str| {
@@ -258,7 +284,8 @@ fn apollo_faults(found: &DiagnosticList) -> Vec<Fault> {
             // It forgets a quotation mark.
             message = message.replace(" and \"", "\" and \"");
         }
-        Fault::new(message, [fault.error.location()])
+        let place = fault.error.location();
+        Fault::new(message, [place]).about(place.and_then(|place| elements.get(&place.offset()).copied()))
     })
     .collect()
 }

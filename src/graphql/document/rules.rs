@@ -13,7 +13,7 @@ use apollo_compiler::{
 };
 
 use super::{Fault, convert::constant};
-use crate::graphql::scalars;
+use crate::graphql::{coordinate::Coordinate, scalars};
 
 /// Names that a suggestion lists at most.
 const MAX_SUGGESTIONS: usize = 5;
@@ -23,9 +23,16 @@ const MAX_SUGGESTED_LENGTH: usize = 64;
 const MAX_FAULTS: usize = 100;
 const MAX_SUGGESTED: usize = 20;
 
-/// What is wrong with a document by these rules.
-pub fn faults(schema: &Schema, document: &ast::Document, has_suggestions: bool) -> Vec<Fault> {
-    let mut faults = Faults { schema, has_suggestions, found: Vec::new() };
+/// Elements of the schema by where a document names them, or looks for what they don't have: in bytes.
+pub type Elements<'d> = HashMap<usize, Coordinate<'d>>;
+
+/// What is wrong with a document by these rules, and what it names.
+pub fn faults<'d>(
+    schema: &'d Schema,
+    document: &'d ast::Document,
+    has_suggestions: bool,
+) -> (Vec<Fault>, Elements<'d>) {
+    let mut faults = Faults { schema, has_suggestions, found: Vec::new(), elements: HashMap::new() };
     let mut fragments = HashMap::new();
     for definition in &document.definitions {
         if let Definition::FragmentDefinition(fragment) = definition {
@@ -40,7 +47,8 @@ pub fn faults(schema: &Schema, document: &ast::Document, has_suggestions: bool) 
         for variable in &operation.variables {
             faults.directives(&variable.directives, &mut body);
             if let Some(default) = &variable.default_value {
-                faults.value(default, Place { ty: &variable.ty, has_default: false, one_of: None }, &mut body);
+                let at = Coordinate::Type(variable.ty.inner_named_type());
+                faults.value(default, Place { ty: &variable.ty, at, has_default: false, one_of: None }, &mut body);
             }
         }
         faults.directives(&operation.directives, &mut body);
@@ -51,7 +59,7 @@ pub fn faults(schema: &Schema, document: &ast::Document, has_suggestions: bool) 
             faults.subscription(operation, &fragments);
         }
     }
-    faults.found
+    (faults.found, faults.elements)
 }
 
 /// What an operation or a fragment uses, fragments that it spreads aside.
@@ -68,6 +76,8 @@ type Fragments<'d> = HashMap<&'d str, (&'d [Selection], Body<'d>)>;
 #[derive(Clone, Copy)]
 struct Place<'d> {
     ty: &'d Type,
+    /// The argument or the input field that it is of; of a variable's default its type.
+    at: Coordinate<'d>,
     /// Whether the argument or the input field has a default.
     has_default: bool,
     /// The `@oneOf` input that it is the field of.
@@ -81,16 +91,33 @@ struct Usage<'d> {
     span: Option<SourceSpan>,
 }
 
-struct Faults<'s> {
-    schema: &'s Schema,
+struct Faults<'d> {
+    schema: &'d Schema,
     has_suggestions: bool,
     found: Vec<Fault>,
+    elements: Elements<'d>,
 }
 
 impl<'d> Faults<'d> {
-    fn add(&mut self, message: impl Into<String>, places: impl IntoIterator<Item = Option<SourceSpan>>) {
+    fn add(
+        &mut self,
+        message: impl Into<String>,
+        places: impl IntoIterator<Item = Option<SourceSpan>>,
+        about: Option<Coordinate<'_>>,
+    ) {
         if self.found.len() < MAX_FAULTS {
-            self.found.push(Fault::new(message, places));
+            self.found.push(Fault::new(message, places).about(about));
+        }
+    }
+
+    /// Of a name that is not there, where it was looked for; `None` where the schema is not shown.
+    fn shown(&self, element: Coordinate<'d>) -> Option<Coordinate<'d>> {
+        self.has_suggestions.then_some(element)
+    }
+
+    fn note(&mut self, place: Option<SourceSpan>, element: Option<Coordinate<'d>>) {
+        if let (Some(place), Some(element)) = (place, element) {
+            self.elements.insert(place.offset(), element);
         }
     }
 
@@ -127,15 +154,17 @@ impl<'d> Faults<'d> {
         let schema = self.schema;
         let definition = parent.map(|parent| (parent, schema.type_field(parent.name(), &field.name)));
         let ty = match definition {
-            Some((_, Ok(definition))) => {
-                self.arguments(&field.arguments, &definition.arguments, body);
+            Some((parent, Ok(definition))) => {
+                let at = Coordinate::Member(parent.name(), &definition.name);
+                self.note(field.location(), Some(at));
+                self.arguments(&field.arguments, &definition.arguments, at, body);
                 let ty = schema.types.get(definition.ty.inner_named_type());
                 if field.selection_set.is_empty() && ty.is_some_and(|ty| fields_of(ty).is_some()) {
                     let (name, ty) = (&field.name, &definition.ty);
                     let message = format!(
                         "Field \"{name}\" of type \"{ty}\" must have a selection of subfields. Did you mean \"{name} {{ ... }}\"?"
                     );
-                    self.add(message, [field.location()]);
+                    self.add(message, [field.location()], Some(at));
                 }
                 ty
             }
@@ -143,10 +172,8 @@ impl<'d> Faults<'d> {
                 if let Some(known) = fields_of(parent) {
                     let (name, ty) = (&field.name, parent.name());
                     let suggestion = self.suggest(name, known.into_iter());
-                    self.add(
-                        format!("Cannot query field \"{name}\" on type \"{ty}\".{suggestion}"),
-                        [field.location()],
-                    );
+                    let message = format!("Cannot query field \"{name}\" on type \"{ty}\".{suggestion}");
+                    self.add(message, [field.location()], self.shown(Coordinate::Type(ty)));
                 }
                 None
             }
@@ -159,7 +186,9 @@ impl<'d> Faults<'d> {
         for directive in directives.iter() {
             // One that is unknown is apollo-compiler's to report.
             if let Some(definition) = self.schema.directive_definitions.get(&directive.name) {
-                self.arguments(&directive.arguments, &definition.arguments, body);
+                let at = Coordinate::Directive(&definition.name);
+                self.note(directive.location(), Some(at));
+                self.arguments(&directive.arguments, &definition.arguments, at, body);
             }
         }
     }
@@ -168,33 +197,39 @@ impl<'d> Faults<'d> {
         &mut self,
         arguments: &'d [Node<Argument>],
         known: &'d [Node<InputValueDefinition>],
+        of: Coordinate<'d>,
         body: &mut Body<'d>,
     ) {
         for argument in arguments {
-            if let Some(known) = known.iter().find(|known| known.name == argument.name) {
-                let place = Place { ty: &known.ty, has_default: known.default_value.is_some(), one_of: None };
-                self.value(&argument.value, place, body);
-            }
+            let Some(known) = known.iter().find(|known| known.name == argument.name) else {
+                // That it is unknown is apollo-compiler's to report.
+                self.note(argument.location(), self.shown(of));
+                continue;
+            };
+            let at = of.argument(&known.name);
+            self.note(argument.location(), Some(at));
+            let place = Place { ty: &known.ty, at, has_default: known.default_value.is_some(), one_of: None };
+            self.value(&argument.value, place, body);
         }
     }
 
     /// Values of Correct Type.
     fn value(&mut self, value: &'d Node<Value>, place: Place<'d>, body: &mut Body<'d>) {
-        let (ty, span) = (place.ty, value.location());
+        let (ty, span, at) = (place.ty, value.location(), Some(place.at));
         if let Value::Variable(variable) = &**value {
             body.usages.push(Usage { variable, place, span });
             return;
         }
         if value.is_null() {
             if ty.is_non_null() {
-                self.add(format!("Expected value of type \"{ty}\", found null."), [span]);
+                self.add(format!("Expected value of type \"{ty}\", found null."), [span], at);
             }
             return;
         }
         match (ty, &**value) {
             (Type::List(item) | Type::NonNullList(item), Value::List(items)) => {
                 for value in items {
-                    self.value(value, Place { ty: item, has_default: false, one_of: None }, body);
+                    self.value(value, Place { ty: item, has_default: false, one_of: None, ..place }, body);
                 }
             }
             (Type::List(item) | Type::NonNullList(item), _) => {
@@ -203,25 +238,27 @@ impl<'d> Faults<'d> {
             (Type::Named(name) | Type::NonNullNamed(name), given) => match self.schema.types.get(name) {
                 Some(ExtendedType::InputObject(object)) => match given {
                     Value::Object(fields) => self.object(object, fields, span, body),
-                    _ => self.add(format!("Expected value of type \"{ty}\", found {given}."), [span]),
+                    _ => self.add(format!("Expected value of type \"{ty}\", found {given}."), [span], at),
                 },
                 Some(ExtendedType::Enum(definition)) => match given {
                     Value::Enum(found) if definition.values.contains_key(found) => {}
                     Value::Enum(found) => {
                         let suggestion = self.suggest(found, definition.values.keys().map(|name| name.as_str()));
-                        self.add(format!("Value \"{found}\" does not exist in \"{name}\" enum.{suggestion}"), [span]);
+                        let message = format!("Value \"{found}\" does not exist in \"{name}\" enum.{suggestion}");
+                        self.add(message, [span], at);
                     }
                     Value::String(_) => self.add(
                         format!(
                             "Enum \"{name}\" cannot represent a string: {given}; its values are written without quotes."
                         ),
                         [span],
+                        at,
                     ),
-                    _ => self.add(format!("Enum \"{name}\" cannot represent non-enum value: {given}."), [span]),
+                    _ => self.add(format!("Enum \"{name}\" cannot represent non-enum value: {given}."), [span], at),
                 },
                 Some(ExtendedType::Scalar(_)) => {
                     if let Err(message) = scalar(name, given) {
-                        self.add(message, [span]);
+                        self.add(message, [span], at);
                     }
                 }
                 _ => {}
@@ -243,30 +280,34 @@ impl<'d> Faults<'d> {
         for (name, value) in fields {
             if let Some(first) = given.insert(name.as_str(), name.location()) {
                 let message = format!("There can be only one input field named \"{name}\".");
-                self.add(message, [first, name.location()]);
+                self.add(message, [first, name.location()], Some(Coordinate::Type(ty)));
             }
             let Some(field) = object.fields.get(name) else {
                 let suggestion = self.suggest(name, object.fields.keys().map(|name| name.as_str()));
-                self.add(format!("Field \"{name}\" is not defined by type \"{ty}\".{suggestion}"), [name.location()]);
+                let message = format!("Field \"{name}\" is not defined by type \"{ty}\".{suggestion}");
+                self.add(message, [name.location()], self.shown(Coordinate::Type(ty)));
                 continue;
             };
-            let place =
-                Place { ty: &field.ty, has_default: field.default_value.is_some(), one_of: is_one_of.then_some(ty) };
-            self.value(value, place, body);
+            let (at, has_default) = (Coordinate::Member(ty, &field.name), field.default_value.is_some());
+            self.value(value, Place { ty: &field.ty, at, has_default, one_of: is_one_of.then_some(ty) }, body);
         }
         for (name, field) in &object.fields {
             if field.is_required() && !given.contains_key(name.as_str()) {
                 let message = format!("Field \"{ty}.{name}\" of required type \"{}\" was not provided.", field.ty);
-                self.add(message, [span]);
+                self.add(message, [span], Some(Coordinate::Member(ty, name)));
             }
         }
         if is_one_of {
             match fields {
                 [(name, value)] if value.is_null() => {
-                    self.add(format!("Field \"{ty}.{name}\" must be non-null."), [value.location()]);
+                    let message = format!("Field \"{ty}.{name}\" must be non-null.");
+                    self.add(message, [value.location()], Some(Coordinate::Type(ty)));
                 }
                 [_] => {}
-                _ => self.add(format!("OneOf Input Object \"{ty}\" must specify exactly one key."), [span]),
+                _ => {
+                    let message = format!("OneOf Input Object \"{ty}\" must specify exactly one key.");
+                    self.add(message, [span], Some(Coordinate::Type(ty)));
+                }
             }
         }
     }
@@ -307,7 +348,7 @@ impl<'d> Faults<'d> {
                 "Variable \"${name}\" is of type \"{ty}\" but must be non-nullable to be used for OneOf Input Object \
                  \"{one_of}\"."
             );
-            self.add(message, places);
+            self.add(message, places, Some(place.at));
             return;
         }
         let is_allowed = if place.ty.is_non_null() && !ty.is_non_null() {
@@ -320,7 +361,7 @@ impl<'d> Faults<'d> {
             let expected = place.ty;
             let message =
                 format!("Variable \"${name}\" of type \"{ty}\" used in position expecting type \"{expected}\".");
-            self.add(message, places);
+            self.add(message, places, Some(place.at));
         }
     }
 
@@ -358,7 +399,7 @@ impl<'d> Faults<'d> {
                 .as_ref()
                 .map_or_else(|| "Anonymous Subscription".to_owned(), |name| format!("Subscription \"{name}\""));
             let places: Vec<_> = keys.into_iter().skip(1).take(MAX_SUGGESTIONS).map(|(_, place)| place).collect();
-            self.add(format!("{which} must select only one top level field."), places);
+            self.add(format!("{which} must select only one top level field."), places, None);
         }
     }
 }

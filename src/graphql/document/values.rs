@@ -9,7 +9,7 @@ use async_graphql::{Name, Value};
 use async_graphql_value::{Number, indexmap::IndexMap};
 
 use super::{convert::constant, path::Path, rules::did_you_mean};
-use crate::graphql::scalars;
+use crate::graphql::{coordinate::Coordinate, scalars};
 
 /// Faults of one variable that are told.
 const MAX_FAULTS: usize = 20;
@@ -24,19 +24,29 @@ pub struct Misfit {
     pub path: String,
     /// Within the variable: names of fields, and positions in lists from 0.
     pub within: Vec<String>,
+    /// The input field that it is of, or the type that it should be of.
+    pub coordinate: Option<String>,
 }
 
 /// The value of a variable, coerced to its type, with what does not fit. Written as the executor reads it: with the
 /// defaults of input fields, and a single value as a list of one where a list belongs.
 pub fn coerce(schema: &Schema, value: Value, ty: &Type, name: &str, has_suggestions: bool) -> (Value, Vec<Misfit>) {
     let mut coercion = Coercion { schema, has_suggestions, misfits: Vec::new() };
-    let value = coercion.value(value, ty, &Path::of(name));
+    let value =
+        coercion.value(value, ty, At { path: &Path::of(name), element: Coordinate::Type(ty.inner_named_type()) });
     (value, coercion.misfits)
 }
 
 /// The same for a literal that was validated.
 pub fn coerce_literal(schema: &Schema, literal: Value, ty: &Type) -> Value {
     coerce(schema, literal, ty, "", false).0
+}
+
+/// Where a value is.
+#[derive(Clone, Copy)]
+struct At<'p> {
+    path: &'p Path<'p>,
+    element: Coordinate<'p>,
 }
 
 struct Coercion<'s> {
@@ -46,49 +56,50 @@ struct Coercion<'s> {
 }
 
 impl Coercion<'_> {
-    fn misfit(&mut self, message: impl Into<String>, path: &Path<'_>) -> Value {
-        if self.misfits.len() < MAX_FAULTS {
-            let misfit = Misfit { message: message.into(), path: path.to_string(), within: path.within() };
-            self.misfits.push(misfit);
-        }
+    fn misfit(&mut self, message: impl Into<String>, at: At<'_>) -> Value {
+        self.refuse(message.into(), at.path, Some(at.element));
         Value::Null
     }
 
-    fn value(&mut self, value: Value, ty: &Type, path: &Path<'_>) -> Value {
+    fn refuse(&mut self, message: String, path: &Path<'_>, element: Option<Coordinate<'_>>) {
+        if self.misfits.len() < MAX_FAULTS {
+            let (within, coordinate) = (path.within(), element.map(|element| element.to_string()));
+            self.misfits.push(Misfit { message, path: path.to_string(), within, coordinate });
+        }
+    }
+
+    fn value(&mut self, value: Value, ty: &Type, at: At<'_>) -> Value {
         if self.misfits.len() >= MAX_FAULTS {
             return Value::Null;
         }
         if value == Value::Null {
-            return if ty.is_non_null() {
-                self.misfit(format!("null is no value of {ty}."), path)
-            } else {
-                Value::Null
-            };
+            return if ty.is_non_null() { self.misfit(format!("null is no value of {ty}."), at) } else { Value::Null };
         }
         match ty {
             Type::List(item) | Type::NonNullList(item) => match value {
                 Value::List(items) => {
                     let items = items.into_iter().enumerate();
-                    Value::List(items.map(|(index, value)| self.value(value, item, &path.index(index))).collect())
+                    let entry = |(index, value)| self.value(value, item, At { path: &at.path.index(index), ..at });
+                    Value::List(items.map(entry).collect())
                 }
-                single => Value::List(vec![self.value(single, item, path)]),
+                single => Value::List(vec![self.value(single, item, at)]),
             },
             Type::Named(name) | Type::NonNullNamed(name) => match self.schema.types.get(name) {
-                Some(ExtendedType::InputObject(object)) => self.object(value, object, path),
-                Some(ExtendedType::Enum(definition)) => self.enumeration(value, definition, path),
-                _ => scalar(name, value).unwrap_or_else(|message| self.misfit(message, path)),
+                Some(ExtendedType::InputObject(object)) => self.object(value, object, at),
+                Some(ExtendedType::Enum(definition)) => self.enumeration(value, definition, at),
+                _ => scalar(name, value).unwrap_or_else(|message| self.misfit(message, at)),
             },
         }
     }
 
-    fn enumeration(&mut self, value: Value, definition: &EnumType, path: &Path<'_>) -> Value {
+    fn enumeration(&mut self, value: Value, definition: &EnumType, at: At<'_>) -> Value {
         let name = &definition.name;
         let text = match &value {
             Value::String(text) => text.as_str(),
             Value::Enum(name) => name.as_str(),
             other => {
                 let message = format!("{} is no value of {name}; expected its name as a string.", kind(other));
-                return self.misfit(message, path);
+                return self.misfit(message, at);
             }
         };
         if definition.values.contains_key(text) {
@@ -96,35 +107,39 @@ impl Coercion<'_> {
         }
         let suggestion = self.suggest(text, definition.values.keys().map(|name| name.as_str()));
         let shown: String = text.chars().take(MAX_SHOWN).collect();
-        self.misfit(format!("`{shown}` is no value of {name}.{suggestion}"), path)
+        self.misfit(format!("`{shown}` is no value of {name}.{suggestion}"), at)
     }
 
-    fn object(&mut self, value: Value, object: &InputObjectType, path: &Path<'_>) -> Value {
+    fn object(&mut self, value: Value, object: &InputObjectType, at: At<'_>) -> Value {
         let ty = &object.name;
         let Value::Object(mut sent) = value else {
-            return self.misfit(format!("{} is no value of {ty}; expected an object.", kind(&value)), path);
+            return self.misfit(format!("{} is no value of {ty}; expected an object.", kind(&value)), at);
         };
         let mut coerced = IndexMap::new();
         for (name, field) in &object.fields {
-            let path = path.name(name);
+            let at = At { path: &at.path.name(name), element: Coordinate::Member(ty, name) };
             let value = match sent.shift_remove(name.as_str()) {
-                Some(value) => Some(self.value(value, &field.ty, &path)),
+                Some(value) => Some(self.value(value, &field.ty, at)),
                 None => default_of(self.schema, field),
             };
             if let Some(value) = value {
                 coerced.insert(Name::new(name), value);
             } else if field.ty.is_non_null() {
-                self.misfit(format!("{ty}.{name} is required and not set."), &path);
+                self.misfit(format!("{ty}.{name} is required and not set."), at);
             }
         }
         for name in sent.keys() {
             let suggestion = self.suggest(name, object.fields.keys().map(|name| name.as_str()));
             let shown: String = name.chars().take(MAX_SHOWN).collect();
-            self.misfit(format!("{ty} has no field `{shown}`.{suggestion}"), &path.name(&shown));
+            let message = format!("{ty} has no field `{shown}`.{suggestion}");
+            self.refuse(message, &at.path.name(&shown), self.has_suggestions.then_some(Coordinate::Type(ty)));
         }
         let is_one = coerced.len() == 1 && coerced.values().all(|value| *value != Value::Null);
         if object.directives.has("oneOf") && !is_one && sent.is_empty() {
-            self.misfit(format!("{ty} takes exactly one field, and not null."), path);
+            self.misfit(
+                format!("{ty} takes exactly one field, and not null."),
+                At { element: Coordinate::Type(ty), ..at },
+            );
         }
         Value::Object(coerced)
     }

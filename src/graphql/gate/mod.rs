@@ -12,10 +12,11 @@ mod walk;
 use std::{path::PathBuf, sync::Arc};
 
 use async_graphql::{
-    Request, Variables,
+    Request, ServerError, Variables,
     parser::types::{ExecutableDocument, OperationType},
     registry::Registry,
 };
+use serde::Serialize;
 
 pub use self::manifest::Manifest;
 use self::{
@@ -25,13 +26,17 @@ use self::{
     walk::{Found, Walk},
 };
 use super::{
+    coordinate::Asked,
     cost::Prices,
-    document::{Document, Validator},
+    document::{Document, Operation, Validator},
 };
 use crate::{
     config::LimitsConfig,
     error::{Error, Refusal, Result},
 };
+
+/// Parts that the explanation of a price has.
+const MAX_PARTS: usize = 10;
 
 /// What the gate found out about an operation that passed.
 #[derive(Clone, Debug)]
@@ -59,6 +64,24 @@ impl Passed {
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.roots)
     }
+}
+
+/// Where most points of an operation go.
+#[derive(Clone, Debug, Default)]
+pub struct Dearest {
+    /// By the answer's names, `items.nodes.comments`; empty where nothing costs anything.
+    pub path: String,
+    /// `Item.comments`.
+    pub coordinate: Option<String>,
+}
+
+/// A part of an operation, with all that is below it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    pub path: String,
+    pub coordinate: Option<String>,
+    /// At most, for all objects that have it.
+    pub points: u64,
 }
 
 /// Checks documents against the schema and the limits.
@@ -157,6 +180,9 @@ impl Gate {
         let runs = self.validator.collected(&document, operation, &self.registry, &request.variables)?;
         let (_, collected) = runs.operations.iter().next().ok_or_else(|| Error::internal("nothing was collected"))?;
         let Found { prices, roots, needs_caller } = Walk::new(self, &request.variables).operation(&collected.node)?;
+        if prices.total() > self.limits.cost {
+            return Err(prices.too_dear(self.limits.cost, self.dearest(&prices, &document, operation)).into());
+        }
         let name = operation.name.as_ref().map(ToString::to_string);
         let passed = Passed {
             document: document.clone(),
@@ -181,6 +207,45 @@ impl Gate {
     pub fn runs(&self, passed: &Passed, variables: &Variables) -> Result<Arc<ExecutableDocument>> {
         let operation = passed.document.operation(passed.name.as_deref())?;
         self.validator.collected(&passed.document, operation, &self.registry, variables)
+    }
+
+    /// The way to the dearest part of an operation, by the answer's names, and the field there, by its coordinate.
+    fn dearest(&self, prices: &Prices, document: &Document, operation: &Operation) -> Dearest {
+        let path = prices.dearest_path();
+        let asked = Asked { registry: &self.registry, document, operation };
+        let coordinate = asked.field(path.split('.')).map(|field| field.to_string());
+        Dearest { path, coordinate }
+    }
+
+    /// The same of one that passed.
+    pub fn dearest_of(&self, passed: &Passed) -> Dearest {
+        match passed.document.operation(passed.name.as_deref()) {
+            Ok(operation) => self.dearest(&passed.prices, &passed.document, operation),
+            Err(_) => Dearest::default(),
+        }
+    }
+
+    /// The dearest parts of an operation that passed, each with all that is below it; the dearest first.
+    pub fn breakdown(&self, passed: &Passed) -> Vec<Part> {
+        let Ok(operation) = passed.document.operation(passed.name.as_deref()) else { return Vec::new() };
+        let asked = Asked { registry: &self.registry, document: &passed.document, operation };
+        let parts = passed.prices.dearest(MAX_PARTS).into_iter();
+        parts
+            .map(|(path, points)| {
+                let coordinate = asked.field(path.iter().copied()).map(|field| field.to_string());
+                Part { path: path.join("."), coordinate, points }
+            })
+            .collect()
+    }
+
+    /// Says of an answer's errors which fields of the schema they are of.
+    pub fn locate(&self, passed: &Passed, errors: &mut [ServerError]) {
+        if errors.is_empty() {
+            return;
+        }
+        if let Ok(operation) = passed.document.operation(passed.name.as_deref()) {
+            Asked { registry: &self.registry, document: &passed.document, operation }.locate(errors);
+        }
     }
 
     /// Keeps the document of an operation that was validated, for a caller who was let in: what is kept can't be chosen by

@@ -18,6 +18,7 @@ use crate::{
     db::page::{DEFAULT_PAGE, DEFAULT_SYNC_PAGE, MAX_PAGE, MAX_SYNC_PAGE},
     error::{Code, Refusal, Result},
     graphql::{
+        coordinate::about_argument,
         cost::{self, Price, Prices, Shape, Weight},
         document::bare,
         guard::Rule,
@@ -120,9 +121,6 @@ impl<'a> Walk<'a> {
             );
         }
         let prices = self.selection(&operation.selection_set.node, Parent::of(root_type))?;
-        if prices.total() > self.limits().cost {
-            return Err(prices.too_dear(self.limits().cost).into());
-        }
         let public = |field: &str| {
             field.starts_with("__")
                 || root.and_then(|root| Rule::of_field(self.registry(), root, field))
@@ -191,58 +189,46 @@ impl<'a> Walk<'a> {
         let meta = parent.and_then(|parent| parent.field_by_name(name));
         let parent = parent.map_or("", MetaType::name);
         let is_mutation = self.registry().mutation_type.as_deref() == Some(parent);
-        let weight = meta.map(|meta| arguments::weigh(self, field, meta, is_mutation)).transpose()?.unwrap_or_default();
+        let weight = match meta {
+            Some(meta) => arguments::weigh(self, field, meta, is_mutation)
+                .map_err(|error| about_argument(error, self.registry(), parent, meta))?,
+            None => Weight::default(),
+        };
         let ty = meta.and_then(|meta| self.registry().types.get(bare(&meta.ty)));
         let was_in_copy = self.in_copy;
         self.in_copy |= parent == "SyncPage";
         let below = self.selection(&field.selection_set.node, Parent::of(ty))?;
         self.in_copy = was_in_copy;
-        let shape = self.shape(field, parent, meta, ty, &below);
+        let shape = meta.and_then(|meta| self.shape(field, parent, meta, &below));
         Ok(shape.map(|shape| {
             let below = if matches!(shape, Shape::Count | Shape::Page) { Prices::default() } else { below };
             Price::new(field.response_key().node.clone(), shape, weight, below)
         }))
     }
 
-    /// What a field answers with; `None` for what is free.
-    fn shape(
-        &self,
-        field: &Field,
-        parent: &str,
-        meta: Option<&MetaField>,
-        ty: Option<&MetaType>,
-        below: &Prices,
-    ) -> Option<Shape> {
-        let name = field.name.node.as_str();
-        if parent.ends_with("Connection") {
-            return match name {
-                "nodes" => Some(Shape::Nodes),
-                "edges" => Some(Shape::Edges),
-                "totalCount" => Some(Shape::Count),
-                "pageInfo" => Some(Shape::Page),
-                _ => None,
-            };
-        }
-        let named = meta.map(|meta| bare(&meta.ty)).unwrap_or_default();
-        let is_list = meta.is_some_and(|meta| meta.ty.starts_with('['));
-        match name {
-            _ if named.ends_with("Connection") => {
+    /// What a field answers with, with its sizes; `None` for what is free.
+    fn shape(&self, field: &Field, parent: &str, meta: &MetaField, below: &Prices) -> Option<Shape> {
+        Some(match cost::Kind::of(self.registry(), parent, meta) {
+            cost::Kind::Leaf => return None,
+            cost::Kind::Nodes => Shape::Nodes,
+            cost::Kind::Edges => Shape::Edges,
+            cost::Kind::Count => Shape::Count,
+            cost::Kind::Page => Shape::Page,
+            cost::Kind::Connection(count) => {
                 let size = self.page_size(field, DEFAULT_PAGE, MAX_PAGE);
                 let is_cheap = self.in_copy && below.has_plain_nodes();
                 let size = if is_cheap { size.div_ceil(cost::REFERENCES_PER_POINT) } else { size };
-                Some(Shape::Connection { size, count: cost::count_price(parent, name) })
+                Shape::Connection { size, count }
             }
-            _ if named == "SyncPage" => {
-                Some(Shape::Sync(self.page_size(field, DEFAULT_SYNC_PAGE.into(), MAX_SYNC_PAGE.into())))
-            }
-            _ if !ty.is_some_and(MetaType::is_composite) => None,
+            cost::Kind::Sync => Shape::Sync(self.page_size(field, DEFAULT_SYNC_PAGE.into(), MAX_SYNC_PAGE.into())),
             // Those of one; the page multiplies them.
-            "nodes" if parent == "SyncPage" => Some(Shape::Named(1)),
-            "nodes" => Some(Shape::Named(self.named(field))),
-            _ if self.in_copy && below.is_plain() => is_list.then_some(Shape::References),
-            _ if is_list => Some(Shape::List),
-            _ => Some(Shape::Object),
-        }
+            cost::Kind::SyncNodes => Shape::Named(1),
+            cost::Kind::Named => Shape::Named(self.named(field)),
+            cost::Kind::List if self.in_copy && below.is_plain() => Shape::References,
+            cost::Kind::Object if self.in_copy && below.is_plain() => return None,
+            cost::Kind::List => Shape::List,
+            cost::Kind::Object => Shape::Object,
+        })
     }
 
     /// `__schema` or `__type`.
