@@ -17,7 +17,7 @@ pub struct DocumentSetCreateInput {
     /// Made by the client, a UUIDv7; a repeat with the same id and the same values answers with what is there.
     #[graphql(validator(custom = "ClientMade"))]
     pub id: Option<DocumentSetId>,
-    /// 1 to 100 characters.
+    /// What people call it, 1 to 100 characters.
     pub name: String,
     /// The manifest as graphql-codegen and Relay write it, an object of texts by id, or Apollo's list of operations: at
     /// most 1,000 documents, each of which is valid for this schema.
@@ -35,7 +35,7 @@ impl DocumentSetCreateInput {
 /// What changes of a document set.
 #[derive(InputObject, Clone)]
 pub struct DocumentSetPatch {
-    /// 1 to 100 characters.
+    /// What people call it, 1 to 100 characters.
     pub name: MaybeUndefined<String>,
     /// Takes the place of all documents that are there.
     pub manifest: MaybeUndefined<Json>,

@@ -1,4 +1,4 @@
-use async_graphql::{Context, Object};
+use async_graphql::{Context, Description, Object};
 
 use crate::{
     accounts::types::Actor,
@@ -14,10 +14,10 @@ use crate::{
 
 /// The documents that an application sends. Every member's client may name one by `documentId`; an API key that is bound to
 /// the set runs nothing else.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub struct DocumentSet(pub document_set::Model);
 
-#[Object(directive = requires::apply(Permission::ApiKeyManage))]
+#[Object(use_type_description, directive = requires::apply(Permission::ApiKeyManage))]
 impl DocumentSet {
     /// Stays the same for good.
     pub async fn id(&self) -> DocumentSetId {

@@ -44,6 +44,10 @@ pub async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'s
     let (path, secret) = (&url[url.find("/callbacks/").expect("an address")..], text(&hook["secret"]));
     let signature = format!("sha256={}", crate::inbound_hooks::hexadecimal_hmac(&secret, "{}"));
     let receipt = app.post(path, &[("x-hub-signature-256", &signature)], "{}").await.json();
+    let set = "mutation($manifest: JSON!) { documentSetCreate(input: {name: \"Web\", manifest: $manifest}) { \
+               documentSet { id } userErrors { code } } }";
+    let set =
+        app.call(company, &company.owner, set).vars(json!({ "manifest": { "a": "{ __typename }" } })).done().await;
     let event = app.call(company, &company.owner, "{ events(first: 1) { nodes { id } } }").data().await;
     let log = "{ viewer { securityEvents(first: 1) { nodes { id } } } }";
     let log = app.call(company, &company.admin, log).data().await;
@@ -61,6 +65,7 @@ pub async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'s
         ("cmt", comment),
         ("evt", text(&event["events"]["nodes"][0]["id"])),
         ("key", key),
+        ("dst", text(&set["documentSet"]["id"])),
         ("hok", text(&hook["inboundHook"]["id"])),
         ("rcp", text(&receipt["receiptId"])),
         ("whk", webhook),
@@ -75,6 +80,7 @@ pub fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
     let kind = match name {
         "itemId" | "itemIds" => "itm",
         "fromId" | "intoId" | "tagIds" => "tag",
+        "documentSet" => "dst",
         "teamId" | "teamIds" => "tem",
         "id" | "ids" => match field {
             _ if field.starts_with("item") || field.starts_with("node") => "itm",
@@ -84,6 +90,7 @@ pub fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
             _ if field.starts_with("membership") => "mbr",
             _ if field.starts_with("invitation") => "inv",
             _ if field.starts_with("apiKey") => "key",
+            _ if field.starts_with("documentSet") => "dst",
             _ if field.starts_with("inboundHook") => "hok",
             _ if field.starts_with("webhookDelivery") => "whd",
             _ if field.starts_with("webhook") => "whk",
@@ -172,7 +179,8 @@ async fn ask(
 #[test]
 fn every_kind_of_id_is_tried() {
     let tried = [
-        "usr", "org", "mbr", "inv", "tem", "tag", "itm", "cmt", "evt", "key", "hok", "rcp", "whk", "whd", "ses", "sev",
+        "usr", "org", "mbr", "inv", "tem", "tag", "itm", "cmt", "evt", "key", "dst", "hok", "rcp", "whk", "whd", "ses",
+        "sev",
     ];
     // It names the server, and nothing takes it.
     let untried: Vec<&&str> = PREFIXES.iter().filter(|prefix| !tried.contains(prefix)).collect();
