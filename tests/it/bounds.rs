@@ -420,6 +420,32 @@ fn thirty_times(field: &str) -> String {
 }
 
 databases! {
+    /// A large body is read in the background, whatever it is; what it asks for runs as always, mutations where they must.
+    async fn whoever_takes_much_of_the_processor_gives_way(app: TestApp) {
+        let acme = app.company("acme").await;
+        let sent = async || {
+            let metrics = String::from_utf8(app.get("/metrics").await.body).expect("text");
+            let line = metrics.lines().find_map(|line| line.strip_prefix("todo_background_operations_total "));
+            line.and_then(|count| count.parse::<u64>().ok()).expect("the counter")
+        };
+        let padded = |query: &str| {
+            let body = json!({ "query": query, "extensions": { "padding": "x".repeat(200_000) } });
+            HttpRequest::post("/graphql")
+                .header("content-type", "application/json")
+                .header("x-organization", "acme")
+                .header("authorization", format!("Bearer {}", acme.member.token))
+                .body(Body::from(body.to_string()))
+                .expect("a request")
+        };
+        let before = sent().await;
+        let create = "mutation { itemCreate(input: {title: \"one\"}) { item { title } } }";
+        let created = app.http(padded(create)).await.json();
+        assert_eq!(created, json!({ "data": { "itemCreate": { "item": { "title": "one" } } } }));
+        let read = app.http(padded("{ items { nodes { title } } }")).await.json();
+        assert_eq!(read, json!({ "data": { "items": { "nodes": [{ "title": "one" }] } } }));
+        assert!(sent().await >= before + 2);
+    }
+
     async fn an_answer_has_a_size(app: TestApp) {
         let acme = app.company("acme").await;
         let long = "x".repeat(50_000);
