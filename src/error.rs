@@ -3,14 +3,14 @@
 //! Two families, as the API has them: a [`Problem`] is what the caller can act on and travels as data; a [`Refusal`]
 //! stops the field. Everything else is [`Error::Internal`]: logged where it is handled, never shown.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use async_graphql::{Enum, Pos};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-/// What a service or the data layer may fail with. It has no `Display`: what clients see of it is decided in one place,
-/// and the log takes [`Error::describe`].
+/// What a service or the data layer may fail with. What clients see of it is decided in `graphql::error` alone; the log
+/// takes [`Error::describe`]. It has no `Display`, since async-graphql would show clients whatever has one.
 #[derive(Clone, Debug)]
 pub enum Error {
     /// One or more problems of the input, all found in one pass where possible.
@@ -18,14 +18,40 @@ pub enum Error {
     /// Stops the field at the top level.
     Refused(Refusal),
     /// The database gave way to another transaction; the write may be tried again as a whole.
-    Retry(String),
+    Retry(Cause),
     /// The request's idempotency key has an outcome on record, which is the answer.
     Repeated,
-    /// Unforeseen. The text is for the log alone.
-    Internal(String),
+    /// Unforeseen.
+    Internal(Cause),
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What an error comes from, for the log and an operator's terminal: may hold what no client should see.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Cause {
+    /// An error, or a text.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(Arc::from(cause.into()))
+    }
+
+    /// With all that it comes from itself; what a text says already is not said twice.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let further = error.to_string();
+            if !text.contains(&further) {
+                text = format!("{text}: {further}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
 
 /// A failure the caller can act on: one entry of `userErrors`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -253,12 +279,15 @@ impl From<Refusal> for Error {
 
 impl Error {
     /// A visible step: what happened is not the caller's doing and not to be shown.
-    pub fn internal(cause: impl fmt::Display) -> Self {
-        Self::Internal(cause.to_string())
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(Cause::new(cause))
     }
-}
 
-impl Error {
+    /// Somebody else was faster; the write may be tried again as a whole.
+    pub fn retry(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Retry(Cause::new(cause))
+    }
+
     /// For the log and for an operator's terminal; may hold what no client should see.
     pub fn describe(&self) -> String {
         match self {
@@ -269,7 +298,7 @@ impl Error {
             }
             Self::Refused(refusal) => format!("{}: {}", refusal.code, refusal.message),
             Self::Repeated => "the idempotency key has an outcome on record".to_owned(),
-            Self::Retry(cause) | Self::Internal(cause) => cause.clone(),
+            Self::Retry(cause) | Self::Internal(cause) => cause.chain(),
         }
     }
 }
@@ -334,6 +363,11 @@ impl<T> Rejected<T> {
     /// `ifVersion` named another version than the present one.
     pub fn conflict(present: T, version: i32) -> Self {
         Self { error: Problem::conflict(version).into(), present: Some(present) }
+    }
+
+    /// With the present state as the caller is given it.
+    pub fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Rejected<U> {
+        Rejected { error: self.error, present: self.present.map(wrap) }
     }
 }
 

@@ -1,9 +1,6 @@
 //! The Enterprise Todo Platform: a multi-tenant work-management server with a GraphQL API.
 //!
-//! Who may import whom, from the top down; a test reads the `use` lines and fails on a breach:
-//!
-//! `cli → app → {http, worker, jobs} → graphql → domains → state → {rate_limit, metering, mail, live, outgoing}
-//! → {auth, db, ledger, redis} → entity → {id, clock, error, metrics}`
+//! Who may name whom is drawn in `docs/ARCHITECTURE.md`; a test reads the sources and fails on a breach.
 //!
 //! A domain is a folder of one shape: `types` (objects), `input`, `resolvers` or `query`/`mutation`, `loaders`, `service`
 //! (the rules; knows neither async-graphql nor axum). A `service` may call another's service; `types` may use another's
@@ -39,6 +36,7 @@ pub mod metrics;
 pub mod organizations;
 pub mod outgoing;
 pub mod plans;
+pub mod priority;
 pub mod rate_limit;
 pub mod redis;
 pub mod server;

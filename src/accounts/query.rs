@@ -39,7 +39,7 @@ pub async fn security_events(
     args: &PageArgs,
     wants: Wants,
 ) -> Result<Page<security_event::Model>> {
-    let start = PageStart::read(args, format!("security events of {user_id}"), db.clock())?;
+    let start = PageStart::read(args, &format!("security events of {user_id}"), db.clock())?;
     let own = Condition::all().add(security_event::Column::UserId.eq(user_id));
     let newest = vec![Key::desc(security_event::Column::CreatedAt)];
     start.plan::<security_event::Entity>(own, newest, security_event::Column::Id, wants)?.fetch_global(db).await

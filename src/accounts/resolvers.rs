@@ -41,7 +41,7 @@ pub struct AccountMutation;
 #[Object]
 impl AccountMutation {
     /// Signs in. Refused for a while after five wrong passwords from one address, unless configured otherwise.
-    #[graphql(directive = access::apply(Access::Public))]
+    #[graphql(tag = "throttled", directive = access::apply(Access::Public))]
     async fn session_create(
         &self,
         ctx: &Context<'_>,
@@ -83,7 +83,7 @@ impl AccountMutation {
     }
 
     /// Registers a person; with an invitation token, also joins that organization.
-    #[graphql(directive = access::apply(Access::Public))]
+    #[graphql(tag = "throttled", directive = access::apply(Access::Public))]
     async fn user_register(
         &self,
         ctx: &Context<'_>,
@@ -111,7 +111,7 @@ impl AccountMutation {
     }
 
     /// Deletes the caller's account; refused while they are the last owner of an organization.
-    #[graphql(directive = access::apply(Access::User))]
+    #[graphql(tag = "throttled", directive = access::apply(Access::User))]
     async fn user_delete(
         &self,
         ctx: &Context<'_>,
@@ -122,7 +122,7 @@ impl AccountMutation {
     }
 
     /// Proves an address with the token that was mailed to it: a new account's, or that of an `emailChangeRequest`.
-    #[graphql(directive = access::apply(Access::Public))]
+    #[graphql(tag = "throttled", directive = access::apply(Access::Public))]
     async fn email_verify(
         &self,
         ctx: &Context<'_>,
@@ -133,7 +133,7 @@ impl AccountMutation {
     }
 
     /// Mails a token to the new address; the old one stays until `emailVerify`.
-    #[graphql(directive = access::apply(Access::User))]
+    #[graphql(tag = "throttled", directive = access::apply(Access::User))]
     async fn email_change_request(
         &self,
         ctx: &Context<'_>,
@@ -145,7 +145,7 @@ impl AccountMutation {
     }
 
     /// Changes the password, and ends every other session.
-    #[graphql(directive = access::apply(Access::User))]
+    #[graphql(tag = "throttled", directive = access::apply(Access::User))]
     async fn password_change(
         &self,
         ctx: &Context<'_>,
@@ -158,7 +158,7 @@ impl AccountMutation {
 
     /// Mails a token to set another password, where there is such an account. Always succeeds, so that it does not
     /// reveal which addresses exist.
-    #[graphql(directive = access::apply(Access::Public))]
+    #[graphql(tag = "throttled", directive = access::apply(Access::Public))]
     async fn password_reset_request(
         &self,
         ctx: &Context<'_>,
@@ -170,7 +170,7 @@ impl AccountMutation {
     }
 
     /// Sets another password with the mailed token, ends every session and starts one.
-    #[graphql(directive = access::apply(Access::Public))]
+    #[graphql(tag = "throttled", directive = access::apply(Access::Public))]
     async fn password_reset_complete(
         &self,
         ctx: &Context<'_>,

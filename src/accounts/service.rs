@@ -12,17 +12,17 @@ use crate::{
     },
     clock::Instant,
     db::{
-        AccountTx, Committed,
+        AccountTx, Committed, at_version, changed,
         filter::{email_key, fold, shown_email},
     },
     entity::{
-        Findable, credential,
+        Findable, Versioned as _, credential,
         enums::{SecurityEventKind, TokenPurpose},
         refresh_token, security_event, session, user,
     },
     error::{Error, Problem, ProblemCode, Refusal, Rejected, Result},
     id::{AnyId, OrganizationId, SessionId, UserId},
-    ledger::{Fields, LedgerCursor, changes},
+    ledger::{Fields, LedgerCursor},
     mail::Letter,
     members::{self, invitations::Ticket},
     state::State,
@@ -358,11 +358,26 @@ pub async fn end_all_sessions(state: &State, origin: &Origin, user_id: UserId) -
 
 /// The fields of a person that events show; the address is not among them.
 fn fields(user: &user::Model) -> Fields {
+    let user::Model {
+        id: _,
+        email: _,
+        email_key: _,
+        username,
+        username_key: _,
+        full_name,
+        full_name_key: _,
+        avatar_url,
+        time_zone,
+        email_verified_at: _,
+        created_at: _,
+        updated_at: _,
+        version: _,
+    } = user;
     vec![
-        ("username", user.username.as_str().into()),
-        ("fullName", user.full_name.as_deref().into()),
-        ("avatarUrl", user.avatar_url.as_deref().into()),
-        ("timeZone", user.time_zone.as_str().into()),
+        ("username", username.as_str().into()),
+        ("fullName", full_name.as_deref().into()),
+        ("avatarUrl", avatar_url.as_deref().into()),
+        ("timeZone", time_zone.as_str().into()),
     ]
 }
 
@@ -379,25 +394,20 @@ pub async fn update(
     let mut tx = AccountTx::begin(&state.db, origin).await?;
     let before = tx.find::<user::Entity>(user::Column::Id.eq(person.user.id)).await?.pop();
     let before = before.ok_or_else(Refusal::unauthenticated)?;
-    if input.if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict(Arc::new(before), version));
-    }
+    let before = at_version(before, input.if_version).map_err(|rejected| rejected.map(Arc::new))?;
     let mut after = before.clone();
     input.patch.clone().apply(&mut after);
-    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
-    if changed.is_empty() {
+    let Some(changed) = changed(&before, &after, fields)? else {
         let (before, _) = tx.commit(ActorRef::user(person.user.id), before).await?;
         return Ok(Committed { value: Arc::new(before), cursor: None });
-    }
+    };
     if after.username_key != before.username_key
         && !tx.find::<user::Entity>(user::Column::UsernameKey.eq(after.username_key.as_str())).await?.is_empty()
     {
         let path = ["input", "patch", "username"];
         return Err(Problem::new(ProblemCode::Taken, &path, "Already in use.").into());
     }
-    after.version += 1;
-    after.updated_at = state.clock().now();
+    after.advance(state.clock().now());
     let after = tx.update(after.into_active_model().reset_all()).await?;
     announce(&mut tx, person.user.id, changed, current).await?;
     let (after, sequences) = tx.commit(ActorRef::user(person.user.id), after).await?;

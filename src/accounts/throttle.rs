@@ -146,7 +146,7 @@ where
 {
     retrying(attempt).await.map_err(|error| match error {
         Error::Retry(cause) => {
-            tracing::warn!(error = %cause, "a write gave way three times");
+            tracing::warn!(error = %cause.chain(), "a write gave way three times");
             Refusal::new(Code::Unavailable, "Too much is being written at once; try again shortly.").into()
         }
         other => other,
@@ -163,7 +163,7 @@ mod tests {
         let tries = std::cell::Cell::new(0);
         let gave_way = final_write(|| async {
             tries.set(tries.get() + 1);
-            Err::<(), _>(Error::Retry("busy".to_owned()))
+            Err::<(), _>(Error::retry("busy"))
         });
         let Err(error) = gave_way.await else { panic!("it gave way") };
         assert!(matches!(&error, Error::Refused(refusal) if refusal.code == Code::Unavailable), "{}", error.describe());

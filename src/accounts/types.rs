@@ -60,16 +60,19 @@ impl User {
 #[Object(use_type_description)]
 impl User {
     /// Global id, `usr_…`: people are named by it in inputs.
+    #[graphql(tag = "same-for-all")]
     pub async fn id(&self) -> UserId {
         self.row.id
     }
 
     /// Name to show: the full name, or else the username.
+    #[graphql(tag = "same-for-all")]
     pub async fn display_name(&self) -> &str {
         self.row.full_name.as_deref().unwrap_or(&self.row.username)
     }
 
     /// Short name, unique on this server whatever the case.
+    #[graphql(tag = "same-for-all")]
     fn username(&self) -> &str {
         &self.row.username
     }
@@ -80,6 +83,7 @@ impl User {
     }
 
     /// Picture, at an address the person gave; null when there is none.
+    #[graphql(tag = "same-for-all")]
     pub async fn avatar_url(&self) -> Option<Url> {
         self.row.avatar_url.clone().map(Url)
     }
@@ -114,7 +118,7 @@ impl User {
             if ctx.scope().is_err() {
                 return Ok(None);
             }
-            guard::check_type::<Membership>(ctx)?;
+            guard::check_field::<Self>(ctx)?;
             Ok(ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.map(Membership))
         })
         .await
@@ -161,9 +165,19 @@ impl SystemActor {
 /// Whoever did something: a person, an API key, an inbound hook, or the server.
 #[derive(Interface, Clone, Debug)]
 #[graphql(
-    field(name = "id", ty = "async_graphql::ID", desc = "Global id: `usr_…`, `key_…`, `hok_…` or `sys_…`."),
-    field(name = "display_name", ty = "&str", desc = "Name to show."),
-    field(name = "avatar_url", ty = "Option<Url>", desc = "Picture to show; null where there is none.")
+    field(
+        name = "id",
+        ty = "async_graphql::ID",
+        desc = "Global id: `usr_…`, `key_…`, `hok_…` or `sys_…`.",
+        tag = "same-for-all"
+    ),
+    field(name = "display_name", ty = "&str", desc = "Name to show.", tag = "same-for-all"),
+    field(
+        name = "avatar_url",
+        ty = "Option<Url>",
+        desc = "Picture to show; null where there is none.",
+        tag = "same-for-all"
+    )
 )]
 pub enum Actor {
     User(User),

@@ -6,7 +6,7 @@
 
 use chrono::Duration;
 use ipnet::IpNet;
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+use sea_orm::{ExprTrait as _, prelude::*};
 use serde_json::json;
 
 use super::input::{ApiKeyCreateInput, ApiKeyRotateInput, ApiKeyUpdateInput, scopes_json};
@@ -16,7 +16,7 @@ use crate::{
         policy::{Permission, Permissions},
     },
     clock::Instant,
-    db::{Committed, OrgScope, WriteTx},
+    db::{Committed, OrgScope, WriteTx, at_version},
     entity::{api_key, document_set, enums::QuotaResource, membership},
     error::{Error, Problem, ProblemCode, Refusal, Rejected, Result},
     graphql::scalars::format_instant,
@@ -32,12 +32,32 @@ pub type Shown = (api_key::Model, Option<String>);
 
 /// The fields that events show.
 fn fields(row: &api_key::Model) -> Fields {
+    let api_key::Model {
+        organization_id: _,
+        id: _,
+        name,
+        lookup: _,
+        secret_hash: _,
+        hash_secret_id: _,
+        previous_hash: _,
+        previous_until: _,
+        scopes,
+        ip_allowlist,
+        created_by_id: _,
+        created_by_key_id: _,
+        document_set_id,
+        created_at: _,
+        last_used_at: _,
+        expires_at,
+        revoked_at: _,
+        version: _,
+    } = row;
     vec![
-        ("name", row.name.as_str().into()),
-        ("scopes", row.scopes.clone()),
-        ("ipAllowlist", row.ip_allowlist.clone()),
-        ("expiresAt", row.expires_at.map(format_instant).into()),
-        ("documentSet", row.document_set_id.map(|id| id.to_string()).into()),
+        ("name", name.as_str().into()),
+        ("scopes", scopes.clone()),
+        ("ipAllowlist", ip_allowlist.clone()),
+        ("expiresAt", expires_at.map(format_instant).into()),
+        ("documentSet", document_set_id.map(|id| id.to_string()).into()),
     ]
 }
 
@@ -47,18 +67,15 @@ pub async fn create(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyCreateInput)
     let mut tx = scope.write(Permission::ApiKeyManage).await?;
     let networks = json!(input.networks());
     let expires_at = input.expires_at.map(|end| end.0);
-    if let Some(id) = input.id
-        && let Some(present) = tx.find::<api_key::Entity>().filter(api_key::Column::Id.eq(id)).one().await?
-    {
-        let same = present.name == input.name.trim()
+    let is_same = async |present: &api_key::Model| {
+        Ok(present.name == input.name.trim()
             && present.scopes == scopes_json(input.scopes())
             && present.ip_allowlist == networks
             && present.expires_at == expires_at
-            && present.document_set_id == input.document_set;
-        if same {
-            return tx.commit((present, None)).await;
-        }
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+            && present.document_set_id == input.document_set)
+    };
+    if let Some(present) = tx.made_before::<api_key::Entity>(input.id, is_same).await? {
+        return tx.commit((present, None)).await;
     }
     let now = scope.clock().now();
     in_the_future(expires_at, now, &["input", "expiresAt"])?;
@@ -72,47 +89,40 @@ pub async fn create(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyCreateInput)
     }
     bindable(&tx, input.document_set, &["input", "documentSet"]).await?;
     let minted = mint.mint()?;
-    let row = tx
-        .insert(api_key::ActiveModel {
-            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
-            name: Set(input.name.trim().to_owned()),
-            lookup: Set(minted.lookup),
-            secret_hash: Set(minted.hash),
-            hash_secret_id: Set(Some(mint.secret_id().to_vec())),
-            previous_hash: Set(None),
-            previous_until: Set(None),
-            scopes: Set(scopes_json(input.scopes())),
-            ip_allowlist: Set(networks),
-            created_by_id: Set(scope.responsible()?),
-            created_by_key_id: Set(maker.map(|maker| maker.id)),
-            document_set_id: Set(input.document_set),
-            created_at: Set(now),
-            last_used_at: Set(None),
-            expires_at: Set(expires_at),
-            revoked_at: Set(None),
-            version: Set(1),
-            ..Default::default()
-        })
-        .await?;
+    let row = api_key::Model {
+        organization_id: scope.organization_id(),
+        id: input.id.unwrap_or_else(|| scope.clock().new_id()),
+        name: input.name.trim().to_owned(),
+        lookup: minted.lookup,
+        secret_hash: minted.hash,
+        hash_secret_id: Some(mint.secret_id().to_vec()),
+        previous_hash: None,
+        previous_until: None,
+        scopes: scopes_json(input.scopes()),
+        ip_allowlist: networks,
+        created_by_id: scope.responsible()?,
+        created_by_key_id: maker.map(|maker| maker.id),
+        document_set_id: input.document_set,
+        created_at: now,
+        last_used_at: None,
+        expires_at,
+        revoked_at: None,
+        version: 1,
+    };
     tx.count(QuotaResource::ApiKeys, 1);
-    tx.record(NewEvent::new(EventType::ApiKeyCreated, row.id.any(), changes(None, Some(&fields(&row)))));
+    let event =
+        |row: &api_key::Model| NewEvent::new(EventType::ApiKeyCreated, row.id.any(), changes(None, Some(&fields(row))));
+    let row = tx.create(row, event).await?;
     tx.commit((row, Some(minted.text))).await
 }
 
 pub async fn update(scope: &OrgScope, input: &ApiKeyUpdateInput) -> Result<Committed<Shown>, Rejected<Shown>> {
     input.validate()?;
     let mut tx = scope.write(Permission::ApiKeyManage).await?;
-    let before = open(&tx, input.id).await?;
-    if input.if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict((before, None), version));
-    }
+    let opened = at_version(open(&tx, input.id).await?, input.if_version);
+    let before = opened.map_err(|rejected| rejected.map(|row| (row, None)))?;
     let mut after = before.clone();
     input.patch.apply(&mut after);
-    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
-    if changed.is_empty() {
-        return Ok(tx.commit((before, None)).await?);
-    }
     let (had, has) = (Permissions::named(&before.scopes), Permissions::named(&after.scopes));
     within_rights(scope, has, had, &["input", "patch", "scopes"])?;
     if after.expires_at != before.expires_at {
@@ -128,9 +138,8 @@ pub async fn update(scope: &OrgScope, input: &ApiKeyUpdateInput) -> Result<Commi
         }
         below_creator(&tx, &before, &["input", "id"], "You can't widen a key of somebody above your own role.").await?;
     }
-    after.version += 1;
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::ApiKeyUpdated, after.id.any(), changed));
+    let event = |row: &api_key::Model, changed| NewEvent::new(EventType::ApiKeyUpdated, row.id.any(), changed);
+    let after = tx.save(before, after, fields, event).await?;
     Ok(tx.commit((after, None)).await?)
 }
 
@@ -157,9 +166,8 @@ pub async fn rotate(scope: &OrgScope, mint: &KeyMint, input: &ApiKeyRotateInput)
     after.previous_until = after.previous_hash.as_ref().map(|_| now + grace);
     after.secret_hash = minted.hash;
     after.hash_secret_id = Some(mint.secret_id().to_vec());
-    after.version += 1;
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::ApiKeyRotated, after.id.any(), Vec::new()));
+    let event = |row: &api_key::Model| NewEvent::new(EventType::ApiKeyRotated, row.id.any(), Vec::new());
+    let after = tx.write_next(after, event).await?;
     tx.commit((after, Some(minted.text))).await
 }
 
@@ -233,12 +241,12 @@ fn beyond_the_caller(path: &[&str], field: &str) -> Error {
 }
 
 async fn end(tx: &mut WriteTx, row: api_key::Model) -> Result<()> {
-    let (id, now) = (row.id, tx.scope().clock().now());
-    let ended = api_key::Model { revoked_at: Some(now), version: row.version + 1, ..row };
-    tx.update(ended.into_active_model().reset_all()).await?;
+    let now = tx.scope().clock().now();
+    let ended = api_key::Model { revoked_at: Some(now), ..row };
     tx.count(QuotaResource::ApiKeys, -1);
     let revoked = Change { field: "revokedAt".to_owned(), before: Json::Null, after: format_instant(now).into() };
-    tx.record(NewEvent::new(EventType::ApiKeyRevoked, id.any(), vec![revoked]));
+    let event = |row: &api_key::Model| NewEvent::new(EventType::ApiKeyRevoked, row.id.any(), vec![revoked]);
+    tx.write_next(ended, event).await?;
     Ok(())
 }
 

@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use async_graphql::{Enum, TypeDirective, resolver_utils::enum_value};
+use async_graphql::{
+    Enum, TypeDirective,
+    resolver_utils::{EnumType as _, enum_value},
+};
 
 use super::plan;
 use crate::entity::enums::{Feature, Role};
@@ -53,45 +56,39 @@ pub enum Permission {
     OrganizationDelete,
 }
 
-use Permission::*;
-
-/// The table: each permission, and the least role that holds it. Higher roles hold what lower ones do.
-const TABLE: &[(Permission, Role)] = &[
-    (ItemRead, Role::Viewer),
-    (ItemWrite, Role::Member),
-    (ItemDelete, Role::Member),
-    (ItemPurge, Role::Admin),
-    (CommentWrite, Role::Member),
-    (CommentModerate, Role::Admin),
-    (TagManage, Role::Admin),
-    (TeamManage, Role::Admin),
-    (MemberRead, Role::Viewer),
-    (MemberManage, Role::Admin),
-    (AnalyticsRead, Role::Viewer),
-    (AuditRead, Role::Admin),
-    (UsageRead, Role::Admin),
-    (ExportCreate, Role::Member),
-    (ApiKeyManage, Role::Admin),
-    (WebhookManage, Role::Admin),
-    (BillingManage, Role::Owner),
-    (OrganizationManage, Role::Admin),
-    (OrganizationDelete, Role::Owner),
-];
-
 impl Permission {
+    /// THE table: the least role that holds it. Higher roles hold what lower ones do.
+    pub const fn least_role(self) -> Role {
+        match self {
+            Self::ItemRead | Self::MemberRead | Self::AnalyticsRead => Role::Viewer,
+            Self::ItemWrite | Self::ItemDelete | Self::CommentWrite | Self::ExportCreate => Role::Member,
+            Self::ItemPurge
+            | Self::CommentModerate
+            | Self::TagManage
+            | Self::TeamManage
+            | Self::MemberManage
+            | Self::AuditRead
+            | Self::UsageRead
+            | Self::ApiKeyManage
+            | Self::WebhookManage
+            | Self::OrganizationManage => Role::Admin,
+            Self::BillingManage | Self::OrganizationDelete => Role::Owner,
+        }
+    }
+
     /// The permission as the SDL names it, `ITEM_READ`.
     pub fn name(self) -> String {
         enum_value(self).to_string()
     }
 
-    /// Every permission, in the table's order.
+    /// Every permission, as they are declared.
     pub fn all() -> impl Iterator<Item = Self> {
-        TABLE.iter().map(|(permission, _)| *permission)
+        Self::items().iter().map(|item| item.value)
     }
 
     /// The permission that the SDL calls `name`.
     pub fn named(name: &str) -> Option<Self> {
-        Self::all().find(|permission| permission.name() == name)
+        Self::items().iter().find(|item| item.name == name).map(|item| item.value)
     }
 
     const fn bit(self) -> u32 {
@@ -106,7 +103,7 @@ pub struct Permissions(u32);
 impl Permissions {
     /// All that the table gives a role.
     pub fn of(role: Role) -> Self {
-        Self(TABLE.iter().filter(|(_, least)| role >= *least).fold(0, |bits, (p, _)| bits | p.bit()))
+        Permission::all().filter(|permission| role >= permission.least_role()).collect()
     }
 
     /// Those that a JSON list names; unknown names give nothing.
@@ -209,6 +206,10 @@ mod tests {
         for pair in held.windows(2) {
             assert_eq!(pair[0] & pair[1], pair[0], "a higher role lost a right of a lower one");
         }
-        assert_eq!(Permissions::of(Role::Owner).iter().count(), TABLE.len(), "an owner holds every permission");
+        assert_eq!(
+            Permissions::of(Role::Owner).iter().count(),
+            Permission::items().len(),
+            "an owner holds every permission"
+        );
     }
 }

@@ -67,18 +67,13 @@ impl SharedSecret {
 
 /// HMAC-SHA256 of the parts, one after the other, in hexadecimal: as GitHub and Stripe sign.
 pub fn hexadecimal_hmac(secret: &[u8], parts: &[&[u8]]) -> Result<String> {
-    Ok(hexadecimal(&hmac(secret, parts)?))
+    Ok(hex::encode(hmac(secret, parts)?))
 }
 
 fn hmac(secret: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).map_err(Error::internal)?;
     parts.iter().for_each(|part| mac.update(part));
     Ok(mac.finalize().into_bytes().to_vec())
-}
-
-/// Bytes in lower-case hexadecimal.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Why a callback is turned away.

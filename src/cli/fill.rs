@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use chrono::Duration;
 use fastrand::Rng;
 use indicatif::{HumanCount, ProgressBar};
-use sea_orm::{ActiveValue::Set, IntoActiveModel as _, prelude::ColumnTrait as _};
+use sea_orm::{ActiveValue::Set, prelude::ColumnTrait as _};
 
 use super::sample::{self, Stage, told};
 use crate::{
@@ -306,7 +306,7 @@ impl Filling<'_> {
                 removed_at: None,
             })
             .collect();
-        tx.insert_many(memberships.iter().cloned().map(membership::Model::into_active_model).collect()).await?;
+        tx.insert_many(memberships.clone()).await?;
         tx.count(QuotaResource::Members, i64::try_from(memberships.len()).map_err(Error::internal)?);
         for row in &memberships {
             let joined = changes(None, Some(&members::service::fields(row)));
@@ -329,11 +329,11 @@ impl Filling<'_> {
                 }
             })
             .collect();
-        tx.insert_many(teams.iter().cloned().map(team::Model::into_active_model).collect()).await?;
-        let links = people.iter().zip(teams.iter().cycle()).map(|(user_id, team)| team_member::ActiveModel {
-            organization_id: Set(organization_id),
-            team_id: Set(team.id),
-            user_id: Set(*user_id),
+        tx.insert_many(teams.clone()).await?;
+        let links = people.iter().zip(teams.iter().cycle()).map(|(user_id, team)| team_member::Model {
+            organization_id,
+            team_id: team.id,
+            user_id: *user_id,
         });
         tx.insert_many(links.collect()).await?;
         for row in &teams {
@@ -358,7 +358,7 @@ impl Filling<'_> {
                 }
             })
             .collect();
-        tx.insert_many(tags.iter().cloned().map(tag::Model::into_active_model).collect()).await?;
+        tx.insert_many(tags.clone()).await?;
         for row in &tags {
             tx.record(NewEvent::new(EventType::TagCreated, row.id.any(), shown("name", &row.name)));
         }
@@ -410,7 +410,7 @@ impl Filling<'_> {
                     row.id.any(),
                     shown("body", body),
                 ));
-                batch.comments.push(row.into_active_model());
+                batch.comments.push(row);
             }
 
             let status = STATUSES[index % STATUSES.len()];
@@ -452,16 +452,16 @@ impl Filling<'_> {
                 version: if is_archived { 2 } else { 1 },
             });
             let people = rng.choose_multiple(&world.people, self.args.assignees_per_item);
-            batch.assignees.extend(people.into_iter().map(|user_id| item_assignee::ActiveModel {
-                organization_id: Set(organization_id),
-                item_id: Set(id),
-                user_id: Set(*user_id),
+            batch.assignees.extend(people.into_iter().map(|user_id| item_assignee::Model {
+                organization_id,
+                item_id: id,
+                user_id: *user_id,
             }));
             let tags = rng.choose_multiple(&world.tags, self.args.tags_per_item);
-            batch.tags.extend(tags.into_iter().map(|tag_id| item_tag::ActiveModel {
-                organization_id: Set(organization_id),
-                item_id: Set(id),
-                tag_id: Set(*tag_id),
+            batch.tags.extend(tags.into_iter().map(|tag_id| item_tag::Model {
+                organization_id,
+                item_id: id,
+                tag_id: *tag_id,
             }));
         }
         batch
@@ -521,9 +521,9 @@ fn item_event(
 #[derive(Default)]
 struct Batch {
     items: Vec<item::Model>,
-    assignees: Vec<item_assignee::ActiveModel>,
-    tags: Vec<item_tag::ActiveModel>,
-    comments: Vec<comment::ActiveModel>,
+    assignees: Vec<item_assignee::Model>,
+    tags: Vec<item_tag::Model>,
+    comments: Vec<comment::Model>,
     events: Vec<NewEvent>,
 }
 
@@ -550,7 +550,7 @@ impl Batch {
         for (number, item) in (first..).zip(&mut items) {
             item.number = number;
         }
-        tx.insert_many(items.into_iter().map(item::Model::into_active_model).collect()).await?;
+        tx.insert_many(items).await?;
         tx.insert_many(assignees).await?;
         tx.insert_many(tags).await?;
         tx.insert_many(comments).await?;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::sample::told;
 use crate::{config::LimitsConfig, graphql::schema};
 
 pub fn print_schema() -> anyhow::Result<()> {
@@ -10,5 +11,5 @@ pub fn print_schema() -> anyhow::Result<()> {
 }
 
 pub fn print_policy() -> anyhow::Result<()> {
-    Ok(std::io::stdout().write_all(schema::policy_page().as_bytes())?)
+    Ok(std::io::stdout().write_all(schema::policy_page().map_err(told)?.as_bytes())?)
 }

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ActiveModelTrait as _,
-    ActiveValue::Set,
-    ExprTrait as _, IntoActiveModel,
+    ExprTrait as _,
     prelude::{ColumnTrait, Expr},
 };
 use serde_json::json;
@@ -13,7 +11,7 @@ use serde_json::json;
 use super::input::{CommentCreateInput, CommentUpdateInput};
 use crate::{
     auth::{actor::ActorRef, policy::Permission},
-    db::{Committed, OrgScope, WriteTx, filter::among},
+    db::{Committed, OrgScope, WriteTx, at_version, filter::among},
     entity::{comment, item},
     error::{Problem, ProblemCode, Rejected, Result},
     id::{CommentId, ItemId, TeamId},
@@ -22,7 +20,19 @@ use crate::{
 
 /// The fields that events show.
 fn fields(row: &comment::Model) -> Fields {
-    vec![("body", row.body.as_str().into())]
+    let comment::Model {
+        organization_id: _,
+        id: _,
+        item_id: _,
+        parent_id: _,
+        body,
+        author_kind: _,
+        author_id: _,
+        created_at: _,
+        edited_at: _,
+        version: _,
+    } = row;
+    vec![("body", body.as_str().into())]
 }
 
 /// Whether the caller may edit or delete a comment.
@@ -56,15 +66,12 @@ pub async fn create_in(tx: &mut WriteTx, input: &CommentCreateInput) -> Result<c
     input.validate()?;
     let scope = tx.scope().clone();
     scope.require(Permission::CommentWrite)?;
-    if let Some(id) = input.id
-        && let Some(present) = tx.find::<comment::Entity>().filter(comment::Column::Id.eq(id)).one().await?
-    {
-        let same = (present.item_id, present.parent_id, present.body.as_str())
-            == (input.item_id, input.parent_id, input.body.0.as_str());
-        if same {
-            return Ok(present);
-        }
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    let is_same = async |present: &comment::Model| {
+        Ok((present.item_id, present.parent_id, present.body.as_str())
+            == (input.item_id, input.parent_id, input.body.0.as_str()))
+    };
+    if let Some(present) = tx.made_before::<comment::Entity>(input.id, is_same).await? {
+        return Ok(present);
     }
     let item: item::Model = tx.locked::<item::Entity>(input.item_id, &["input", "itemId"]).await?;
     if item.deleted_at.is_some() {
@@ -88,23 +95,24 @@ pub async fn create_in(tx: &mut WriteTx, input: &CommentCreateInput) -> Result<c
                 .into());
         }
     }
-    let row = tx
-        .insert(comment::ActiveModel {
-            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
-            item_id: Set(item.id),
-            parent_id: Set(input.parent_id),
-            body: Set(input.body.0.clone()),
-            author_kind: Set(scope.actor().kind),
-            author_id: Set(scope.actor().id),
-            created_at: Set(scope.clock().now()),
-            edited_at: Set(None),
-            version: Set(1),
-            ..Default::default()
-        })
-        .await?;
+    let row = comment::Model {
+        organization_id: scope.organization_id(),
+        id: input.id.unwrap_or_else(|| scope.clock().new_id()),
+        item_id: item.id,
+        parent_id: input.parent_id,
+        body: input.body.0.clone(),
+        author_kind: scope.actor().kind,
+        author_id: scope.actor().id,
+        created_at: scope.clock().now(),
+        edited_at: None,
+        version: 1,
+    };
+    let event = |row: &comment::Model| {
+        let created = changes(None, Some(&fields(row)));
+        NewEvent::new(EventType::CommentCreated, row.id.any(), created).of_item(item.id, item.team_id)
+    };
+    let row = tx.create(row, event).await?;
     count(tx, item.id, 1).await?;
-    let created = changes(None, Some(&fields(&row)));
-    tx.record(NewEvent::new(EventType::CommentCreated, row.id.any(), created).of_item(item.id, item.team_id));
     Ok(row)
 }
 
@@ -124,23 +132,15 @@ pub async fn update(
     let before: comment::Model = tx.locked::<comment::Entity>(input.id, &["input", "id"]).await?;
     check_edit(scope, &before)?;
     let team_id = team_of_open(&tx, before.item_id).await?;
-    if input.if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict(before, version));
-    }
+    let before = at_version(before, input.if_version)?;
     let mut after = before.clone();
     if let Some(body) = input.patch.body() {
         after.body = body.to_owned();
     }
-    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
-    if changed.is_empty() {
-        return Ok(tx.commit(before).await?);
-    }
-    after.version += 1;
-    after.edited_at = Some(scope.clock().now());
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    let event = NewEvent::new(EventType::CommentUpdated, after.id.any(), changed);
-    tx.record(event.of_item(after.item_id, team_id));
+    let event = |row: &comment::Model, changed| {
+        NewEvent::new(EventType::CommentUpdated, row.id.any(), changed).of_item(row.item_id, team_id)
+    };
+    let after = tx.save(before, after, fields, event).await?;
     Ok(tx.commit(after).await?)
 }
 

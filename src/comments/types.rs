@@ -25,11 +25,13 @@ pub struct Comment(pub comment::Model);
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Comment {
     /// Global id, `cmt_…`.
+    #[graphql(tag = "same-for-all")]
     pub async fn id(&self) -> CommentId {
         self.0.id
     }
 
     /// What it is about.
+    #[graphql(tag = "same-for-all")]
     async fn item(&self, ctx: &Context<'_>) -> Result<Item> {
         let item = ctx.loaders()?.items.load_one(self.0.item_id).await?;
         item.map(Item::from).ok_or_else(|| Error::internal("a comment without an item"))
@@ -53,11 +55,13 @@ impl Comment {
     }
 
     /// Its text, 1 to 20,000 characters.
+    #[graphql(tag = "same-for-all")]
     fn body(&self, ctx: &Context<'_>) -> Result<Markdown> {
         Ok(Markdown(ctx.text(&self.0.body)?.to_owned()))
     }
 
     /// Whoever wrote it.
+    #[graphql(tag = "same-for-all")]
     async fn author(&self, ctx: &Context<'_>) -> Result<Actor> {
         Actor::load(ctx, ActorRef { kind: self.0.author_kind, id: self.0.author_id }).await
     }
@@ -68,16 +72,19 @@ impl Comment {
     }
 
     /// When it was written.
+    #[graphql(tag = "same-for-all")]
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
     /// When its text was last changed; null when it never was.
+    #[graphql(tag = "same-for-all")]
     fn edited_at(&self) -> Option<DateTime> {
         self.0.edited_at.map(DateTime)
     }
 
     /// Rises by one with each change; pass as `ifVersion`.
+    #[graphql(tag = "same-for-all")]
     fn version(&self) -> i32 {
         self.0.version
     }

@@ -80,25 +80,25 @@ impl Default for AuthConfig {
 impl AuthConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if !(1..=15 * MINUTE).contains(&self.access_ttl.as_secs()) {
-            return Err(ConfigError::new("TODO_AUTH_ACCESS_TTL", "between 1s and 15m"));
+            return Err(ConfigError::of("auth.access_ttl", "between 1s and 15m"));
         }
         if self.session_idle > self.session_absolute {
-            return Err(ConfigError::new("TODO_AUTH_SESSION_IDLE", "not longer than TODO_AUTH_SESSION_ABSOLUTE"));
+            return Err(ConfigError::of("auth.session_idle", "not longer than TODO_AUTH_SESSION_ABSOLUTE"));
         }
         if !(MINUTE..=DAY).contains(&self.reset_ttl.as_secs()) {
-            return Err(ConfigError::new("TODO_AUTH_RESET_TTL", "between 1m and 1d"));
+            return Err(ConfigError::of("auth.reset_ttl", "between 1m and 1d"));
         }
         if !(MINUTE..=7 * DAY).contains(&self.verification_ttl.as_secs()) {
-            return Err(ConfigError::new("TODO_AUTH_VERIFICATION_TTL", "between 1m and 7d"));
+            return Err(ConfigError::of("auth.verification_ttl", "between 1m and 7d"));
         }
         let retentions = [
-            ("TODO_AUTH_SESSION_RETENTION", self.session_retention),
-            ("TODO_AUTH_SECURITY_LOG_RETENTION", self.security_log_retention),
-            ("TODO_AUTH_TOKEN_RETENTION", self.token_retention),
-            ("TODO_AUTH_INVITATION_RETENTION", self.invitation_retention),
+            ("auth.session_retention", self.session_retention),
+            ("auth.security_log_retention", self.security_log_retention),
+            ("auth.token_retention", self.token_retention),
+            ("auth.invitation_retention", self.invitation_retention),
         ];
         if let Some((name, _)) = retentions.iter().find(|(_, kept)| kept.as_secs() < DAY) {
-            return Err(ConfigError::new(name, "at least 1d"));
+            return Err(ConfigError::of(name, "at least 1d"));
         }
         Ok(())
     }

@@ -62,19 +62,19 @@ impl BillingConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let Self { webhook_secret, prices, portal_url } = self;
         let missing = [
-            ("TODO_BILLING_WEBHOOK_SECRET", webhook_secret.is_none()),
-            ("TODO_BILLING_PRICES", prices.is_empty()),
-            ("TODO_BILLING_PORTAL_URL", portal_url.is_none()),
+            ("billing.webhook_secret", webhook_secret.is_none()),
+            ("billing.prices", prices.is_empty()),
+            ("billing.portal_url", portal_url.is_none()),
         ];
         let is_partial = missing.iter().any(|(_, missing)| *missing) && !missing.iter().all(|(_, missing)| *missing);
         if let Some((name, _)) = missing.iter().find(|(_, missing)| is_partial && *missing) {
-            return Err(ConfigError::new(name, "billing takes all of secret, prices and portal URL, or none of them"));
+            return Err(ConfigError::of(name, "billing takes all of secret, prices and portal URL, or none of them"));
         }
         if webhook_secret.as_ref().is_some_and(|secret| secret.len() < 16) {
-            return Err(ConfigError::new("TODO_BILLING_WEBHOOK_SECRET", "too short: at least 16 characters"));
+            return Err(ConfigError::of("billing.webhook_secret", "too short: at least 16 characters"));
         }
         if portal_url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
-            return Err(ConfigError::new("TODO_BILLING_PORTAL_URL", "expected https://…"));
+            return Err(ConfigError::of("billing.portal_url", "expected https://…"));
         }
         Ok(())
     }

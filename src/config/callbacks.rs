@@ -26,7 +26,7 @@ impl Default for CallbacksConfig {
 impl CallbacksConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.retention < SHORTEST {
-            return Err(ConfigError::new("TODO_CALLBACKS_RETENTION", "at least 1d"));
+            return Err(ConfigError::of("callbacks.retention", "at least 1d"));
         }
         Ok(())
     }

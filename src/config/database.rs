@@ -80,20 +80,20 @@ fn default_connections(url: &str) -> u32 {
 impl Raw {
     pub(super) fn check(self, url: Option<String>, data_dir: &Path) -> Result<DatabaseConfig, ConfigError> {
         if self.max_connections == Some(0) {
-            return Err(ConfigError::new("TODO_DATABASE_MAX_CONNECTIONS", "at least 1"));
+            return Err(ConfigError::of("database.max_connections", "at least 1"));
         }
         if self.identity_cache > MAXIMUM_IDENTITY_CACHE {
-            return Err(ConfigError::new("TODO_DATABASE_IDENTITY_CACHE", "1s at most"));
+            return Err(ConfigError::of("database.identity_cache", "1s at most"));
         }
         if self.migration_wait.is_zero() || self.migration_wait > MAXIMUM_MIGRATION_WAIT {
-            return Err(ConfigError::new("TODO_DATABASE_MIGRATION_WAIT", "more than 0s, 24h at most"));
+            return Err(ConfigError::of("database.migration_wait", "more than 0s, 24h at most"));
         }
         if self.statement_timeout < Duration::from_secs(1) {
-            return Err(ConfigError::new("TODO_DATABASE_STATEMENT_TIMEOUT", "1s at least"));
+            return Err(ConfigError::of("database.statement_timeout", "1s at least"));
         }
         let url = url.unwrap_or_else(|| format!("sqlite://{}", data_dir.join("todo.sqlite").display()));
         if !["postgres://", "postgresql://", "sqlite://"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Err(ConfigError::new("DATABASE_URL", "expected postgres://… or sqlite://…"));
+            return Err(ConfigError::of("database_url", "expected postgres://… or sqlite://…"));
         }
         let max_connections = self.max_connections.unwrap_or_else(|| default_connections(&url));
         Ok(DatabaseConfig {

@@ -1,7 +1,7 @@
 //! The environment as a source of settings: plain names as they are, `TODO_SECTION_NAME` as `section.name`.
 
 use figment::{
-    Error, Metadata, Profile, Provider,
+    Error, Figment, Metadata, Profile, Provider, Source,
     error::Kind,
     value::{Dict, Map, Value},
 };
@@ -68,6 +68,22 @@ impl Provider for Environment {
     }
 }
 
+/// The variable of the setting at a path.
+fn variable(path: &[&str]) -> String {
+    match path {
+        [plain] if super::PLAIN.contains(&plain.to_uppercase().as_str()) => plain.to_uppercase(),
+        path => format!("{PREFIX}{}", path.join("_").to_uppercase()),
+    }
+}
+
+/// What a setting, `server.batch_limit`, is called where its value comes from: the file, or else the environment.
+pub fn name_in(settings: &Figment, path: &str) -> String {
+    match settings.find_metadata(path).and_then(|metadata| metadata.source.as_ref()) {
+        Some(file @ Source::File(_)) => format!("{path} (in {file})"),
+        _ => variable(&path.split('.').collect::<Vec<_>>()),
+    }
+}
+
 /// What is wrong, by the name that an operator wrote.
 pub fn explain(error: Error, names: &[Vec<String>]) -> String {
     let lines: Vec<String> = error.into_iter().map(|error| explain_one(&error, names)).collect();
@@ -93,11 +109,8 @@ fn explain_one(error: &Error, names: &[Vec<String>]) -> String {
         // Of an unknown section, the whole name that the operator wrote.
         path.clone_from(whole);
     }
-    let name = match (from_environment, path.as_slice()) {
-        (true, [plain]) if super::PLAIN.contains(&plain.to_uppercase().as_str()) => plain.to_uppercase(),
-        (true, path) => format!("{PREFIX}{}", path.join("_").to_uppercase()),
-        (false, path) => path.join("."),
-    };
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let name = if from_environment { variable(&path) } else { path.join(".") };
     match &error.metadata {
         Some(metadata) if !from_environment => match &metadata.source {
             Some(source) => format!("{name} (in {source}): {what}"),

@@ -20,7 +20,7 @@ pub struct LedgerConfig {
 impl LedgerConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.retention.is_some_and(|retention| retention < SHORTEST) {
-            return Err(ConfigError::new("TODO_LEDGER_RETENTION", "at least 1d"));
+            return Err(ConfigError::of("ledger.retention", "at least 1d"));
         }
         Ok(())
     }

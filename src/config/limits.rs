@@ -81,9 +81,9 @@ impl LimitsConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let at_most = |name, value| match value {
             0..=MAXIMUM_PER_MINUTE => Ok(()),
-            _ => Err(ConfigError::new(name, format!("{MAXIMUM_PER_MINUTE} at most"))),
+            _ => Err(ConfigError::of(name, format!("{MAXIMUM_PER_MINUTE} at most"))),
         };
-        at_most("TODO_LIMITS_COST_PER_MINUTE", self.cost_per_minute.unwrap_or_default())?;
-        at_most("TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE", self.anonymous_cost_per_minute)
+        at_most("limits.cost_per_minute", self.cost_per_minute.unwrap_or_default())?;
+        at_most("limits.anonymous_cost_per_minute", self.anonymous_cost_per_minute)
     }
 }

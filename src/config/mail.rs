@@ -33,14 +33,14 @@ impl Default for MailConfig {
 impl MailConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.retention < SHORTEST {
-            return Err(ConfigError::new("TODO_MAIL_RETENTION", "at least 1d"));
+            return Err(ConfigError::of("mail.retention", "at least 1d"));
         }
         self.mailbox().map(drop)
     }
 
     /// The sender, as mail's headers take it.
     pub fn mailbox(&self) -> Result<Mailbox, ConfigError> {
-        let malformed = || ConfigError::new("TODO_MAIL_FROM", "expected `address` or `Name <address>`");
+        let malformed = || ConfigError::of("mail.from", "expected `address` or `Name <address>`");
         if self.from.chars().any(char::is_control) {
             return Err(malformed());
         }

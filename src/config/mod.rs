@@ -179,14 +179,31 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// A setting that can't be used, by its name.
+/// A setting that can't be used, by its name: as the operator wrote it, in the environment or in the file.
 #[derive(Debug, thiserror::Error)]
-#[error("configuration: {0}")]
-pub struct ConfigError(String);
+pub enum ConfigError {
+    #[error("configuration: {0}")]
+    Unreadable(String),
+    #[error("configuration: {name}: {what}")]
+    Unusable { name: String, what: String },
+}
 
 impl ConfigError {
     fn new(name: &str, what: impl std::fmt::Display) -> Self {
-        Self(format!("{name}: {what}"))
+        Self::Unusable { name: name.to_owned(), what: what.to_string() }
+    }
+
+    /// Of the setting at a path, `server.batch_limit`; [`ConfigError::named_as_in`] names it.
+    fn of(path: &str, what: impl std::fmt::Display) -> Self {
+        Self::new(path, what)
+    }
+
+    /// The same by the name that the setting has where its value comes from.
+    fn named_as_in(self, settings: &Figment) -> Self {
+        match self {
+            Self::Unusable { name, what } => Self::Unusable { name: environment::name_in(settings, &name), what },
+            other => other,
+        }
     }
 }
 
@@ -223,9 +240,10 @@ impl Config {
         }
         let environment = environment::Environment::new(PLAIN, environment);
         let names = environment.names();
+        let figment = figment.merge(environment);
         let raw: Raw =
-            figment.merge(environment).extract().map_err(|error| ConfigError(environment::explain(error, &names)))?;
-        raw.check()
+            figment.extract().map_err(|error| ConfigError::Unreadable(environment::explain(error, &names)))?;
+        raw.check().map_err(|error| error.named_as_in(&figment))
     }
 
     /// The secret with those before it: the configured ones; in embedded mode one made at the first start and kept in the
@@ -283,22 +301,22 @@ impl Raw {
         let mode = self.mode.unwrap_or(if on_postgres { Mode::Production } else { Mode::Embedded });
         match &self.secret_key {
             None if mode == Mode::Production => {
-                return Err(ConfigError::new(
-                    "SECRET_KEY",
+                return Err(ConfigError::of(
+                    "secret_key",
                     "required in production mode (at least 32 bytes, the same on every instance)",
                 ));
             }
             Some(key) if key.len() < MINIMUM_SECRET => {
-                return Err(ConfigError::new("SECRET_KEY", "too short: at least 32 bytes"));
+                return Err(ConfigError::of("secret_key", "too short: at least 32 bytes"));
             }
             _ => {}
         }
         if self.secret_key_old.iter().any(|key| key.len() < MINIMUM_SECRET) {
-            return Err(ConfigError::new("SECRET_KEY_OLD", "too short: each at least 32 bytes, separated by commas"));
+            return Err(ConfigError::of("secret_key_old", "too short: each at least 32 bytes, separated by commas"));
         }
         if !is_log_level(&self.log_level) {
             let message = format!("`{}` is no log level: off, error, warn, info, debug, trace", self.log_level);
-            return Err(ConfigError::new("LOG_LEVEL", message));
+            return Err(ConfigError::of("log_level", message));
         }
         self.auth.check()?;
         self.mail.check()?;

@@ -32,11 +32,11 @@ impl Raw {
     /// `None` without a URL: this instance is the only one.
     pub(super) fn check(self, url: Option<String>) -> Result<Option<RedisConfig>, ConfigError> {
         if self.timeout.is_zero() {
-            return Err(ConfigError::new("TODO_REDIS_TIMEOUT", "longer than nothing"));
+            return Err(ConfigError::of("redis.timeout", "longer than nothing"));
         }
         let Some(url) = url else { return Ok(None) };
         if !(url.starts_with("redis://") || url.starts_with("rediss://")) {
-            return Err(ConfigError::new("REDIS_URL", "expected redis://… or rediss://…"));
+            return Err(ConfigError::of("redis_url", "expected redis://… or rediss://…"));
         }
         Ok(Some(RedisConfig { url, timeout: self.timeout }))
     }

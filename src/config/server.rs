@@ -132,45 +132,45 @@ impl Raw {
             "localhost" => "127.0.0.1",
             other => other,
         };
-        let host = host.parse().map_err(|_| ConfigError::new("HOST", format!("`{host}` is no IP address")))?;
+        let host = host.parse().map_err(|_| ConfigError::of("host", format!("`{host}` is no IP address")))?;
         if let Some(url) = &public_url
             && !(url.starts_with("http://") || url.starts_with("https://"))
         {
-            return Err(ConfigError::new("PUBLIC_URL", "expected http://… or https://…"));
+            return Err(ConfigError::of("public_url", "expected http://… or https://…"));
         }
         for origin in &cors_origins {
             let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             if !rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('/')) {
-                return Err(ConfigError::new(
-                    "CORS_ORIGINS",
+                return Err(ConfigError::of(
+                    "cors_origins",
                     format!("`{origin}` is no origin: write scheme, host and port, as in https://app.example.com"),
                 ));
             }
         }
         if self.batch_limit == 0 {
-            return Err(ConfigError::new("TODO_SERVER_BATCH_LIMIT", "at least 1"));
+            return Err(ConfigError::of("server.batch_limit", "at least 1"));
         }
         for (name, number) in [
-            ("TODO_SERVER_MAX_CONNECTIONS", self.max_connections),
-            ("TODO_SERVER_MAX_CONNECTIONS_PER_ADDRESS", self.max_connections_per_address),
+            ("server.max_connections", self.max_connections),
+            ("server.max_connections_per_address", self.max_connections_per_address),
         ] {
             if number == Some(0) {
-                return Err(ConfigError::new(name, "at least 1"));
+                return Err(ConfigError::of(name, "at least 1"));
             }
         }
         for (name, duration) in
-            [("TODO_SERVER_IDLE_TIMEOUT", self.idle_timeout), ("TODO_SERVER_WRITE_TIMEOUT", self.write_timeout)]
+            [("server.idle_timeout", self.idle_timeout), ("server.write_timeout", self.write_timeout)]
         {
             if duration < Duration::from_millis(100) {
-                return Err(ConfigError::new(name, "at least 100ms"));
+                return Err(ConfigError::of(name, "at least 100ms"));
             }
         }
         if self.waiting_bytes < MINIMUM_WAITING {
-            return Err(ConfigError::new("TODO_SERVER_WAITING_BYTES", format!("at least {MINIMUM_WAITING}")));
+            return Err(ConfigError::of("server.waiting_bytes", format!("at least {MINIMUM_WAITING}")));
         }
         let documents_only = self.documents_only.is_some_and(|switch| switch.0);
         if documents_only && self.documents.is_empty() {
-            return Err(ConfigError::new("TODO_SERVER_DOCUMENTS_ONLY", "needs TODO_SERVER_DOCUMENTS"));
+            return Err(ConfigError::of("server.documents_only", "needs TODO_SERVER_DOCUMENTS"));
         }
         let drain_delay = match mode {
             Mode::Embedded => Duration::ZERO,

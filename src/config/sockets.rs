@@ -45,22 +45,22 @@ impl Default for SocketsConfig {
 impl SocketsConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.init_timeout.is_zero() {
-            return Err(ConfigError::new("TODO_SOCKETS_INIT_TIMEOUT", "longer than nothing"));
+            return Err(ConfigError::of("sockets.init_timeout", "longer than nothing"));
         }
         if self.ping.is_zero() {
-            return Err(ConfigError::new("TODO_SOCKETS_PING", "longer than nothing"));
+            return Err(ConfigError::of("sockets.ping", "longer than nothing"));
         }
         if self.idle <= self.ping {
-            return Err(ConfigError::new("TODO_SOCKETS_IDLE", "longer than TODO_SOCKETS_PING"));
+            return Err(ConfigError::of("sockets.idle", "longer than TODO_SOCKETS_PING"));
         }
         if self.operations == 0 {
-            return Err(ConfigError::new("TODO_SOCKETS_OPERATIONS", "at least 1"));
+            return Err(ConfigError::of("sockets.operations", "at least 1"));
         }
         if self.message_bytes < 1024 {
-            return Err(ConfigError::new("TODO_SOCKETS_MESSAGE_BYTES", "at least 1024"));
+            return Err(ConfigError::of("sockets.message_bytes", "at least 1024"));
         }
         if !(4096..=1 << 28).contains(&self.queue_bytes) {
-            return Err(ConfigError::new("TODO_SOCKETS_QUEUE_BYTES", "between 4096 and 268435456"));
+            return Err(ConfigError::of("sockets.queue_bytes", "between 4096 and 268435456"));
         }
         Ok(())
     }

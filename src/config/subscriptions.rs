@@ -48,20 +48,19 @@ impl Default for SubscriptionsConfig {
 impl SubscriptionsConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.heartbeat < Duration::from_millis(10) {
-            return Err(ConfigError::new("TODO_SUBSCRIPTIONS_HEARTBEAT", "at least 10ms"));
+            return Err(ConfigError::of("subscriptions.heartbeat", "at least 10ms"));
         }
         if self.poll > MAXIMUM_POLL || self.poll < Duration::from_millis(10) {
-            return Err(ConfigError::new("TODO_SUBSCRIPTIONS_POLL", "between 10ms and 1s"));
+            return Err(ConfigError::of("subscriptions.poll", "between 10ms and 1s"));
         }
         if !(1..=65_536).contains(&self.queue) {
-            return Err(ConfigError::new("TODO_SUBSCRIPTIONS_QUEUE", "between 1 and 65536"));
+            return Err(ConfigError::of("subscriptions.queue", "between 1 and 65536"));
         }
-        for (name, bytes) in [
-            ("TODO_SUBSCRIPTIONS_QUEUE_BYTES", self.queue_bytes),
-            ("TODO_SUBSCRIPTIONS_WAITING_BYTES", self.waiting_bytes),
-        ] {
+        for (name, bytes) in
+            [("subscriptions.queue_bytes", self.queue_bytes), ("subscriptions.waiting_bytes", self.waiting_bytes)]
+        {
             if bytes < MINIMUM_BYTES {
-                return Err(ConfigError::new(name, format!("at least {MINIMUM_BYTES}")));
+                return Err(ConfigError::of(name, format!("at least {MINIMUM_BYTES}")));
             }
         }
         Ok(())

@@ -26,7 +26,7 @@ impl Default for UsageConfig {
 impl UsageConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.retention < SHORTEST {
-            return Err(ConfigError::new("TODO_USAGE_RETENTION", "at least 3d"));
+            return Err(ConfigError::of("usage.retention", "at least 3d"));
         }
         Ok(())
     }

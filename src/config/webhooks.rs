@@ -61,28 +61,28 @@ impl WebhooksConfig {
         // Every address of a family would turn the check off, metadata services of clouds included.
         if let Some(all) = self.allowed_cidrs.iter().find(|network| network.prefix_len() == 0) {
             let message = format!("`{all}` is every address: name the networks that are meant");
-            return Err(ConfigError::new("TODO_WEBHOOKS_ALLOWED_CIDRS", message));
+            return Err(ConfigError::of("webhooks.allowed_cidrs", message));
         }
         if !(1..=MAX_SCHEDULE).contains(&self.retry_schedule.len()) {
             let message = format!("1 to {MAX_SCHEDULE} waits, such as `0s,5s,5m`");
-            return Err(ConfigError::new("TODO_WEBHOOKS_RETRY_SCHEDULE", message));
+            return Err(ConfigError::of("webhooks.retry_schedule", message));
         }
         if self.retry_schedule.first().is_some_and(|first| !first.is_zero()) {
             let message = "begins with `0s`: the first attempt is made at once";
-            return Err(ConfigError::new("TODO_WEBHOOKS_RETRY_SCHEDULE", message));
+            return Err(ConfigError::of("webhooks.retry_schedule", message));
         }
         if let Some(long) = self.retry_schedule.iter().find(|wait| ***wait > MAX_WAIT) {
-            return Err(ConfigError::new("TODO_WEBHOOKS_RETRY_SCHEDULE", format!("`{long}`: at most 7d")));
+            return Err(ConfigError::of("webhooks.retry_schedule", format!("`{long}`: at most 7d")));
         }
         if self.retention < Duration::from_secs(60 * 60) {
-            return Err(ConfigError::new("TODO_WEBHOOKS_RETENTION", "at least 1h"));
+            return Err(ConfigError::of("webhooks.retention", "at least 1h"));
         }
         if !(1..=MAX_CONCURRENCY).contains(&self.concurrency) {
-            return Err(ConfigError::new("TODO_WEBHOOKS_CONCURRENCY", format!("1 to {MAX_CONCURRENCY}")));
+            return Err(ConfigError::of("webhooks.concurrency", format!("1 to {MAX_CONCURRENCY}")));
         }
         if !(1..=self.concurrency).contains(&self.organization_concurrency) {
             let message = "at least 1, and at most TODO_WEBHOOKS_CONCURRENCY";
-            return Err(ConfigError::new("TODO_WEBHOOKS_ORGANIZATION_CONCURRENCY", message));
+            return Err(ConfigError::of("webhooks.organization_concurrency", message));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -13,17 +14,18 @@ use sea_orm::{
         sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous},
     },
 };
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     gives_way, idempotency,
-    pool::{self, Connections, Place, Pool, Watch},
+    pool::{self, Connections, Line, Place, Pool, Watch},
     remembered::Remembered,
     shares::Consumer,
     sql_state,
     store::Store,
     turns::Turns,
 };
-use crate::{clock::Clock, config::DatabaseConfig, entity::Global, ledger::Bus};
+use crate::{clock::Clock, config::DatabaseConfig, entity::Global, ledger::Bus, priority};
 
 /// Called with each statement's SQL; tests count and read them.
 pub type Observer = Arc<dyn Fn(&str) + Send + Sync>;
@@ -161,17 +163,51 @@ async fn open_pool(
 ) -> Result<Arc<Pool>, ConnectError> {
     let mut places = Vec::new();
     for number in 0..connections {
-        let watch = Watch::new(config.statement_timeout);
-        let mut options = watched(options(config, kind), kind, &watch);
         // SQLite's are opened now, where `open` waits for whoever sets the journal: a statement would not.
-        options.connect_lazy(number > 0 && kind == Kind::Postgres);
-        let mut connection = open(options, config).await?;
-        if let Some(observer) = observer.cloned() {
-            connection.set_metric_callback(move |info| observer(&info.statement.sql));
-        }
-        places.push(Place { connection, watch });
+        let is_lazy = number > 0 && kind == Kind::Postgres;
+        let usual = open_line(config, kind, is_lazy, observer).await?;
+        let background = match kind {
+            Kind::SqliteReader => Some(open_background_line(config, kind, observer).await?),
+            Kind::SqliteWriter | Kind::Postgres => None,
+        };
+        places.push(Place { usual, background });
     }
     Ok(Arc::new(Pool::new(places, config.acquire_timeout)))
+}
+
+/// Opens a connection, or leaves that to whoever uses it first.
+async fn open_line(
+    config: &DatabaseConfig,
+    kind: Kind,
+    is_lazy: bool,
+    observer: Option<&Observer>,
+) -> Result<Line, ConnectError> {
+    let watch = Watch::new(config.statement_timeout, kind == Kind::SqliteReader);
+    let mut options = watched(options(config, kind), kind, &watch);
+    options.connect_lazy(is_lazy);
+    let mut connection = open(options, config).await?;
+    if let Some(observer) = observer.cloned() {
+        connection.set_metric_callback(move |info| observer(&info.statement.sql));
+    }
+    Ok(Line { connection, watch })
+}
+
+/// Opens a connection on a thread that gives way, so that the connection's own thread does, too.
+async fn open_background_line(
+    config: &DatabaseConfig,
+    kind: Kind,
+    observer: Option<&Observer>,
+) -> Result<Line, ConnectError> {
+    let unreachable = |cause: String| ConnectError::Unreachable { url: redact(&config.url), cause };
+    let (own, observer, here) = (config.clone(), observer.cloned(), Handle::current());
+    let (done, opened) = oneshot::channel();
+    let open = move || {
+        priority::give_way();
+        let _ = done.send(here.block_on(open_line(&own, kind, false, observer.as_ref())));
+    };
+    let thread = thread::Builder::new().name("background".to_owned()).spawn(open);
+    thread.map_err(|error| unreachable(error.to_string()))?;
+    opened.await.unwrap_or_else(|_| Err(unreachable("the thread that opens it ended".to_owned())))
 }
 
 /// Opens a pool. Of several processes that make SQLite's file at once, the one that sets its journal is alone, and SQLite

@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod jobs;
 mod ledger;
+mod lifecycle;
 pub mod operator;
 pub mod page;
 mod pool;
@@ -30,6 +31,7 @@ pub mod usage;
 mod write;
 
 pub use connect::{ConnectError, Db, Observer};
+pub use lifecycle::{at_version, changed, id_taken};
 pub use pool::Connections;
 pub use scope::{OrgScope, Scoped};
 pub use shares::Consumer;
@@ -48,7 +50,7 @@ pub fn fail(error: DbErr) -> Error {
             return Problem::new(ProblemCode::Taken, &[], "Already used by another object.").into();
         }
         // What it refers to went away meanwhile: the next try finds that out and says which it was.
-        Some(SqlErr::ForeignKeyConstraintViolation(_)) => return Error::Retry(error.to_string()),
+        Some(SqlErr::ForeignKeyConstraintViolation(_)) => return Error::retry(error),
         _ => {}
     }
     match store::fault(&error) {
@@ -67,7 +69,7 @@ pub fn fail(error: DbErr) -> Error {
                 tracing::error!(%error, "a statement took too long");
                 Refusal::new(Code::Timeout, "The database took too long; ask for less.").into()
             }
-            sqlx::Error::Database(code) if gives_way(code.code().as_deref()) => Error::Retry(error.to_string()),
+            sqlx::Error::Database(code) if gives_way(code.code().as_deref()) => Error::retry(error),
             _ => Error::internal(error),
         },
         _ => Error::internal(error),

@@ -20,9 +20,14 @@ use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecR
 use sea_orm_migration::async_trait;
 
 use super::shares::{Busy, Consumer, Share, Shares};
+use crate::priority;
 
 /// What [`DbErr::Custom`] says when a share of the connections was not had in time.
 pub(super) const BUSY: &str = "the share of the database's connections is used up";
+
+/// What a statement may take before its time is counted as its caller's use of the processor: on a busy machine every
+/// statement waits, and those of a board page take a millisecond.
+const SHORT: Duration = Duration::from_millis(5);
 
 /// Connections, each at a place of its own.
 #[derive(Debug)]
@@ -32,9 +37,18 @@ pub(super) struct Pool {
     shares: Shares,
 }
 
-/// Where one connection is, as soon as it is needed.
+/// Where one connection is used at a time.
 #[derive(Debug)]
 pub(super) struct Place {
+    pub(super) usual: Line,
+    /// For threads that give way ([`priority`]): SQLite works on a thread of the connection's own, which is like the one
+    /// that opens it.
+    pub(super) background: Option<Line>,
+}
+
+/// A connection, as soon as it is needed.
+#[derive(Debug)]
+pub(super) struct Line {
     /// A pool of the driver's, of one connection.
     pub(super) connection: DatabaseConnection,
     pub(super) watch: Arc<Watch>,
@@ -49,13 +63,15 @@ pub(super) struct Watch {
     given_up: AtomicBool,
     /// When the statement that it runs has taken too long, in milliseconds after `since`; 0 without one.
     deadline: AtomicU64,
+    /// Whether its statements are worked on by a thread of this process, for whoever waits.
+    is_metered: bool,
 }
 
 impl Watch {
-    /// `limit`: how long a statement may take.
-    pub(super) fn new(limit: Duration) -> Arc<Self> {
+    /// `limit`: how long a statement may take. `is_metered`: whether a thread of this process works on it meanwhile.
+    pub(super) fn new(limit: Duration, is_metered: bool) -> Arc<Self> {
         let (given_up, deadline) = (AtomicBool::new(false), AtomicU64::new(0));
-        Arc::new(Self { since: Instant::now(), limit, given_up, deadline })
+        Arc::new(Self { since: Instant::now(), limit, given_up, deadline, is_metered })
     }
 
     fn millis_after(&self, limit: Duration) -> u64 {
@@ -92,8 +108,12 @@ impl Watch {
         self.deadline.store(self.millis_after(self.limit), Ordering::Relaxed);
         // Dropped before the statement is: by the time its connection is given back, it is known to be spoilt.
         let mut running = GivesUp(self, false);
+        let begun = Instant::now();
         let done = statement.await;
         running.1 = true;
+        if self.is_metered {
+            priority::done_elsewhere(begun.elapsed().saturating_sub(SHORT));
+        }
         done
     }
 }
@@ -141,8 +161,10 @@ impl Pool {
     /// Waits for connections in use, then closes.
     pub(super) async fn close(&self) {
         for place in &self.places {
-            if let Err(error) = place.connection.close_by_ref().await {
-                tracing::warn!(%error, "closing the database");
+            for line in [Some(&place.usual), place.background.as_ref()].into_iter().flatten() {
+                if let Err(error) = line.connection.close_by_ref().await {
+                    tracing::warn!(%error, "closing the database");
+                }
             }
         }
     }
@@ -150,7 +172,8 @@ impl Pool {
     /// Takes a free place: where a connection rests, rather than where one is about to be or must be opened.
     fn take_place(&self) -> Option<usize> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let rested = free.iter().position(|place| self.places.get(*place).is_some_and(Place::has_rested));
+        let rested =
+            free.iter().position(|place| self.places.get(*place).is_some_and(|place| place.line().has_rested()));
         match rested {
             Some(position) => Some(free.remove(position)),
             None => free.pop(),
@@ -159,6 +182,13 @@ impl Pool {
 }
 
 impl Place {
+    /// The connection that this thread uses.
+    fn line(&self) -> &Line {
+        self.background.as_ref().filter(|_| priority::gives_way()).unwrap_or(&self.usual)
+    }
+}
+
+impl Line {
     fn has_rested(&self) -> bool {
         match self.connection.get_database_backend() {
             DatabaseBackend::Postgres => self.connection.get_postgres_connection_pool().num_idle() > 0,
@@ -192,7 +222,7 @@ impl Connections {
     pub(super) async fn lease(&self) -> Result<Lease, DbErr> {
         let share = self.pool.shares.take(self.consumer).await.map_err(|Busy| DbErr::Custom(BUSY.to_owned()))?;
         let place = self.pool.take_place().ok_or_else(|| DbErr::Custom("a share without a connection".to_owned()))?;
-        Ok(Lease { pool: self.pool.clone(), place, _share: share })
+        Ok(Lease { pool: self.pool.clone(), place, gives_way: priority::gives_way(), _share: share })
     }
 }
 
@@ -201,6 +231,8 @@ impl Connections {
 pub(super) struct Lease {
     pool: Arc<Pool>,
     place: usize,
+    /// Whether it is the connection for threads that give way.
+    gives_way: bool,
     /// Given back after the place.
     _share: Share,
 }
@@ -213,24 +245,25 @@ impl Drop for Lease {
 
 impl Lease {
     #[allow(clippy::indexing_slicing, reason = "places are made once, and numbered")]
-    fn place(&self) -> &Place {
-        &self.pool.places[self.place]
+    fn line(&self) -> &Line {
+        let place = &self.pool.places[self.place];
+        place.background.as_ref().filter(|_| self.gives_way).unwrap_or(&place.usual)
     }
 
     pub(super) fn connection(&self) -> &DatabaseConnection {
-        &self.place().connection
+        &self.line().connection
     }
 
     /// Awaits a statement on this connection; dropped before that is done, it ends the statement and the connection.
     pub(super) async fn run<T>(&self, statement: impl Future<Output = T>) -> T {
-        self.place().watch.run(statement).await
+        self.line().watch.run(statement).await
     }
 }
 
 #[async_trait::async_trait]
 impl ConnectionTrait for Connections {
     fn get_database_backend(&self) -> DatabaseBackend {
-        self.pool.places.first().map_or(DatabaseBackend::Sqlite, |place| place.connection.get_database_backend())
+        self.pool.places.first().map_or(DatabaseBackend::Sqlite, |place| place.usual.connection.get_database_backend())
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {

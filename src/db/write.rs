@@ -25,7 +25,7 @@ use crate::{
     },
     clock::Instant,
     entity::{
-        Findable, Global, Keyed, Tenant,
+        Findable, Global, Keyed, Row, Tenant,
         enums::{Feature, PlanTier, QuotaResource, Role},
         event, invitation, ledger_head, membership, organization, session, user,
     },
@@ -96,16 +96,26 @@ pub struct WriteTx {
     queues: bool,
     /// Whether it leaves a job.
     has_jobs: bool,
+    /// Whether it has changed anything.
+    has_written: AtomicBool,
 }
 
 impl WriteTx {
     pub(super) async fn begin(scope: OrgScope) -> Result<Self> {
         let (tx, claim) = Box::pin(Claim::begin(scope.db(), scope.origin().idempotency.as_ref())).await?;
-        Ok(Self { scope, tx, events: PendingEvents::default(), claim, queues: false, has_jobs: false })
+        Ok(Self::over(scope, tx, PendingEvents::default(), claim))
+    }
+
+    fn over(scope: OrgScope, tx: Transaction, events: PendingEvents, claim: Option<Claim>) -> Self {
+        Self { scope, tx, events, claim, queues: false, has_jobs: false, has_written: AtomicBool::new(false) }
     }
 
     pub fn scope(&self) -> &OrgScope {
         &self.scope
+    }
+
+    fn note_written(&self) {
+        self.has_written.store(true, Ordering::Relaxed);
     }
 
     /// Events that the write has recorded so far, in all organizations.
@@ -160,34 +170,30 @@ impl WriteTx {
         E::find().filter(condition.into_condition()).all(&self.tx).await.map_err(fail)
     }
 
-    /// Inserts a row of this organization, whatever organization it names.
-    pub async fn insert<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
-    where
-        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
-        A::Entity: Tenant,
-        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
-    {
-        row.set(<A::Entity as Tenant>::ORGANIZATION, self.organization_id().into());
-        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
-        row.insert(&self.tx).await.map_err(fail)
+    /// A row with all its columns, of this organization, whatever organization it names.
+    fn whole<M: Row>(&self, row: M) -> <M::Entity as EntityTrait>::ActiveModel {
+        let mut row = row.into_active_model().reset_all();
+        row.set(M::Entity::ORGANIZATION, self.organization_id().into());
+        row
+    }
+
+    /// Inserts a row of this organization.
+    pub async fn insert<M: Row>(&self, row: M) -> Result<M> {
+        self.note_written();
+        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set in `whole`")]
+        self.whole(row).insert(&self.tx).await.map_err(fail)
     }
 
     /// Inserts many rows of this organization, in as few statements as the databases allow.
-    pub async fn insert_many<A>(&self, mut rows: Vec<A>) -> Result<()>
-    where
-        A: ActiveModelTrait + Send + Sync + Clone + 'static,
-        A::Entity: Tenant,
-    {
-        for row in &mut rows {
-            row.set(<A::Entity as Tenant>::ORGANIZATION, self.organization_id().into());
+    pub async fn insert_many<M: Row>(&self, rows: Vec<M>) -> Result<()> {
+        let rows: Vec<_> = rows.into_iter().map(|row| self.whole(row)).collect();
+        if !rows.is_empty() {
+            self.note_written();
         }
         // SQLite refuses a statement with more than 32,766 values; no table has more than 32 columns.
         for chunk in rows.chunks(1000) {
             #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
-            <A::Entity as EntityTrait>::insert_many(chunk.to_vec())
-                .exec_without_returning(&self.tx)
-                .await
-                .map_err(fail)?;
+            M::Entity::insert_many(chunk.to_vec()).exec_without_returning(&self.tx).await.map_err(fail)?;
         }
         Ok(())
     }
@@ -199,6 +205,7 @@ impl WriteTx {
         A::Entity: Tenant,
         <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
     {
+        self.note_written();
         // The organization is part of every tenant's primary key, so this also keeps the update inside it.
         row.set(<A::Entity as Tenant>::ORGANIZATION, self.organization_id().into());
         #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
@@ -222,7 +229,19 @@ impl WriteTx {
             .exec(&self.tx)
             .await
             .map_err(fail)?;
+        self.note_rows(done.rows_affected);
         Ok(done.rows_affected)
+    }
+
+    fn note_rows(&self, count: u64) {
+        if count > 0 {
+            self.note_written();
+        }
+    }
+
+    /// Writes all columns of a row of this organization that is there.
+    pub async fn update_whole<M: Row>(&self, row: M) -> Result<M> {
+        self.update(self.whole(row)).await
     }
 
     /// Deletes all matching rows of this organization; says how many.
@@ -234,11 +253,13 @@ impl WriteTx {
             .exec(&self.tx)
             .await
             .map_err(fail)?;
+        self.note_rows(done.rows_affected);
         Ok(done.rows_affected)
     }
 
     /// Updates the organization itself.
     pub async fn update_organization(&self, mut row: organization::ActiveModel) -> Result<organization::Model> {
+        self.note_written();
         row.id = sea_orm::ActiveValue::Unchanged(self.organization_id());
         #[allow(clippy::disallowed_methods, reason = "the one door; the id is set above")]
         row.update(&self.tx).await.map_err(fail)
@@ -255,7 +276,7 @@ impl WriteTx {
             .one(&self.tx)
             .await
             .map_err(fail)?
-            .ok_or_else(|| Error::Retry("the organization is gone".to_owned()))
+            .ok_or_else(|| Error::retry("the organization is gone"))
     }
 
     /// Makes those who move items about in this organization wait for each other until the end (PostgreSQL; SQLite has one
@@ -280,6 +301,7 @@ impl WriteTx {
         A::Entity: Global,
         <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
     {
+        self.note_written();
         #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
         row.update(&self.tx).await.map_err(fail)
     }
@@ -325,7 +347,7 @@ impl WriteTx {
     /// everything else before.
     pub async fn lock_head(&self) -> Result<ledger_head::Model> {
         let head = self.find::<ledger_head::Entity>().for_update().one().await?;
-        head.ok_or_else(|| Error::Retry("the organization is gone".to_owned()))
+        head.ok_or_else(|| Error::retry("the organization is gone"))
     }
 
     /// Puts the organization on a plan: what is shown, and the copy that is enforced. The head must be locked.
@@ -343,9 +365,23 @@ impl WriteTx {
         self.events.reserve(&self.tx, organization_id, numbers, events).await
     }
 
-    /// Writes the events, then commits.
+    /// Writes the events, then commits. INTERNAL for a write without one, which the ledger would never tell of: it is
+    /// rolled back.
     pub async fn commit<T: Findable>(self, value: T) -> Result<Committed<T>> {
-        let Self { scope, tx, events, claim, queues, has_jobs } = self;
+        if self.has_written.load(Ordering::Relaxed) && self.events.recorded() == 0 {
+            return Err(Error::internal("a write without an event"));
+        }
+        self.finish(value).await
+    }
+
+    /// [`commit`](Self::commit) of a write that no event tells of, for a reason.
+    pub async fn commit_unrecorded<T: Findable>(self, value: T, reason: &'static str) -> Result<Committed<T>> {
+        tracing::trace!(reason, "a write without an event");
+        self.finish(value).await
+    }
+
+    async fn finish<T: Findable>(self, value: T) -> Result<Committed<T>> {
+        let Self { scope, tx, events, claim, queues, has_jobs, has_written: _ } = self;
         let organization_id = scope.organization_id();
         let changes_rights = events.change_rights();
         let mut written = events.write(&tx, scope.clock(), scope.actor(), scope.origin()).await?;
@@ -363,7 +399,7 @@ impl WriteTx {
 
     /// Goes back to the write about the person that came in here; what was recorded is written by its commit.
     pub fn leave(self) -> AccountTx {
-        let Self { scope, tx, events, claim, queues: _, has_jobs: _ } = self;
+        let Self { scope, tx, events, claim, queues: _, has_jobs: _, has_written: _ } = self;
         let changes_rights = AtomicBool::new(true);
         AccountTx { db: scope.db().clone(), origin: scope.origin().clone(), tx, events, changes_rights, claim }
     }
@@ -606,13 +642,13 @@ impl AccountTx {
             .one(&self.tx)
             .await
             .map_err(fail)?
-            .ok_or_else(|| Error::Retry("the organization is gone".to_owned()))?;
+            .ok_or_else(|| Error::retry("the organization is gone"))?;
         Ok(self.enter(organization, actor, Permissions::default()))
     }
 
     fn enter(self, organization: organization::Model, actor: ActorRef, permissions: Permissions) -> WriteTx {
         let scope = OrgScope::of_newcomer(&self.db, organization, actor, permissions, self.origin);
-        WriteTx { scope, tx: self.tx, events: self.events, claim: self.claim, queues: false, has_jobs: false }
+        WriteTx::over(scope, self.tx, self.events, self.claim)
     }
 
     /// Writes the events as `actor`, then commits; says each ledger's new position.

@@ -2,7 +2,7 @@
 //!
 //! A key that is bound to a set may not manage sets: it would give itself what it may not run.
 
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+use sea_orm::{ExprTrait as _, prelude::*};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -29,11 +29,21 @@ pub type Documents = Vec<(String, String)>;
 
 /// The fields that events show.
 fn fields(row: &document_set::Model) -> Fields {
-    let hash: String = row.manifest_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let document_set::Model {
+        organization_id: _,
+        id: _,
+        name,
+        document_count,
+        manifest_hash,
+        created_by_id: _,
+        created_at: _,
+        updated_at: _,
+        version: _,
+    } = row;
     vec![
-        ("name", row.name.as_str().into()),
-        ("documentCount", row.document_count.into()),
-        ("manifestHash", hash.into()),
+        ("name", name.as_str().into()),
+        ("documentCount", (*document_count).into()),
+        ("manifestHash", hex::encode(manifest_hash).into()),
     ]
 }
 
@@ -51,35 +61,35 @@ pub async fn create(scope: &OrgScope, said: &Said) -> Result<Committed<document_
     let mut tx = scope.write(Permission::ApiKeyManage).await?;
     unbound(&tx).await?;
     let manifest_hash = hash_of(documents);
-    if let Some(id) = said.id
-        && let Some(present) = tx.find::<document_set::Entity>().filter(document_set::Column::Id.eq(id)).one().await?
-    {
-        if present.name == name && present.manifest_hash == manifest_hash {
-            return tx.commit(present).await;
-        }
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    let is_same =
+        async |present: &document_set::Model| Ok(present.name == name && present.manifest_hash == manifest_hash);
+    if let Some(present) = tx.made_before::<document_set::Entity>(said.id, is_same).await? {
+        return tx.commit(present).await;
     }
+    // Two at a time are counted one after the other.
+    tx.lock_head().await?;
     if tx.find::<document_set::Entity>().count().await? >= MAX_SETS {
         let message = format!("An organization has at most {MAX_SETS} document sets; delete some first.");
         let details = json!({ "maximum": MAX_SETS });
         return Err(Problem::new(ProblemCode::TooMany, &["input"], message).details(details).into());
     }
     let now = scope.clock().now();
-    let row = tx
-        .insert(document_set::ActiveModel {
-            id: Set(said.id.unwrap_or_else(|| scope.clock().new_id())),
-            name: Set(name.to_owned()),
-            document_count: Set(counted(documents)),
-            manifest_hash: Set(manifest_hash),
-            created_by_id: Set(scope.responsible()?),
-            created_at: Set(now),
-            updated_at: Set(now),
-            version: Set(1),
-            ..Default::default()
-        })
-        .await?;
+    let row = document_set::Model {
+        organization_id: scope.organization_id(),
+        id: said.id.unwrap_or_else(|| scope.clock().new_id()),
+        name: name.to_owned(),
+        document_count: counted(documents),
+        manifest_hash,
+        created_by_id: scope.responsible()?,
+        created_at: now,
+        updated_at: now,
+        version: 1,
+    };
+    let event = |row: &document_set::Model| {
+        NewEvent::new(EventType::DocumentSetCreated, row.id.any(), changes(None, Some(&fields(row))))
+    };
+    let row = tx.create(row, event).await?;
     keep(&tx, row.id, documents).await?;
-    tx.record(NewEvent::new(EventType::DocumentSetCreated, row.id.any(), changes(None, Some(&fields(&row)))));
     tx.commit(row).await
 }
 
@@ -91,11 +101,7 @@ pub async fn update(
 ) -> Result<Committed<document_set::Model>, Rejected<document_set::Model>> {
     let mut tx = scope.write(Permission::ApiKeyManage).await?;
     unbound(&tx).await?;
-    let before: document_set::Model = tx.locked::<document_set::Entity>(id, &["input", "id"]).await?;
-    if if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict(before, version));
-    }
+    let before = tx.open::<document_set::Entity>(id, if_version).await?;
     let mut after = before.clone();
     if let Some(name) = &said.name {
         name.trim().clone_into(&mut after.name);
@@ -104,18 +110,13 @@ pub async fn update(
         after.document_count = counted(documents);
         after.manifest_hash = hash_of(documents);
     }
-    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
-    if changed.is_empty() {
-        return Ok(tx.commit(before).await?);
-    }
     if let Some(documents) = said.documents.as_ref().filter(|_| after.manifest_hash != before.manifest_hash) {
         tx.delete_where::<trusted_document::Entity>(trusted_document::Column::SetId.eq(id)).await?;
         keep(&tx, id, documents).await?;
     }
-    after.version += 1;
-    after.updated_at = scope.clock().now();
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::DocumentSetUpdated, after.id.any(), changed));
+    let event =
+        |row: &document_set::Model, changed| NewEvent::new(EventType::DocumentSetUpdated, row.id.any(), changed);
+    let after = tx.save(before, after, fields, event).await?;
     Ok(tx.commit(after).await?)
 }
 
@@ -151,12 +152,13 @@ async fn unbound(tx: &WriteTx) -> Result<()> {
 }
 
 async fn keep(tx: &WriteTx, set_id: DocumentSetId, documents: &[(String, String)]) -> Result<()> {
-    let row = |(id, text): &(String, String)| trusted_document::ActiveModel {
-        set_id: Set(set_id),
-        document_id: Set(id.clone()),
-        text: Set(text.clone()),
-        text_hash: Set(hash(text)),
-        ..Default::default()
+    let organization_id = tx.organization_id();
+    let row = |(id, text): &(String, String)| trusted_document::Model {
+        organization_id,
+        set_id,
+        document_id: id.clone(),
+        text: text.clone(),
+        text_hash: hash(text),
     };
     tx.insert_many(documents.iter().map(row).collect()).await
 }

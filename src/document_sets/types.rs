@@ -36,7 +36,7 @@ impl DocumentSet {
 
     /// SHA-256 of the ids and texts in hexadecimal: it differs when the documents do.
     fn manifest_hash(&self) -> String {
-        self.0.manifest_hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&self.0.manifest_hash)
     }
 
     /// Who made it.

@@ -40,9 +40,12 @@ pub mod webhook_lane;
 
 use std::sync::Arc;
 
-use sea_orm::EntityTrait;
+use sea_orm::{EntityTrait, IntoActiveModel, ModelTrait};
 
-use crate::id::{AnyId, Id, Kind, kind};
+use crate::{
+    clock::Instant,
+    id::{AnyId, Id, Kind, kind},
+};
 
 /// A table whose rows belong to one organization: reached through `OrgScope` and `WriteTx` alone.
 pub trait Tenant: EntityTrait<Model: Send + Sync> {
@@ -94,6 +97,53 @@ macro_rules! keyed {
             fn any_id(&self) -> Option<AnyId> { Some(self.id.any()) }
         })*
     };
+}
+
+/// A tenant's row as it is written whole: with every column, so that none is forgotten.
+pub trait Row: ModelTrait<Entity: RowOf<Self>> + IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel> {}
+
+impl<M> Row for M where M: ModelTrait<Entity: RowOf<M>> + IntoActiveModel<<M::Entity as EntityTrait>::ActiveModel> {}
+
+/// The table of such rows.
+pub trait RowOf<M>: Tenant + EntityTrait<Model = M, ActiveModel: Send + Sync + Clone + 'static> {}
+
+impl<M, E> RowOf<M> for E where E: Tenant + EntityTrait<Model = M, ActiveModel: Send + Sync + Clone + 'static> {}
+
+/// A row whose changes are counted, so that a client can say which state it has seen.
+pub trait Versioned {
+    fn version(&self) -> i32;
+    /// Makes it the next version, changed now.
+    fn advance(&mut self, now: Instant);
+}
+
+macro_rules! versioned {
+    ($($table:ident $($changed_at:ident)?;)*) => {
+        $(impl Versioned for $table::Model {
+            fn version(&self) -> i32 {
+                self.version
+            }
+
+            #[allow(unused_variables, reason = "not every table has the column")]
+            fn advance(&mut self, now: Instant) {
+                self.version += 1;
+                $(self.$changed_at = now.into();)?
+            }
+        })*
+    };
+}
+
+versioned! {
+    api_key;
+    comment edited_at;
+    document_set updated_at;
+    inbound_hook;
+    item updated_at;
+    membership;
+    organization updated_at;
+    tag updated_at;
+    team updated_at;
+    user updated_at;
+    webhook updated_at;
 }
 
 /// What a write gives, as far as a repeat of it must find it again.

@@ -14,7 +14,7 @@ use crate::{
     entity::event,
     error::Result,
     graphql::{
-        connection::{Connection, wants},
+        connection::{Connection, list_filtered, wants},
         context::ContextExt,
         filter::Filtering,
         loaders::ChildPage,
@@ -44,7 +44,7 @@ fn plan(
     args: &PageArgs,
     wants: Wants,
 ) -> Result<PagePlan<event::Entity>> {
-    let start = PageStart::read(args, format!("{list} {filter:?}"), scope.clock())?;
+    let start = PageStart::read(args, &list_filtered(list, filter), scope.clock())?;
     let mut condition = visible(scope);
     if let Some(filter) = filter {
         condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);

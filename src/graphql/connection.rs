@@ -1,14 +1,40 @@
 //! Connections: the one shape of every unbounded list.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use async_graphql::{Context, Object, OutputType, SimpleObject, TypeName};
+use async_graphql::{Context, InputType, Object, OutputType, SimpleObject, TypeName, Value};
+use serde_json::Value as Json;
 
 use super::scalars::Cursor;
 use crate::{
     db::page::{Page, PageArgs, Wants},
     error::{Error, Result},
 };
+
+/// A list's name with the arguments that decide its content and order, as cursors know it. What is null or left out says
+/// nothing, and the order of an input's fields doesn't matter: so cursors live on when a filter gets a new field.
+pub fn list_with(list: &str, arguments: impl IntoIterator<Item = Value>) -> String {
+    let arguments: Vec<Json> = arguments.into_iter().map(canonical).collect();
+    format!("{list} {}", Json::from(arguments))
+}
+
+/// The same of a list that has a filter alone.
+pub fn list_filtered(list: &str, filter: Option<&impl InputType>) -> String {
+    list_with(list, filter.map(InputType::to_value))
+}
+
+fn canonical(value: Value) -> Json {
+    match value {
+        Value::Object(fields) => {
+            let given = fields.into_iter().filter(|(_, value)| *value != Value::Null);
+            let sorted: BTreeMap<String, Json> =
+                given.map(|(name, value)| (name.to_string(), canonical(value))).collect();
+            sorted.into_iter().collect()
+        }
+        Value::List(values) => values.into_iter().map(canonical).collect(),
+        other => other.into_json().unwrap_or_default(),
+    }
+}
 
 /// Where a page is within its list.
 #[derive(SimpleObject, Clone, Debug)]
@@ -123,4 +149,19 @@ pub fn page_args(first: Option<i32>, after: Option<Cursor>, last: Option<i32>, b
 pub fn wants(ctx: &Context<'_>) -> Wants {
     let asked = |field: &str| ctx.look_ahead().field(field).exists();
     Wants { total: asked("totalCount"), rows: ["nodes", "edges", "pageInfo"].into_iter().any(asked) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_known_by_what_is_asked_of_it_alone() {
+        let list = |text: &str| list_with("items", [Value::from_json(text.parse().expect("JSON")).expect("a value")]);
+        let before = list(r#"{"status": {"eq": "DONE"}, "title": {"in": ["a", "b"]}}"#);
+        assert_eq!(before, r#"items [{"status":{"eq":"DONE"},"title":{"in":["a","b"]}}]"#);
+        assert_eq!(list(r#"{"new": null, "title": {"in": ["a", "b"], "eq": null}, "status": {"eq": "DONE"}}"#), before);
+        assert_ne!(list(r#"{"status": {"eq": "DONE"}, "title": {"in": ["b", "a"]}}"#), before);
+        assert_ne!(list("{}"), list("null"));
+    }
 }

@@ -29,7 +29,12 @@ use async_graphql::{
 };
 use serde_json::json;
 
-use super::{document::bare, error::code_of, gate::Dearest};
+use super::{
+    document::bare,
+    error::code_of,
+    field_tags::{KEPT_COUNT, has},
+    gate::Dearest,
+};
 use crate::error::{Code, Refusal};
 
 /// Price of a plain list itself, and how many objects it is taken to hold.
@@ -49,8 +54,6 @@ pub const REFERENCES_PER_POINT: u64 = 50;
 /// Scalars of one object that are free, and those beyond for a point.
 const FREE_LEAVES: u64 = 50;
 const LEAVES_PER_POINT: u64 = 10;
-/// Counts that items keep: cheap to ask for.
-const KEPT_COUNTS: &[(&str, &str)] = &[("Item", "comments"), ("Item", "subtasks")];
 
 /// What a field answers with, as far as the schema says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +92,7 @@ impl Kind {
         }
         match name {
             _ if named.ends_with("Connection") => {
-                let is_kept = KEPT_COUNTS.contains(&(parent, name));
-                Self::Connection(if is_kept { 1 } else { COUNT_PRICE })
+                Self::Connection(if has(field, KEPT_COUNT) { 1 } else { COUNT_PRICE })
             }
             _ if named == "SyncPage" => Self::Sync,
             _ if !registry.types.get(named).is_some_and(MetaType::is_composite) => Self::Leaf,

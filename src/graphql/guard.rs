@@ -1,9 +1,11 @@
 //! Enforces what the schema declares. A field's one declaration is its directive, `@requires` or `@access`, and beside it
-//! `@inPlan` where it takes a feature; the guard reads them from the registry, so the SDL and the check can't differ.
+//! `@inPlan` where it takes a feature; the guard reads them from the registry, so the SDL and the check can't differ. A
+//! declaration that can't be read denies, and stops the start ([`verify`]).
 //!
 //! Roots are wrapped in [`Guarded`], which refuses a field without a declaration, checks before arguments are read, and
-//! keeps a refused or failed field from taking its siblings' answers along. Other objects call [`check_field`] in the body
-//! of a guarded field, and [`check_type`] on the way to a type that says `@requires` itself.
+//! keeps a refused or failed field from taking its siblings' answers along. In other objects, a field that declares
+//! something itself, or leads to objects of a type that does, calls [`check_field`] first; a test asks every one of them as
+//! somebody who may not.
 
 use std::{borrow::Cow, pin::Pin};
 
@@ -11,12 +13,12 @@ use async_graphql::{
     Context, ContextSelectionSet, InputType, ObjectType, OutputType, Positioned, Response, ServerResult,
     SubscriptionType, Value,
     parser::types::{Field, OperationType},
-    registry::{MetaDirectiveInvocation, MetaField, Registry},
+    registry::{MetaDirectiveInvocation, MetaField, MetaType, Registry},
     resolver_utils::{ContainerType, resolve_container},
 };
 use futures_util::{Stream, stream};
 
-use super::context::ContextExt;
+use super::{context::ContextExt, document::bare, field_tags};
 use crate::{
     auth::policy::{Access, Permission},
     entity::enums::Feature,
@@ -31,38 +33,37 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// The rule among a field's or a type's directives.
-    pub fn among(directives: &[MetaDirectiveInvocation]) -> Option<Self> {
-        directives.iter().find_map(|directive| {
-            let argument = |name: &str| match directive.args.get(name) {
-                Some(Value::Enum(value)) => Some(value.as_str()),
-                _ => None,
-            };
-            match directive.name.as_str() {
-                "requires" => Permission::named(argument("permission")?).map(Self::Requires),
-                "access" => match argument("level")? {
-                    "PUBLIC" => Some(Self::Access(Access::Public)),
-                    "USER" => Some(Self::Access(Access::User)),
-                    _ => Some(Self::Access(Access::Member)),
-                },
-                _ => None,
-            }
-        })
+    /// The rule among a field's or a type's directives; INTERNAL for one that can't be read.
+    pub fn among(directives: &[MetaDirectiveInvocation]) -> Result<Option<Self>> {
+        let rules = directives.iter().filter_map(|directive| match directive.name.as_str() {
+            "requires" => Some(argument(directive, "permission").map(Self::Requires)),
+            "access" => Some(argument(directive, "level").map(Self::Access)),
+            _ => None,
+        });
+        rules.last().transpose()
     }
 
     /// The rule of a field.
-    pub fn of_field(registry: &Registry, type_name: &str, field: &str) -> Option<Self> {
-        Self::among(&registry.types.get(type_name)?.field_by_name(field)?.directive_invocations)
+    pub fn of_field(registry: &Registry, type_name: &str, field: &str) -> Result<Option<Self>> {
+        let ty = registry.types.get(type_name);
+        let field = ty.and_then(|ty| ty.field_by_name(field));
+        field.map_or(Ok(None), |field| Self::among(&field.directive_invocations))
     }
 
     /// The rule of a type itself.
-    pub fn of_type(registry: &Registry, type_name: &str) -> Option<Self> {
-        match registry.types.get(type_name)? {
-            async_graphql::registry::MetaType::Object { directive_invocations, .. } => {
-                Self::among(directive_invocations)
-            }
-            _ => None,
+    pub fn of_type(registry: &Registry, type_name: &str) -> Result<Option<Self>> {
+        match registry.types.get(type_name) {
+            Some(MetaType::Object { directive_invocations, .. }) => Self::among(directive_invocations),
+            _ => Ok(None),
         }
+    }
+
+    /// The rule of the type that a field leads to, through a list or the pages of one.
+    pub fn of_target(registry: &Registry, field: &MetaField) -> Result<Option<Self>> {
+        let target = bare(&field.ty);
+        let nodes = registry.types.get(target).filter(|_| target.ends_with("Connection"));
+        let nodes = nodes.and_then(|connection| connection.field_by_name("nodes"));
+        Self::of_type(registry, nodes.map_or(target, |nodes| bare(&nodes.ty)))
     }
 
     fn check(self, ctx: &Context<'_>) -> Result<()> {
@@ -75,34 +76,64 @@ impl Rule {
     }
 }
 
-/// The feature that a field takes, by its directive `@inPlan`.
-pub fn feature_among(directives: &[MetaDirectiveInvocation]) -> Option<Feature> {
-    let declared = directives.iter().find(|directive| directive.name == "inPlan")?;
-    Feature::parse(declared.args.get("feature").cloned()).ok()
+/// What a directive's argument names.
+fn argument<T: InputType>(directive: &MetaDirectiveInvocation, name: &str) -> Result<T> {
+    let value = directive.args.get(name).cloned();
+    T::parse(value).map_err(|_| Error::internal(format!("@{}({name}:) can't be read", directive.name)))
 }
 
-/// Who is calling first, then whether the organization's plan has what the field takes.
-fn check(ctx: &Context<'_>, rule: Option<Rule>, feature: Option<Feature>) -> Result<()> {
-    rule.map_or(Ok(()), |rule| rule.check(ctx))?;
-    feature.map_or(Ok(()), |feature| ctx.scope()?.require_feature(feature))
+/// The feature that a field takes, by its directive `@inPlan`; INTERNAL for one that can't be read.
+pub fn feature_among(directives: &[MetaDirectiveInvocation]) -> Result<Option<Feature>> {
+    let declared = directives.iter().find(|directive| directive.name == "inPlan");
+    declared.map(|declared| argument(declared, "feature")).transpose()
 }
 
-/// Checks the present field of `T`; a field that declares nothing passes.
-pub fn check_field<T: OutputType>(ctx: &Context<'_>) -> Result<()> {
-    let parent = ctx.schema_env.registry.types.get(&*T::type_name());
-    match parent.and_then(|parent| parent.field_by_name(ctx.field().name())) {
-        Some(field) => {
-            let directives = &field.directive_invocations;
-            check(ctx, Rule::among(directives), feature_among(directives))
+/// Whether everything that is declared can be read, and every root field declares a rule; INTERNAL names what doesn't.
+pub fn verify(registry: &Registry) -> Result<()> {
+    let roots = [Some(&registry.query_type), registry.mutation_type.as_ref(), registry.subscription_type.as_ref()];
+    for (name, ty) in &registry.types {
+        let is_root = roots.iter().flatten().any(|root| *root == name);
+        Rule::of_type(registry, name)?;
+        for field in ty.fields().into_iter().flat_map(|fields| fields.values()) {
+            let rule = Rule::among(&field.directive_invocations)?;
+            feature_among(&field.directive_invocations)?;
+            field_tags::verify(field)?;
+            if is_root && rule.is_none() {
+                return Err(undeclared(field));
+            }
         }
+    }
+    Ok(())
+}
+
+fn undeclared(field: &MetaField) -> Error {
+    Error::internal(format!("the field {} says neither @requires nor @access", field.name))
+}
+
+/// Checks the present field of `T`: what it declares itself, and what the type declares that it leads to. Who is calling
+/// comes first, then whether the organization's plan has what the field takes.
+pub fn check_field<T: OutputType>(ctx: &Context<'_>) -> Result<()> {
+    let registry = &ctx.schema_env.registry;
+    let field = registry.types.get(&*T::type_name()).and_then(|parent| parent.field_by_name(ctx.field().name()));
+    let field = field.ok_or_else(|| Error::internal(format!("{} has no such field", T::type_name())))?;
+    let rules = [Rule::among(&field.directive_invocations)?, Rule::of_target(registry, field)?];
+    rules.into_iter().flatten().try_for_each(|rule| rule.check(ctx))?;
+    check_feature(ctx, field)
+}
+
+fn check_feature(ctx: &Context<'_>, field: &MetaField) -> Result<()> {
+    match feature_among(&field.directive_invocations)? {
+        Some(feature) => ctx.scope()?.require_feature(feature),
         None => Ok(()),
     }
 }
 
-/// Checks the way to objects of type `T`.
-pub fn check_type<T: OutputType>(ctx: &Context<'_>) -> Result<()> {
-    let rule = Rule::of_type(&ctx.schema_env.registry, &T::type_name());
-    rule.map_or(Ok(()), |rule| rule.check(ctx))
+/// Whether the caller may see objects of a type: for fields that lead to several types.
+pub fn may_see(ctx: &Context<'_>, type_name: &str) -> bool {
+    match Rule::of_type(&ctx.schema_env.registry, type_name) {
+        Ok(rule) => rule.is_none_or(|rule| rule.check(ctx).is_ok()),
+        Err(_) => false,
+    }
 }
 
 /// The present field of a root type.
@@ -112,10 +143,8 @@ fn root_field<'a>(ctx: &'a Context<'_>, root: &str) -> Option<&'a MetaField> {
 
 /// Checks a field of a root type, which must declare a rule.
 fn check_root(ctx: &Context<'_>, field: &MetaField) -> Result<()> {
-    match Rule::among(&field.directive_invocations) {
-        Some(rule) => check(ctx, Some(rule), feature_among(&field.directive_invocations)),
-        None => Err(Error::internal(format!("the field {} says neither @requires nor @access", field.name))),
-    }
+    Rule::among(&field.directive_invocations)?.ok_or_else(|| undeclared(field))?.check(ctx)?;
+    check_feature(ctx, field)
 }
 
 /// A root type whose every field is checked.
@@ -125,7 +154,7 @@ impl<T: ObjectType> ContainerType for Guarded<T> {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
         let Some(field) = root_field(ctx, &T::type_name()) else { return Ok(None) };
         if ctx.query_env.operation.node.ty == OperationType::Mutation {
-            let rule = Rule::among(&field.directive_invocations);
+            let rule = Rule::among(&field.directive_invocations).ok().flatten();
             ctx.request().next_mutation(ctx.item.node.response_key().node.as_str(), rule);
         }
         let answer = match check_root(ctx, field) {
@@ -185,3 +214,64 @@ impl<T: ObjectType> OutputType for Guarded<T> {
 }
 
 impl<T: ObjectType> ObjectType for Guarded<T> {}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{Name, Object};
+
+    use super::*;
+    use crate::auth::policy::{access, requires};
+
+    struct Root;
+
+    #[Object(name = "Query")]
+    impl Root {
+        #[graphql(directive = requires::apply(Permission::ItemRead))]
+        async fn guarded(&self) -> i32 {
+            1
+        }
+
+        #[graphql(directive = access::apply(Access::Public))]
+        async fn open(&self) -> i32 {
+            2
+        }
+    }
+
+    fn registry() -> Registry {
+        let mut registry = Registry::default();
+        Root::create_type_info(&mut registry);
+        registry.query_type = "Query".to_owned();
+        registry
+    }
+
+    /// With one word of the directives written otherwise.
+    fn with(argument: &str, word: &str) -> Registry {
+        let mut registry = registry();
+        let MetaType::Object { fields, .. } = registry.types.get_mut("Query").expect("the root") else {
+            panic!("a root")
+        };
+        let directives = fields.values_mut().flat_map(|field| &mut field.directive_invocations);
+        for directive in directives.filter(|directive| directive.args.contains_key(argument)) {
+            directive.args.insert(argument.to_owned(), Value::Enum(Name::new(word)));
+        }
+        registry
+    }
+
+    #[test]
+    fn what_cannot_be_read_stops_the_start() {
+        assert!(verify(&registry()).is_ok());
+        assert!(verify(&with("permission", "ITEM_WRITE")).is_ok());
+        assert!(verify(&with("permission", "ITEM_SEE")).is_err());
+        assert!(verify(&with("level", "ANYBODY")).is_err());
+    }
+
+    #[test]
+    fn a_root_field_that_declares_nothing_stops_the_start() {
+        let mut registry = registry();
+        let MetaType::Object { fields, .. } = registry.types.get_mut("Query").expect("the root") else {
+            panic!("a root")
+        };
+        fields["open"].directive_invocations.clear();
+        assert!(verify(&registry).is_err());
+    }
+}

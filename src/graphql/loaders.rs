@@ -33,8 +33,8 @@ pub type LoadError = Arc<Error>;
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
         match &*error {
-            Error::Refused(refusal) => Self::Refused(refusal.clone()),
-            other => Self::internal(other.describe()),
+            Error::Invalid(_) | Error::Repeated => Self::internal(error.describe()),
+            other => other.clone(),
         }
     }
 }

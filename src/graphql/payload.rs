@@ -75,7 +75,7 @@ macro_rules! payload {
             }
 
             fn is_visible(ctx: &async_graphql::Context<'_>) -> bool {
-                $crate::graphql::guard::check_type::<$object>(ctx).is_ok()
+                $crate::graphql::guard::may_see(ctx, &<$object as async_graphql::OutputType>::type_name())
             }
 
             async fn find_again(

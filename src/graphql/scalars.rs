@@ -127,8 +127,11 @@ impl ScalarType for DateTimeOrDuration {
     }
 
     fn to_value(&self) -> Value {
-        // Only used to tell one filter from another.
-        Value::String(format!("{self:?}"))
+        // Only used to tell one filter from another, in cursors.
+        Value::String(match self {
+            Self::At(instant) => instant.to_rfc3339(),
+            Self::FromNow { months, span } => format!("P{months}M{}ms", span.num_milliseconds()),
+        })
     }
 }
 

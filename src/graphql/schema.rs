@@ -25,6 +25,7 @@ use crate::{
     config::LimitsConfig,
     document_sets::resolvers::DocumentSetMutation,
     entity::enums::Feature,
+    error::Result,
     events::{resolvers::EventQuery, subscription::EventSubscription},
     inbound_hooks::resolvers::InboundHookMutation,
     items::resolvers::{ItemMutation, ItemQuery},
@@ -93,7 +94,7 @@ pub fn build(limits: &LimitsConfig) -> ApiSchema {
             .data(hash.clone())
             .finish();
     let digest = Sha256::digest(sdl(&schema).as_bytes());
-    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let short = hex::encode(&digest[..8]);
     let _ = hash.0.set(short);
     schema
 }
@@ -120,8 +121,8 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// Fields and types by the permission or access level that they declare.
-pub fn declared(registry: &Registry) -> BTreeMap<String, Vec<String>> {
+/// Fields and types by the permission or access level that they declare; INTERNAL for one that can't be read.
+pub fn declared(registry: &Registry) -> Result<BTreeMap<String, Vec<String>>> {
     let name = |rule: Rule| match rule {
         Rule::Requires(permission) => permission.name(),
         Rule::Access(access) => async_graphql::resolver_utils::enum_value(access).to_string(),
@@ -129,30 +130,30 @@ pub fn declared(registry: &Registry) -> BTreeMap<String, Vec<String>> {
     let mut declared: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (type_name, ty) in &registry.types {
         let MetaType::Object { fields, directive_invocations, .. } = ty else { continue };
-        if let Some(rule) = Rule::among(directive_invocations) {
+        if let Some(rule) = Rule::among(directive_invocations)? {
             declared.entry(name(rule)).or_default().push(format!("`{type_name}`"));
         }
         for field in fields.values() {
-            if let Some(rule) = Rule::among(&field.directive_invocations) {
+            if let Some(rule) = Rule::among(&field.directive_invocations)? {
                 declared.entry(name(rule)).or_default().push(shown(type_name, &field.name));
             }
         }
     }
-    declared
+    Ok(declared)
 }
 
-/// Fields by the feature that they take.
-pub fn in_plan(registry: &Registry) -> BTreeMap<Feature, Vec<String>> {
+/// Fields by the feature that they take; INTERNAL for one that can't be read.
+pub fn in_plan(registry: &Registry) -> Result<BTreeMap<Feature, Vec<String>>> {
     let mut fields: BTreeMap<Feature, Vec<String>> = BTreeMap::new();
     for (type_name, ty) in &registry.types {
         let MetaType::Object { fields: of_type, .. } = ty else { continue };
         for field in of_type.values() {
-            if let Some(feature) = feature_among(&field.directive_invocations) {
+            if let Some(feature) = feature_among(&field.directive_invocations)? {
                 fields.entry(feature).or_default().push(shown(type_name, &field.name));
             }
         }
     }
-    fields
+    Ok(fields)
 }
 
 /// A field as `docs/POLICY.md` names it.
@@ -165,7 +166,7 @@ fn shown(type_name: &str, field: &str) -> String {
 }
 
 /// `docs/POLICY.md`.
-pub fn policy_page() -> String {
+pub fn policy_page() -> Result<String> {
     let registry = registry();
-    policy::markdown(&declared(&registry), &in_plan(&registry))
+    Ok(policy::markdown(&declared(&registry)?, &in_plan(&registry)?))
 }

@@ -2,7 +2,7 @@
 //! What came before is a duplicate; what could not be done leaves a receipt that says why, and may come again.
 
 use async_graphql::MaybeUndefined;
-use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, Condition, IntoActiveModel as _};
+use sea_orm::{ColumnTrait as _, Condition};
 use serde_json::Value as Json;
 
 use super::{
@@ -97,8 +97,8 @@ pub async fn note(
             error: Some(mapping::cut(reason, MAX_REASON)),
             received_at: scope.clock().now(),
         };
-        let receipt = tx.insert(receipt.into_active_model().reset_all()).await?;
-        tx.commit(receipt.id).await
+        let receipt = tx.insert(receipt).await?;
+        tx.commit_unrecorded(receipt.id, "a receipt of what had no effect").await
     };
     Ok(retrying(receipt).await?.value)
 }
@@ -136,8 +136,8 @@ async fn attempt(
         received_at: scope.clock().now(),
     };
     // Last: one that came at the same time waits here, fails by its key, and finds this one with the next try.
-    let receipt = tx.insert(receipt.into_active_model().reset_all()).await?;
-    let receipt_id = tx.commit(receipt.id).await?.value;
+    let receipt = tx.insert(receipt).await?;
+    let receipt_id = tx.commit_unrecorded(receipt.id, "a callback may change nothing").await?.value;
     Ok(Ok(Receipted { outcome, receipt_id, items: effect.items, reason: effect.reason }))
 }
 

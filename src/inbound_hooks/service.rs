@@ -4,7 +4,7 @@
 //! what it needs.
 
 use chrono::Duration;
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel, prelude::*};
+use sea_orm::prelude::*;
 use serde_json::json;
 
 use super::input::{InboundHookCreateInput, InboundHookRotateSecretInput, InboundHookUpdateInput};
@@ -35,12 +35,28 @@ pub type Shown = (inbound_hook::Model, Option<String>);
 
 /// The fields that events show.
 fn fields(row: &inbound_hook::Model) -> Fields {
+    let inbound_hook::Model {
+        organization_id: _,
+        id: _,
+        token: _,
+        name,
+        provider,
+        action,
+        mapping,
+        is_enabled,
+        secret: _,
+        previous_secret: _,
+        previous_until: _,
+        created_by_id: _,
+        created_at: _,
+        version: _,
+    } = row;
     vec![
-        ("name", row.name.as_str().into()),
-        ("provider", json!(row.provider.to_value())),
-        ("action", json!(row.action.map(|action| action.to_value()))),
-        ("mapping", json!(row.mapping)),
-        ("isEnabled", row.is_enabled.into()),
+        ("name", name.as_str().into()),
+        ("provider", json!(provider.to_value())),
+        ("action", json!(action.map(|action| action.to_value()))),
+        ("mapping", json!(mapping)),
+        ("isEnabled", (*is_enabled).into()),
     ]
 }
 
@@ -63,57 +79,48 @@ pub async fn create(
     input.validate()?;
     within_rights(scope, input.action, &["input", "action"])?;
     let mut tx = scope.write(Permission::WebhookManage).await?;
-    if let Some(id) = input.id
-        && let Some(present) = tx.find::<inbound_hook::Entity>().filter(inbound_hook::Column::Id.eq(id)).one().await?
-    {
-        let same = present.name == input.name.trim()
+    let is_same = async |present: &inbound_hook::Model| {
+        Ok(present.name == input.name.trim()
             && present.provider == input.provider
             && present.action == input.action
-            && present.mapping.as_ref() == input.mapping();
-        if same {
-            return tx.commit((present, None)).await;
-        }
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+            && present.mapping.as_ref() == input.mapping())
+    };
+    if let Some(present) = tx.made_before::<inbound_hook::Entity>(input.id, is_same).await? {
+        return tx.commit((present, None)).await;
     }
     let id = input.id.unwrap_or_else(|| scope.clock().new_id());
     let secret = SharedSecret::new()?;
-    let row = tx
-        .insert(inbound_hook::ActiveModel {
-            id: Set(id),
-            token: Set(new_token()?),
-            name: Set(input.name.trim().to_owned()),
-            provider: Set(input.provider),
-            action: Set(input.action),
-            mapping: Set(input.mapping().cloned()),
-            is_enabled: Set(true),
-            secret: Set(secret.seal(server, &place(INBOUND_HOOK, scope.organization_id(), id))?),
-            previous_secret: Set(None),
-            previous_until: Set(None),
-            created_by_id: Set(scope.responsible()?),
-            created_at: Set(scope.clock().now()),
-            version: Set(1),
-            ..Default::default()
-        })
-        .await?;
+    let row = inbound_hook::Model {
+        organization_id: scope.organization_id(),
+        id,
+        token: new_token()?,
+        name: input.name.trim().to_owned(),
+        provider: input.provider,
+        action: input.action,
+        mapping: input.mapping().cloned(),
+        is_enabled: true,
+        secret: secret.seal(server, &place(INBOUND_HOOK, scope.organization_id(), id))?,
+        previous_secret: None,
+        previous_until: None,
+        created_by_id: scope.responsible()?,
+        created_at: scope.clock().now(),
+        version: 1,
+    };
     tx.require_feature(Feature::InboundHooks);
-    tx.record(NewEvent::new(EventType::InboundHookCreated, id.any(), changes(None, Some(&fields(&row)))));
+    let event = |row: &inbound_hook::Model| {
+        NewEvent::new(EventType::InboundHookCreated, id.any(), changes(None, Some(&fields(row))))
+    };
+    let row = tx.create(row, event).await?;
     tx.commit((row, Some(secret.text()))).await
 }
 
 pub async fn update(scope: &OrgScope, input: &InboundHookUpdateInput) -> Result<Committed<Shown>, Rejected<Shown>> {
     input.patch.validate()?;
     let mut tx = scope.write(Permission::WebhookManage).await?;
-    let before: inbound_hook::Model = tx.locked::<inbound_hook::Entity>(input.id, &["input", "id"]).await?;
-    if input.if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict((before, None), version));
-    }
+    let opened = tx.open::<inbound_hook::Entity>(input.id, input.if_version).await;
+    let before = opened.map_err(|rejected| rejected.map(|row| (row, None)))?;
     let mut after = before.clone();
     input.patch.apply(&mut after)?;
-    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
-    if changed.is_empty() {
-        return Ok(tx.commit((before, None)).await?);
-    }
     // A mapping decides as much as the action on what is written. Anybody who manages hooks may close one.
     let opens = after.is_enabled && !before.is_enabled;
     if after.action != before.action {
@@ -121,9 +128,9 @@ pub async fn update(scope: &OrgScope, input: &InboundHookUpdateInput) -> Result<
     } else if after.mapping != before.mapping || opens {
         within_rights(scope, after.action, &["input", "id"])?;
     }
-    after.version += 1;
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::InboundHookUpdated, after.id.any(), changed));
+    let event =
+        |row: &inbound_hook::Model, changed| NewEvent::new(EventType::InboundHookUpdated, row.id.any(), changed);
+    let after = tx.save(before, after, fields, event).await?;
     Ok(tx.commit((after, None)).await?)
 }
 
@@ -151,9 +158,9 @@ pub async fn rotate_secret(
     };
     after.previous_until = after.previous_secret.as_ref().map(|_| scope.clock().now() + grace);
     after.secret = secret.seal(server, &place(INBOUND_HOOK))?;
-    after.version += 1;
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::InboundHookSecretRotated, after.id.any(), Vec::new()));
+    let event =
+        |row: &inbound_hook::Model| NewEvent::new(EventType::InboundHookSecretRotated, row.id.any(), Vec::new());
+    let after = tx.write_next(after, event).await?;
     tx.commit((after, Some(secret.text()))).await
 }
 

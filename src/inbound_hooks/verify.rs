@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    auth::signature::{Forged, SharedSecret, hexadecimal, hexadecimal_hmac, is_timely},
+    auth::signature::{Forged, SharedSecret, hexadecimal_hmac, is_timely},
     clock::Instant,
     entity::enums::InboundProvider,
 };
@@ -39,7 +39,7 @@ pub fn verify(
     let is_github = github.is_some_and(|given| any(secrets, |secret| is_github(secret.text().as_bytes(), body, given)));
     let token = text(headers, "x-gitlab-token");
     let has_token = any(secrets, |secret| token.as_bytes().ct_eq(secret.text().as_bytes()).into());
-    let of_body = || hexadecimal(&Sha256::digest(body));
+    let of_body = || hex::encode(Sha256::digest(body));
     match provider {
         InboundProvider::Generic => {
             signed.unwrap_or(Err(Forged::Signature))?;
@@ -101,7 +101,7 @@ fn id(headers: &HeaderMap, name: &str) -> Option<String> {
         0 => None,
         1..=MAX_DELIVERY_ID => Some(id.to_owned()),
         // Without one the same callback would be done as often as it comes.
-        _ => Some(format!("sha256:{}", hexadecimal(&Sha256::digest(id)))),
+        _ => Some(format!("sha256:{}", hex::encode(Sha256::digest(id)))),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_graphql::{Context, Lookahead};
-use sea_orm::ColumnTrait;
+use async_graphql::{Context, InputType, Lookahead, Value};
+use sea_orm::{ColumnTrait, IdenStatic as _};
 use uuid::Uuid;
 
 use super::{
@@ -21,7 +21,7 @@ use crate::{
     entity::{item, team},
     error::Result,
     graphql::{
-        connection::{Connection, wants},
+        connection::{Connection, list_with, wants},
         context::ContextExt,
         filter::{Filtering, bad},
         loaders::ChildPage,
@@ -47,7 +47,9 @@ impl ItemList {
         if order_by.len() > MAX_KEYS {
             return Err(bad(format!("At most {MAX_KEYS} fields to order by.")));
         }
-        let start = PageStart::read(args, format!("{list} {filter:?} {items:?} {order_by:?}"), scope.clock())?;
+        let filter_value = filter.as_ref().map_or(Value::Null, InputType::to_value);
+        let identity = list_with(list, [filter_value, items.to_value(), order_by.to_value()]);
+        let start = PageStart::read(args, &identity, scope.clock())?;
         let mut condition = shelf(*items);
         if let Some(filter) = filter {
             condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);
@@ -71,7 +73,7 @@ pub async fn children(
     parent: Uuid,
     list: &ItemList,
 ) -> Result<Connection<Item>> {
-    let plan = list.plan(&format!("items of {column:?}"), ctx.scope()?, wants(ctx))?;
+    let plan = list.plan(&format!("items of {}", column.as_str()), ctx.scope()?, wants(ctx))?;
     let page = ctx
         .loaders()?
         .item_pages

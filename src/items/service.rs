@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{ColumnTrait, IntoActiveModel};
+use sea_orm::ColumnTrait;
 
 use super::{
     input::{
@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{
     auth::policy::Permission,
-    db::{Committed, OrgScope, WriteTx, filter::fold},
+    db::{Committed, OrgScope, WriteTx, filter::fold, id_taken},
     entity::{
         enums::{ItemStatus, MembershipStatus, QuotaResource},
         item, membership, tag, team,
     },
     error::{Error, Problem, ProblemCode, Rejected, Result},
     id::{ItemId, TagId, TeamId, UserId},
-    ledger::EventType,
+    ledger::{EventType, changes},
 };
 
 pub(super) type Written = Result<Committed<item::Model>, Rejected<item::Model>>;
@@ -46,10 +46,9 @@ pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
     input.validate()?;
     let scope = tx.scope().clone();
     scope.require(Permission::ItemWrite)?;
-    if let Some(id) = input.id
-        && let Some(present) = tx.find::<item::Entity>().filter(item::Column::Id.eq(id)).one().await?
-    {
-        return repeated(tx, present, input).await;
+    let is_same = async |present: &item::Model| has_made(tx, present, input).await;
+    if let Some(present) = tx.made_before::<item::Entity>(input.id, is_same).await? {
+        return Ok(present);
     }
     let level = check_parent(tx, input.parent_id, &["input", "parentId"]).await?;
     let mut states = Vec::new();
@@ -67,11 +66,12 @@ pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
     for (number, state) in (first..).zip(&mut states) {
         state.row.number = number;
     }
-    tx.insert_many(states.iter().map(|state| state.row.clone().into_active_model()).collect()).await?;
-    tx.insert_many(states.iter().flat_map(|state| assignee_links(state.row.id, &state.assignees)).collect()).await?;
-    tx.insert_many(states.iter().flat_map(|state| tag_links(state.row.id, &state.tags)).collect()).await?;
+    tx.insert_many(states.iter().map(|state| state.row.clone()).collect()).await?;
+    tx.insert_many(states.iter().flat_map(|state| assignee_links(&state.row, &state.assignees)).collect()).await?;
+    tx.insert_many(states.iter().flat_map(|state| tag_links(&state.row, &state.tags)).collect()).await?;
     for state in &states {
-        state.record(tx, EventType::ItemCreated, None);
+        let created = changes(None, Some(&state.fields()));
+        tx.record(ItemState::event(&state.row, EventType::ItemCreated, created));
     }
     Ok(states.swap_remove(0).row)
 }
@@ -99,10 +99,10 @@ impl Wanted {
             let ids = tx.find::<item::Entity>().filter(item::Column::Id.is_in(self.ids.keys().copied()));
             for id in ids.column(item::Column::Id).await? {
                 if Some(id) == root {
-                    return Err(Error::Retry(format!("{id} was created meanwhile")));
+                    return Err(Error::retry(format!("{id} was created meanwhile")));
                 }
                 let path = self.ids.get(&id).cloned().unwrap_or_default();
-                problems.push(Problem { path, ..Problem::new(ProblemCode::Taken, &[], "The id is in use.") });
+                problems.push(id_taken(path));
             }
         }
         if !self.teams.is_empty() {
@@ -207,11 +207,11 @@ fn too_deep(path: &[&str]) -> Problem {
         .details(serde_json::json!({ "maximum": MAX_ANCESTORS }))
 }
 
-/// A create whose id is there already: the same content answers with it, anything else is TAKEN.
-async fn repeated(tx: &WriteTx, present: item::Model, input: &ItemCreateInput) -> Changed {
-    let state = ItemState::load(tx, vec![present]).await?.remove(0);
+/// Whether an item is what an input makes.
+async fn has_made(tx: &WriteTx, present: &item::Model, input: &ItemCreateInput) -> Result<bool> {
+    let state = ItemState::load(tx, vec![present.clone()]).await?.remove(0);
     let row = &state.row;
-    let same = row.title == input.title.trim()
+    Ok(row.title == input.title.trim()
         && row.description.as_deref() == input.description.as_ref().map(|text| text.0.as_str())
         && row.status == input.status
         && row.priority == input.priority
@@ -221,11 +221,7 @@ async fn repeated(tx: &WriteTx, present: item::Model, input: &ItemCreateInput) -
         && row.parent_id == input.parent_id
         && state.assignees == input.assignees()
         && state.tags == input.tags()
-        && has_subtasks(tx, row.id, input.subtasks.as_deref().unwrap_or_default()).await?;
-    if !same {
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
-    }
-    Ok(state.row)
+        && has_subtasks(tx, row.id, input.subtasks.as_deref().unwrap_or_default()).await?)
 }
 
 /// Whether an item has all these subtasks; others may have come since.
@@ -324,11 +320,7 @@ pub(super) async fn open_anywhere(
     id: ItemId,
     if_version: Option<i32>,
 ) -> Result<ItemState, Rejected<item::Model>> {
-    let row: item::Model = tx.locked::<item::Entity>(id, &["input", "id"]).await?;
-    if if_version.is_some_and(|version| version != row.version) {
-        let version = row.version;
-        return Err(Rejected::conflict(row, version));
-    }
+    let row = tx.open::<item::Entity>(id, if_version).await?;
     Ok(ItemState::load(tx, vec![row]).await?.remove(0))
 }
 
@@ -380,7 +372,7 @@ pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
         check_move(tx, &before.row, parent).await?;
     }
     let r#type = event_type(&before, &after);
-    let after = after.save(tx, r#type, &before, now).await?;
+    let after = after.save(tx, r#type, &before).await?;
     Ok(after.row)
 }
 
@@ -401,7 +393,7 @@ pub async fn archive(scope: &OrgScope, input: &ItemArchiveInput) -> Written {
     let now = scope.clock().now();
     let mut after = before.clone();
     set_status(&mut after.row, ItemStatus::Archived, now);
-    let after = after.save(&mut tx, EventType::ItemArchived, &before, now).await?;
+    let after = after.save(&mut tx, EventType::ItemArchived, &before).await?;
     Ok(tx.commit(after.row).await?)
 }
 
@@ -416,6 +408,6 @@ pub async fn unarchive(scope: &OrgScope, input: &ItemUnarchiveInput) -> Written 
     after.row.status = before.row.status_before_archive.unwrap_or(ItemStatus::Todo);
     after.row.status_before_archive = None;
     after.row.archived_at = None;
-    let after = after.save(&mut tx, EventType::ItemUnarchived, &before, scope.clock().now()).await?;
+    let after = after.save(&mut tx, EventType::ItemUnarchived, &before).await?;
     Ok(tx.commit(after.row).await?)
 }

@@ -3,20 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::{
-    ActiveModelTrait as _,
-    ActiveValue::Set,
-    ExprTrait as _, IntoActiveModel,
+    ExprTrait as _,
     prelude::{ColumnTrait, Expr},
 };
 
 use crate::{
     clock::Instant,
-    db::{WriteTx, filter::among},
+    db::{WriteTx, changed, filter::among},
     entity::{enums::ItemStatus, item, item_assignee, item_tag},
     error::Result,
     graphql::scalars::format_instant,
     id::{ItemId, TagId, UserId},
-    ledger::{Change, EventType, Fields, NewEvent, changes},
+    ledger::{Change, EventType, Fields, NewEvent},
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -57,46 +55,66 @@ impl ItemState {
 
     /// The fields that events show.
     pub fn fields(&self) -> Fields {
-        let row = &self.row;
-        let instant = |at: Option<Instant>| at.map(format_instant).into();
+        let Self { row, assignees, tags } = self;
+        let item::Model {
+            organization_id: _,
+            id: _,
+            number: _,
+            title,
+            title_key: _,
+            description,
+            status,
+            status_before_archive: _,
+            priority,
+            due_at,
+            estimated_hours,
+            actual_hours,
+            team_id,
+            parent_id,
+            subtask_count: _,
+            subtask_done_count: _,
+            comment_count: _,
+            created_by_kind: _,
+            created_by_id: _,
+            created_at: _,
+            updated_at: _,
+            started_at,
+            completed_at,
+            archived_at,
+            deleted_at,
+            deletion_id: _,
+            version: _,
+        } = row;
+        let instant = |at: &Option<Instant>| at.map(format_instant).into();
         vec![
-            ("title", row.title.as_str().into()),
-            ("description", row.description.as_deref().into()),
-            ("status", serde_json::json!(row.status)),
-            ("priority", serde_json::json!(row.priority)),
-            ("dueAt", instant(row.due_at)),
-            ("estimatedHours", row.estimated_hours.into()),
-            ("actualHours", row.actual_hours.into()),
-            (Change::TEAM, serde_json::json!(row.team_id)),
-            ("parentId", serde_json::json!(row.parent_id)),
-            ("assigneeIds", list(&self.assignees)),
-            ("tagIds", list(&self.tags)),
-            ("startedAt", instant(row.started_at)),
-            ("completedAt", instant(row.completed_at)),
-            ("archivedAt", instant(row.archived_at)),
-            ("deletedAt", instant(row.deleted_at)),
+            ("title", title.as_str().into()),
+            ("description", description.as_deref().into()),
+            ("status", serde_json::json!(status)),
+            ("priority", serde_json::json!(priority)),
+            ("dueAt", instant(due_at)),
+            ("estimatedHours", (*estimated_hours).into()),
+            ("actualHours", (*actual_hours).into()),
+            (Change::TEAM, serde_json::json!(team_id)),
+            ("parentId", serde_json::json!(parent_id)),
+            ("assigneeIds", list(assignees)),
+            ("tagIds", list(tags)),
+            ("startedAt", instant(started_at)),
+            ("completedAt", instant(completed_at)),
+            ("archivedAt", instant(archived_at)),
+            ("deletedAt", instant(deleted_at)),
         ]
     }
 
-    /// Records what changed since `before`; false when nothing did.
-    pub fn record(&self, tx: &mut WriteTx, r#type: EventType, before: Option<&Self>) -> bool {
-        let changed = changes(before.map(Self::fields).as_ref(), Some(&self.fields()));
-        if changed.is_empty() {
-            return false;
-        }
-        tx.record(NewEvent::new(r#type, self.row.id.any(), changed).of_item(self.row.id, self.row.team_id));
-        true
+    /// The event that tells of these changes.
+    pub fn event(row: &item::Model, r#type: EventType, changed: Vec<Change>) -> NewEvent {
+        NewEvent::new(r#type, row.id.any(), changed).of_item(row.id, row.team_id)
     }
 
     /// Saves the difference to `before`, raises the version, and records the event; changes nothing when nothing
     /// differs. The parents' counts move along.
-    pub async fn save(mut self, tx: &mut WriteTx, r#type: EventType, before: &Self, now: Instant) -> Result<Self> {
-        if !self.record(tx, r#type, Some(before)) {
-            return Ok(self);
-        }
-        self.row.version += 1;
-        self.row.updated_at = now;
-        self.row = tx.update(self.row.into_active_model().reset_all()).await?;
+    pub async fn save(mut self, tx: &mut WriteTx, r#type: EventType, before: &Self) -> Result<Self> {
+        let Some(changed) = changed(before, &self, Self::fields)? else { return Ok(self) };
+        self.row = tx.write_next(self.row, |row| Self::event(row, r#type, changed)).await?;
         relink(tx, before, &self).await?;
         let mut counts = Counts::default();
         counts.leave(&before.row);
@@ -118,27 +136,26 @@ async fn relink(tx: &WriteTx, before: &ItemState, after: &ItemState) -> Result<(
         use item_assignee::Column;
         tx.delete_where::<item_assignee::Entity>(Column::ItemId.eq(id).and(Column::UserId.is_in(gone))).await?;
     }
-    tx.insert_many(assignee_links(id, after.assignees.difference(&before.assignees))).await?;
+    tx.insert_many(assignee_links(&after.row, after.assignees.difference(&before.assignees))).await?;
     let gone: Vec<TagId> = before.tags.difference(&after.tags).copied().collect();
     if !gone.is_empty() {
         use item_tag::Column;
         tx.delete_where::<item_tag::Entity>(Column::ItemId.eq(id).and(Column::TagId.is_in(gone))).await?;
     }
-    tx.insert_many(tag_links(id, after.tags.difference(&before.tags))).await
+    tx.insert_many(tag_links(&after.row, after.tags.difference(&before.tags))).await
 }
 
 pub fn assignee_links<'a>(
-    item_id: ItemId,
+    item: &item::Model,
     users: impl IntoIterator<Item = &'a UserId>,
-) -> Vec<item_assignee::ActiveModel> {
-    let link =
-        |user: &UserId| item_assignee::ActiveModel { item_id: Set(item_id), user_id: Set(*user), ..Default::default() };
-    users.into_iter().map(link).collect()
+) -> Vec<item_assignee::Model> {
+    let (organization_id, item_id) = (item.organization_id, item.id);
+    users.into_iter().map(|user| item_assignee::Model { organization_id, item_id, user_id: *user }).collect()
 }
 
-pub fn tag_links<'a>(item_id: ItemId, tags: impl IntoIterator<Item = &'a TagId>) -> Vec<item_tag::ActiveModel> {
-    let link = |tag: &TagId| item_tag::ActiveModel { item_id: Set(item_id), tag_id: Set(*tag), ..Default::default() };
-    tags.into_iter().map(link).collect()
+pub fn tag_links<'a>(item: &item::Model, tags: impl IntoIterator<Item = &'a TagId>) -> Vec<item_tag::Model> {
+    let (organization_id, item_id) = (item.organization_id, item.id);
+    tags.into_iter().map(|tag| item_tag::Model { organization_id, item_id, tag_id: *tag }).collect()
 }
 
 /// Movements of parents' subtask counts, kept with the rows so that lists need not count.

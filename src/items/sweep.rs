@@ -73,13 +73,12 @@ async fn change_each(tx: &mut WriteTx, mut ids: Vec<ItemId>, change: impl Fn(&mu
     if ids.is_empty() {
         return Ok(is_all);
     }
-    let now = tx.scope().clock().now();
     let named = item::Column::Id.is_in(ids);
     let rows = tx.find::<item::Entity>().filter(named).order_by_asc(item::Column::Id).for_update().all().await?;
     for before in ItemState::load(tx, rows).await? {
         let mut after = before.clone();
         change(&mut after);
-        after.save(tx, EventType::ItemUpdated, &before, now).await?;
+        after.save(tx, EventType::ItemUpdated, &before).await?;
     }
     Ok(is_all)
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     comments,
     db::{OrgScope, WriteTx, filter::select},
-    entity::{enums::QuotaResource, item},
+    entity::{Versioned as _, enums::QuotaResource, item},
     error::{Error, Problem, ProblemCode, Result},
     id::ItemId,
     ledger::{EventType, NewEvent, changes},
@@ -183,14 +183,14 @@ async fn shelve(
     for before in ItemState::load(tx, rows).await? {
         let mut after = before.clone();
         change(&mut after.row);
-        after.row.version += 1;
-        after.row.updated_at = now;
+        after.row.advance(now);
         // Only the root's parent sees a change: below it, parents and children move together.
         if with_root && root.is_none() {
             counts.leave(&before.row);
             counts.enter(&after.row);
         }
-        after.record(tx, r#type, Some(&before));
+        let changed = changes(Some(&before.fields()), Some(&after.fields()));
+        tx.record(ItemState::event(&after.row, r#type, changed));
         let changed = item::ActiveModel {
             id: Set(after.row.id),
             deleted_at: Set(after.row.deleted_at),

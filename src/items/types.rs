@@ -87,57 +87,68 @@ pub struct Progress {
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Item {
     /// Global id, `itm_…`.
+    #[graphql(tag = "same-for-all")]
     pub async fn id(&self) -> ItemId {
         self.row.id
     }
 
     /// Human identifier, stable for life: `ACME-42`.
+    #[graphql(tag = "same-for-all")]
     async fn identifier(&self, ctx: &Context<'_>) -> Result<String> {
         Ok(format!("{}-{}", ctx.scope()?.organization().item_prefix, self.row.number))
     }
 
     /// What is to be done, 1 to 500 characters.
+    #[graphql(tag = "same-for-all")]
     fn title(&self, ctx: &Context<'_>) -> Result<&str> {
         ctx.text(&self.row.title)
     }
 
     /// More about it, 50,000 characters at most; null when there is none.
+    #[graphql(tag = "same-for-all")]
     fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
         markdown(ctx, self.row.description.as_deref())
     }
 
     /// How far it has got.
+    #[graphql(tag = "same-for-all")]
     fn status(&self) -> ItemStatus {
         self.row.status
     }
 
     /// How urgent it is.
+    #[graphql(tag = "same-for-all")]
     fn priority(&self) -> Priority {
         self.row.priority
     }
 
     /// When it is to be done; null when there is no such time.
+    #[graphql(tag = "same-for-all")]
     fn due_at(&self) -> Option<DateTime> {
         self.row.due_at.map(DateTime)
     }
 
     /// Past due and neither done nor archived.
+    #[graphql(tag = "same-for-all")]
     async fn is_overdue(&self, ctx: &Context<'_>) -> bool {
         let finished = matches!(self.row.status, ItemStatus::Done | ItemStatus::Archived);
         !finished && self.row.due_at.is_some_and(|due| due < ctx.state().clock().now())
     }
 
     /// Estimate of the work, in hours, 0 to 100,000; null when nobody has made one.
+    #[graphql(tag = "same-for-all")]
     fn estimated_hours(&self) -> Option<f64> {
         self.row.estimated_hours
     }
 
     /// Time it took, in hours, 0 to 100,000, as somebody entered it; null when nobody has.
+    #[graphql(tag = "same-for-all")]
     fn actual_hours(&self) -> Option<f64> {
         self.row.actual_hours
     }
 
     /// The team it belongs to; null when it belongs to none.
+    #[graphql(tag = "same-for-all")]
     async fn team(&self, ctx: &Context<'_>) -> Result<Option<Team>> {
         Box::pin(async move {
             let Some(id) = self.row.team_id else { return Ok(None) };
@@ -176,6 +187,7 @@ impl Item {
 
     /// Its direct subtasks, archived ones included: those outside the trash, or of an item in the trash those that are
     /// there, too.
+    #[graphql(tag = "kept-count")]
     async fn subtasks(
         &self,
         ctx: &Context<'_>,
@@ -208,6 +220,7 @@ impl Item {
     }
 
     /// People it is assigned to, by username; at most 20.
+    #[graphql(tag = "same-for-all")]
     async fn assignees(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
         Box::pin(async move {
             if let Some(known) = self.nested.as_ref().and_then(|nested| nested.assignees.as_ref()) {
@@ -219,6 +232,7 @@ impl Item {
     }
 
     /// Its tags, by name; at most 50.
+    #[graphql(tag = "same-for-all")]
     async fn tags(&self, ctx: &Context<'_>) -> Result<Vec<Tag>> {
         Box::pin(async move {
             if let Some(known) = self.nested.as_ref().and_then(|nested| nested.tags.as_ref()) {
@@ -230,6 +244,7 @@ impl Item {
     }
 
     /// Comments and replies, oldest first.
+    #[graphql(tag = "kept-count")]
     async fn comments(
         &self,
         ctx: &Context<'_>,
@@ -239,7 +254,7 @@ impl Item {
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Comment>> {
         Box::pin(async move {
-            guard::check_type::<Comment>(ctx)?;
+            guard::check_field::<Self>(ctx)?;
             if let Some(known) = only_total(ctx, self.row.comment_count) {
                 return Ok(known);
             }
@@ -282,6 +297,7 @@ impl Item {
     }
 
     /// Whoever created it.
+    #[graphql(tag = "same-for-all")]
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Actor> {
         Box::pin(async move {
             Actor::load(ctx, ActorRef { kind: self.row.created_by_kind, id: self.row.created_by_id }).await
@@ -290,36 +306,43 @@ impl Item {
     }
 
     /// When it was created.
+    #[graphql(tag = "same-for-all")]
     fn created_at(&self) -> DateTime {
         self.row.created_at.into()
     }
 
     /// When it was last changed. Comments and subtasks don't count.
+    #[graphql(tag = "same-for-all")]
     fn updated_at(&self) -> DateTime {
         self.row.updated_at.into()
     }
 
     /// When work began: when it left TODO. Null while it is there, and when it was archived from there.
+    #[graphql(tag = "same-for-all")]
     fn started_at(&self) -> Option<DateTime> {
         self.row.started_at.map(DateTime)
     }
 
     /// When it was done; null unless its status is DONE, or was when it was archived.
+    #[graphql(tag = "same-for-all")]
     fn completed_at(&self) -> Option<DateTime> {
         self.row.completed_at.map(DateTime)
     }
 
     /// When it was archived; null unless it is.
+    #[graphql(tag = "same-for-all")]
     fn archived_at(&self) -> Option<DateTime> {
         self.row.archived_at.map(DateTime)
     }
 
     /// When it went to the trash; null unless it is there.
+    #[graphql(tag = "same-for-all")]
     fn deleted_at(&self) -> Option<DateTime> {
         self.row.deleted_at.map(DateTime)
     }
 
     /// Rises by one with each change; pass as `ifVersion`.
+    #[graphql(tag = "same-for-all")]
     fn version(&self) -> i32 {
         self.row.version
     }

@@ -21,6 +21,7 @@ use crate::{
     db::{
         AccountTx, Committed, OrgScope, WriteTx,
         filter::{email_key, shown_email},
+        id_taken,
     },
     entity::{
         api_key,
@@ -36,7 +37,20 @@ use crate::{
 };
 
 fn fields(row: &invitation::Model) -> Fields {
-    vec![("email", row.email.as_str().into()), ("role", serde_json::json!(row.role))]
+    let invitation::Model {
+        organization_id: _,
+        id: _,
+        email,
+        email_key: _,
+        role,
+        token_hash: _,
+        mailed_token_hash: _,
+        invited_by_kind: _,
+        invited_by_id: _,
+        created_at: _,
+        expires_at: _,
+    } = row;
+    vec![("email", email.as_str().into()), ("role", serde_json::json!(role))]
 }
 
 /// QUOTA_EXCEEDED when there is no place for another member. Only early advice: the place is taken, and counted for good,
@@ -87,7 +101,7 @@ pub async fn invite(state: &State, scope: &OrgScope, input: &InvitationCreateInp
     if let Some(id) = input.id
         && tx.find::<invitation::Entity>().filter(invitation::Column::Id.eq(id)).one().await?.is_some()
     {
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+        return Err(id_taken(vec!["input".to_owned(), "id".to_owned()]).into());
     }
     let teams: BTreeSet<TeamId> = input.team_ids.iter().flatten().copied().collect();
     check_teams(&tx, &teams, &["input", "teamIds"]).await?;
@@ -99,28 +113,26 @@ pub async fn invite(state: &State, scope: &OrgScope, input: &InvitationCreateInp
     tx.delete_where::<invitation::Entity>(earlier).await?;
     let tokens = Tokens::new()?;
     let now = scope.clock().now();
-    let row = tx
-        .insert(invitation::ActiveModel {
-            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
-            email: Set(shown_email(&input.email)),
-            email_key: Set(email_key),
-            role: Set(input.role),
-            token_hash: Set(hash_token(&tokens.shown)),
-            mailed_token_hash: Set(Some(hash_token(&tokens.mailed))),
-            invited_by_kind: Set(scope.actor().kind),
-            invited_by_id: Set(scope.actor().id),
-            created_at: Set(now),
-            expires_at: Set(now + ttl(state)?),
-            ..Default::default()
-        })
-        .await?;
-    let links = teams.into_iter().map(|team_id| invitation_team::ActiveModel {
-        invitation_id: Set(row.id),
-        team_id: Set(team_id),
-        ..Default::default()
-    });
-    tx.insert_many(links.collect()).await?;
-    tx.record(NewEvent::new(EventType::MemberInvited, row.id.any(), changes(None, Some(&fields(&row)))));
+    let organization_id = scope.organization_id();
+    let row = invitation::Model {
+        organization_id,
+        id: input.id.unwrap_or_else(|| scope.clock().new_id()),
+        email: shown_email(&input.email),
+        email_key,
+        role: input.role,
+        token_hash: hash_token(&tokens.shown),
+        mailed_token_hash: Some(hash_token(&tokens.mailed)),
+        invited_by_kind: scope.actor().kind,
+        invited_by_id: scope.actor().id,
+        created_at: now,
+        expires_at: now + ttl(state)?,
+    };
+    let event = |row: &invitation::Model| {
+        NewEvent::new(EventType::MemberInvited, row.id.any(), changes(None, Some(&fields(row))))
+    };
+    let row = tx.create(row, event).await?;
+    let link = |team_id| invitation_team::Model { organization_id, invitation_id: row.id, team_id };
+    tx.insert_many(teams.into_iter().map(link).collect()).await?;
     let invited = tx.commit((row, Some(tokens.shown))).await?;
     mail(state, scope, &invited.value.0, &tokens.mailed);
     Ok(invited)

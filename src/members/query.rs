@@ -12,7 +12,12 @@ use crate::{
     },
     entity::{invitation, membership, team_member},
     error::Result,
-    graphql::{connection::wants, context::ContextExt, filter::Filtering, loaders::ChildPage},
+    graphql::{
+        connection::{list_filtered, wants},
+        context::ContextExt,
+        filter::Filtering,
+        loaders::ChildPage,
+    },
     id::TeamId,
 };
 
@@ -32,7 +37,7 @@ fn members_plan(
     args: &PageArgs,
     wants: Wants,
 ) -> Result<PagePlan<membership::Entity>> {
-    let start = PageStart::read(args, format!("members {filter:?}"), scope.clock())?;
+    let start = PageStart::read(args, &list_filtered("members", filter), scope.clock())?;
     let condition = match filter {
         Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
         None => everything(),

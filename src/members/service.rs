@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+use sea_orm::{ActiveValue::Set, ExprTrait as _, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use super::input::{MembershipRemoveInput, MembershipUpdateInput};
@@ -11,7 +11,7 @@ use crate::{
     api_keys,
     auth::policy::Permission,
     clock::Instant,
-    db::{Committed, OrgScope, WriteTx},
+    db::{Committed, OrgScope, WriteTx, at_version, changed},
     entity::{
         enums::{MembershipStatus, QuotaResource, Role},
         membership, team,
@@ -25,10 +25,21 @@ use crate::{
 
 /// The fields of a membership that events show.
 pub fn fields(row: &membership::Model) -> Fields {
+    let membership::Model {
+        organization_id: _,
+        id: _,
+        user_id,
+        role,
+        status,
+        joined_at: _,
+        last_active_at: _,
+        version: _,
+        removed_at: _,
+    } = row;
     vec![
-        ("userId", row.user_id.to_string().into()),
-        ("role", serde_json::json!(row.role)),
-        ("status", serde_json::json!(row.status)),
+        ("userId", user_id.to_string().into()),
+        ("role", serde_json::json!(role)),
+        ("status", serde_json::json!(status)),
     ]
 }
 
@@ -61,21 +72,22 @@ pub async fn admit(
         return Err(Problem::new(ProblemCode::InvalidState, &["input"], message).into());
     }
     let clock = tx.scope().clock();
-    let row = tx
-        .insert(membership::ActiveModel {
-            id: Set(clock.new_id()),
-            user_id: Set(user_id),
-            role: Set(role),
-            status: Set(MembershipStatus::Active),
-            joined_at: Set(clock.now()),
-            last_active_at: Set(active_at),
-            version: Set(1),
-            ..Default::default()
-        })
-        .await?;
+    let row = membership::Model {
+        organization_id: tx.organization_id(),
+        id: clock.new_id(),
+        user_id,
+        role,
+        status: MembershipStatus::Active,
+        joined_at: clock.now(),
+        last_active_at: active_at,
+        version: 1,
+        removed_at: None,
+    };
     tx.count(QuotaResource::Members, 1);
-    tx.record(NewEvent::new(EventType::MemberJoined, row.id.any(), changes(None, Some(&fields(&row)))));
-    Ok(row)
+    let event = |row: &membership::Model| {
+        NewEvent::new(EventType::MemberJoined, row.id.any(), changes(None, Some(&fields(row))))
+    };
+    tx.create(row, event).await
 }
 
 /// Makes somebody an active owner, as part of a write of the server's operator: a new member, or one raised.
@@ -86,14 +98,8 @@ pub async fn make_owner(tx: &mut WriteTx, user_id: UserId) -> Result<membership:
     let mut after = before.clone();
     after.role = Role::Owner;
     after.status = MembershipStatus::Active;
-    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
-    if changed.is_empty() {
-        return Ok(before);
-    }
-    after.version += 1;
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::MemberUpdated, after.id.any(), changed));
-    Ok(after)
+    let event = |row: &membership::Model, changed| NewEvent::new(EventType::MemberUpdated, row.id.any(), changed);
+    tx.save(before, after, fields, event).await
 }
 
 /// Changes role, status or teams.
@@ -107,10 +113,7 @@ pub async fn update(
     tx.lock_organization().await?;
     let before: membership::Model = tx.locked::<membership::Entity>(input.id, &["input", "id"]).await?;
     reaches(scope, before.role, &["input", "id"], "Their role is above your own.")?;
-    if input.if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict(before, version));
-    }
+    let before = at_version(before, input.if_version)?;
     let mut after = before.clone();
     input.patch.apply(&mut after);
     reaches(scope, after.role, &["input", "patch", "role"], "You can't grant a role above your own.")?;
@@ -126,19 +129,17 @@ pub async fn update(
     };
     let joined: BTreeSet<TeamId> = teams_after.difference(&teams_before).copied().collect();
     check_teams(&tx, &joined, &["input", "patch", "teams"]).await?;
-    let show = |row: &membership::Model, teams: &BTreeSet<TeamId>| {
+    let show = |(row, teams): &(&membership::Model, &BTreeSet<TeamId>)| {
         let mut fields = fields(row);
         fields.push(("teamIds", serde_json::json!(teams)));
         fields
     };
-    let changed = changes(Some(&show(&before, &teams_before)), Some(&show(&after, &teams_after)));
-    if changed.is_empty() {
+    let Some(changed) = changed(&(&before, &teams_before), &(&after, &teams_after), show)? else {
         return Ok(tx.commit(before).await?);
-    }
-    after.version += 1;
-    let after = tx.update(after.into_active_model().reset_all()).await?;
+    };
     teams::service::move_member(&mut tx, after.user_id, &teams_before, &teams_after).await?;
-    tx.record(NewEvent::new(EventType::MemberUpdated, after.id.any(), changed));
+    let event = |row: &membership::Model| NewEvent::new(EventType::MemberUpdated, row.id.any(), changed);
+    let after = tx.write_next(after, event).await?;
     Ok(tx.commit(after).await?)
 }
 

@@ -23,34 +23,39 @@ pub struct Membership(pub membership::Model);
 #[Object(use_type_description, directive = requires::apply(Permission::MemberRead))]
 impl Membership {
     /// Global id, `mbr_…`.
+    #[graphql(tag = "same-for-all")]
     pub async fn id(&self) -> MembershipId {
         self.0.id
     }
 
     /// The person.
+    #[graphql(tag = "same-for-all")]
     async fn user(&self, ctx: &Context<'_>) -> Result<User> {
         let user = ctx.loaders()?.users.load_one(self.0.user_id).await?;
         user.map(User::from).ok_or_else(|| Error::internal("a membership without a person"))
     }
 
     /// What they may do here.
+    #[graphql(tag = "same-for-all")]
     fn role(&self) -> Role {
         self.0.role
     }
 
     /// Whether they may do anything here.
+    #[graphql(tag = "same-for-all")]
     fn status(&self) -> MembershipStatus {
         self.0.status
     }
 
     /// Teams they are in, by name; at most 50.
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
-        guard::check_type::<Team>(ctx)?;
+        guard::check_field::<Self>(ctx)?;
         let teams = ctx.loaders()?.teams_of_member.load_one(self.0.user_id).await?;
         Ok(teams.unwrap_or_default().into_iter().map(Team).collect())
     }
 
     /// When they became a member.
+    #[graphql(tag = "same-for-all")]
     fn joined_at(&self) -> DateTime {
         self.0.joined_at.into()
     }
@@ -62,6 +67,7 @@ impl Membership {
     }
 
     /// Rises by one with each change of role or status, and of teams by `membershipUpdate`; pass as `ifVersion`.
+    #[graphql(tag = "same-for-all")]
     fn version(&self) -> i32 {
         self.0.version
     }
@@ -90,7 +96,7 @@ impl Invitation {
 
     /// Teams that whoever accepts will be in, by name; at most 50.
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
-        guard::check_type::<Team>(ctx)?;
+        guard::check_field::<Self>(ctx)?;
         let teams = ctx.loaders()?.teams_of_invitation.load_one(self.0.id).await?;
         Ok(teams.unwrap_or_default().into_iter().map(Team).collect())
     }

@@ -11,8 +11,8 @@ use crate::{
         actor::{ActorRef, Origin, Person},
         policy::Permission,
     },
-    db::{AccountTx, Committed, OrgScope, WriteTx, filter::email_key},
-    entity::{enums::Role, organization, user},
+    db::{AccountTx, Committed, OrgScope, WriteTx, at_version, changed, filter::email_key, id_taken},
+    entity::{Versioned as _, enums::Role, organization, user},
     error::{Problem, ProblemCode, Rejected, Result},
     id::{OrganizationId, UserId},
     ledger::{EventType, Fields, NewEvent, changes},
@@ -22,11 +22,24 @@ use crate::{
 
 /// The fields that events show.
 fn fields(row: &organization::Model) -> Fields {
+    let organization::Model {
+        id: _,
+        name,
+        slug,
+        item_prefix,
+        time_zone,
+        // Changes of the plan have events of their own.
+        plan_tier: _,
+        plan_renews_at: _,
+        created_at: _,
+        updated_at: _,
+        version: _,
+    } = row;
     vec![
-        ("name", row.name.as_str().into()),
-        ("slug", row.slug.as_str().into()),
-        ("itemPrefix", row.item_prefix.as_str().into()),
-        ("timeZone", row.time_zone.as_str().into()),
+        ("name", name.as_str().into()),
+        ("slug", slug.as_str().into()),
+        ("itemPrefix", item_prefix.as_str().into()),
+        ("timeZone", time_zone.as_str().into()),
     ]
 }
 
@@ -75,7 +88,7 @@ async fn found(tx: AccountTx, state: &State, actor: ActorRef, input: &Organizati
     let now = state.clock().now();
     let id = input.id.unwrap_or_else(|| state.clock().new_id());
     if input.id.is_some() && !tx.find::<organization::Entity>(organization::Column::Id.eq(id)).await?.is_empty() {
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+        return Err(id_taken(vec!["input".to_owned(), "id".to_owned()]).into());
     }
     if !tx.find::<organization::Entity>(organization::Column::Slug.eq(input.slug.as_str())).await?.is_empty() {
         return Err(slug_taken(&["input", "slug"]).into());
@@ -151,24 +164,17 @@ pub async fn update(
     input.validate()?;
     let mut tx = scope.write(Permission::OrganizationManage).await?;
     let before = tx.lock_organization().await?;
-    if input.if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict(before, version));
-    }
+    let before = at_version(before, input.if_version)?;
     let mut after = before.clone();
     input.patch.clone().apply(&mut after);
-    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
-    if changed.is_empty() {
-        return Ok(tx.commit(before).await?);
-    }
+    let Some(changed) = changed(&before, &after, fields)? else { return Ok(tx.commit(before).await?) };
     if after.slug != before.slug {
         let same = organization::Column::Slug.eq(after.slug.as_str());
         if !tx.find_global::<organization::Entity>(same).await?.is_empty() {
             return Err(slug_taken(&["input", "patch", "slug"]).into());
         }
     }
-    after.version += 1;
-    after.updated_at = scope.clock().now();
+    after.advance(scope.clock().now());
     let after = tx.update_organization(after.into_active_model().reset_all()).await?;
     tx.record(NewEvent::new(EventType::OrganizationUpdated, after.id.any(), changed));
     Ok(tx.commit(after).await?)

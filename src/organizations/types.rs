@@ -111,7 +111,7 @@ impl Organization {
         #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Team>> {
-        guard::check_type::<Team>(ctx)?;
+        guard::check_field::<Self>(ctx)?;
         let args = page_args(first, after, last, before);
         let page = teams::query::teams(ctx.scope()?, filter.as_ref(), &args, wants(ctx)).await?;
         Ok(Connection::new(page, Team))
@@ -128,7 +128,7 @@ impl Organization {
         #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
     ) -> Result<Connection<Tag>> {
-        guard::check_type::<Tag>(ctx)?;
+        guard::check_field::<Self>(ctx)?;
         let args = page_args(first, after, last, before);
         let page = tags::query::tags(ctx.scope()?, filter.as_ref(), &args, wants(ctx)).await?;
         Ok(Connection::new(page, Tag))

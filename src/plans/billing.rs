@@ -6,7 +6,7 @@
 //! newest; without any the plan is FREE.
 
 use chrono::DateTime;
-use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, IntoActiveModel as _};
+use sea_orm::ColumnTrait as _;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
@@ -154,7 +154,7 @@ async fn apply(scope: &OrgScope, event: &billing_event::Model) -> Result<Outcome
         return Ok(Outcome::Duplicate);
     }
     let known = tx.find::<billing_event::Entity>().order_by_desc(Column::OccurredAt).limit(MOST_EVENTS).all().await?;
-    tx.insert(event.clone().into_active_model().reset_all()).await?;
+    tx.insert(event.clone()).await?;
     let (tier, renews_at) = match judge(&known, event) {
         Standing::Decides(by) => match (by.is_over, by.tier) {
             (true, _) => (PlanTier::Free, None),
@@ -163,13 +163,13 @@ async fn apply(scope: &OrgScope, event: &billing_event::Model) -> Result<Outcome
             (false, None) => (organization.plan_tier, organization.plan_renews_at),
         },
         Standing::Ignored(reason) => {
-            tx.commit(()).await?;
+            tx.commit_unrecorded((), "a payment provider's event that changes nothing").await?;
             return Ok(Outcome::Ignored(reason));
         }
     };
     // Who doesn't pay can't be asked to tidy up first: what is there stays, and nothing is added until it fits.
     service::change_in(&mut tx, organization, tier, renews_at, Fit::Ignored).await?;
-    tx.commit(()).await?;
+    tx.commit_unrecorded((), "the plan may be the same already").await?;
     Ok(Outcome::Applied(tier))
 }
 

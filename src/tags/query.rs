@@ -9,7 +9,7 @@ use crate::{
     },
     entity::tag,
     error::Result,
-    graphql::filter::Filtering,
+    graphql::{connection::list_filtered, filter::Filtering},
 };
 
 /// Tags by name.
@@ -19,7 +19,7 @@ pub async fn tags(
     args: &PageArgs,
     wants: Wants,
 ) -> Result<Page<tag::Model>> {
-    let start = PageStart::read(args, format!("tags {filter:?}"), scope.clock())?;
+    let start = PageStart::read(args, &list_filtered("tags", filter), scope.clock())?;
     let condition = match filter {
         Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
         None => everything(),

@@ -1,6 +1,6 @@
 //! Tags of an organization.
 
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel, prelude::*};
+use sea_orm::{ActiveValue::Set, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use super::input::{TagCreateInput, TagMergeInput, TagUpdateInput};
@@ -16,7 +16,18 @@ use crate::{
 
 /// The fields that events show.
 fn fields(row: &tag::Model) -> Fields {
-    vec![("name", row.name.as_str().into()), ("color", row.color.as_str().into())]
+    let tag::Model {
+        organization_id: _,
+        id: _,
+        name,
+        name_key: _,
+        color,
+        created_at: _,
+        updated_at: _,
+        version: _,
+        removed_at: _,
+    } = row;
+    vec![("name", name.as_str().into()), ("color", color.as_str().into())]
 }
 
 fn name_taken(path: &[&str]) -> Problem {
@@ -28,31 +39,28 @@ pub async fn create(scope: &OrgScope, input: &TagCreateInput) -> Result<Committe
     let mut tx = scope.write(Permission::ItemWrite).await?;
     tx.require_feature(Feature::Tags);
     let (name, color) = (input.name.trim(), input.color.0.to_uppercase());
-    if let Some(id) = input.id
-        && let Some(present) = tx.find::<tag::Entity>().filter(tag::Column::Id.eq(id)).one().await?
-    {
-        if present.name == name && present.color == color {
-            return tx.commit(present).await;
-        }
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+    let is_same = async |present: &tag::Model| Ok(present.name == name && present.color == color);
+    if let Some(present) = tx.made_before::<tag::Entity>(input.id, is_same).await? {
+        return tx.commit(present).await;
     }
     if tx.find::<tag::Entity>().filter(tag::Column::NameKey.eq(fold(name))).one().await?.is_some() {
         return Err(name_taken(&["input", "name"]).into());
     }
     let now = scope.clock().now();
-    let row = tx
-        .insert(tag::ActiveModel {
-            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
-            name: Set(name.to_owned()),
-            name_key: Set(fold(name)),
-            color: Set(color),
-            created_at: Set(now),
-            updated_at: Set(now),
-            version: Set(1),
-            ..Default::default()
-        })
-        .await?;
-    tx.record(NewEvent::new(EventType::TagCreated, row.id.any(), changes(None, Some(&fields(&row)))));
+    let row = tag::Model {
+        organization_id: scope.organization_id(),
+        id: input.id.unwrap_or_else(|| scope.clock().new_id()),
+        name: name.to_owned(),
+        name_key: fold(name),
+        color,
+        created_at: now,
+        updated_at: now,
+        version: 1,
+        removed_at: None,
+    };
+    let event =
+        |row: &tag::Model| NewEvent::new(EventType::TagCreated, row.id.any(), changes(None, Some(&fields(row))));
+    let row = tx.create(row, event).await?;
     tx.commit(row).await
 }
 
@@ -60,27 +68,17 @@ pub async fn update(scope: &OrgScope, input: &TagUpdateInput) -> Result<Committe
     input.patch.validate()?;
     let mut tx = scope.write(Permission::TagManage).await?;
     tx.require_feature(Feature::Tags);
-    let before: tag::Model = tx.locked::<tag::Entity>(input.id, &["input", "id"]).await?;
-    if input.if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict(before, version));
-    }
+    let before = tx.open::<tag::Entity>(input.id, input.if_version).await?;
     let mut after = before.clone();
     input.patch.apply(&mut after);
-    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
-    if changed.is_empty() {
-        return Ok(tx.commit(before).await?);
-    }
     if after.name_key != before.name_key {
         let same = tx.find::<tag::Entity>().filter(tag::Column::NameKey.eq(after.name_key.as_str()));
         if same.one().await?.is_some() {
             return Err(name_taken(&["input", "patch", "name"]).into());
         }
     }
-    after.version += 1;
-    after.updated_at = scope.clock().now();
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::TagUpdated, after.id.any(), changed));
+    let event = |row: &tag::Model, changed| NewEvent::new(EventType::TagUpdated, row.id.any(), changed);
+    let after = tx.save(before, after, fields, event).await?;
     Ok(tx.commit(after).await?)
 }
 

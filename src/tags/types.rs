@@ -19,16 +19,19 @@ pub struct Tag(pub tag::Model);
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Tag {
     /// Global id, `tag_…`.
+    #[graphql(tag = "same-for-all")]
     pub async fn id(&self) -> TagId {
         self.0.id
     }
 
     /// What it is called, 1 to 50 characters; unique within the organization whatever the case.
+    #[graphql(tag = "same-for-all")]
     fn name(&self) -> &str {
         &self.0.name
     }
 
     /// Color to show it in.
+    #[graphql(tag = "same-for-all")]
     fn color(&self) -> Color {
         Color(self.0.color.clone())
     }
@@ -43,16 +46,19 @@ impl Tag {
     }
 
     /// When it was created.
+    #[graphql(tag = "same-for-all")]
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
     /// When it was last changed itself; putting it on items does not count.
+    #[graphql(tag = "same-for-all")]
     fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
     /// Rises by one with each change; pass as `ifVersion`.
+    #[graphql(tag = "same-for-all")]
     fn version(&self) -> i32 {
         self.0.version
     }

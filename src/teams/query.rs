@@ -9,7 +9,7 @@ use crate::{
     },
     entity::team,
     error::Result,
-    graphql::filter::Filtering,
+    graphql::{connection::list_filtered, filter::Filtering},
 };
 
 /// Teams by name.
@@ -19,7 +19,7 @@ pub async fn teams(
     args: &PageArgs,
     wants: Wants,
 ) -> Result<Page<team::Model>> {
-    let start = PageStart::read(args, format!("teams {filter:?}"), scope.clock())?;
+    let start = PageStart::read(args, &list_filtered("teams", filter), scope.clock())?;
     let condition = match filter {
         Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
         None => everything(),

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, prelude::*};
+use sea_orm::{ActiveValue::Set, ExprTrait as _, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use super::input::{MAX_MEMBERS, TeamCreateInput, TeamUpdateInput};
 use crate::{
     auth::policy::Permission,
-    db::{Committed, OrgScope, WriteTx, filter::fold},
+    db::{Committed, OrgScope, WriteTx, changed, filter::fold},
     entity::{enums::Feature, invitation_team, membership, team, team_member},
     error::{Error, Problem, ProblemCode, Rejected, Result},
     id::{TeamId, UserId},
@@ -18,9 +18,20 @@ use crate::{
 
 /// The fields that events show.
 fn fields(row: &team::Model, members: &BTreeSet<UserId>) -> Fields {
+    let team::Model {
+        organization_id: _,
+        id: _,
+        name,
+        name_key: _,
+        description,
+        created_at: _,
+        updated_at: _,
+        version: _,
+        removed_at: _,
+    } = row;
     vec![
-        ("name", row.name.as_str().into()),
-        ("description", row.description.as_deref().into()),
+        ("name", name.as_str().into()),
+        ("description", description.as_deref().into()),
         ("memberIds", serde_json::json!(members)),
     ]
 }
@@ -35,37 +46,36 @@ pub async fn create(scope: &OrgScope, input: &TeamCreateInput) -> Result<Committ
     tx.require_feature(Feature::Teams);
     let members: BTreeSet<UserId> = input.member_ids.iter().flatten().copied().collect();
     let name = input.name.trim();
-    if let Some(id) = input.id
-        && let Some(present) = tx.find::<team::Entity>().filter(team::Column::Id.eq(id)).one().await?
-    {
-        let same = present.name == name
+    let is_same = async |present: &team::Model| {
+        Ok(present.name == name
             && present.description.as_deref() == input.description.as_ref().map(|text| text.0.as_str())
-            && members_of(&tx, id).await? == members;
-        if same {
-            return tx.commit(present).await;
-        }
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+            && members_of(&tx, present.id).await? == members)
+    };
+    if let Some(present) = tx.made_before::<team::Entity>(input.id, is_same).await? {
+        return tx.commit(present).await;
     }
     if tx.find::<team::Entity>().filter(team::Column::NameKey.eq(fold(name))).one().await?.is_some() {
         return Err(name_taken(&["input", "name"]).into());
     }
     check_members(&tx, &members, &["input", "memberIds"]).await?;
     let now = scope.clock().now();
-    let row = tx
-        .insert(team::ActiveModel {
-            id: Set(input.id.unwrap_or_else(|| scope.clock().new_id())),
-            name: Set(name.to_owned()),
-            name_key: Set(fold(name)),
-            description: Set(input.description.clone().map(|text| text.0)),
-            created_at: Set(now),
-            updated_at: Set(now),
-            version: Set(1),
-            ..Default::default()
-        })
-        .await?;
-    tx.insert_many(links(row.id, members.iter().copied())).await?;
-    let created = changes(None, Some(&fields(&row, &members)));
-    tx.record(NewEvent::new(EventType::TeamCreated, row.id.any(), created).of_team(row.id));
+    let row = team::Model {
+        organization_id: scope.organization_id(),
+        id: input.id.unwrap_or_else(|| scope.clock().new_id()),
+        name: name.to_owned(),
+        name_key: fold(name),
+        description: input.description.clone().map(|text| text.0),
+        created_at: now,
+        updated_at: now,
+        version: 1,
+        removed_at: None,
+    };
+    let event = |row: &team::Model| {
+        let created = changes(None, Some(&fields(row, &members)));
+        NewEvent::new(EventType::TeamCreated, row.id.any(), created).of_team(row.id)
+    };
+    let row = tx.create(row, event).await?;
+    tx.insert_many(links(&row, members.iter().copied())).await?;
     tx.commit(row).await
 }
 
@@ -84,10 +94,9 @@ async fn check_members(tx: &WriteTx, ids: &BTreeSet<UserId>, path: &[&str]) -> R
     if found == ids.len() as u64 { Ok(()) } else { Err(Problem::not_found(path, "member").into()) }
 }
 
-fn links(team_id: TeamId, members: impl IntoIterator<Item = UserId>) -> Vec<team_member::ActiveModel> {
-    let link =
-        |user_id| team_member::ActiveModel { team_id: Set(team_id), user_id: Set(user_id), ..Default::default() };
-    members.into_iter().map(link).collect()
+fn links(team: &team::Model, members: impl IntoIterator<Item = UserId>) -> Vec<team_member::Model> {
+    let (organization_id, team_id) = (team.organization_id, team.id);
+    members.into_iter().map(|user_id| team_member::Model { organization_id, team_id, user_id }).collect()
 }
 
 pub async fn update(
@@ -97,11 +106,7 @@ pub async fn update(
     input.patch.validate()?;
     let mut tx = scope.write(Permission::TeamManage).await?;
     tx.require_feature(Feature::Teams);
-    let before: team::Model = tx.locked::<team::Entity>(input.id, &["input", "id"]).await?;
-    if input.if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict(before, version));
-    }
+    let before = tx.open::<team::Entity>(input.id, input.if_version).await?;
     let mut after = before.clone();
     input.patch.apply(&mut after);
     let members_before = members_of(&tx, before.id).await?;
@@ -126,22 +131,18 @@ pub async fn update(
 async fn save(
     tx: &mut WriteTx,
     (before, members_before): (&team::Model, &BTreeSet<UserId>),
-    (mut after, members_after): (team::Model, &BTreeSet<UserId>),
+    (after, members_after): (team::Model, &BTreeSet<UserId>),
 ) -> Result<team::Model> {
-    let changed = changes(Some(&fields(before, members_before)), Some(&fields(&after, members_after)));
-    if changed.is_empty() {
-        return Ok(after);
-    }
-    after.version += 1;
-    after.updated_at = tx.scope().clock().now();
-    let after = tx.update(after.into_active_model().reset_all()).await?;
+    let show = |(row, members): &(&team::Model, &BTreeSet<UserId>)| fields(row, members);
+    let Some(changed) = changed(&(before, members_before), &(&after, members_after), show)? else { return Ok(after) };
+    let event = |row: &team::Model| NewEvent::new(EventType::TeamUpdated, row.id.any(), changed).of_team(row.id);
+    let after = tx.write_next(after, event).await?;
     let left: Vec<UserId> = members_before.difference(members_after).copied().collect();
     tx.delete_where::<team_member::Entity>(
         team_member::Column::TeamId.eq(after.id).and(team_member::Column::UserId.is_in(left)),
     )
     .await?;
-    tx.insert_many(links(after.id, members_after.difference(members_before).copied())).await?;
-    tx.record(NewEvent::new(EventType::TeamUpdated, after.id.any(), changed).of_team(after.id));
+    tx.insert_many(links(&after, members_after.difference(members_before).copied())).await?;
     Ok(after)
 }
 
@@ -166,7 +167,7 @@ pub async fn move_member(
     let named = team::Column::Id.is_in(ids.iter().copied());
     let teams = tx.find::<team::Entity>().filter(named).order_by_asc(team::Column::Id).for_update().all().await?;
     if teams.len() < ids.len() {
-        return Err(Error::Retry("a team was deleted meanwhile".to_owned()));
+        return Err(Error::retry("a team was deleted meanwhile"));
     }
     for team in teams {
         let members_before = members_of(tx, team.id).await?;

@@ -26,16 +26,19 @@ pub struct Team(pub team::Model);
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Team {
     /// Global id, `tem_…`.
+    #[graphql(tag = "same-for-all")]
     pub async fn id(&self) -> TeamId {
         self.0.id
     }
 
     /// What it is called, 1 to 100 characters; unique within the organization whatever the case.
+    #[graphql(tag = "same-for-all")]
     fn name(&self) -> &str {
         &self.0.name
     }
 
     /// What it is for, 50,000 characters at most; null when there is none.
+    #[graphql(tag = "same-for-all")]
     fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
         markdown(ctx, self.0.description.as_deref())
     }
@@ -86,16 +89,19 @@ impl Team {
     }
 
     /// When it was created.
+    #[graphql(tag = "same-for-all")]
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
     /// When it was last changed, its members included.
+    #[graphql(tag = "same-for-all")]
     fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
     /// Rises by one with each change; pass as `ifVersion`.
+    #[graphql(tag = "same-for-all")]
     fn version(&self) -> i32 {
         self.0.version
     }

@@ -12,7 +12,7 @@ use crate::{
     entity::{webhook, webhook_delivery},
     error::Result,
     graphql::{
-        connection::{Connection, wants},
+        connection::{Connection, list_filtered, wants},
         context::ContextExt,
         filter::Filtering,
         loaders::ChildPage,
@@ -36,7 +36,7 @@ pub async fn deliveries(
 ) -> Result<Connection<WebhookDelivery>> {
     use webhook_delivery::{Column, Entity};
     let scope = ctx.scope()?;
-    let start = PageStart::read(args, format!("deliveries {filter:?}"), scope.clock())?;
+    let start = PageStart::read(args, &list_filtered("deliveries", filter), scope.clock())?;
     let condition = match filter {
         Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
         None => everything(),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::Duration;
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ExprTrait as _, IntoActiveModel, Iterable as _, prelude::*};
+use sea_orm::{ExprTrait as _, Iterable as _, prelude::*};
 use serde_json::json;
 
 use super::{
@@ -29,7 +29,7 @@ use crate::{
     id::{TeamId, UserId, WebhookDeliveryId, WebhookId},
     ledger::{
         EventType, Fields, NewEvent, changes,
-        deliveries::{Route, into_row, named_teams, named_types},
+        deliveries::{Route, named_teams, named_types},
     },
     outgoing::{Outgoing, Refused},
 };
@@ -55,13 +55,33 @@ pub struct Tools<'a> {
 
 /// The fields that events show.
 fn fields(row: &webhook::Model) -> Fields {
+    let webhook::Model {
+        organization_id: _,
+        id: _,
+        name,
+        url,
+        event_types,
+        team_ids,
+        state,
+        disabled_reason: _,
+        stopped_at: _,
+        is_ordered,
+        secret: _,
+        previous_secret: _,
+        previous_until: _,
+        created_by_kind: _,
+        created_by_id: _,
+        created_at: _,
+        updated_at: _,
+        version: _,
+    } = row;
     vec![
-        ("name", row.name.as_deref().into()),
-        ("url", row.url.as_str().into()),
-        ("eventTypes", json!(row.event_types)),
-        ("teamIds", json!(row.team_ids)),
-        ("state", json!(row.state.to_value())),
-        ("isOrdered", row.is_ordered.into()),
+        ("name", name.as_deref().into()),
+        ("url", url.as_str().into()),
+        ("eventTypes", json!(event_types)),
+        ("teamIds", json!(team_ids)),
+        ("state", json!(state.to_value())),
+        ("isOrdered", (*is_ordered).into()),
     ]
 }
 
@@ -74,50 +94,49 @@ pub async fn create(scope: &OrgScope, tools: Tools<'_>, input: &WebhookCreateInp
     let mut tx = scope.write(Permission::WebhookManage).await?;
     let (types, teams) = (input.types().as_ref().map(types_json), input.teams());
     let name = input.name.as_deref().map(|name| name.trim().to_owned());
-    if let Some(id) = input.id
-        && let Some(present) = tx.find::<webhook::Entity>().filter(webhook::Column::Id.eq(id)).one().await?
-    {
-        let same = present.name == name
+    let is_same = async |present: &webhook::Model| {
+        Ok(present.name == name
             && present.url == url
             && present.event_types == types
             && present.team_ids == teams.as_ref().map(|teams| json!(teams))
-            && present.is_ordered == input.is_ordered;
-        if same {
-            return tx.commit((present, None)).await;
-        }
-        return Err(Problem::new(ProblemCode::Taken, &["input", "id"], "The id is in use.").into());
+            && present.is_ordered == input.is_ordered)
+    };
+    if let Some(present) = tx.made_before::<webhook::Entity>(input.id, is_same).await? {
+        return tx.commit((present, None)).await;
     }
     check_teams(&tx, teams.iter().flatten().copied().collect(), &["input", "teamIds"]).await?;
     let (now, actor) = (scope.clock().now(), scope.actor());
     let id = input.id.unwrap_or_else(|| scope.clock().new_id());
     let secret = SharedSecret::new()?;
-    let row = tx
-        .insert(webhook::ActiveModel {
-            id: Set(id),
-            name: Set(name),
-            url: Set(url.to_owned()),
-            event_types: Set(types),
-            team_ids: Set(teams.map(|teams| json!(teams))),
-            state: Set(WebhookState::Enabled),
-            disabled_reason: Set(None),
-            stopped_at: Set(None),
-            is_ordered: Set(input.is_ordered),
-            secret: Set(secret.seal(tools.secret, &place(WEBHOOK, scope.organization_id(), id))?),
-            previous_secret: Set(None),
-            previous_until: Set(None),
-            created_by_kind: Set(actor.kind),
-            created_by_id: Set(actor.id),
-            created_at: Set(now),
-            updated_at: Set(now),
-            version: Set(1),
-            ..Default::default()
-        })
-        .await?;
-    let lane = webhook_lane::ActiveModel { webhook_id: Set(id), ..Default::default() };
-    tx.insert(lane).await?;
+    let organization_id = scope.organization_id();
+    let row = webhook::Model {
+        organization_id,
+        id,
+        name,
+        url: url.to_owned(),
+        event_types: types,
+        team_ids: teams.map(|teams| json!(teams)),
+        state: WebhookState::Enabled,
+        disabled_reason: None,
+        stopped_at: None,
+        is_ordered: input.is_ordered,
+        secret: secret.seal(tools.secret, &place(WEBHOOK, organization_id, id))?,
+        previous_secret: None,
+        previous_until: None,
+        created_by_kind: actor.kind,
+        created_by_id: actor.id,
+        created_at: now,
+        updated_at: now,
+        version: 1,
+    };
     tx.require_feature(Feature::Webhooks);
     tx.count(QuotaResource::Webhooks, 1);
-    tx.record(NewEvent::new(EventType::WebhookCreated, id.any(), changes(None, Some(&fields(&row)))));
+    let event = |row: &webhook::Model| {
+        NewEvent::new(EventType::WebhookCreated, row.id.any(), changes(None, Some(&fields(row))))
+    };
+    let row = tx.create(row, event).await?;
+    let lane = webhook_lane::Model { organization_id, webhook_id: id, lease: 0, leased_until: 0, failing_since: None };
+    tx.insert(lane).await?;
     tx.commit((row, Some(secret.text()))).await
 }
 
@@ -131,11 +150,8 @@ pub async fn update(
         check_url(scope, tools.outgoing, url.0.trim(), &["input", "patch", "url"]).await?;
     }
     let mut tx = scope.write(Permission::WebhookManage).await?;
-    let before: webhook::Model = tx.locked::<webhook::Entity>(input.id, &["input", "id"]).await?;
-    if input.if_version.is_some_and(|version| version != before.version) {
-        let version = before.version;
-        return Err(Rejected::conflict((before, None), version));
-    }
+    let opened = tx.open::<webhook::Entity>(input.id, input.if_version).await;
+    let before = opened.map_err(|rejected| rejected.map(|row| (row, None)))?;
     let mut after = before.clone();
     input.patch.apply(&mut after)?;
     match input.patch.is_enabled.value() {
@@ -150,10 +166,6 @@ pub async fn update(
             after.stopped_at = Some(tx.lock_head().await?.sequence);
         }
         Some(false) | None => {}
-    }
-    let changed = changes(Some(&fields(&before)), Some(&fields(&after)));
-    if changed.is_empty() {
-        return Ok(tx.commit((before, None)).await?);
     }
     let goes_elsewhere =
         (&before.url, &before.event_types, &before.team_ids) != (&after.url, &after.event_types, &after.team_ids);
@@ -175,10 +187,8 @@ pub async fn update(
         tx.update_where::<webhook_lane::Entity>(of, vec![(webhook_lane::Column::FailingSince, cleared)]).await?;
         tx.wake_workers();
     }
-    after.version += 1;
-    after.updated_at = scope.clock().now();
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::WebhookUpdated, after.id.any(), changed));
+    let event = |row: &webhook::Model, changed| NewEvent::new(EventType::WebhookUpdated, row.id.any(), changed);
+    let after = tx.save(before, after, fields, event).await?;
     Ok(tx.commit((after, None)).await?)
 }
 
@@ -205,10 +215,8 @@ pub async fn rotate_secret(
     };
     after.previous_until = after.previous_secret.as_ref().map(|_| now + grace);
     after.secret = secret.seal(tools.secret, &place(WEBHOOK))?;
-    after.version += 1;
-    after.updated_at = now;
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::WebhookSecretRotated, after.id.any(), Vec::new()));
+    let event = |row: &webhook::Model| NewEvent::new(EventType::WebhookSecretRotated, row.id.any(), Vec::new());
+    let after = tx.write_next(after, event).await?;
     tx.commit((after, Some(secret.text()))).await
 }
 
@@ -245,8 +253,8 @@ pub async fn begin_test(scope: &OrgScope, id: WebhookId) -> Result<Committed<web
         next_attempt_at: Some(now + TEST_TAKEN_OVER_AFTER),
         created_at: now,
     };
-    let row = tx.insert(into_row(row)).await?;
-    tx.commit(row).await
+    let row = tx.insert(row).await?;
+    tx.commit_unrecorded(row, "a delivery changes nothing").await
 }
 
 /// Makes a delivery due now: one that waits for its next attempt, or one that is done, once more.
@@ -271,9 +279,9 @@ pub async fn retry(scope: &OrgScope, id: WebhookDeliveryId) -> Result<Committed<
     }
     let status = if row.attempt_count == 0 { DeliveryStatus::Pending } else { DeliveryStatus::Retrying };
     let due = webhook_delivery::Model { status, next_attempt_at: Some(scope.clock().now()), ..row };
-    let due = tx.update(due.into_active_model().reset_all()).await?;
+    let due = tx.update_whole(due).await?;
     tx.wake_workers();
-    tx.commit(due).await
+    tx.commit_unrecorded(due, "a delivery changes nothing").await
 }
 
 /// Queues the events between two places of the ledger anew, those that the webhook wants. New deliveries with ids of
@@ -295,12 +303,12 @@ pub async fn replay(scope: &OrgScope, input: &WebhookReplayInput) -> Result<Comm
     let mut tx = scope.write(Permission::WebhookManage).await?;
     let row: webhook::Model = tx.locked::<webhook::Entity>(input.id, &["input", "id"]).await?;
     if row.version != seen.version {
-        return Err(Error::Retry("the webhook was changed while the ledger was read".to_owned()));
+        return Err(Error::retry("the webhook was changed while the ledger was read"));
     }
     tx.require_feature(Feature::Webhooks);
     tx.insert_many(deliveries).await?;
     tx.wake_workers();
-    tx.commit((row, None)).await
+    tx.commit_unrecorded((row, None), "deliveries change nothing").await
 }
 
 /// The deliveries of the events between two places of the ledger. Each statement reads [`PAGE`] places of it at most,
@@ -311,7 +319,7 @@ async fn wanted(
     after: i64,
     before: i64,
     types: Option<&[EventType]>,
-) -> Result<Vec<webhook_delivery::ActiveModel>> {
+) -> Result<Vec<webhook_delivery::Model>> {
     use event::Column;
     let now = scope.clock().now();
     let mut deliveries = Vec::new();
@@ -328,7 +336,7 @@ async fn wanted(
         }
         let page = page.all().await?;
         let wanted = page.iter().filter(|event| route.wants(event));
-        deliveries.extend(wanted.map(|event| into_row(route.delivery(event, scope.clock(), now))));
+        deliveries.extend(wanted.map(|event| route.delivery(event, scope.clock(), now)));
         if deliveries.len() > MAX_REPLAY {
             let message = format!("A replay makes at most {MAX_REPLAY} deliveries; choose `before` nearer to `after`.");
             let problem = Problem::new(ProblemCode::TooMany, &["input", "before"], message);
@@ -361,16 +369,14 @@ pub async fn disable(scope: &OrgScope, id: WebhookId, reason: &str) -> Result<Op
     after.disabled_reason = Some(reason.to_owned());
     // Where a replay makes up for all that was given up here.
     after.stopped_at = Some(oldest.into_iter().flatten().next().map_or(head, |sequence| sequence - 1));
-    after.version += 1;
-    after.updated_at = scope.clock().now();
     let mut changed = changes(Some(&fields(&before)), Some(&fields(&after)));
     changed.push(crate::ledger::Change {
         field: "disabledReason".to_owned(),
         before: serde_json::Value::Null,
         after: reason.into(),
     });
-    let after = tx.update(after.into_active_model().reset_all()).await?;
-    tx.record(NewEvent::new(EventType::WebhookDisabled, id.any(), changed));
+    let event = |row: &webhook::Model| NewEvent::new(EventType::WebhookDisabled, row.id.any(), changed);
+    let after = tx.write_next(after, event).await?;
     Ok(Some(tx.commit((after, ())).await?.value.0))
 }
 

@@ -500,3 +500,38 @@ fn billing_is_whole_or_not_there() {
     bad(&with(2, "pay.example.com"), &["TODO_BILLING_PORTAL_URL", "https://"]);
     bad(&[("TODO_CALLBACKS_RETENTION", "1h")], &["TODO_CALLBACKS_RETENTION", "at least 1d"]);
 }
+
+#[test]
+fn a_bad_value_is_named_as_it_is_written() {
+    bad(&[("TODO_SERVER_BATCH_LIMIT", "0")], &["TODO_SERVER_BATCH_LIMIT", "at least 1"]);
+    let file = Settings::new("log_level = \"loud\"\n[server]\nbatch_limit = 0\n");
+    file.bad(&[("LOG_LEVEL", "loud")], &["LOG_LEVEL: "]);
+    file.bad(&[], &["log_level (in ", "settings.toml"]);
+    let error = file.bad(&[("LOG_LEVEL", "info")], &["server.batch_limit (in ", "settings.toml"]);
+    assert!(!error.contains("TODO_"), "{error}");
+    file.bad(&[("LOG_LEVEL", "info"), ("TODO_SERVER_BATCH_LIMIT", "0")], &["TODO_SERVER_BATCH_LIMIT: at least 1"]);
+}
+
+/// The checks name settings by their paths, as text: each of them is one.
+#[test]
+fn what_a_check_names_is_a_setting() {
+    let mut checked = 0;
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/config")).expect("the folder") {
+        let text = fs::read_to_string(file.expect("a file").path()).expect("a source file");
+        let quoted = text.split('"').skip(1).step_by(2);
+        let is_path = |word: &&str| {
+            let mut parts = word.split('.');
+            let is_name = |part: Option<&str>| {
+                part.is_some_and(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+            };
+            is_name(parts.next()) && is_name(parts.next()) && parts.next().is_none()
+        };
+        for path in quoted.filter(is_path) {
+            let (section, name) = path.split_once('.').expect("two parts");
+            let error = Settings::new(&format!("[{section}]\n{name} = [[[]]]\n")).bad(&[], &[path]);
+            assert!(!error.contains("unknown"), "{path}: {error}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 30, "{checked} paths were found");
+}

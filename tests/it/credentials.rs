@@ -71,26 +71,29 @@ async fn api_key(app: &TestApp, company: &Company, person: &Person) -> String {
     let scope = signed_in.scope(&app.state.db, 0, Origin::command("test")).expect("a membership");
     let tx = scope.write(Permission::ApiKeyManage).await.expect("a write");
     let scopes: Vec<String> = Permission::all().map(Permission::name).collect();
-    tx.insert(api_key::ActiveModel {
-        id: Set(app.clock.new_id()),
-        name: Set("robot".to_owned()),
-        lookup: Set(text.lookup),
-        secret_hash: Set(text.hash),
-        previous_hash: Set(None),
-        previous_until: Set(None),
-        scopes: Set(json!(scopes)),
-        ip_allowlist: Set(json!([])),
-        created_by_id: Set(session.sub),
-        created_at: Set(app.clock.now()),
-        last_used_at: Set(None),
-        expires_at: Set(None),
-        revoked_at: Set(None),
-        version: Set(1),
-        ..Default::default()
+    tx.insert(api_key::Model {
+        id: app.clock.new_id(),
+        name: "robot".to_owned(),
+        lookup: text.lookup,
+        secret_hash: text.hash,
+        previous_hash: None,
+        previous_until: None,
+        scopes: json!(scopes),
+        ip_allowlist: json!([]),
+        created_by_id: session.sub,
+        created_at: app.clock.now(),
+        last_used_at: None,
+        expires_at: None,
+        revoked_at: None,
+        version: 1,
+        organization_id: scope.organization_id(),
+        hash_secret_id: None,
+        created_by_key_id: None,
+        document_set_id: None,
     })
     .await
     .expect("a row");
-    tx.commit(()).await.expect("a commit");
+    tx.commit_unrecorded((), "made by a test").await.expect("a commit");
     text.text
 }
 

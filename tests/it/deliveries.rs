@@ -239,8 +239,8 @@ databases! {
         let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await.expect("a scope");
         let planted = outcomes.iter().find(|outcome| outcome.lane.organization_id.to_string() == acme.id).expect("its outcome").attempt.clone();
         let tx = scope.write_as_member().await.expect("a write");
-        tx.insert(webhook_attempt::ActiveModel::from(planted)).await.expect("inserted");
-        tx.commit(()).await.expect("committed");
+        tx.insert(planted).await.expect("inserted");
+        tx.commit_unrecorded((), "made by a test").await.expect("committed");
         let standing = app.state.db.record_outcomes(&outcomes).await.expect("written");
         assert_eq!(standing.len(), 2);
         for company in [&acme, &rival] {
@@ -394,7 +394,7 @@ databases! {
         let becomes = async |changes: Value| {
             let tx = scope.write_as_member().await.expect("a write");
             tx.update(event::ActiveModel { changes: Set(changes), ..broken.clone().into() }).await.expect("changed");
-            tx.commit(()).await.expect("committed");
+            tx.commit_unrecorded((), "made by a test").await.expect("committed");
         };
         becomes(json!("no list")).await;
         app.worker.drain().await;
@@ -421,7 +421,7 @@ databases! {
         let tx = scope.write_as_member().await.expect("a write");
         tx.lock_head().await.expect("locked");
         tx.set_plan(PlanTier::Starter, Default::default()).await.expect("a plan");
-        tx.commit(()).await.expect("committed");
+        tx.commit_unrecorded((), "made by a test").await.expect("committed");
         app.item(&acme, "Unsent").await;
         app.worker.drain().await;
         assert!(receiver.received().is_empty());

@@ -81,20 +81,20 @@ async fn many_organizations(app: &TestApp, acme: &Company, count: usize) -> Vec<
         let scope = OrgScope::of_system(&app.state.db, id.parse().expect("an id"), Origin::command("test"));
         let scope = scope.await.expect("it is there");
         let tx = scope.write(Permission::MemberManage).await.expect("the server may");
-        tx.insert(membership::ActiveModel {
-            organization_id: Set(scope.organization_id()),
-            id: Set(app.clock.new_id()),
-            user_id: Set(acme.member.id.parse().expect("an id")),
-            role: Set(Role::Member),
-            status: Set(MembershipStatus::Active),
-            joined_at: Set(app.clock.now()),
-            last_active_at: Set(None),
-            version: Set(1),
-            removed_at: Set(None),
+        tx.insert(membership::Model {
+            organization_id: scope.organization_id(),
+            id: app.clock.new_id(),
+            user_id: acme.member.id.parse().expect("an id"),
+            role: Role::Member,
+            status: MembershipStatus::Active,
+            joined_at: app.clock.now(),
+            last_active_at: None,
+            version: 1,
+            removed_at: None,
         })
         .await
         .expect("the row goes in");
-        tx.commit(()).await.expect("the database answers");
+        tx.commit_unrecorded((), "made by a test").await.expect("the database answers");
         organizations.push(Company { id, slug, owner: owner.clone(), ..acme.clone() });
     }
     organizations
@@ -376,22 +376,22 @@ databases! {
         let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await.expect("it is there");
         let tx = scope.write(Permission::CommentWrite).await.expect("the server may");
         for number in 0..1000 {
-            tx.insert(todo_platform::entity::comment::ActiveModel {
-                organization_id: Set(scope.organization_id()),
-                id: Set(app.clock.new_id()),
-                item_id: Set(item.parse().expect("an id")),
-                parent_id: Set(Some(comment.parse().expect("an id"))),
-                body: Set(format!("Reply {number}")),
-                author_kind: Set(scope.actor().kind),
-                author_id: Set(scope.actor().id),
-                created_at: Set(app.clock.now()),
-                edited_at: Set(None),
-                version: Set(1),
+            tx.insert(todo_platform::entity::comment::Model {
+                organization_id: scope.organization_id(),
+                id: app.clock.new_id(),
+                item_id: item.parse().expect("an id"),
+                parent_id: Some(comment.parse().expect("an id")),
+                body: format!("Reply {number}"),
+                author_kind: scope.actor().kind,
+                author_id: scope.actor().id,
+                created_at: app.clock.now(),
+                edited_at: None,
+                version: 1,
             })
             .await
             .expect("the row goes in");
         }
-        tx.commit(()).await.expect("the database answers");
+        tx.commit_unrecorded((), "made by a test").await.expect("the database answers");
         let reply = "mutation($input: CommentCreateInput!) { commentCreate(input: $input) { comment { id } userErrors { code path } } }";
         let one_more = app.call(&acme, &acme.member, reply).vars(json!({ "input": { "itemId": item, "parentId": comment, "body": "More" } }));
         assert_eq!(one_more.refused().await, crate::support::client::problem("INVALID_STATE", "input.parentId"));

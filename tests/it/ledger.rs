@@ -10,8 +10,14 @@ use axum::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::Duration;
 use futures_util::future::join_all;
+use sea_orm::ColumnTrait as _;
 use serde_json::{Value, json};
-use todo_platform::id::kind;
+use todo_platform::{
+    auth::{actor::Origin, policy::Permission},
+    db::OrgScope,
+    entity::tag,
+    id::{TagId, kind},
+};
 
 use crate::{
     databases,
@@ -85,6 +91,31 @@ fn ids_where(events: &[Value], holds: impl Fn(&Value) -> bool) -> BTreeSet<Strin
 }
 
 databases! {
+    /// The commit itself takes no change without its event: nothing of it is there afterwards.
+    async fn a_write_without_an_event_is_not_committed(app: TestApp) {
+        let acme = app.company("acme").await;
+        let tag = app.create(&acme, &acme.owner, "tag", json!({ "name": "bug" })).await;
+        let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test"));
+        let scope = scope.await.expect("it is there");
+        let before = head(&app, &acme).await;
+        let by_id = || tag::Column::Id.eq(tag.parse::<TagId>().expect("an id"));
+        let row = async || scope.find::<tag::Entity>().filter(by_id()).one().await.expect("a row").expect("it is there");
+        let renamed = async || {
+            let tx = scope.write(Permission::TagManage).await.expect("the server may");
+            let renamed = tag::Model { name: "renamed".to_owned(), ..row().await };
+            tx.update_whole(renamed).await.expect("the database answers");
+            tx
+        };
+        let error = renamed().await.commit(()).await.expect_err("it has no event");
+        assert!(error.describe().contains("without an event"), "{}", error.describe());
+        assert_eq!(row().await.name, "bug");
+        renamed().await.commit_unrecorded((), "made by a test").await.expect("it says why");
+        assert_eq!(row().await.name, "renamed");
+        assert_eq!(head(&app, &acme).await, before);
+        // What changes nothing needs no event.
+        scope.write(Permission::TagManage).await.expect("the server may").commit(()).await.expect("nothing was written");
+    }
+
     async fn the_sequence_has_no_gaps_after_a_mixed_history(app: TestApp) {
         let acme = app.company("acme").await;
         let member = |field: &'static str, input: Value| mutate(&app, &acme, &acme.member, (field, ""), input);

@@ -159,7 +159,8 @@ databases! {
         let documents = Documents::new();
         let mut tried = Vec::new();
         for (keyword, field) in documents.root_fields() {
-            let Some(feature) = feature_among(&field.directive_invocations) else { continue };
+            let feature = feature_among(&field.directive_invocations).expect("it can be read");
+            let Some(feature) = feature else { continue };
             let absent = |_: &str| json!("itm_00000000000000000000000000");
             let variables = documents.least(field, &absent);
             let document = documents.document_with(keyword, field, &variables, &documents.selection(field));

@@ -89,29 +89,29 @@ async fn api_key(app: &TestApp, company: &Company) -> (String, ApiKeyId) {
     let minted = app.state.mint.mint().expect("randomness");
     let id = app.clock.new_id();
     let tx = scope.write(Permission::ApiKeyManage).await.expect("the server may");
-    tx.insert(api_key::ActiveModel {
-        organization_id: Set(scope.organization_id()),
-        id: Set(id),
-        name: Set("Robot".to_owned()),
-        lookup: Set(minted.lookup),
-        secret_hash: Set(minted.hash),
-        previous_hash: Set(None),
-        previous_until: Set(None),
-        scopes: Set(json!(["ITEM_READ"])),
-        ip_allowlist: Set(json!([])),
-        created_by_id: Set(company.owner.id.parse().expect("an id")),
-        created_by_key_id: Set(None),
-        hash_secret_id: Set(None),
-        document_set_id: Set(None),
-        created_at: Set(app.clock.now()),
-        last_used_at: Set(None),
-        expires_at: Set(None),
-        revoked_at: Set(None),
-        version: Set(1),
+    tx.insert(api_key::Model {
+        organization_id: scope.organization_id(),
+        id: id,
+        name: "Robot".to_owned(),
+        lookup: minted.lookup,
+        secret_hash: minted.hash,
+        previous_hash: None,
+        previous_until: None,
+        scopes: json!(["ITEM_READ"]),
+        ip_allowlist: json!([]),
+        created_by_id: company.owner.id.parse().expect("an id"),
+        created_by_key_id: None,
+        hash_secret_id: None,
+        document_set_id: None,
+        created_at: app.clock.now(),
+        last_used_at: None,
+        expires_at: None,
+        revoked_at: None,
+        version: 1,
     })
     .await
     .expect("the row goes in");
-    tx.commit(()).await.expect("the database answers");
+    tx.commit_unrecorded((), "made by a test").await.expect("the database answers");
     (minted.text, id)
 }
 

@@ -69,7 +69,7 @@ impl Documents {
             return Ok(None);
         }
         let digest = Sha256::digest(request.query.as_bytes());
-        let actual: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let actual = hex::encode(digest);
         if actual != hash {
             return Err(Refusal::bad_request("`sha256Hash` is not the hash of the document.").into());
         }

@@ -29,6 +29,7 @@ use super::{
     coordinate::Asked,
     cost::Prices,
     document::{Document, Operation, Validator},
+    guard,
 };
 use crate::{
     config::LimitsConfig,
@@ -118,8 +119,10 @@ impl Checker {
 
 impl Gate {
     /// `sdl`: the same types as the validator reads them. `has_introspection`: whether `__schema` and `__type` pass, and
-    /// refusals suggest names that the schema has. INTERNAL for types that are no valid schema.
+    /// refusals suggest names that the schema has. INTERNAL for types that are no valid schema, or declare no rules that can be
+    /// read.
     pub fn new(registry: Registry, sdl: &str, limits: LimitsConfig, has_introspection: bool) -> Result<Self> {
+        guard::verify(&registry)?;
         let validator = Arc::new(Validator::new(sdl, has_introspection)?);
         let sizes = Sizes::of(&registry);
         let (documents, registered) = (Documents::default(), Registered::default());

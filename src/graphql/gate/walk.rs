@@ -21,21 +21,10 @@ use crate::{
         coordinate::about_argument,
         cost::{self, Price, Prices, Shape, Weight},
         document::bare,
+        field_tags::{THROTTLED, has},
         guard::Rule,
     },
 };
-
-/// Fields that try a password, an address or a token: one a document.
-const THROTTLED: &[&str] = &[
-    "sessionCreate",
-    "userRegister",
-    "userDelete",
-    "passwordChange",
-    "passwordResetRequest",
-    "passwordResetComplete",
-    "emailChangeRequest",
-    "emailVerify",
-];
 
 /// What a selection is on.
 #[derive(Clone, Copy)]
@@ -114,7 +103,9 @@ impl<'a> Walk<'a> {
             return Err(Refusal::new(Code::QueryTooComplex, message).details(json!({ "limit": limit })).into());
         }
         // Aliases must not multiply the tries.
-        let sign_ins = roots.iter().filter(|name| THROTTLED.contains(name)).count();
+        let is_throttled =
+            |name: &&&str| root_type.and_then(|ty| ty.field_by_name(name)).is_some_and(|field| has(field, THROTTLED));
+        let sign_ins = roots.iter().filter(is_throttled).count();
         if sign_ins > 1 {
             return Err(
                 Refusal::bad_request("At most one field a document that takes a password or a mailed token.").into()
@@ -123,8 +114,9 @@ impl<'a> Walk<'a> {
         let prices = self.selection(&operation.selection_set.node, Parent::of(root_type))?;
         let public = |field: &str| {
             field.starts_with("__")
-                || root.and_then(|root| Rule::of_field(self.registry(), root, field))
-                    == Some(Rule::Access(Access::Public))
+                || root.is_some_and(|root| {
+                    matches!(Rule::of_field(self.registry(), root, field), Ok(Some(Rule::Access(Access::Public))))
+                })
         };
         let needs_caller = roots.iter().any(|field| !public(field));
         Ok(Found { prices, roots, needs_caller })

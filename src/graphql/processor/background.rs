@@ -6,11 +6,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::error::{Error, Result};
-
-/// How much the operating system prefers other threads: a tenth of their time, when all want all.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+use crate::{
+    error::{Error, Result},
+    priority,
+};
 
 /// Threads to which the operating system prefers others.
 pub(super) struct Background(Option<Runtime>);
@@ -21,7 +20,7 @@ impl Background {
         let runtime = Builder::new_multi_thread()
             .worker_threads(processors)
             .thread_name("background")
-            .on_thread_start(give_way)
+            .on_thread_start(priority::give_way)
             .enable_all()
             .build();
         runtime.map(|runtime| Self(Some(runtime))).map_err(Error::internal)
@@ -50,12 +49,5 @@ impl Drop for Background {
 impl fmt::Debug for Background {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Background")
-    }
-}
-
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(%error, "the background has the priority of other threads");
     }
 }

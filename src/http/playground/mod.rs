@@ -76,7 +76,7 @@ fn is_name(name: &str) -> bool {
 /// `/playground/assets/{file}`.
 pub async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Response {
     let Some(asset) = Assets::get(&file) else { return StatusCode::NOT_FOUND.into_response() };
-    let tag: String = asset.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let tag = hex::encode(&asset.metadata.sha256_hash()[..8]);
     let tag = format!("\"{tag}\"");
     let known =
         headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|value| value == tag);
