@@ -89,7 +89,7 @@ pub struct ServerConfig {
     /// Whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     pub playground: bool,
-    /// Whether the schema is shown: by introspection, by suggestions in errors, and as `/schema.graphql`.
+    /// Whether the schema is shown: by introspection, by `_service`, by suggestions in errors, and as `/schema.graphql`.
     pub introspection: bool,
     /// Whether the server is a subgraph of a federation: its schema has `_service` and `_entities`.
     pub federation: bool,

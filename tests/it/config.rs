@@ -500,3 +500,13 @@ fn billing_is_whole_or_not_there() {
     bad(&with(2, "pay.example.com"), &["TODO_BILLING_PORTAL_URL", "https://"]);
     bad(&[("TODO_CALLBACKS_RETENTION", "1h")], &["TODO_CALLBACKS_RETENTION", "at least 1d"]);
 }
+
+#[test]
+fn a_server_is_a_subgraph_where_that_is_said() {
+    assert!(!good(&[]).server.federation);
+    assert!(good(&[("TODO_SERVER_FEDERATION", "on")]).server.federation);
+    let file = Settings::new("[server]\nfederation = true");
+    assert!(file.good(&[]).server.federation);
+    assert!(!file.good(&[("TODO_SERVER_FEDERATION", "off")]).server.federation);
+    bad(&[("TODO_SERVER_FEDERATION", "v2")], &["TODO_SERVER_FEDERATION"]);
+}
