@@ -40,7 +40,7 @@ enum Command {
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// Print the GraphQL schema.
-    Schema,
+    Schema(schema::SchemaArgs),
     /// Print docs/POLICY.md: who may do what.
     Policy,
 }
@@ -49,7 +49,7 @@ enum Command {
 pub fn run() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.command {
-        Some(Command::Schema) => return schema::print_schema(),
+        Some(Command::Schema(args)) => return schema::print_schema(args),
         Some(Command::Policy) => return schema::print_policy(),
         _ => {}
     }
@@ -64,7 +64,7 @@ pub fn run() -> anyhow::Result<()> {
             Some(Command::Admin(command)) => admin::run(command, config).await,
             Some(Command::Demo) => demo::run(config).await,
             Some(Command::Fill(args)) => fill::run(&args, &config).await,
-            Some(Command::Schema | Command::Policy) => Ok(()),
+            Some(Command::Schema(_) | Command::Policy) => Ok(()),
         }
     })
 }

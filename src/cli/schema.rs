@@ -3,10 +3,25 @@
 use std::io::Write;
 
 use super::sample::told;
-use crate::{config::LimitsConfig, graphql::schema};
+use crate::{
+    config::LimitsConfig,
+    graphql::{federation, schema},
+};
 
-pub fn print_schema() -> anyhow::Result<()> {
-    let sdl = schema::sdl(&schema::build(&LimitsConfig::default()));
+/// Arguments of `schema`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct SchemaArgs {
+    /// As a router composes it with those of other servers (TODO_SERVER_FEDERATION).
+    #[arg(long)]
+    federation: bool,
+}
+
+pub fn print_schema(args: SchemaArgs) -> anyhow::Result<()> {
+    let schema = schema::build(&LimitsConfig::default(), args.federation).map_err(told)?;
+    let mut sdl = schema::sdl(&schema);
+    if args.federation {
+        sdl = federation::subgraph_sdl(&sdl).map_err(told)?;
+    }
     Ok(std::io::stdout().write_all(sdl.as_bytes())?)
 }
 

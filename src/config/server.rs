@@ -23,6 +23,8 @@ pub(super) struct Raw {
     playground: Option<Switch>,
     #[serde(deserialize_with = "parse::optional")]
     introspection: Option<Switch>,
+    #[serde(deserialize_with = "parse::optional")]
+    federation: Option<Switch>,
     #[serde(deserialize_with = "parse::list")]
     documents: Vec<PathBuf>,
     #[serde(deserialize_with = "parse::optional")]
@@ -58,6 +60,7 @@ impl Default for Raw {
             trusted_proxies: Vec::new(),
             playground: None,
             introspection: None,
+            federation: None,
             documents: Vec::new(),
             documents_only: None,
             metrics: None,
@@ -86,8 +89,10 @@ pub struct ServerConfig {
     /// Whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     pub playground: bool,
-    /// Whether the schema is shown: by introspection, by suggestions in errors, and as `/schema.graphql`.
+    /// Whether the schema is shown: by introspection, by `_service`, by suggestions in errors, and as `/schema.graphql`.
     pub introspection: bool,
+    /// Whether the server is a subgraph of a federation: its schema has `_service` and `_entities`.
+    pub federation: bool,
     /// Manifests of the documents that are registered.
     pub documents: Vec<PathBuf>,
     /// Whether only these run.
@@ -185,6 +190,7 @@ impl Raw {
             trusted_proxies: self.trusted_proxies,
             playground: by_mode(self.playground),
             introspection: self.introspection.is_none_or(|switch| switch.0),
+            federation: self.federation.is_some_and(|switch| switch.0),
             documents: self.documents,
             documents_only,
             metrics: by_mode(self.metrics),

@@ -126,9 +126,10 @@ impl Api {
     /// INTERNAL where the schema, or a registered document, is not valid.
     pub fn new(state: State) -> Result<Self> {
         let limits = &state.config.limits;
-        let has_introspection = state.config.server.introspection;
-        let schema = schema::build(limits);
-        let gate = Gate::new(schema::registry(), &schema::sdl(&schema), limits.clone(), has_introspection)?;
+        let (has_introspection, has_federation) = (state.config.server.introspection, state.config.server.federation);
+        let schema = schema::build(limits, has_federation)?;
+        let gate =
+            Gate::new(schema::registry(has_federation), &schema::sdl(&schema), limits.clone(), has_introspection)?;
         let gate = gate.register(&state.config.server.documents, state.config.server.documents_only)?;
         let processor = Processor::new(state.metrics.clone())?;
         Ok(Self(Arc::new(Inner { schema, authenticator: state.authenticator(), gate, processor, state })))

@@ -4,11 +4,11 @@
 //! |---|---|---|
 //! | object | 1 + below | 1 + below; 1 when null |
 //! | plain list | 1 + 2 × (1 + below) | 1 + each (1 + below) |
-//! | `nodes(ids:)` | ids × (1 + below) | each (1 + below), 1 for a null |
+//! | `nodes(ids:)`, `_entities` | what is named × (1 + below) | each (1 + below), 1 for a null |
 //! | connection | 1 + page size × (1 + below), `totalCount` | 1 + each node (1 + below), `totalCount` |
 //! | `sync` | 1 + `first` × (1 + below); the same without `nodes` | 1 + each node (1 + below); without `nodes` the static |
 //! | `totalCount` | 10; 1 where it is kept with the parent | the same |
-//! | introspection | 10, and 1 for 150 values that it expands to | the same |
+//! | introspection, `_service` | 10, and 1 for 150 values that it expands to | the same |
 //! | scalar, enum, `pageInfo` | 0; of an object's scalars beyond 50 each 10 | the same |
 //! | arguments | [`Weight::points`]; once for the page, once for `totalCount` | the same |
 //!
@@ -63,7 +63,7 @@ pub enum Kind {
     Object,
     /// Of objects, without pages.
     List,
-    /// `nodes(ids:)`: a list of as many objects as the argument names.
+    /// `nodes(ids:)`, `_entities(representations:)`: a list of as many objects as the argument names.
     Named,
     /// With the price of its `totalCount`.
     Connection(u64),
@@ -97,7 +97,7 @@ impl Kind {
             _ if named == "SyncPage" => Self::Sync,
             _ if !registry.types.get(named).is_some_and(MetaType::is_composite) => Self::Leaf,
             "nodes" if parent == "SyncPage" => Self::SyncNodes,
-            "nodes" => Self::Named,
+            "nodes" | "_entities" => Self::Named,
             _ if field.ty.starts_with('[') => Self::List,
             _ => Self::Object,
         }

@@ -12,6 +12,7 @@ pub mod coordinate;
 pub mod cost;
 pub mod document;
 pub mod error;
+pub mod federation;
 pub mod field_tags;
 pub mod filter;
 pub mod gate;

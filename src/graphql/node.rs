@@ -21,8 +21,8 @@ use crate::{
     webhooks::types::{Webhook, WebhookDelivery},
 };
 
-/// Ids in one `nodes` at most.
-const MAX_NODES: usize = 100;
+/// Objects that one `nodes` or `_entities` may name.
+pub const MAX_NODES: usize = 100;
 
 /// Anything with a global id: a typed prefix and a sortable UUIDv7, e.g. `itm_01jd…`.
 #[derive(Interface, Clone, Debug)]

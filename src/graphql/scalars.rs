@@ -6,7 +6,7 @@ use std::fmt;
 use async_graphql::{Context, InputType, InputValueError, InputValueResult, Pos, Scalar, ScalarType, Value};
 use chrono::{DateTime as ChronoDateTime, Duration, Months, NaiveDate, SecondsFormat, SubsecRound, Utc};
 
-use super::context::ContextExt as _;
+use super::{context::ContextExt as _, federation::Representation};
 use crate::{
     clock::{Instant, in_calendar, is_leap_second},
     error::Result,
@@ -200,6 +200,7 @@ pub fn check(scalar: &str, value: &Value) -> Result<(), String> {
         "Color" => of::<Color>(value),
         "Url" => of::<Url>(value),
         "BigInt" => of::<BigInt>(value),
+        "_Any" => of::<Representation>(value),
         "JSON" => Ok(()),
         // None has been forgotten: a test goes through the schema's.
         _ => Err(format!("{scalar} takes no value.")),

@@ -12,6 +12,7 @@ use async_graphql::{
 use sha2::{Digest, Sha256};
 
 use super::{
+    federation::{self, FederationQuery, NoSubgraph, SubgraphSdl},
     guard::{Guarded, Rule, feature_among},
     node::{Node, NodeQuery},
     payload::Payload,
@@ -42,7 +43,16 @@ use crate::{
 /// What can be read. A request is about one organization: the API key's, that of the path `/o/{slug-or-id}/graphql`,
 /// that of the header `X-Organization`, or the caller's only one.
 #[derive(MergedObject, Default)]
-pub struct Query(AccountQuery, OrganizationQuery, NodeQuery, ItemQuery, EventQuery, SyncQuery, ServerQuery);
+pub struct Query(
+    AccountQuery,
+    OrganizationQuery,
+    NodeQuery,
+    ItemQuery,
+    EventQuery,
+    SyncQuery,
+    ServerQuery,
+    FederationQuery,
+);
 
 /// What can be changed. The root fields of one operation run one after the other, each in a transaction of its own:
 /// one that fails does not undo the others.
@@ -81,22 +91,31 @@ impl SchemaHash {
 }
 
 /// Builds the schema. What comes to it was validated by the gate, so that the library's own rules, which are fewer, would
-/// only take time.
-pub fn build(limits: &LimitsConfig) -> ApiSchema {
-    let hash = SchemaHash::default();
-    let schema =
+/// only take time. `has_federation`: as a subgraph. INTERNAL where that can't be made of it.
+pub fn build(limits: &LimitsConfig, has_federation: bool) -> Result<ApiSchema> {
+    let (hash, subgraph) = (SchemaHash::default(), SubgraphSdl::default());
+    let mut builder =
         Schema::build(Guarded(Query::default()), Guarded(Mutation::default()), Guarded(Subscription::default()))
             .register_output_type::<Node>()
-            .register_output_type::<Payload>()
-            .register_output_type::<PriceList>()
-            .limit_recursive_depth(limits.depth * 2 + 2)
-            .validation_mode(ValidationMode::Fast)
-            .data(hash.clone())
-            .finish();
-    let digest = Sha256::digest(sdl(&schema).as_bytes());
+            .register_output_type::<Payload>();
+    if !has_federation {
+        builder = builder.register_output_type::<NoSubgraph>();
+    }
+    let schema = builder
+        .register_output_type::<PriceList>()
+        .limit_recursive_depth(limits.depth * 2 + 2)
+        .validation_mode(ValidationMode::Fast)
+        .data(hash.clone())
+        .data(subgraph.clone())
+        .finish();
+    let sdl = sdl(&schema);
+    if has_federation {
+        let _ = subgraph.0.set(federation::subgraph_sdl(&sdl)?);
+    }
+    let digest = Sha256::digest(sdl.as_bytes());
     let short = hex::encode(&digest[..8]);
     let _ = hash.0.set(short);
-    schema
+    Ok(schema)
 }
 
 /// The schema as `schema.graphql` has it.
@@ -104,8 +123,8 @@ pub fn sdl(schema: &ApiSchema) -> String {
     schema.sdl_with_options(SDLExportOptions::new().include_specified_by())
 }
 
-/// The types, for the gate's walk and for tests.
-pub fn registry() -> Registry {
+/// The types, for the gate's walk and for tests. `has_federation`: those of a subgraph.
+pub fn registry(has_federation: bool) -> Registry {
     let mut registry = Registry::default();
     Query::create_type_info(&mut registry);
     Mutation::create_type_info(&mut registry);
@@ -117,6 +136,9 @@ pub fn registry() -> Registry {
     registry.subscription_type = Some("Subscription".to_owned());
     // The parts that the roots are merged from.
     registry.remove_unused_types();
+    if !has_federation {
+        federation::remove(&mut registry);
+    }
     price_list::declare(&mut registry);
     registry
 }
@@ -167,6 +189,6 @@ fn shown(type_name: &str, field: &str) -> String {
 
 /// `docs/POLICY.md`.
 pub fn policy_page() -> Result<String> {
-    let registry = registry();
+    let registry = registry(false);
     Ok(policy::markdown(&declared(&registry)?, &in_plan(&registry)?))
 }

@@ -1,5 +1,5 @@
 //! The npm clients `graphql-ws` and `graphql-sse` and the library `standardwebhooks`, as people use them; `tests/clients`
-//! holds their scripts.
+//! holds their scripts, and that of a federation's gateway.
 //!
 //! They need Node.js and `npm ci --prefix tests/clients`. Without them these tests pass and say so on stderr; with
 //! `TEST_REQUIRE_NODE=1` they fail.
@@ -55,7 +55,7 @@ fn missing(folder: &Path) -> Option<&'static str> {
 }
 
 /// A running script. It ends with the test.
-struct Script {
+pub struct Script {
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
     /// All that was read so far.
@@ -76,7 +76,7 @@ impl Script {
     }
 
     /// `None` where it can't run.
-    fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
+    pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
         let folder = folder()?;
         let mut child = Command::new("node")
             .args(arguments)
@@ -106,7 +106,7 @@ impl Script {
     }
 
     /// What it says next under this name; lines under other names are passed over, and are in `said`.
-    async fn next(&mut self, name: &str) -> Value {
+    pub async fn next(&mut self, name: &str) -> Value {
         let read = async {
             loop {
                 let line = self.lines.recv().await?;
@@ -122,7 +122,7 @@ impl Script {
     }
 
     /// What it answers to a line of its input.
-    async fn ask(&mut self, line: &Value) -> Value {
+    pub async fn ask(&mut self, line: &Value) -> Value {
         let input = self.child.stdin.as_mut().expect("its input");
         writeln!(input, "{line}").expect("it reads");
         self.next("result").await

@@ -535,3 +535,13 @@ fn what_a_check_names_is_a_setting() {
     }
     assert!(checked >= 30, "{checked} paths were found");
 }
+
+#[test]
+fn a_server_is_a_subgraph_where_that_is_said() {
+    assert!(!good(&[]).server.federation);
+    assert!(good(&[("TODO_SERVER_FEDERATION", "on")]).server.federation);
+    let file = Settings::new("[server]\nfederation = true");
+    assert!(file.good(&[]).server.federation);
+    assert!(!file.good(&[("TODO_SERVER_FEDERATION", "off")]).server.federation);
+    bad(&[("TODO_SERVER_FEDERATION", "v2")], &["TODO_SERVER_FEDERATION"]);
+}

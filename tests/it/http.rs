@@ -692,7 +692,7 @@ async fn the_schema_is_served_as_it_is() {
     let reply = app.get("/schema.graphql").await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.header("content-type"), "text/plain; charset=utf-8");
-    let sdl = schema::sdl(&schema::build(&LimitsConfig::default()));
+    let sdl = schema::sdl(&schema::build(&LimitsConfig::default(), false).expect("a schema"));
     assert_eq!(String::from_utf8(reply.body).expect("text"), sdl);
     assert!(sdl.contains("type Item implements Node @requires(permission: ITEM_READ)"));
 }

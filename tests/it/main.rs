@@ -21,6 +21,7 @@ mod deliveries;
 mod document_sets;
 mod documents;
 mod durability;
+mod federation;
 mod folding;
 mod founding;
 mod fuzz;

@@ -418,10 +418,10 @@ fn scalar(name: &str, literal: &Value) -> Result<(), String> {
         ("String", _) => refuse("a non string"),
         ("Boolean", _) => refuse("a non boolean"),
         ("ID", _) => refuse("a non-string and non-integer"),
-        // One with variables within it can only be `JSON`, which takes anything.
+        // One with variables within it can only be `JSON`, which takes anything, or `_Any`, which is read with their values.
         _ => match constant(literal) {
             Some(value) => scalars::check(name, &value),
-            None if name == "JSON" => Ok(()),
+            None if ["JSON", "_Any"].contains(&name) => Ok(()),
             None => refuse("a list's or an object's"),
         },
     }

@@ -25,6 +25,8 @@ pub enum Kind {
     Input,
     EnumValue,
     Directive,
+    /// The SDL that a router asks for: what the whole schema has.
+    Service,
     /// A scalar.
     Leaf,
 }
@@ -115,6 +117,11 @@ impl Sizes {
         self.wraps = self.wraps.max(u8::try_from(wraps).unwrap_or(u8::MAX));
     }
 
+    /// An SDL has the name, the description and the type of everything.
+    const fn sdl(&self) -> u64 {
+        3 * (self.types + self.fields.total + self.arguments.total + self.inputs.total + self.enum_values.total)
+    }
+
     /// Where a field leads, and how many values are there for each one here, as a fraction. QUERY_TOO_COMPLEX where lists
     /// would be too deep within each other.
     pub fn step(&self, at: At, field: &str) -> Result<(At, (u64, u64))> {
@@ -136,6 +143,7 @@ impl Sizes {
             (Kind::Type { wraps: 0, .. }, "ofType") => (named, (0, 1), false),
             (Kind::Type { wraps, .. }, "ofType") => (Kind::Type { each: false, wraps: wraps - 1 }, one, false),
             (Kind::Field { each }, "args") => (Kind::Input, self.arguments.times(each, self.fields.total), true),
+            (Kind::Service, "sdl") => (Kind::Leaf, (self.sdl(), 1), false),
             (Kind::Directive, "args") => (Kind::Input, (2, 1), true),
             (Kind::Field { .. } | Kind::Input, "type") => (any, one, false),
             _ => (Kind::Leaf, one, false),

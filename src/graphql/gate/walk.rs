@@ -30,7 +30,7 @@ use crate::{
 #[derive(Clone, Copy)]
 enum Parent<'a> {
     Type(&'a MetaType),
-    /// Within `__schema` or `__type`.
+    /// Within `__schema`, `__type` or `_service`.
     Introspection(At),
     /// Nothing that is known: validation will say so.
     Unknown,
@@ -175,6 +175,7 @@ impl<'a> Walk<'a> {
         match name {
             "__schema" => return self.introspection(field, Kind::Schema).map(Some),
             "__type" => return self.introspection(field, Kind::Type { each: false, wraps: 0 }).map(Some),
+            "_service" => return self.introspection(field, Kind::Service).map(Some),
             _ => {}
         }
         let parent = parent.ty();
@@ -223,7 +224,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// `__schema` or `__type`.
+    /// `__schema`, `__type` or `_service`.
     fn introspection(&mut self, field: &'a Field, kind: Kind) -> Result<Price> {
         if !self.gate.has_introspection {
             let message = "This server answers no introspection (TODO_SERVER_INTROSPECTION).";
@@ -243,17 +244,17 @@ impl<'a> Walk<'a> {
         Ok(Price::of_values(field.response_key().node.clone(), values))
     }
 
-    /// How many objects the argument `ids` names; as many as it may where that can't be seen.
+    /// How many objects the argument names; as many as it may where that can't be seen.
     fn named(&self, field: &Field) -> u64 {
-        let ids = field.get_argument("ids").and_then(|ids| match &ids.node {
-            AstValue::List(ids) => Some(ids.len()),
+        let named = ["ids", "representations"].iter().find_map(|name| match &field.get_argument(name)?.node {
+            AstValue::List(named) => Some(named.len()),
             other => match self.resolve(other)? {
-                Value::List(ids) => Some(ids.len()),
+                Value::List(named) => Some(named.len()),
                 _ => None,
             },
         });
         // More are refused by the field itself.
-        ids.and_then(|count| u64::try_from(count).ok()).unwrap_or(MAX_PAGE).min(MAX_PAGE)
+        named.and_then(|count| u64::try_from(count).ok()).unwrap_or(MAX_PAGE).min(MAX_PAGE)
     }
 
     /// How many nodes a page may have.

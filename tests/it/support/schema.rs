@@ -11,8 +11,8 @@ use todo_platform::{
 
 /// The gate alone, without a server.
 pub fn gate(limits: LimitsConfig) -> Gate {
-    let sdl = schema::sdl(&schema::build(&limits));
-    Gate::new(schema::registry(), &sdl, limits, true).expect("the schema is valid")
+    let sdl = schema::sdl(&schema::build(&limits, false).expect("a schema"));
+    Gate::new(schema::registry(false), &sdl, limits, true).expect("the schema is valid")
 }
 
 /// The schema's types, and values to fill its inputs with.
@@ -26,7 +26,7 @@ pub type IdPath = Vec<String>;
 
 impl Documents {
     pub fn new() -> Self {
-        Self { registry: schema::registry(), serial: Cell::new(0) }
+        Self { registry: schema::registry(false), serial: Cell::new(0) }
     }
 
     /// Fields of `Query`, `Mutation` and `Subscription`, with the operation's keyword.
