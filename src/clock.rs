@@ -5,13 +5,18 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use chrono::{DateTime, Duration, SubsecRound, Utc};
+use chrono::{DateTime, Duration, SecondsFormat, SubsecRound, Utc};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::id::{Id, Kind};
 
 /// An instant as the API shows it.
 pub type Instant = DateTime<Utc>;
+
+/// The form in which instants leave the server, in the API and in events.
+pub fn format_instant(instant: Instant) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
 
 /// Whether both databases hold an instant, and RFC 3339 can write it: the years 1 to 9999, no leap second. (SQLite keeps
 /// `23:59:60` as text, which sorts before the second that it is; PostgreSQL makes the next day of it.)

@@ -15,11 +15,10 @@ use crate::{
         api_key::KeyMint,
         policy::{Permission, Permissions},
     },
-    clock::Instant,
+    clock::{Instant, format_instant},
     db::{Committed, OrgScope, WriteTx, at_version},
     entity::{api_key, document_set, enums::QuotaResource, membership},
     error::{Error, Problem, ProblemCode, Refusal, Rejected, Result},
-    graphql::scalars::format_instant,
     id::{ApiKeyId, DocumentSetId, UserId},
     ledger::{Change, EventType, Fields, NewEvent, changes},
 };

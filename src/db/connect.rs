@@ -18,7 +18,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     gives_way, idempotency,
-    pool::{self, Connections, Line, Place, Pool, Watch},
+    pool::{self, Connections, Line, Logged, Place, Pool, Watch},
     remembered::Remembered,
     shares::Consumer,
     sql_state,
@@ -132,7 +132,7 @@ impl Db {
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
         let lease = self.reader.lease().await?;
-        lease.run(lease.connection().ping()).await
+        lease.run(Logged::new("ping"), lease.connection().ping()).await
     }
 
     /// Waits for connections in use, then closes.

@@ -255,8 +255,24 @@ impl Lease {
     }
 
     /// Awaits a statement on this connection; dropped before that is done, it ends the statement and the connection.
-    pub(super) async fn run<T>(&self, statement: impl Future<Output = T>) -> T {
-        self.line().watch.run(statement).await
+    /// `sql`: its text, for the log at `debug`. Values are not in it.
+    pub(super) async fn run<T>(&self, sql: Logged, statement: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let done = self.line().watch.run(statement).await;
+        if let Logged(Some(sql)) = sql {
+            let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::debug!(micros, sql, "statement");
+        }
+        done
+    }
+}
+
+/// A statement's text, where the log takes it.
+pub(super) struct Logged(Option<String>);
+
+impl Logged {
+    pub(super) fn new(sql: &str) -> Self {
+        Self(tracing::enabled!(tracing::Level::DEBUG).then(|| sql.to_owned()))
     }
 }
 
@@ -268,21 +284,21 @@ impl ConnectionTrait for Connections {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let lease = self.lease().await?;
-        lease.run(lease.connection().execute_raw(statement)).await
+        lease.run(Logged::new(&statement.sql), lease.connection().execute_raw(statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let lease = self.lease().await?;
-        lease.run(lease.connection().execute_unprepared(sql)).await
+        lease.run(Logged::new(sql), lease.connection().execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let lease = self.lease().await?;
-        lease.run(lease.connection().query_one_raw(statement)).await
+        lease.run(Logged::new(&statement.sql), lease.connection().query_one_raw(statement)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let lease = self.lease().await?;
-        lease.run(lease.connection().query_all_raw(statement)).await
+        lease.run(Logged::new(&statement.sql), lease.connection().query_all_raw(statement)).await
     }
 }

@@ -15,7 +15,10 @@ use sea_orm::{
 use sea_orm_migration::async_trait;
 use tracing::Instrument as _;
 
-use super::{Db, fail, fail_commit, pool::Lease};
+use super::{
+    Db, fail, fail_commit,
+    pool::{Lease, Logged},
+};
 use crate::error::{Error, Result};
 
 /// An open transaction; dropped, it is rolled back.
@@ -90,21 +93,21 @@ impl ConnectionTrait for Transaction {
 
     async fn execute_raw(&self, statement: Statement) -> std::result::Result<ExecResult, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.lease.run(self.inner.execute_raw(statement)).await)
+        self.noted(self.lease.run(Logged::new(&statement.sql), self.inner.execute_raw(statement)).await)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> std::result::Result<ExecResult, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.lease.run(self.inner.execute_unprepared(sql)).await)
+        self.noted(self.lease.run(Logged::new(sql), self.inner.execute_unprepared(sql)).await)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> std::result::Result<Option<QueryResult>, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.lease.run(self.inner.query_one_raw(statement)).await)
+        self.noted(self.lease.run(Logged::new(&statement.sql), self.inner.query_one_raw(statement)).await)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> std::result::Result<Vec<QueryResult>, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.lease.run(self.inner.query_all_raw(statement)).await)
+        self.noted(self.lease.run(Logged::new(&statement.sql), self.inner.query_all_raw(statement)).await)
     }
 }

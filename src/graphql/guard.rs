@@ -17,6 +17,7 @@ use async_graphql::{
     resolver_utils::{ContainerType, resolve_container},
 };
 use futures_util::{Stream, stream};
+use tracing::Instrument as _;
 
 use super::{context::ContextExt, document::bare, field_tags};
 use crate::{
@@ -158,7 +159,10 @@ impl<T: ObjectType> ContainerType for Guarded<T> {
             ctx.request().next_mutation(ctx.item.node.response_key().node.as_str(), rule);
         }
         let answer = match check_root(ctx, field) {
-            Ok(()) => self.0.resolve_field(ctx).await,
+            Ok(()) => {
+                let span = tracing::debug_span!("field", name = field.name);
+                self.0.resolve_field(ctx).instrument(span).await
+            }
             Err(error) => {
                 let error = async_graphql::Error::from(error).into_server_error(ctx.item.pos);
                 Err(ctx.set_error_path(error))

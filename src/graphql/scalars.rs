@@ -4,11 +4,11 @@
 use std::fmt;
 
 use async_graphql::{Context, InputType, InputValueError, InputValueResult, Pos, Scalar, ScalarType, Value};
-use chrono::{DateTime as ChronoDateTime, Duration, Months, NaiveDate, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime as ChronoDateTime, Duration, Months, NaiveDate, SubsecRound, Utc};
 
 use super::{context::ContextExt as _, federation::Representation};
 use crate::{
-    clock::{Instant, in_calendar, is_leap_second},
+    clock::{Instant, format_instant, in_calendar, is_leap_second},
     error::Result,
     ledger::LedgerCursor,
 };
@@ -27,11 +27,6 @@ impl fmt::Display for DateTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&format_instant(self.0))
     }
-}
-
-/// The form in which instants leave the server, in the API and in events.
-pub fn format_instant(instant: Instant) -> String {
-    instant.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// `None` for what is no instant at all; an error says why one is not taken.

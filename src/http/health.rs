@@ -9,7 +9,7 @@ use axum::{
 use serde_json::json;
 
 use super::router::App;
-use crate::{db::Health, graphql::scalars::format_instant};
+use crate::{clock::format_instant, db::Health};
 
 pub async fn live(State(app): State<App>) -> Response {
     let body = json!({

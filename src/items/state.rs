@@ -8,11 +8,10 @@ use sea_orm::{
 };
 
 use crate::{
-    clock::Instant,
+    clock::{Instant, format_instant},
     db::{WriteTx, changed, filter::among},
     entity::{enums::ItemStatus, item, item_assignee, item_tag},
     error::Result,
-    graphql::scalars::format_instant,
     id::{ItemId, TagId, UserId},
     ledger::{Change, EventType, Fields, NewEvent},
 };

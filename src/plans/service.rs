@@ -11,7 +11,7 @@ use crate::{
         plan::{self, Plan},
         policy::Permission,
     },
-    clock::Instant,
+    clock::{Instant, format_instant},
     config::BillingConfig,
     db::{Committed, OrgScope, WriteTx},
     entity::{
@@ -19,7 +19,6 @@ use crate::{
         inbound_hook, ledger_head, organization, tag, team,
     },
     error::{Error, Problem, ProblemCode, Result},
-    graphql::scalars::format_instant,
     ledger::{EventType, Fields, NewEvent, changes},
 };
 

@@ -15,11 +15,10 @@ use crate::{
         secret::{self, SealedColumn, ServerSecret, WEBHOOK, WEBHOOK_PREVIOUS},
         signature::SharedSecret,
     },
-    clock::{Clock, Instant},
+    clock::{Clock, Instant, format_instant},
     db::deliveries::Next,
     entity::{webhook, webhook_attempt, webhook_delivery},
     error::{Error, Result},
-    graphql::scalars::format_instant,
     id::{AnyId, OrganizationId, WebhookId},
     outgoing::{Answer, KEPT_BYTES, Outgoing, Place, Post, Refused, SendError},
 };

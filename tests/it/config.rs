@@ -469,7 +469,7 @@ fn deliveries_are_tried_by_a_schedule() {
     let webhooks = Settings::new(text).good(&[("TODO_WEBHOOKS_DISABLE_AFTER", "0s")]).webhooks;
     assert_eq!(webhooks.schedule(), [seconds(0), MINUTES(1)]);
     assert_eq!((webhooks.disable_after, webhooks.retention), (Duration::ZERO, hours(1)));
-    Settings::new("[webhooks]\nretry_schedule = []").bad(&[], &["TODO_WEBHOOKS_RETRY_SCHEDULE", "1 to 15"]);
+    Settings::new("[webhooks]\nretry_schedule = []").bad(&[], &["webhooks.retry_schedule (in ", "1 to 15"]);
 }
 
 #[test]
@@ -526,7 +526,8 @@ fn what_a_check_names_is_a_setting() {
             };
             is_name(parts.next()) && is_name(parts.next()) && parts.next().is_none()
         };
-        for path in quoted.filter(is_path) {
+        // The one word of this form that is no setting is the database's file.
+        for path in quoted.filter(is_path).filter(|path| *path != "todo.sqlite") {
             let (section, name) = path.split_once('.').expect("two parts");
             let error = Settings::new(&format!("[{section}]\n{name} = [[[]]]\n")).bad(&[], &[path]);
             assert!(!error.contains("unknown"), "{path}: {error}");

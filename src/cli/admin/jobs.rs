@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{say, told};
-use crate::{db::Db, entity::job, graphql::scalars::format_instant};
+use crate::{clock::format_instant, db::Db, entity::job};
 
 /// Jobs listed at most, the oldest.
 const LIMIT: u64 = 1000;

@@ -4,7 +4,7 @@ use sea_orm::Condition;
 use serde_json::json;
 
 use super::{say, told};
-use crate::{auth::plan, db::Db, graphql::scalars::format_instant};
+use crate::{auth::plan, clock::format_instant, db::Db};
 
 const TITLES: [&str; 6] = ["ID", "SLUG", "PLAN", "MEMBERS", "ITEMS", "CREATED"];
 
