@@ -35,3 +35,10 @@ pub fn done_elsewhere(time: Duration) {
 pub fn take_done_elsewhere() -> Duration {
     DONE_ELSEWHERE.replace(Duration::ZERO)
 }
+
+/// What this thread has used of a processor: not what it waited for one.
+pub fn time_of_thread() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}

@@ -164,6 +164,7 @@ impl SystemActor {
 
 /// Whoever did something: a person, an API key, an inbound hook, or the server.
 #[derive(Interface, Clone, Debug)]
+#[allow(clippy::duplicated_attributes, reason = "each field has its tag")]
 #[graphql(
     field(
         name = "id",

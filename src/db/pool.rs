@@ -25,10 +25,6 @@ use crate::priority;
 /// What [`DbErr::Custom`] says when a share of the connections was not had in time.
 pub(super) const BUSY: &str = "the share of the database's connections is used up";
 
-/// What a statement may take before its time is counted as its caller's use of the processor: on a busy machine every
-/// statement waits, and those of a board page take a millisecond.
-const SHORT: Duration = Duration::from_millis(5);
-
 /// Connections, each at a place of its own.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -65,13 +61,18 @@ pub(super) struct Watch {
     deadline: AtomicU64,
     /// Whether its statements are worked on by a thread of this process, for whoever waits.
     is_metered: bool,
+    /// Counts its statements.
+    statement: AtomicU64,
+    /// What the present one has used of a processor, in nanoseconds, as far as the progress handler has seen it.
+    used: AtomicU64,
 }
 
 impl Watch {
     /// `limit`: how long a statement may take. `is_metered`: whether a thread of this process works on it meanwhile.
     pub(super) fn new(limit: Duration, is_metered: bool) -> Arc<Self> {
-        let (given_up, deadline) = (AtomicBool::new(false), AtomicU64::new(0));
-        Arc::new(Self { since: Instant::now(), limit, given_up, deadline, is_metered })
+        let zero = || AtomicU64::new(0);
+        let (given_up, deadline, statement, used) = (AtomicBool::new(false), zero(), zero(), zero());
+        Arc::new(Self { since: Instant::now(), limit, given_up, deadline, is_metered, statement, used })
     }
 
     fn millis_after(&self, limit: Duration) -> u64 {
@@ -82,6 +83,21 @@ impl Watch {
     pub(super) fn must_stop(&self) -> bool {
         let deadline = self.deadline.load(Ordering::Relaxed);
         self.given_up.load(Ordering::Relaxed) || (deadline > 0 && self.millis_after(Duration::ZERO) >= deadline)
+    }
+
+    /// Notes how far the statement's thread has come since it was first seen at this statement: `first` is its number, and
+    /// the thread's time then. Asked by the progress handler, on that thread.
+    fn note_progress(&self, first: &mut (u64, Duration)) {
+        if !self.is_metered {
+            return;
+        }
+        let (statement, now) = (self.statement.load(Ordering::Relaxed), priority::time_of_thread());
+        if first.0 == statement {
+            let used = u64::try_from(now.saturating_sub(first.1).as_nanos()).unwrap_or(u64::MAX);
+            self.used.store(used, Ordering::Relaxed);
+        } else {
+            *first = (statement, now);
+        }
     }
 
     /// Whether its connection may be used again: no statement was given up on it.
@@ -108,22 +124,25 @@ impl Watch {
         self.deadline.store(self.millis_after(self.limit), Ordering::Relaxed);
         // Dropped before the statement is: by the time its connection is given back, it is known to be spoilt.
         let mut running = GivesUp(self, false);
-        let begun = Instant::now();
+        self.used.store(0, Ordering::Relaxed);
+        self.statement.fetch_add(1, Ordering::Relaxed);
         let done = statement.await;
         running.1 = true;
-        if self.is_metered {
-            priority::done_elsewhere(begun.elapsed().saturating_sub(SHORT));
-        }
+        priority::done_elsewhere(Duration::from_nanos(self.used.load(Ordering::Relaxed)));
         done
     }
 }
 
 /// After a SQLite connection was opened: lets the watch interrupt its statements.
 pub(super) async fn opened_sqlite(connection: &mut sqlx::SqliteConnection, watch: Arc<Watch>) -> sqlx::Result<()> {
-    /// Steps of SQLite's machine between two looks at the watch: some tens of microseconds.
-    const STEPS: i32 = 2_000;
+    /// Steps of SQLite's machine between two looks at the watch: ten microseconds, or some rows with long texts.
+    const STEPS: i32 = 500;
     watch.renew();
-    connection.lock_handle().await?.set_progress_handler(STEPS, move || !watch.must_stop());
+    let mut first = (0, Duration::ZERO);
+    connection.lock_handle().await?.set_progress_handler(STEPS, move || {
+        watch.note_progress(&mut first);
+        !watch.must_stop()
+    });
     Ok(())
 }
 

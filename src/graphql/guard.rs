@@ -36,12 +36,12 @@ pub enum Rule {
 impl Rule {
     /// The rule among a field's or a type's directives; INTERNAL for one that can't be read.
     pub fn among(directives: &[MetaDirectiveInvocation]) -> Result<Option<Self>> {
-        let rules = directives.iter().filter_map(|directive| match directive.name.as_str() {
+        let mut rules = directives.iter().filter_map(|directive| match directive.name.as_str() {
             "requires" => Some(argument(directive, "permission").map(Self::Requires)),
             "access" => Some(argument(directive, "level").map(Self::Access)),
             _ => None,
         });
-        rules.last().transpose()
+        rules.next().transpose()
     }
 
     /// The rule of a field.

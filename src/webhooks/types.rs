@@ -16,6 +16,7 @@ use crate::{
     graphql::{
         connection::{Connection, page_args},
         context::ContextExt,
+        guard,
         payload::payload,
         scalars::{Cursor, DateTime, Url},
     },
@@ -55,6 +56,7 @@ impl Webhook {
 
     /// Teams whose events are sent; null: all events. Teams that are gone are left out.
     async fn teams(&self, ctx: &Context<'_>) -> Result<Option<Vec<Team>>> {
+        guard::check_field::<Self>(ctx)?;
         let Some(teams) = &self.0.team_ids else { return Ok(None) };
         let ids: Vec<_> = named_teams(teams).collect();
         let mut found = ctx.loaders()?.teams.load_many(ids.iter().copied()).await?;

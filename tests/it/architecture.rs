@@ -200,8 +200,7 @@ fn a_module_names_what_is_below_it() {
 fn the_picture_of_the_layers_is_current() {
     let layers = LAYERS.iter().rev().map(|layer| {
         let between = if layer.is_one_room { " · " } else { " → " };
-        let modules: Vec<&str> = layer.modules.iter().copied().collect();
-        format!("{:9} {}", layer.name, modules.join(between))
+        format!("{:9} {}", layer.name, layer.modules.join(between))
     });
     let picture = layers.collect::<Vec<String>>().join("\n");
     let page = include_str!("../../docs/ARCHITECTURE.md");

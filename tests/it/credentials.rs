@@ -1,7 +1,6 @@
 //! Passwords, addresses, mailed tokens, and the end of an account.
 
 use chrono::Duration;
-use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 use todo_platform::{
     auth::{actor::Origin, policy::Permission},

@@ -105,7 +105,7 @@ databases! {
             // By another name it isn't there.
             let other = if type_name == "Item" { "Tag" } else { "Item" };
             assert_eq!(entity(&app, &acme, owner, other, &id).await, Value::Null, "{type_name} as {other}");
-            let rule = Rule::of_type(&registry, type_name);
+            let rule = Rule::of_type(&registry, type_name).expect("it can be read");
             let members = [(Role::Viewer, &acme.viewer), (Role::Member, &acme.member), (Role::Admin, &acme.admin)];
             for (role, person) in members {
                 let seen = entity(&app, &acme, person, type_name, &id).await;
@@ -306,7 +306,7 @@ databases! {
 #[test]
 fn the_fields_of_a_subgraph_say_who_may_select_them() {
     let registry = schema::registry(true);
-    let rule = |field: &str| Rule::of_field(&registry, "Query", field);
+    let rule = |field: &str| Rule::of_field(&registry, "Query", field).expect("it can be read");
     assert_eq!(rule("_entities"), Some(Rule::Access(Access::Member)));
     assert_eq!(rule("_service"), Some(Rule::Access(Access::Public)));
 }

@@ -1,7 +1,6 @@
 //! Durable jobs: a change of thousands of items is there at once for everybody, and its rest is done in chunks, each with its
 //! events, whatever crashes between.
 
-use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 use todo_platform::{
     auth::{actor::Origin, policy::Permission},

@@ -101,8 +101,8 @@ databases! {
         let by_id = || tag::Column::Id.eq(tag.parse::<TagId>().expect("an id"));
         let row = async || scope.find::<tag::Entity>().filter(by_id()).one().await.expect("a row").expect("it is there");
         let renamed = async || {
-            let tx = scope.write(Permission::TagManage).await.expect("the server may");
             let renamed = tag::Model { name: "renamed".to_owned(), ..row().await };
+            let tx = scope.write(Permission::TagManage).await.expect("the server may");
             tx.update_whole(renamed).await.expect("the database answers");
             tx
         };

@@ -13,6 +13,7 @@ use crate::{
     databases,
     support::{
         app::TestApp,
+        receiver::Receiver,
         schema::{Documents, bare},
         world::Company,
     },
@@ -24,10 +25,11 @@ fn way_to(type_name: &str) -> Option<&'static str> {
         "Organization" => "{ organization { {} } }",
         "Membership" => "{ organization { members(first: 1) { nodes { {} } } } }",
         "Invitation" => "{ organization { invitations(first: 1) { nodes { {} } } } }",
+        "Webhook" => "{ organization { webhooks(first: 1) { nodes { {} } } } }",
         "User" => "{ item(id: \"ACME-3\") { createdBy { ... on User { {} } } } }",
         "Team" => "{ organization { teams(first: 1) { nodes { {} } } } }",
         "Plan" => "{ organization { plan { {} } } }",
-        "Event" => "{ events(first: 1) { nodes { {} } } }",
+        "Event" => "{ events(first: 1, filter: {types: [ITEM_CREATED]}) { nodes { {} } } }",
         "InboundHookActor" => "{ item(id: \"ACME-2\") { createdBy { ... on InboundHookActor { {} } } } }",
         "ApiKeyActor" => "{ item(id: \"ACME-1\") { createdBy { ... on ApiKeyActor { {} } } } }",
         _ => return None,
@@ -57,8 +59,8 @@ async fn verdict(
     codes.first().map_or_else(|| "yes".to_owned(), |code| (*code).to_owned())
 }
 
-/// An organization with one of everything that guarded fields hang on: a team, an invitation, the item ACME-1 made by an API
-/// key, ACME-2 by an inbound hook, and ACME-3 by a person.
+/// An organization with one of everything that guarded fields hang on: a team, an invitation, a webhook, the item ACME-1 made
+/// by an API key, ACME-2 by an inbound hook, and ACME-3 by a person.
 async fn furnished(app: &TestApp) -> Company {
     let acme = app.company("acme").await;
     app.create(&acme, &acme.owner, "team", json!({ "name": "Core" })).await;
@@ -76,6 +78,8 @@ async fn furnished(app: &TestApp) -> Company {
     app.create(&acme, &acme.owner, "item", json!({ "title": "by a person" })).await;
     let invite = "mutation { invitationCreate(input: {email: \"new@example.com\"}) { userErrors { code } } }";
     app.call(&acme, &acme.owner, invite).done().await;
+    let receiver = Receiver::start().await;
+    app.create(&acme, &acme.owner, "webhook", json!({ "url": receiver.url() })).await;
     acme
 }
 
@@ -203,7 +207,8 @@ databases! {
                     _ => None,
                 };
                 let is_root = matches!(type_name.as_str(), "Query" | "Mutation" | "Subscription");
-                for permission in own.into_iter().chain(needed_behind(&documents.registry, type_name, field)) {
+                let behind = needed_behind(&documents.registry, type_name, field);
+                for permission in own.into_iter().chain(behind.filter(|_| behind != own)) {
                     if is_root {
                         continue;
                     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, Database};
+use sea_orm::{ColumnTrait, ConnectionTrait, Database};
 use serde_json::{Value, json};
 use todo_platform::{
     auth::{actor::Origin, policy::Permission},
@@ -91,7 +91,7 @@ async fn api_key(app: &TestApp, company: &Company) -> (String, ApiKeyId) {
     let tx = scope.write(Permission::ApiKeyManage).await.expect("the server may");
     tx.insert(api_key::Model {
         organization_id: scope.organization_id(),
-        id: id,
+        id,
         name: "Robot".to_owned(),
         lookup: minted.lookup,
         secret_hash: minted.hash,

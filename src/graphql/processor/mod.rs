@@ -9,8 +9,8 @@
 //! others want, and all of it when nobody does. New documents are on an address's account in the same way, since they come
 //! before anybody is known.
 //!
-//! What SQLite's threads read for an operation is counted, too, where a statement takes long; in the background other
-//! connections are used, whose threads give way as well.
+//! What SQLite's threads do for an operation is counted, too. In the background other connections are used, whose threads
+//! give way as well.
 //!
 //! Mutations are not sent away: they hold what others wait for.
 
@@ -33,7 +33,12 @@ use tokio::{runtime::Handle, task::yield_now};
 use uuid::Uuid;
 
 use self::{accounts::Accounts, background::Background};
-use crate::{db::Consumer, error::Result, metrics::Metrics, priority};
+use crate::{
+    db::Consumer,
+    error::Result,
+    metrics::Metrics,
+    priority::{self, time_of_thread},
+};
 
 /// Time of a processor that an operation has before it goes to the background. A page of 50 items with all that a board
 /// shows takes three milliseconds.
@@ -134,9 +139,9 @@ impl Meter {
 
     /// Reads it, on its address's account.
     pub fn document<T>(&self, read: impl FnOnce() -> T) -> T {
-        let begun = clock();
+        let begun = time_of_thread();
         let done = read();
-        self.0.processor.charge(self.0.address, clock().saturating_sub(begun));
+        self.0.processor.charge(self.0.address, time_of_thread().saturating_sub(begun));
         done
     }
 
@@ -167,9 +172,9 @@ impl Meter {
     fn poll<F: Future>(&self, work: &mut Pin<Box<F>>, context: &mut Context<'_>) -> Poll<F::Output> {
         // Of somebody else.
         let _ = priority::take_done_elsewhere();
-        let begun = clock();
+        let begun = time_of_thread();
         let polled = work.as_mut().poll(context);
-        let more = clock().saturating_sub(begun) + priority::take_done_elsewhere();
+        let more = time_of_thread().saturating_sub(begun) + priority::take_done_elsewhere();
         let nanos = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX);
         let before = self.0.used.fetch_add(nanos, Ordering::Relaxed);
         if Duration::from_nanos(before.saturating_add(nanos)) > LIGHT {
@@ -242,13 +247,6 @@ impl<F> Drop for Away<F> {
     }
 }
 
-/// What this thread has used of a processor: not what it waited for one.
-fn clock() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,8 +265,8 @@ mod tests {
 
     /// Uses a processor for so long.
     fn burn(time: Duration) {
-        let begun = clock();
-        while clock().saturating_sub(begun) < time {
+        let begun = time_of_thread();
+        while time_of_thread().saturating_sub(begun) < time {
             std::hint::spin_loop();
         }
     }
