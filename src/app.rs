@@ -16,7 +16,7 @@ use crate::{
         router::{self, App},
         serve::Draining,
     },
-    outgoing::Surroundings,
+    outgoing::Dependencies,
     state::State,
     worker::Worker,
 };
@@ -31,7 +31,7 @@ pub struct Options {
     /// Health and metrics alone: of a process that only sends to webhooks.
     pub no_api: bool,
     /// What outgoing requests meet.
-    pub surroundings: Surroundings,
+    pub dependencies: Dependencies,
 }
 
 /// A server that is ready to be served.
@@ -71,7 +71,7 @@ pub async fn start(config: Arc<Config>, options: Options) -> Result<Application,
     let db = Db::connect(&config.database, clock, options.observer).await?;
     prepare_schema(&db, &config).await?;
     let cost = options.password_cost.unwrap_or(Cost::OWASP);
-    let state = State::new(db, config, &secret, cost, options.surroundings).await?;
+    let state = State::new(db, config, &secret, cost, options.dependencies).await?;
     let draining = Draining::default();
     let api = Api::new(state.clone())?;
     let worker = Worker::new(&api)?;

@@ -23,7 +23,7 @@ use crate::{
     mail::Mailer,
     metering::Collector,
     metrics::Metrics,
-    outgoing::{Outgoing, Surroundings},
+    outgoing::{Dependencies, Outgoing},
     rate_limit::RateLimiter,
     redis::Redis,
 };
@@ -79,7 +79,7 @@ impl State {
         config: Arc<Config>,
         secret: &ServerSecret,
         cost: Cost,
-        surroundings: Surroundings,
+        dependencies: Dependencies,
     ) -> Result<Self> {
         let metrics = Metrics::new(config.redis.is_some());
         let redis = match &config.redis {
@@ -97,7 +97,7 @@ impl State {
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,
             secret: secret.clone(),
-            outgoing: Outgoing::within(&config.webhooks, surroundings).map_err(Error::internal)?,
+            outgoing: Outgoing::within(&config.webhooks, dependencies).map_err(Error::internal)?,
             passwords: PasswordHasher::new(cost)?,
             background,
             usage: Collector::new(db.clone()),

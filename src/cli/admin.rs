@@ -21,7 +21,7 @@ use crate::{
     db::{Db, OrgScope, filter::email_key, identity::OrganizationChoice, retrying},
     entity::{enums::PlanTier, organization, user},
     error::Error,
-    outgoing::Surroundings,
+    outgoing::Dependencies,
     plans::{self, service::Fit},
     state::State,
 };
@@ -93,7 +93,7 @@ async fn open(config: Arc<Config>) -> anyhow::Result<State> {
         missing => return Err(StartError::Unmigrated(missing).into()),
     }
     let secret = config.secret()?;
-    State::new(db, config, &secret, Cost::OWASP, Surroundings::default()).await.map_err(told)
+    State::new(db, config, &secret, Cost::OWASP, Dependencies::default()).await.map_err(told)
 }
 
 fn origin() -> Origin {

@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use sea_orm::ColumnTrait as _;
 use serde::Serialize;
 
-use self::plan::{ADMIN, Calendar, Deed, END, HOUR, OWNER, PEOPLE, Plan, Second, Someone, Step};
+use self::plan::{ADMIN, Action, Calendar, END, HOUR, OWNER, PEOPLE, Plan, Second, Someone, Step};
 use super::sample::{self, Area, told};
 use super::serve;
 use crate::{
@@ -49,7 +49,7 @@ use crate::{
     organizations::input::{
         OrganizationCreateInput, OrganizationDeleteInput, OrganizationPatch, OrganizationUpdateInput,
     },
-    outgoing::Surroundings,
+    outgoing::Dependencies,
     state::State,
     tags,
     tags::input::TagCreateInput,
@@ -138,7 +138,7 @@ pub async fn fill(config: &Arc<Config>, secret: &ServerSecret) -> anyhow::Result
         let mut config = Config::clone(config);
         config.plans.default = PlanTier::Enterprise;
         let db = Db::connect(&config.database, clock, None).await?;
-        let state = State::new(db, config.into(), secret, Cost::OWASP, Surroundings::default()).await.map_err(told)?;
+        let state = State::new(db, config.into(), secret, Cost::OWASP, Dependencies::default()).await.map_err(told)?;
         tell(&state, &calendar).await?;
         state.background.close();
         state.background.wait().await;
@@ -307,7 +307,7 @@ impl<'a> Acme<'a> {
 
     async fn take(&mut self, plan: &Plan, step: &Step) -> anyhow::Result<()> {
         self.at(step.at);
-        if matches!(step.deed, Deed::Create) {
+        if matches!(step.action, Action::Create) {
             let input = self.creation(plan, step.item)?;
             items::service::create(&self.scopes[step.who], &input).await.map_err(told)?;
             return Ok(());
@@ -315,33 +315,33 @@ impl<'a> Acme<'a> {
         let scope = &self.scopes[step.who];
         let id = self.items[&step.item];
         let update = |patch| ItemUpdateInput { id, if_version: None, patch };
-        match &step.deed {
-            Deed::Create => {}
-            Deed::Move(status, took) => {
+        match &step.action {
+            Action::Create => {}
+            Action::Move(status, took) => {
                 let actual_hours = took.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value);
                 let patch = ItemPatch { status: MaybeUndefined::Value(*status), actual_hours, ..ItemPatch::default() };
                 items::service::update(scope, &update(patch)).await.map_err(told)?;
             }
-            Deed::Prioritize(priority) => {
+            Action::Prioritize(priority) => {
                 let patch = ItemPatch { priority: MaybeUndefined::Value(*priority), ..ItemPatch::default() };
                 items::service::update(scope, &update(patch)).await.map_err(told)?;
             }
-            Deed::Comment(remark) => {
-                let body = match remark.mentions {
+            Action::Comment(planned) => {
+                let body = match planned.mentions {
                     Some(person) => {
-                        format!("@[{}]({}) {}", PEOPLE[person].full_name, self.user_id(person)?, remark.body)
+                        format!("@[{}]({}) {}", PEOPLE[person].full_name, self.user_id(person)?, planned.body)
                     }
-                    None => remark.body.to_owned(),
+                    None => planned.body.to_owned(),
                 };
-                let parent_id = remark.answers.map(|top| self.comments[&top]);
+                let parent_id = planned.answers.map(|top| self.comments[&top]);
                 let input = CommentCreateInput { id: None, item_id: id, parent_id, body: Markdown(body) };
                 let comment = comments::service::create(scope, &input).await.map_err(told)?;
-                self.comments.insert(remark.place, comment.value.id);
+                self.comments.insert(planned.place, comment.value.id);
             }
-            Deed::Archive => {
+            Action::Archive => {
                 items::service::archive(scope, &ItemArchiveInput { id, if_version: None }).await.map_err(told)?;
             }
-            Deed::Delete => {
+            Action::Delete => {
                 let input = ItemDeleteInput { id, if_version: None, permanently: false };
                 items::trees::delete(scope, &input).await.map_err(told)?;
             }

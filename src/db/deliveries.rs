@@ -1,5 +1,5 @@
 //! Deliveries to webhooks as the workers see them: which webhooks have something due, who sends for which, what is to be
-//! sent, and what came of it.
+//! sent, and the outcome.
 //!
 //! Whoever sends for a webhook holds its lane: one row a webhook, with a lease by the database's clock and a fencing token
 //! that rises with each holder. So one webhook's deliveries are sent by one worker at a time, which alone knows how many

@@ -169,7 +169,7 @@ impl Claim {
         self.place.organization_id
     }
 
-    /// Writes what came of it, as part of the write itself.
+    /// Writes the outcome, as part of the write itself.
     pub(super) async fn record(&self, tx: &Transaction, outcome: &Recorded) -> Result<()> {
         let problems = outcome.problems.as_ref().map(serde_json::to_value).transpose().map_err(Error::internal)?;
         let cursor = outcome.cursor;

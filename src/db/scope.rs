@@ -54,7 +54,7 @@ fn share_of(organization: &organization::Model, actor: ActorRef) -> Consumer {
 }
 
 impl OrgScope {
-    /// From a membership just read; an inactive one is nobody's door.
+    /// From a membership just read; an inactive one gives none.
     pub(super) fn of_member(
         db: &Db,
         organization: Arc<organization::Model>,

@@ -5,7 +5,7 @@ use crate::{
     id::{OrganizationId, WebhookDeliveryId},
 };
 
-/// One try to deliver, and what came of it: an answer's status and beginning, or why there was none.
+/// One try to deliver, and the outcome: an answer's status and beginning, or why there was none.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "webhook_attempt")]
 pub struct Model {

@@ -184,7 +184,7 @@ impl Api {
         let mut origin = envelope.origin.clone();
         let (passed, caller) = match self.admit(request, envelope, &mut origin, answer).await {
             Ok(admitted) => admitted,
-            Err(error) => return Err(self.turn_away(error, &envelope.origin, &mut answer.charge).await),
+            Err(error) => return Err(self.reject(error, &envelope.origin, &mut answer.charge).await),
         };
         answer.scope.clone_from(&caller.scope);
         answer.organization = caller.scope.as_ref().map(|scope| scope.organization_id());
@@ -228,10 +228,10 @@ impl Api {
 
     /// Lets a client in that has no operation yet: whether its credential, where it has one, is good. Guesses cost their
     /// address like others.
-    pub async fn greet(&self, envelope: &Envelope) -> Result<()> {
+    pub async fn check_credential(&self, envelope: &Envelope) -> Result<()> {
         match self.authenticate(envelope).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.turn_away(error, &envelope.origin, &mut Charge::default()).await),
+            Err(error) => Err(self.reject(error, &envelope.origin, &mut Charge::default()).await),
         }
     }
 
@@ -346,7 +346,7 @@ impl Api {
 
     /// What is refused before a caller is known costs its address a point; without one left it is RATE_LIMITED instead.
     /// So neither broken documents nor guessed credentials come for nothing.
-    pub async fn turn_away(&self, error: Error, origin: &Origin, charge: &mut Charge) -> Error {
+    pub async fn reject(&self, error: Error, origin: &Origin, charge: &mut Charge) -> Error {
         // A fault of ours is not charged.
         let Error::Refused(refusal) = error else { return error };
         let limiter = &self.state.rate_limit;

@@ -419,7 +419,7 @@ pub(super) fn log_of(answer: &Answer) -> Logged {
 /// An answer to what is no GraphQL request at all; it costs the address a point.
 async fn refuse(api: &Api, status: StatusCode, media: Media, error: Error, origin: &Origin) -> HttpResponse {
     let mut charge = Charge::default();
-    let error = api.turn_away(error, origin, &mut charge).await;
+    let error = api.reject(error, origin, &mut charge).await;
     let status = match &error {
         Error::Refused(refusal) if refusal.code == Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Error::Refused(refusal) if refusal.code == Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,

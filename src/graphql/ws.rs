@@ -206,7 +206,7 @@ impl Socket {
     /// Until the client goes or the server must end it.
     async fn run(&mut self) -> End {
         let Err(end) = async {
-            Box::pin(self.greet()).await?;
+            Box::pin(self.check_credential()).await?;
             self.listen().await
         }
         .await;
@@ -214,7 +214,7 @@ impl Socket {
     }
 
     /// Waits for `connection_init`, and says that it is good.
-    async fn greet(&mut self) -> Result<(), End> {
+    async fn check_credential(&mut self) -> Result<(), End> {
         if !self.is_spoken {
             return Err(Close::new(4406, "Subprotocol not acceptable").into());
         }
@@ -227,7 +227,7 @@ impl Socket {
             () = stopping.cancelled() => return Err(going_away().into()),
         };
         self.introduce(&payload)?;
-        match self.api.greet(&self.envelope).await {
+        match self.api.check_credential(&self.envelope).await {
             Ok(()) => {}
             Err(Error::Refused(refusal)) => return Err(turned_away(&refusal).into()),
             Err(error) => {

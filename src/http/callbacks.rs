@@ -122,14 +122,14 @@ async fn take(
     let now = state.clock().now();
     let Some(holder) = state.db.identify_hook(&token).await? else {
         let forged = verify::verify_nobody(headers, &body, now);
-        return Err(turn_away(state, origin, Refusal::forged(forged)).await);
+        return Err(reject(state, origin, Refusal::forged(forged)).await);
     };
     let hook = &holder.hook;
     let secrets = service::secrets(hook, &state.secret, now)?;
     let verified = match verify::verify(hook.provider, &secrets, headers, &body, now) {
         Ok(verified) => verified,
         Err(forged) => {
-            let refusal = turn_away(state, origin, Refusal::forged(forged)).await;
+            let refusal = reject(state, origin, Refusal::forged(forged)).await;
             // Whoever knows the address alone writes no more rows than their own address pays for.
             if refusal.status == StatusCode::UNAUTHORIZED {
                 note_later(state, origin, &holder, forged);
@@ -183,7 +183,7 @@ fn answer(receipted: Receipted, origin: &Origin) -> Response {
 }
 
 /// What proves nobody costs its address a point; without one left it is RATE_LIMITED instead.
-async fn turn_away(state: &ServerState, origin: &Origin, refusal: Refusal) -> Refusal {
+async fn reject(state: &ServerState, origin: &Origin, refusal: Refusal) -> Refusal {
     let allowance = state.rate_limit.of_address(origin);
     if allowance.capacity == 0 {
         return refusal;
@@ -233,7 +233,7 @@ pub async fn billing(
         let body = read(state, body).await?;
         let header = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
         if let Err(forged) = billing::verify(secret, header, &body, state.clock().now()) {
-            return Err(turn_away(state, &origin, Refusal::forged(forged)).await);
+            return Err(reject(state, &origin, Refusal::forged(forged)).await);
         }
         let event = body::parse(&body).ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", NO_JSON))?;
         Ok(billing::receive(&state.db, config, &origin, event).await?)

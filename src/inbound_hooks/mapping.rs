@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a callback asks for.
-pub enum Wish {
+pub enum Change {
     Create(Box<ItemCreateInput>),
     Update { item: String, patch: Box<ItemPatch> },
     Comment { item: String, body: String },
@@ -135,7 +135,7 @@ fn check_entry(problems: &mut Problems, path: &[&str], action: InboundAction, fi
 }
 
 /// What a body asks for by a mapping; else why it asks for nothing.
-pub fn apply(action: InboundAction, mapping: &Json, body: &Json) -> Result<Wish, String> {
+pub fn apply(action: InboundAction, mapping: &Json, body: &Json) -> Result<Change, String> {
     let mut found = Map::new();
     for field in fields(action) {
         let entry = &mapping[field.name];
@@ -196,7 +196,7 @@ pub fn cut(text: &str, most: usize) -> String {
 }
 
 /// Values as the API's own input reads them. `is_part`: required fields that are missing are of no matter.
-fn read(action: InboundAction, values: &Map<String, Json>, is_part: bool) -> Result<Wish, String> {
+fn read(action: InboundAction, values: &Map<String, Json>, is_part: bool) -> Result<Change, String> {
     let text = |name: &str| values.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
     let parse = |values: Map<String, Json>| Value::from_json(Json::Object(values)).map_err(|error| error.to_string());
     match action {
@@ -206,15 +206,15 @@ fn read(action: InboundAction, values: &Map<String, Json>, is_part: bool) -> Res
                 values.entry("title").or_insert_with(|| "-".into());
             }
             let input = ItemCreateInput::parse(Some(parse(values)?)).map_err(told)?;
-            Ok(Wish::Create(Box::new(input)))
+            Ok(Change::Create(Box::new(input)))
         }
         InboundAction::ItemUpdate => {
             let mut patch = values.clone();
             patch.remove("item");
             let patch = ItemPatch::parse(Some(parse(patch)?)).map_err(told)?;
-            Ok(Wish::Update { item: text("item"), patch: Box::new(patch) })
+            Ok(Change::Update { item: text("item"), patch: Box::new(patch) })
         }
-        InboundAction::CommentCreate => Ok(Wish::Comment { item: text("item"), body: text("body") }),
+        InboundAction::CommentCreate => Ok(Change::Comment { item: text("item"), body: text("body") }),
     }
 }
 

@@ -6,7 +6,7 @@ use sea_orm::{ColumnTrait as _, Condition};
 use serde_json::Value as Json;
 
 use super::{
-    mapping::{self, Wish, explain},
+    mapping::{self, Change, explain},
     presets::{self, Ask, Finished, MAX_COMMITS, MAX_IDENTIFIERS},
     verify::Verified,
 };
@@ -154,14 +154,14 @@ async fn perform(tx: &mut WriteTx, hook: &inbound_hook::Model, event: &str, body
     };
     let mapping = hook.mapping.as_ref().unwrap_or(&Json::Null);
     match mapping::apply(action, mapping, body).map_err(failed)? {
-        Wish::Create(input) => create(tx, &input).await,
-        Wish::Update { item, patch } => {
+        Change::Create(input) => create(tx, &input).await,
+        Change::Update { item, patch } => {
             let item = find(tx, &item).await?;
             let input = ItemUpdateInput { id: item.id, if_version: None, patch: *patch };
             items::service::update_in(tx, &input).await.map_err(error_of)?;
             Ok(touched(tx, &item))
         }
-        Wish::Comment { item, body } => {
+        Change::Comment { item, body } => {
             let item = find(tx, &item).await?;
             comments::service::create_in(tx, &mapping::comment(item.id, &body)).await?;
             Ok(touched(tx, &item))

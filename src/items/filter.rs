@@ -114,8 +114,8 @@ pub struct TagListFilter {
     pub is_empty: Option<bool>,
 }
 
-/// The rows of a shelf.
-pub fn shelf(scope: ItemScope) -> Condition {
+/// The rows of a scope: working set, archive, trash.
+pub fn in_scope(scope: ItemScope) -> Condition {
     use item::Column;
     let kept = everything().add(Column::DeletedAt.is_null());
     match scope {

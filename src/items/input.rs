@@ -31,7 +31,7 @@ pub const MAX_TITLE: usize = 500;
 /// Hours at most: what fits into the sums of a report.
 const MAX_HOURS: f64 = 100_000.0;
 
-/// Which shelf to read: working set, archive, trash, or the first two.
+/// Which items to read: the working set, the archive, the trash, or the first two.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemScope {
     /// The working set: neither archived nor in the trash.

@@ -1,4 +1,4 @@
-//! Items: the work itself. Subtasks are items with a parent; the archive and the trash are shelves of the same table.
+//! Items: the work itself. Subtasks are items with a parent; the archive and the trash are rows of the same table.
 
 pub mod filter;
 pub mod input;

@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, IdenStatic as _};
 use uuid::Uuid;
 
 use super::{
-    filter::shelf,
+    filter::in_scope,
     input::{ItemFilter, ItemOrder, ItemScope},
     loaders,
     types::{Item, Nested},
@@ -50,7 +50,7 @@ impl ItemList {
         let filter_value = filter.as_ref().map_or(Value::Null, InputType::to_value);
         let identity = list_with(list, [filter_value, items.to_value(), order_by.to_value()]);
         let start = PageStart::read(args, &identity, scope.clock())?;
-        let mut condition = shelf(*items);
+        let mut condition = in_scope(*items);
         if let Some(filter) = filter {
             condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);
         }

@@ -52,7 +52,7 @@ pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
     }
     let level = check_parent(tx, input.parent_id, &["input", "parentId"]).await?;
     let mut states = Vec::new();
-    let mut wanted = Wanted::default();
+    let mut wanted = References::default();
     plan(&scope, input, input.parent_id, level, &["input".to_owned()], &mut states, &mut wanted)?;
     wanted.check(tx, input.id).await?;
 
@@ -83,14 +83,14 @@ pub(super) fn places(items: usize) -> Result<i64> {
 
 /// What a create refers to, and where the input named it.
 #[derive(Default)]
-struct Wanted {
+struct References {
     ids: BTreeMap<ItemId, Vec<String>>,
     teams: BTreeMap<TeamId, Vec<String>>,
     assignees: BTreeMap<UserId, Vec<String>>,
     tags: BTreeMap<TagId, Vec<String>>,
 }
 
-impl Wanted {
+impl References {
     /// Problems for whatever is not there, each at its path: at most one statement a kind.
     /// `root`, absent a moment ago and there now, was created meanwhile: the next try answers as to a repeat.
     async fn check(self, tx: &WriteTx, root: Option<ItemId>) -> Result<()> {
@@ -139,7 +139,7 @@ fn plan(
     level: usize,
     base: &[String],
     states: &mut Vec<ItemState>,
-    wanted: &mut Wanted,
+    wanted: &mut References,
 ) -> Result<()> {
     let path = |segments: &[&str]| -> Vec<String> {
         base.iter().cloned().chain(segments.iter().map(|segment| (*segment).to_owned())).collect()
@@ -354,7 +354,7 @@ pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
     if let Some(status) = input.patch.status() {
         set_status(&mut after.row, status, now);
     }
-    let mut wanted = Wanted::default();
+    let mut wanted = References::default();
     let at = |field: &str| vec!["input".to_owned(), "patch".to_owned(), field.to_owned()];
     if let Some(patch) = input.patch.assignees.value() {
         after.assignees = patch.apply(&before.assignees, &["input", "patch", "assignees"], MAX_ASSIGNEES)?;

@@ -99,7 +99,7 @@ async fn to_trash(
 ) -> Result<Option<item::Model>> {
     tx.count(QuotaResource::Items, -places(rows.len())?);
     let now = tx.scope().clock().now();
-    shelve(tx, rows, EventType::ItemDeleted, with_root, |row| {
+    move_rows(tx, rows, EventType::ItemDeleted, with_root, |row| {
         row.deleted_at = Some(now);
         row.deletion_id = Some(deletion_id);
     })
@@ -161,7 +161,7 @@ pub async fn restore_more(tx: &mut WriteTx, tree: Tree) -> Result<bool> {
 
 async fn from_trash(tx: &mut WriteTx, rows: Vec<item::Model>, with_root: bool) -> Result<Option<item::Model>> {
     tx.count(QuotaResource::Items, places(rows.len())?);
-    shelve(tx, rows, EventType::ItemRestored, with_root, |row| {
+    move_rows(tx, rows, EventType::ItemRestored, with_root, |row| {
         row.deleted_at = None;
         row.deletion_id = None;
     })
@@ -170,7 +170,7 @@ async fn from_trash(tx: &mut WriteTx, rows: Vec<item::Model>, with_root: bool) -
 
 /// Moves rows into the trash or out of it: one event a row. `with_root`: the first is a tree's root. Returns the first as it
 /// then is.
-async fn shelve(
+async fn move_rows(
     tx: &mut WriteTx,
     rows: Vec<item::Model>,
     r#type: EventType,

@@ -200,7 +200,7 @@ impl Inner {
         channels.keys().copied().collect()
     }
 
-    /// Where more waits in all than may, the heaviest channels let go of what waits there.
+    /// Where more waits in all than may, the heaviest channels drop what waits there.
     fn relieve(&self) {
         while self.scale.bytes() > self.config.waiting_bytes {
             let channels = self.channels();

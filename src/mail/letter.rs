@@ -46,36 +46,36 @@ impl Letter {
     /// To a new account's address.
     pub fn verification(user: &user::Model, token: &str, ttl: Duration) -> Self {
         Self::to_person(Budget::Asked, &user.email, user, "Confirm your e-mail address")
-            .paragraph("an account was made with this address. This token confirms that it is yours:")
+            .paragraph("An account was made with this address. This token confirms that it is yours:")
             .token(token, "emailVerify", ttl)
-            .paragraph("If it was not you, ignore this letter.")
+            .paragraph("If it was not you, ignore this e-mail.")
     }
 
     /// To the address that is to become the account's.
     pub fn email_change(user: &user::Model, new_email: &str, token: &str, ttl: Duration) -> Self {
         Self::to_person(Budget::Asked, new_email, user, "Confirm your new e-mail address")
-            .paragraph("this address is to become the one of your account. This token confirms that it is yours:")
+            .paragraph("This address is to become the one of your account. This token confirms that it is yours:")
             .token(token, "emailVerify", ttl)
-            .paragraph("Until then the account keeps its present address. If it was not you, ignore this letter.")
+            .paragraph("Until then the account keeps its present address. If it was not you, ignore this e-mail.")
     }
 
     /// To the address that was the account's until now.
     pub fn email_changed(old: &user::Model) -> Self {
         Self::to_person(Budget::Notice, &old.email, old, "Your e-mail address was changed")
-            .paragraph("your account has another e-mail address now. This one is not used any more.")
+            .paragraph("Your account has another e-mail address now. This one is not used any more.")
             .paragraph("If it was not you, tell whoever runs this server at once.")
     }
 
     pub fn password_reset(user: &user::Model, token: &str, ttl: Duration) -> Self {
         Self::to_person(Budget::Reset, &user.email, user, "Choose a new password")
-            .paragraph("somebody asked for a new password for your account. This token lets you choose one:")
+            .paragraph("Somebody asked for a new password for your account. This token lets you choose one:")
             .token(token, "passwordResetComplete", ttl)
-            .paragraph("If it was not you, ignore this letter: without the token nothing changes.")
+            .paragraph("If it was not you, ignore this e-mail: without the token nothing changes.")
     }
 
     pub fn password_changed(user: &user::Model) -> Self {
         Self::to_person(Budget::Notice, &user.email, user, "Your password was changed")
-            .paragraph("the password of your account was changed, and its other sessions were ended.")
+            .paragraph("The password of your account was changed, and its other sessions were ended.")
             .paragraph("If it was not you, ask for a new password with the mutation passwordResetRequest at once.")
     }
 
@@ -83,14 +83,14 @@ impl Letter {
     pub fn invitation(to: &str, organization: &str, token: &str, ttl: Duration) -> Self {
         let organization = one_line(organization);
         Self::new(Budget::Asked, to, &format!("Invitation to {organization}"), "Hello,".to_owned())
-            .paragraph(format!("you are invited to join {organization}. This token lets you in:"))
+            .paragraph(format!("You are invited to join {organization}. This token lets you in:"))
             .paragraph(format!("    {token}"))
             .paragraph(format!(
                 "Send it with the mutation userRegister (invitationToken) to make an account with this address, or with \
                  invitationAccept if you have one. It works once, within {}.",
                 span(ttl)
             ))
-            .paragraph("If you don't know what this is about, ignore this letter.")
+            .paragraph("If you don't know what this is about, ignore this e-mail.")
     }
 
     /// To an owner of the organization.
@@ -98,7 +98,7 @@ impl Letter {
         let organization = one_line(organization);
         let webhook = one_line(webhook.name.as_deref().unwrap_or(&webhook.url));
         Self::to_person(Budget::Notice, &owner.email, owner, &format!("A webhook of {organization} was disabled"))
-            .paragraph(format!("the webhook {webhook} of {organization} gets no more events."))
+            .paragraph(format!("The webhook {webhook} of {organization} gets no more events."))
             .paragraph(one_line(reason))
             .paragraph(
                 "Once its receiver works again, enable it with the mutation webhookUpdate (isEnabled: true), and send what \

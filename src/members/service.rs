@@ -179,10 +179,11 @@ pub async fn remove(scope: &OrgScope, input: &MembershipRemoveInput) -> Result<C
     let Some(row) = found else { return tx.commit(input.id).await };
     reaches(scope, row.role, &path, "Their role is above your own.")?;
     keep_an_owner(&tx, &row, &["input", "id"]).await?;
-    if let Some(heir) = input.reassign_to_id {
+    if let Some(new_assignee) = input.reassign_to_id {
         let path = ["input", "reassignToId"];
-        let active = membership::Column::UserId.eq(heir).and(membership::Column::Status.eq(MembershipStatus::Active));
-        if heir == row.user_id || tx.find::<membership::Entity>().filter(active).one().await?.is_none() {
+        let active =
+            membership::Column::UserId.eq(new_assignee).and(membership::Column::Status.eq(MembershipStatus::Active));
+        if new_assignee == row.user_id || tx.find::<membership::Entity>().filter(active).one().await?.is_none() {
             return Err(Problem::not_found(&path, "member").into());
         }
     }
@@ -190,12 +191,12 @@ pub async fn remove(scope: &OrgScope, input: &MembershipRemoveInput) -> Result<C
     tx.commit(row.id).await
 }
 
-/// Takes a member out with all that hangs on the membership: assignments (`heir` takes over the open ones), teams, and
+/// Takes a member out with all that hangs on the membership: assignments (`new_assignee` takes the open ones), teams, and
 /// the API keys they made. The organization is locked, the membership too, and an owner stays.
-pub async fn take_out(tx: &mut WriteTx, row: &membership::Model, heir: Option<UserId>) -> Result<()> {
+pub async fn take_out(tx: &mut WriteTx, row: &membership::Model, new_assignee: Option<UserId>) -> Result<()> {
     let teams = teams::service::of_member(tx, row.user_id).await?;
     teams::service::move_member(tx, row.user_id, &teams, &BTreeSet::new()).await?;
-    let removal = Removal { membership_id: row.id, user_id: row.user_id, replacement: heir };
+    let removal = Removal { membership_id: row.id, user_id: row.user_id, replacement: new_assignee };
     // Somebody who leaves many organizations at once has one chunk in all of them; each one's job does the rest.
     let is_removed = tx.recorded() < items::sweep::CHUNK && remove_more(tx, removal).await?;
     api_keys::service::revoke_of(tx, row.user_id).await?;

@@ -126,15 +126,15 @@ impl Default for Limits {
     }
 }
 
-/// What surrounds the server; tests bring their own.
-pub struct Surroundings {
+/// What outgoing requests depend on; tests bring their own.
+pub struct Dependencies {
     pub resolver: Resolver,
     pub limits: Limits,
     /// Who may sign certificates.
     pub roots: RootCertStore,
 }
 
-impl Default for Surroundings {
+impl Default for Dependencies {
     /// The system's name servers, and the authorities that Mozilla trusts.
     fn default() -> Self {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -164,15 +164,15 @@ struct Inner {
 
 impl Outgoing {
     pub fn new(config: &WebhooksConfig) -> Result<Self, rustls::Error> {
-        Self::within(config, Surroundings::default())
+        Self::within(config, Dependencies::default())
     }
 
-    /// [`Outgoing::new`] in surroundings of the caller's; for tests. Fails when the TLS library can't be set up.
-    pub fn within(config: &WebhooksConfig, surroundings: Surroundings) -> Result<Self, rustls::Error> {
+    /// [`Outgoing::new`] in dependencies of the caller's; for tests. Fails when the TLS library can't be set up.
+    pub fn within(config: &WebhooksConfig, dependencies: Dependencies) -> Result<Self, rustls::Error> {
         // The provider is named: one for the whole process would be whoever's library came first.
         let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(surroundings.roots)
+            .with_root_certificates(dependencies.roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         // A name may belong to somebody else by the next request.
@@ -180,10 +180,10 @@ impl Outgoing {
         Ok(Self(Arc::new(Inner {
             allowed: config.allowed_cidrs.clone(),
             allow_http: config.allow_http,
-            resolver: surroundings.resolver,
-            lookups: Shares::new(surroundings.limits.lookups, surroundings.limits.organization_lookups),
+            resolver: dependencies.resolver,
+            lookups: Shares::new(dependencies.limits.lookups, dependencies.limits.organization_lookups),
             requests: Shares::new(config.concurrency, config.organization_concurrency),
-            limits: surroundings.limits,
+            limits: dependencies.limits,
             tls: TlsConnector::from(Arc::new(tls)),
         })))
     }

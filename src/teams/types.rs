@@ -69,7 +69,7 @@ impl Team {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<ItemFilter>,
-        #[graphql(default_with = "ItemScope::Active", desc = "Which shelf to read.")] scope: ItemScope,
+        #[graphql(default_with = "ItemScope::Active", desc = "Which items to read: see `ItemScope`.")] scope: ItemScope,
         #[graphql(
             default_with = "newest_first()",
             desc = "Up to 5 keys, the most important one first; newest first unless said."

@@ -1,4 +1,4 @@
-//! Webhooks: where an organization's events are sent, and what came of it. What is sent and when is `worker`'s.
+//! Webhooks: where an organization's events are sent, and the outcome. What is sent and when is `worker`'s.
 
 pub mod input;
 pub mod loaders;

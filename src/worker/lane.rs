@@ -38,10 +38,10 @@ const IN_FLIGHT: usize = 4;
 pub const UNRECORDED: usize = 16;
 /// Deliveries read and rendered at once. With 8 each costs twice the processor, and requests wait no less.
 const PAGE: u64 = 32;
-/// Before a lane that could not be worked is let go of, so that it isn't taken again at once.
+/// Before a lane that could not be worked is released, so that it isn't taken again at once.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Works a lane until nothing is due, it was held for long enough, or `stop`; then lets go of it. What goes wrong is
+/// Works a lane until nothing is due, it was held for long enough, or `stop`; then releases it. What goes wrong is
 /// logged, and tried again by whoever takes the lane next. `is_failing`: what was sent last was not accepted.
 pub async fn work(worker: Worker, lane: Lane, is_failing: bool, until: Instant, stop: CancellationToken) {
     let metrics = &worker.0.state.metrics;
@@ -55,7 +55,7 @@ pub async fn work(worker: Worker, lane: Lane, is_failing: bool, until: Instant, 
     }
     metrics.took_lanes(-1);
     if let Err(error) = worker.0.state.db.release_lane(lane).await {
-        tracing::warn!(webhook = %lane.webhook_id, error = %error.describe(), "a lane was not let go of");
+        tracing::warn!(webhook = %lane.webhook_id, error = %error.describe(), "a lane was not released");
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::{content::Renderer, recorder::Recorder, shares::LaneShares};
 use crate::{db::deliveries::Standing, error::Result, graphql::api::Api, id::OrganizationId, state::State};
 
-/// How long a worker goes on with a lane before it lets go of it, so that others get their turn.
+/// How long a worker goes on with a lane before it releases it, so that others get their turn.
 const HOLD: Duration = Duration::from_secs(10);
 /// For how long a lane is leased: an attempt that begins within [`HOLD`] has ended by then, whatever the receiver does
 /// (`outgoing::Limits::total`, 15 s), and has been written down.

@@ -20,7 +20,7 @@ use todo_platform::{
     },
     entity::{event, webhook_attempt},
     id::OrganizationId,
-    outgoing::{Limits, Resolver, Surroundings},
+    outgoing::{Dependencies, Limits, Resolver},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -299,7 +299,7 @@ databases! {
             }.boxed()
         });
         let limits = Limits { lookups: 4, organization_lookups: 1, connect: DEADLINE, total: 2 * DEADLINE, ..Limits::default() };
-        let busy = app.in_surroundings(Surroundings { resolver, limits, ..Surroundings::default() }).await;
+        let busy = app.with_dependencies(Dependencies { resolver, limits, ..Dependencies::default() }).await;
         let acme = app.company("acme").await;
         let receiver = Receiver::start().await;
         let port = receiver.url().rsplit(':').next().expect("a port").to_owned();

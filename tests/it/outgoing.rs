@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use todo_platform::{
     config::WebhooksConfig,
     id::OrganizationId,
-    outgoing::{Answer, Limits, Outgoing, Post, Refused, Resolver, SendError, Surroundings},
+    outgoing::{Answer, Dependencies, Limits, Outgoing, Post, Refused, Resolver, SendError},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -56,8 +56,8 @@ fn names(known: &'static [(&str, &[&str])]) -> Resolver {
 }
 
 fn outgoing(allowed: &[&str], known: &'static [(&str, &[&str])], limits: Limits) -> Outgoing {
-    let surroundings = Surroundings { resolver: names(known), limits, ..Surroundings::default() };
-    Outgoing::within(&config(allowed), surroundings).expect("a client")
+    let dependencies = Dependencies { resolver: names(known), limits, ..Dependencies::default() };
+    Outgoing::within(&config(allowed), dependencies).expect("a client")
 }
 
 /// To loopback addresses, within these limits.
@@ -414,7 +414,7 @@ async fn a_name_that_changes_is_judged_by_where_it_leads_now() {
         let address = if first { Ipv4Addr::new(1, 1, 1, 1) } else { Ipv4Addr::LOCALHOST };
         async move { Ok(vec![IpAddr::V4(address)]) }.boxed()
     });
-    let outgoing = Outgoing::within(&config(&[]), Surroundings { resolver, ..Surroundings::default() }).unwrap();
+    let outgoing = Outgoing::within(&config(&[]), Dependencies { resolver, ..Dependencies::default() }).unwrap();
     let url = format!("http://rebound.example:{}/", server.address.port());
     outgoing.check(someone(), &url).await.expect("public");
     assert_eq!(post(&outgoing, &url).await, Err(SendError::Refused(Refused::Denied)));
@@ -431,7 +431,7 @@ async fn the_address_that_was_checked_is_the_one_connected_to() {
         let octet = if count.fetch_add(1, Ordering::SeqCst) == 0 { 1 } else { 77 };
         async move { Ok(vec![IpAddr::V4(Ipv4Addr::new(127, 0, 0, octet))]) }.boxed()
     });
-    let outgoing = Outgoing::within(&config(LOOPBACK), Surroundings { resolver, ..Surroundings::default() }).unwrap();
+    let outgoing = Outgoing::within(&config(LOOPBACK), Dependencies { resolver, ..Dependencies::default() }).unwrap();
     let url = format!("http://rebound.example:{}/", server.address.port());
     assert_eq!(post(&outgoing, &url).await.expect("an answer").status, StatusCode::OK);
     assert_eq!((server.connections(), asked.load(Ordering::SeqCst)), (1, 1));
@@ -673,8 +673,8 @@ async fn nobody_there_is_said() {
 async fn a_name_server_that_hangs_costs_the_connect_timeout() {
     let resolver = Resolver::new(|_| std::future::pending().boxed());
     let limits = Limits { connect: millis(200), ..Limits::default() };
-    let surroundings = Surroundings { resolver, limits, ..Surroundings::default() };
-    let outgoing = Outgoing::within(&config(&[]), surroundings).expect("a client");
+    let dependencies = Dependencies { resolver, limits, ..Dependencies::default() };
+    let outgoing = Outgoing::within(&config(&[]), dependencies).expect("a client");
     let began = Instant::now();
     assert_eq!(outgoing.check(someone(), "https://slow.example/").await.err(), Some(Refused::Unresolvable));
     assert_eq!(post(&outgoing, "https://slow.example/").await, Err(SendError::Refused(Refused::Unresolvable)));
@@ -694,8 +694,8 @@ async fn silent_name_servers_hold_up_their_own_organization_alone() {
         .boxed()
     });
     let limits = Limits { lookups: 8, organization_lookups: 2, connect: millis(60_000), ..Limits::default() };
-    let surroundings = Surroundings { resolver, limits, ..Surroundings::default() };
-    let outgoing = Outgoing::within(&config(&[]), surroundings).expect("a client");
+    let dependencies = Dependencies { resolver, limits, ..Dependencies::default() };
+    let outgoing = Outgoing::within(&config(&[]), dependencies).expect("a client");
     let hanging: Vec<_> = (0..4)
         .map(|_| {
             let outgoing = outgoing.clone();
@@ -744,8 +744,8 @@ async fn answer_with(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &
 }
 
 fn over_tls(roots: RootCertStore, limits: Limits) -> Outgoing {
-    let surroundings = Surroundings { resolver: names(TLS_NAMES), limits, roots };
-    Outgoing::within(&WebhooksConfig { allow_http: false, ..config(LOOPBACK) }, surroundings).expect("a client")
+    let dependencies = Dependencies { resolver: names(TLS_NAMES), limits, roots };
+    Outgoing::within(&WebhooksConfig { allow_http: false, ..config(LOOPBACK) }, dependencies).expect("a client")
 }
 
 #[tokio::test]
@@ -762,7 +762,7 @@ async fn the_certificate_is_for_the_urls_host() {
         assert!(matches!(result, Err(SendError::Tls(_))), "{host}: {result:?}");
     }
     // Whom nobody vouches for.
-    let public = over_tls(Surroundings::default().roots, Limits::default());
+    let public = over_tls(Dependencies::default().roots, Limits::default());
     let result = post(&public, &format!("https://hook.example:{port}/")).await;
     assert!(matches!(result, Err(SendError::Tls(_))), "{result:?}");
 }
@@ -770,7 +770,7 @@ async fn the_certificate_is_for_the_urls_host() {
 #[tokio::test]
 async fn a_server_that_speaks_no_tls_fails_in_time() {
     let limits = Limits { connect: millis(300), ..Limits::default() };
-    let roots = Surroundings::default().roots;
+    let roots = Dependencies::default().roots;
     let silent = Server::start(|mut stream| async move { until_closed(&mut stream).await }).await;
     let plain = Server::start(|mut stream| async move {
         let _ = stream.write_all(OK.as_bytes()).await;

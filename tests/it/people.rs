@@ -51,10 +51,10 @@ fn role<'a>(app: &'a TestApp, acme: &Company, by: &Person, of: &Person, patch: V
     mutate(app, acme, by, ("membershipUpdate", MEMBERSHIP), input)
 }
 
-fn remove<'a>(app: &'a TestApp, acme: &Company, by: &Person, of: &Person, heir: Option<&str>) -> Call<'a> {
+fn remove<'a>(app: &'a TestApp, acme: &Company, by: &Person, of: &Person, new_assignee: Option<&str>) -> Call<'a> {
     let mut input = json!({ "id": of.membership_id });
-    if let Some(heir) = heir {
-        input["reassignToId"] = json!(heir);
+    if let Some(new_assignee) = new_assignee {
+        input["reassignToId"] = json!(new_assignee);
     }
     mutate(app, acme, by, ("membershipRemove", "deletedId"), input)
 }
@@ -411,12 +411,12 @@ databases! {
 
     async fn removing_a_member_hands_their_open_items_on(app: TestApp) {
         let acme = app.company("acme").await;
-        let (leaver, heir) = (&acme.viewer, acme.admin.id.as_str());
+        let (leaver, new_assignee) = (&acme.viewer, acme.admin.id.as_str());
         let make = async |title: &str, assignees: Value| {
             app.create(&acme, &acme.member, "item", json!({ "title": title, "assigneeIds": assignees })).await
         };
         let open = make("open", json!([leaver.id])).await;
-        let shared = make("shared", json!([leaver.id, heir])).await;
+        let shared = make("shared", json!([leaver.id, new_assignee])).await;
         let done = make("done", json!([leaver.id, acme.member.id])).await;
         let apart = make("apart", json!([acme.member.id])).await;
         let input = json!({ "id": done, "patch": { "status": "DONE" } });
@@ -425,12 +425,12 @@ databases! {
             let refused = remove(&app, &acme, &acme.admin, leaver, Some(wrong)).refused().await;
             assert_eq!(refused, problem("NOT_FOUND", "input.reassignToId"));
         }
-        let gone = remove(&app, &acme, &acme.admin, leaver, Some(heir)).done().await;
+        let gone = remove(&app, &acme, &acme.admin, leaver, Some(new_assignee)).done().await;
         assert_eq!(gone["deletedId"], leaver.membership_id.as_str());
         let of = |id: &str| json!([{ "id": id }]);
         for (id, assignees, version) in [
-            (&open, of(heir), 2),
-            (&shared, of(heir), 2),
+            (&open, of(new_assignee), 2),
+            (&shared, of(new_assignee), 2),
             (&done, of(&acme.member.id), 3),
             (&apart, of(&acme.member.id), 1),
         ] {

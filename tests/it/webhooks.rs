@@ -285,7 +285,7 @@ databases! {
         let seen = app.see(&acme, &first, "state disabledReason pendingCount").await;
         assert_eq!(seen, json!({ "state": "DISABLED", "disabledReason": "The receiver answered 410 (gone).", "pendingCount": 0 }));
         let letter = app.letter(&acme.owner.email, "A webhook of acme was disabled").await;
-        assert!(letter.text.contains("the webhook Gone of acme") && letter.text.contains("410"), "{}", letter.text);
+        assert!(letter.text.contains("The webhook Gone of acme") && letter.text.contains("410"), "{}", letter.text);
         assert!(app.letters_to(&acme.admin.email).await.iter().all(|letter| !letter.header("subject").contains("webhook")));
 
         let second = app.webhook(&acme, &failing, json!({ "name": "Failing", "eventTypes": ["ITEM_CREATED"] })).await;

@@ -154,21 +154,21 @@ pub struct Step {
     pub at: Second,
     pub who: usize,
     pub item: usize,
-    pub deed: Deed,
+    pub action: Action,
 }
 
-pub enum Deed {
+pub enum Action {
     /// With all its subtasks.
     Create,
     /// With the hours it took, once it is done.
     Move(ItemStatus, Option<f64>),
     Prioritize(Priority),
-    Comment(Remark),
+    Comment(PlannedComment),
     Archive,
     Delete,
 }
 
-pub struct Remark {
+pub struct PlannedComment {
     pub place: usize,
     /// The place of the comment at the top of the thread.
     pub answers: Option<usize>,
@@ -210,7 +210,7 @@ impl Plan {
             plan.work_on(item);
             plan.talk_about(item);
         }
-        plan.shelve();
+        plan.archive_and_delete();
         // Stable: of two things at once, what was planned first happens first.
         plan.steps.sort_by_key(|step| step.at);
         plan
@@ -226,10 +226,10 @@ impl Plan {
         self.rng.f64() < probability
     }
 
-    fn push(&mut self, at: Second, who: usize, item: usize, deed: Deed) {
+    fn push(&mut self, at: Second, who: usize, item: usize, action: Action) {
         // What lies beyond the present has not happened.
         if at < END {
-            self.steps.push(Step { at, who, item, deed });
+            self.steps.push(Step { at, who, item, action });
         }
     }
 
@@ -356,18 +356,18 @@ impl Plan {
         let (moves, worker) = (moves.clone(), self.items[item].worker());
         // A subtask comes with its root.
         if !is_subtask {
-            self.push(created, creator, item, Deed::Create);
+            self.push(created, creator, item, Action::Create);
         }
         for (at, status) in moves {
             let drawn = 0.6 + self.rng.f64();
             let took = estimate.filter(|_| status == ItemStatus::Done).map(|hours| (hours * drawn * 2.0).ceil() / 2.0);
-            self.push(at, worker, item, Deed::Move(status, took));
+            self.push(at, worker, item, Action::Move(status, took));
         }
         let end = self.items[item].finished().unwrap_or(END);
         if priority < Priority::Urgent && end - created > 2 * DAY && self.chance(0.07) {
             let higher = if priority == Priority::Low { Priority::High } else { Priority::Urgent };
             let at = self.rng.i64(created + DAY..end);
-            self.push(at, ADMIN, item, Deed::Prioritize(higher));
+            self.push(at, ADMIN, item, Action::Prioritize(higher));
         }
     }
 
@@ -393,20 +393,20 @@ impl Plan {
             }
             said.push(body);
             let author = sample::one(&mut self.rng, &writers);
-            let top = self.remark(at, author, item, None, None, body);
+            let top = self.comment(at, author, item, None, None, body);
             for _ in 0..sample::weighted(&mut self.rng, &[48, 32, 14, 6]) {
                 at += self.rng.i64(HOUR / 20..DAY);
                 let replier = sample::one(&mut self.rng, &writers);
                 let body = sample::reply(&mut self.rng);
                 if replier != author {
                     let mentions = self.chance(0.4).then_some(author);
-                    self.remark(at, replier, item, Some(top), mentions, body);
+                    self.comment(at, replier, item, Some(top), mentions, body);
                 }
             }
         }
     }
 
-    fn remark(
+    fn comment(
         &mut self,
         at: Second,
         who: usize,
@@ -417,12 +417,12 @@ impl Plan {
     ) -> usize {
         let place = self.remarks;
         self.remarks += 1;
-        self.push(at, who, item, Deed::Comment(Remark { place, answers, mentions, body }));
+        self.push(at, who, item, Action::Comment(PlannedComment { place, answers, mentions, body }));
         place
     }
 
     /// Sends some finished work to the archive, and ideas that came to nothing to the trash.
-    fn shelve(&mut self) {
+    fn archive_and_delete(&mut self) {
         let mut last = BTreeMap::new();
         for step in &self.steps {
             let at: &mut Second = last.entry(step.item).or_default();
@@ -436,11 +436,11 @@ impl Plan {
         let trashed: Vec<usize> = singles.iter().copied().filter(idle).take(TRASHED).collect();
         for item in archived {
             let at = last[&item] + self.rng.i64(5 * DAY..15 * DAY);
-            self.push(at, ADMIN, item, Deed::Archive);
+            self.push(at, ADMIN, item, Action::Archive);
         }
         for item in trashed {
             let at = self.rng.i64(last[&item] + HOUR..END);
-            self.push(at, self.items[item].creator, item, Deed::Delete);
+            self.push(at, self.items[item].creator, item, Action::Delete);
         }
     }
 }

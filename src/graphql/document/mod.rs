@@ -1,4 +1,4 @@
-//! Documents, from a text to what the executor is handed. A new text is read, measured and validated once; what came of it
+//! Documents, from a text to what the executor is handed. A new text is read, measured and validated once; the outcome
 //! is remembered. With each request its variables are coerced and its fields collected, before anything runs.
 //!
 //! The executor's library validates only in part, and runs what it is given. So it is given no more than one operation

@@ -10,7 +10,7 @@ use todo_platform::{
     auth::password::Cost,
     clock::Clock,
     config::Config,
-    outgoing::Surroundings,
+    outgoing::Dependencies,
     state::State,
     worker::Worker,
 };
@@ -67,24 +67,24 @@ impl TestApp {
     pub async fn another_instance(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::clone(&self.state.config);
         change(&mut config);
-        self.within(config, Surroundings::default()).await
+        self.within(config, Dependencies::default()).await
     }
 
-    /// Another server over this one's database, whose outgoing requests go into these surroundings.
-    pub async fn in_surroundings(&self, surroundings: Surroundings) -> Self {
-        self.within(Config::clone(&self.state.config), surroundings).await
+    /// Another server over this one's database, whose outgoing requests go into these dependencies.
+    pub async fn with_dependencies(&self, dependencies: Dependencies) -> Self {
+        self.within(Config::clone(&self.state.config), dependencies).await
     }
 
-    async fn within(&self, config: Config, surroundings: Surroundings) -> Self {
-        Self::run(Arc::new(config), self.clock.clone(), self._folder.clone(), surroundings).await
+    async fn within(&self, config: Config, dependencies: Dependencies) -> Self {
+        Self::run(Arc::new(config), self.clock.clone(), self._folder.clone(), dependencies).await
     }
 
     async fn with(config: Config, folder: TempDir) -> Self {
         let (config, folder) = (Arc::new(config), Arc::new(folder));
-        Self::run(config, Clock::fixed(beginning()), folder, Surroundings::default()).await
+        Self::run(config, Clock::fixed(beginning()), folder, Dependencies::default()).await
     }
 
-    async fn run(config: Arc<Config>, clock: Clock, folder: Arc<TempDir>, surroundings: Surroundings) -> Self {
+    async fn run(config: Arc<Config>, clock: Clock, folder: Arc<TempDir>, dependencies: Dependencies) -> Self {
         let statements = Arc::<Mutex<Vec<String>>>::default();
         let record = statements.clone();
         let database = if config.database.url.starts_with("sqlite") { "sqlite" } else { "postgres" };
@@ -95,7 +95,7 @@ impl TestApp {
                 record.lock().expect("no test panics while holding it").push(sql.to_owned());
                 released::note(database, sql);
             })),
-            surroundings,
+            dependencies,
             ..Options::default()
         };
         let Application { state, router, worker, .. } = app::start(config, options).await.expect("the server starts");
