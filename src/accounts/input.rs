@@ -171,12 +171,18 @@ impl UserPatch {
     /// Writes what the patch says into the row.
     pub fn apply(self, row: &mut user::Model) {
         let Self { username, full_name, avatar_url, time_zone } = self;
-        if let MaybeUndefined::Value(username) = username {
+        // The keys of names that stay are not made anew: what folds may have changed since with Unicode.
+        if let MaybeUndefined::Value(username) = username
+            && username.trim() != row.username
+        {
             row.username_key = fold(&username);
             row.username = username.trim().to_owned();
         }
+        let full_name_before = row.full_name.clone();
         full_name.map_value(|name| name.trim().to_owned()).update_to(&mut row.full_name);
-        row.full_name_key = row.full_name.as_deref().map(fold);
+        if row.full_name != full_name_before {
+            row.full_name_key = row.full_name.as_deref().map(fold);
+        }
         avatar_url.map_value(|url| url.0).update_to(&mut row.avatar_url);
         if let MaybeUndefined::Value(zone) = time_zone {
             row.time_zone = zone;

@@ -303,7 +303,10 @@ impl ItemPatch {
             assignees: _,
             tags: _,
         } = self.clone();
-        if let MaybeUndefined::Value(title) = title {
+        // The key of a title that stays is not made anew: what folds may have changed since with Unicode.
+        if let MaybeUndefined::Value(title) = title
+            && title.trim() != row.title
+        {
             row.title_key = fold(&title);
             row.title = title.trim().to_owned();
         }

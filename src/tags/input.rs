@@ -63,7 +63,10 @@ impl TagPatch {
     /// Writes what the patch says into the row.
     pub fn apply(&self, row: &mut tag::Model) {
         let Self { name, color } = self.clone();
-        if let MaybeUndefined::Value(name) = name {
+        // The key of a name that stays is not made anew: what folds may have changed since with Unicode.
+        if let MaybeUndefined::Value(name) = name
+            && name.trim() != row.name
+        {
             row.name_key = fold(&name);
             row.name = name.trim().to_owned();
         }

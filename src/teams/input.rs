@@ -75,7 +75,10 @@ impl TeamPatch {
     /// Writes what the patch says into the row; the members are another table's.
     pub fn apply(&self, row: &mut team::Model) {
         let Self { name, description, members: _ } = self.clone();
-        if let MaybeUndefined::Value(name) = name {
+        // The key of a name that stays is not made anew: what folds may have changed since with Unicode.
+        if let MaybeUndefined::Value(name) = name
+            && name.trim() != row.name
+        {
             row.name_key = fold(&name);
             row.name = name.trim().to_owned();
         }
