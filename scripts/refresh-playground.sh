@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Rebuilds the playground's script and stylesheet in src/http/playground/assets from
-# src/http/playground/app.jsx and the packages pinned below. The results are committed, so
+# Rebuilds the playground's script and stylesheet in src/api/http/playground/assets from
+# src/api/http/playground/app.jsx and the packages pinned below. The results are committed, so
 # neither a build of the server nor its users need Node.js; run this after changing app.jsx
 # or a version. Needs bash, node 20 or newer, and npm.
 set -euo pipefail
@@ -20,7 +20,7 @@ packages=(
 resolved_as_of=2026-11-16T00:00:00Z
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-page=$root/src/http/playground
+page=$root/src/api/http/playground
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -5,20 +5,23 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::{
-    auth::{password::Cost, secret::ServerSecret},
-    clock::Clock,
-    config::{Config, Mode},
-    db::{Db, Observer},
-    error::Error,
-    graphql::api::Api,
-    http::{
-        playground::DemoAccounts,
-        router::{self, App},
-        serve::Draining,
+    api::{
+        endpoint::Api,
+        http::{
+            playground::DemoAccounts,
+            router::{self, App},
+            serve::Draining,
+        },
     },
-    outgoing::Dependencies,
-    state::State,
-    worker::Worker,
+    base::{
+        clock::Clock,
+        config::{Config, Mode},
+        error::Error,
+        secret::ServerSecret,
+    },
+    data::db::{Db, Observer},
+    jobs::deliveries::Worker,
+    platform::{auth::password::Cost, outgoing::Dependencies, state::State},
 };
 
 /// How a start differs from the usual one.
@@ -46,9 +49,9 @@ pub struct Application {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
-    Connect(#[from] crate::db::ConnectError),
+    Connect(#[from] crate::data::db::ConnectError),
     #[error(transparent)]
-    Config(#[from] crate::config::ConfigError),
+    Config(#[from] crate::base::config::ConfigError),
     #[error("the database lacks {0} schema step(s); run `todo-platform migrate` first")]
     Unmigrated(usize),
     #[error("the database could not be migrated: {0}")]

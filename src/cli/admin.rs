@@ -13,17 +13,22 @@ use sea_orm::ColumnTrait as _;
 
 use super::sample::told;
 use crate::{
-    accounts,
     app::StartError,
-    auth::{actor::Origin, password::Cost, plan, token},
-    clock::Clock,
-    config::Config,
-    db::{Db, OrgScope, filter::email_key, identity::OrganizationChoice, retrying},
-    entity::{enums::PlanTier, organization, user},
-    error::Error,
-    outgoing::Dependencies,
-    plans::{self, service::Fit},
-    state::State,
+    base::{clock::Clock, config::Config, enums::PlanTier, error::Error, plan},
+    data::{
+        actor::Origin,
+        db::{Db, OrgScope, filter::email_key, identity::OrganizationChoice, retrying},
+        entity::{organization, user},
+    },
+    domains::{
+        accounts,
+        plans::{self, service::Fit},
+    },
+    platform::{
+        auth::{password::Cost, token},
+        outgoing::Dependencies,
+        state::State,
+    },
 };
 
 #[derive(Debug, clap::Subcommand)]

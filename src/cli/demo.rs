@@ -17,44 +17,49 @@ use sea_orm::ColumnTrait as _;
 use serde::Serialize;
 
 use self::plan::{ADMIN, Action, Calendar, END, HOUR, OWNER, PEOPLE, Plan, Second, Someone, Step};
-use super::sample::{self, Area, told};
-use super::serve;
+use super::{
+    sample::{self, Area, told},
+    serve,
+};
 use crate::{
-    accounts,
-    accounts::input::UserRegisterInput,
+    api::http::playground,
     app,
-    auth::{
-        actor::{Origin, Person},
-        password::Cost,
-        secret::ServerSecret,
-        token::KeyRing,
-    },
-    clock::Clock,
-    comments,
-    comments::input::CommentCreateInput,
-    config::Config,
-    db::{Db, OrgScope, filter::email_key, identity::OrganizationChoice},
-    entity::{
+    base::{
+        clock::Clock,
+        config::Config,
         enums::{ItemStatus, PlanTier, Role},
-        organization, user,
+        id::{CommentId, ItemId, TagId, TeamId, UserId},
+        secret::ServerSecret,
+    },
+    data::{
+        actor::{Origin, Person},
+        db::{Db, OrgScope, filter::email_key, identity::OrganizationChoice},
+        entity::{organization, user},
+    },
+    domains::{
+        accounts::{self, input::UserRegisterInput},
+        comments::{self, input::CommentCreateInput},
+        items::{
+            self,
+            input::{ItemArchiveInput, ItemCreateInput, ItemDeleteInput, ItemPatch, ItemUpdateInput},
+        },
+        members::{
+            self,
+            input::{InvitationAcceptInput, InvitationCreateInput},
+        },
+        organizations::{
+            self,
+            input::{OrganizationCreateInput, OrganizationDeleteInput, OrganizationPatch, OrganizationUpdateInput},
+        },
+        tags::{self, input::TagCreateInput},
+        teams::{self, input::TeamCreateInput},
     },
     graphql::scalars::{Color, DateTime, Markdown},
-    http::playground,
-    id::{CommentId, ItemId, TagId, TeamId, UserId},
-    items,
-    items::input::{ItemArchiveInput, ItemCreateInput, ItemDeleteInput, ItemPatch, ItemUpdateInput},
-    members,
-    members::input::{InvitationAcceptInput, InvitationCreateInput},
-    organizations,
-    organizations::input::{
-        OrganizationCreateInput, OrganizationDeleteInput, OrganizationPatch, OrganizationUpdateInput,
+    platform::{
+        auth::{password::Cost, token::KeyRing},
+        outgoing::Dependencies,
+        state::State,
     },
-    outgoing::Dependencies,
-    state::State,
-    tags,
-    tags::input::TagCreateInput,
-    teams,
-    teams::input::TeamCreateInput,
 };
 
 const SLUG: &str = "acme";

@@ -15,28 +15,31 @@ use sea_orm::{ActiveValue::Set, prelude::ColumnTrait as _};
 use super::sample::{self, Stage, told};
 use crate::{
     app,
-    auth::{
-        actor::{ActorRef, Origin},
-        password::{Cost, PasswordHasher},
+    base::{
+        clock::{Clock, Instant},
+        config::Config,
+        enums::{ActorKind, ItemStatus, MembershipStatus, PlanTier, QuotaResource, Role},
+        error::{Error, Result},
+        id::{AnyId, ItemId, OrganizationId, TagId, TeamId, UserId},
         policy::Permission,
     },
-    clock::{Clock, Instant},
-    config::Config,
-    db::{
-        AccountTx, Db, OrgScope,
-        filter::{email_key, fold},
+    data::{
+        actor::{ActorRef, Origin},
+        db::{
+            AccountTx, Db, OrgScope,
+            filter::{email_key, fold},
+        },
+        entity::{
+            comment, credential, item, item_assignee, item_tag, membership, organization, tag, team, team_member, user,
+        },
+        ledger::{Change, EventType, NewEvent, changes},
     },
-    entity::{
-        comment, credential,
-        enums::{ActorKind, ItemStatus, MembershipStatus, PlanTier, QuotaResource, Role},
-        item, item_assignee, item_tag, membership, organization, tag, team, team_member, user,
+    domains::{
+        items::input::{MAX_ASSIGNEES, MAX_TAGS},
+        members,
+        organizations::input::OrganizationCreateInput,
     },
-    error::{Error, Result},
-    id::{AnyId, ItemId, OrganizationId, TagId, TeamId, UserId},
-    items::input::{MAX_ASSIGNEES, MAX_TAGS},
-    ledger::{Change, EventType, NewEvent, changes},
-    members,
-    organizations::input::OrganizationCreateInput,
+    platform::auth::password::{Cost, PasswordHasher},
 };
 
 /// Of every person that is made.

@@ -1,6 +1,9 @@
 //! `migrate`: brings the schema up to date, once, before instances of a new release start.
 
-use crate::{clock::Clock, config::Config, db::Db};
+use crate::{
+    base::{clock::Clock, config::Config},
+    data::db::Db,
+};
 
 pub async fn run(config: &Config) -> anyhow::Result<()> {
     let db = Db::connect(&config.database, Clock::system(), None).await?;

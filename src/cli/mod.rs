@@ -13,7 +13,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Parser, Subcommand};
 
 use self::serve::Role;
-use crate::config::Config;
+use crate::base::config::Config;
 
 /// The Enterprise Todo Platform: a multi-tenant work-management server with a GraphQL API.
 #[derive(Debug, Parser)]

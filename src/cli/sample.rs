@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{entity::enums::Priority, error::Error};
+use crate::base::{enums::Priority, error::Error};
 
 /// A failure of a service, for the operator's terminal.
 pub fn told(error: impl AsRef<Error>) -> anyhow::Error {

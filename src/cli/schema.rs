@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::sample::told;
 use crate::{
-    config::LimitsConfig,
-    graphql::{federation, schema},
+    api::{federation, schema},
+    base::config::LimitsConfig,
 };
 
 /// Arguments of `schema`.

@@ -11,12 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    api::http::{playground::DemoAccounts, serve},
     app::{self, Options},
-    config::Config,
-    connections,
-    http::{playground::DemoAccounts, serve},
-    jobs::Runner,
-    maintenance,
+    base::config::Config,
+    jobs::{maintenance, runner::Runner},
+    platform::connections,
 };
 
 /// Arguments of `serve`.

@@ -13,7 +13,7 @@ use async_graphql::Response;
 use serde_json::{Value, json};
 
 use super::{error::server_errors, response::ResponseBody};
-use crate::error::{Code, Refusal, Result};
+use crate::base::error::{Code, Refusal, Result};
 
 /// Bytes that one answer may hold. Clones share them.
 #[derive(Clone, Debug)]

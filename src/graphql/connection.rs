@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use super::scalars::Cursor;
 use crate::{
-    db::page::{Page, PageArgs, Wants},
-    error::{Error, Result},
+    base::error::{Error, Result},
+    data::db::page::{Page, PageArgs, Wants},
 };
 
 /// A list's name with the arguments that decide its content and order, as cursors know it. What is null or left out says

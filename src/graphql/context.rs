@@ -14,15 +14,15 @@ use super::{
     loads::Loads,
 };
 use crate::{
-    auth::{
-        actor::{Origin, Person},
+    base::{
+        error::{Code, Refusal, Result},
         policy::Access,
-        session::Caller,
     },
-    db::{OrgScope, identity::Identified},
-    error::{Code, Refusal, Result},
-    rate_limit::bucket::Level,
-    state::State,
+    data::{
+        actor::{Origin, Person},
+        db::{OrgScope, identity::Identified},
+    },
+    platform::{auth::session::Caller, rate_limit::bucket::Level, state::State},
 };
 
 /// Data of one request (one operation, on a socket). Never holds a transaction.

@@ -3,7 +3,7 @@
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, SimpleObject, Value};
 
 use super::scalars::Json;
-use crate::error::{Code, Error, Problem, ProblemCode, Refusal};
+use crate::base::error::{Code, Error, Problem, ProblemCode, Refusal};
 
 /// A failure the caller can act on.
 #[derive(SimpleObject, Clone, Debug)]

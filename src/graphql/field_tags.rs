@@ -3,7 +3,7 @@
 
 use async_graphql::registry::MetaField;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// It tries a password, an address or a token: one such field a document, so that aliases don't multiply the tries.
 pub const THROTTLED: &str = "throttled";

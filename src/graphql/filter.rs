@@ -9,14 +9,16 @@ use serde_json::json;
 
 use super::scalars::DateTimeOrDuration;
 use crate::{
-    auth::policy::Permission,
-    clock::Instant,
-    db::{
+    base::{
+        clock::Instant,
+        error::{Error, Refusal, Result},
+        id::{AnyId, Id, Kind},
+        policy::Permission,
+    },
+    data::db::{
         OrgScope,
         filter::{contains, everything, fold_part, nothing, present, starts_with},
     },
-    error::{Error, Refusal, Result},
-    id::{AnyId, Id, Kind},
 };
 
 /// Nested filters below each other.
@@ -329,7 +331,7 @@ macro_rules! enum_filter {
                 &self,
                 f: &mut $crate::graphql::filter::Filtering<'_>,
                 column: impl sea_orm::ColumnTrait,
-            ) -> $crate::error::Result<sea_orm::Condition> {
+            ) -> $crate::base::error::Result<sea_orm::Condition> {
                 $crate::graphql::filter::compare_values(
                     f, stringify!($name), column, self.eq, self.neq, self.r#in.clone(), self.not_in.clone(),
                 )

@@ -19,11 +19,14 @@ use async_graphql::{
 use futures_util::{Stream, stream};
 use tracing::Instrument as _;
 
-use super::{context::ContextExt, document::bare, field_tags};
+use super::{context::ContextExt, field_tags};
 use crate::{
-    auth::policy::{Access, Permission},
-    entity::enums::Feature,
-    error::{Error, Result},
+    api::document::bare,
+    base::{
+        enums::Feature,
+        error::{Error, Result},
+        policy::{Access, Permission},
+    },
 };
 
 /// What a field or type declares.
@@ -224,7 +227,7 @@ mod tests {
     use async_graphql::{Name, Object};
 
     use super::*;
-    use crate::auth::policy::{access, requires};
+    use crate::base::policy::{access, requires};
 
     struct Root;
 

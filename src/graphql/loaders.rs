@@ -12,19 +12,22 @@ use uuid::Uuid;
 
 use super::loads::{AtOnce, Loads};
 use crate::{
-    accounts,
-    db::{
-        OrgScope,
-        filter::among,
-        page::{Page, PagePlan, ParentKey},
+    base::{
+        error::Error,
+        id::{Id, UserId},
     },
-    entity::{
-        Keyed, Tenant, api_key, comment, document_set, event, inbound_hook, inbound_receipt, invitation, item,
-        membership, tag, team, user, webhook, webhook_delivery,
+    data::{
+        db::{
+            OrgScope,
+            filter::among,
+            page::{Page, PagePlan, ParentKey},
+        },
+        entity::{
+            Keyed, Tenant, api_key, comment, document_set, event, inbound_hook, inbound_receipt, invitation, item,
+            membership, tag, team, user, webhook, webhook_delivery,
+        },
     },
-    error::Error,
-    id::{Id, UserId},
-    items, members, tags, teams, webhooks,
+    domains::{accounts, items, members, tags, teams, webhooks},
 };
 
 /// Failures of a batch, shared by all that waited for it.

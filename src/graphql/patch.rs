@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use async_graphql::{InputObject, MaybeUndefined};
 
-use crate::{
+use crate::base::{
     error::{Error, Problem, ProblemCode, Problems, Refusal, Result},
     id::{AnyId, Id, Kind},
 };

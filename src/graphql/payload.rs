@@ -7,12 +7,16 @@ use async_graphql::{Context, Description, Interface, Object, SimpleObject};
 
 use super::{context::ContextExt, error::UserError, scalars::Cursor};
 use crate::{
-    db::{Committed, idempotency::Recorded, retrying},
-    entity::Findable,
-    error::{Error, Rejected, Result},
-    id::AnyId,
-    ledger::LedgerCursor,
-    organizations::resolvers::adopt_organization,
+    base::{
+        error::{Error, Rejected, Result},
+        id::AnyId,
+    },
+    data::{
+        db::{Committed, idempotency::Recorded, retrying},
+        entity::Findable,
+        ledger::LedgerCursor,
+    },
+    domains::organizations::resolvers::adopt_organization,
 };
 
 /// A payload type of the schema.
@@ -80,10 +84,10 @@ macro_rules! payload {
 
             async fn find_again(
                 ctx: &async_graphql::Context<'_>,
-                id: $crate::id::AnyId,
-            ) -> $crate::error::Result<Option<$object>> {
-                Ok(match $crate::graphql::node::load(ctx, id).await? {
-                    Some($crate::graphql::node::Node::$object(found)) => Some(found),
+                id: $crate::base::id::AnyId,
+            ) -> $crate::base::error::Result<Option<$object>> {
+                Ok(match $crate::domains::node::load(ctx, id).await? {
+                    Some($crate::domains::node::Node::$object(found)) => Some(found),
                     _ => None,
                 })
             }
@@ -115,10 +119,10 @@ macro_rules! payload {
 
             async fn find_again(
                 ctx: &async_graphql::Context<'_>,
-                id: $crate::id::AnyId,
-            ) -> $crate::error::Result<Option<Self::Object>> {
-                Ok(match $crate::graphql::node::load(ctx, id).await? {
-                    Some($crate::graphql::node::Node::$object(found)) => Some((found, None)),
+                id: $crate::base::id::AnyId,
+            ) -> $crate::base::error::Result<Option<Self::Object>> {
+                Ok(match $crate::domains::node::load(ctx, id).await? {
+                    Some($crate::domains::node::Node::$object(found)) => Some((found, None)),
                     _ => None,
                 })
             }
@@ -207,20 +211,20 @@ impl Outcome for AckPayload {
 pub enum Payload {
     Ack(AckPayload),
     Delete(DeletePayload),
-    Session(crate::accounts::types::SessionPayload),
-    User(crate::accounts::types::UserPayload),
-    Organization(crate::organizations::types::OrganizationPayload),
-    Invitation(crate::members::types::InvitationPayload),
-    ApiKey(crate::api_keys::types::ApiKeyPayload),
-    DocumentSet(crate::document_sets::types::DocumentSetPayload),
-    Membership(crate::members::types::MembershipPayload),
-    Team(crate::teams::types::TeamPayload),
-    Tag(crate::tags::types::TagPayload),
-    Item(crate::items::types::ItemPayload),
-    Comment(crate::comments::types::CommentPayload),
-    Webhook(crate::webhooks::types::WebhookPayload),
-    InboundHook(crate::inbound_hooks::types::InboundHookPayload),
-    WebhookDelivery(crate::webhooks::types::WebhookDeliveryPayload),
+    Session(crate::domains::accounts::types::SessionPayload),
+    User(crate::domains::accounts::types::UserPayload),
+    Organization(crate::domains::organizations::types::OrganizationPayload),
+    Invitation(crate::domains::members::types::InvitationPayload),
+    ApiKey(crate::domains::api_keys::types::ApiKeyPayload),
+    DocumentSet(crate::domains::document_sets::types::DocumentSetPayload),
+    Membership(crate::domains::members::types::MembershipPayload),
+    Team(crate::domains::teams::types::TeamPayload),
+    Tag(crate::domains::tags::types::TagPayload),
+    Item(crate::domains::items::types::ItemPayload),
+    Comment(crate::domains::comments::types::CommentPayload),
+    Webhook(crate::domains::webhooks::types::WebhookPayload),
+    InboundHook(crate::domains::inbound_hooks::types::InboundHookPayload),
+    WebhookDelivery(crate::domains::webhooks::types::WebhookDeliveryPayload),
 }
 
 /// Runs a write, again where the database gave way, and makes the payload of the outcome. A failure that the

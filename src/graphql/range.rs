@@ -4,7 +4,7 @@ use async_graphql::{Enum, InputObject};
 use chrono::{Datelike, Days, Months, NaiveDate, TimeDelta};
 
 use super::scalars::DateTimeOrDuration;
-use crate::{
+use crate::base::{
     clock::Instant,
     error::{Refusal, Result},
 };

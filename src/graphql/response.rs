@@ -6,7 +6,7 @@ use async_graphql::{Response, ServerError, Value};
 use serde::Serialize;
 
 use super::error::code_of;
-use crate::error::Code;
+use crate::base::error::Code;
 
 /// A response as the specification wants it: without `data` when nothing ran.
 #[derive(Serialize)]

@@ -6,11 +6,14 @@ use std::fmt;
 use async_graphql::{Context, InputType, InputValueError, InputValueResult, Pos, Scalar, ScalarType, Value};
 use chrono::{DateTime as ChronoDateTime, Duration, Months, NaiveDate, SubsecRound, Utc};
 
-use super::{context::ContextExt as _, federation::Representation};
+use super::context::ContextExt as _;
 use crate::{
-    clock::{Instant, format_instant, in_calendar, is_leap_second},
-    error::Result,
-    ledger::LedgerCursor,
+    api::federation::Representation,
+    base::{
+        clock::{Instant, format_instant, in_calendar, is_leap_second},
+        error::Result,
+    },
+    data::ledger::LedgerCursor,
 };
 
 /// RFC 3339 instant, UTC, millisecond precision.

@@ -1,17 +1,15 @@
 //! The kinds of jobs, by name: which function does a job's next chunk. To add one: its name, what it reads and its function
 //! in the domain's service, a line here.
 
-use super::Chunk;
+use super::runner::Chunk;
 use crate::{
-    accounts,
-    db::{
+    base::error::{Error, Result},
+    data::db::{
         AccountTx, WriteTx,
         jobs::{Job, Rest},
     },
-    error::{Error, Result},
-    items, members, organizations,
-    state::State,
-    tags, teams,
+    domains::{accounts, items, members, organizations, tags, teams},
+    platform::state::State,
 };
 
 /// Does a job's next chunk, in one transaction that holds only while the job is this worker's.

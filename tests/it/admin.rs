@@ -2,7 +2,10 @@
 
 use chrono::Duration;
 use serde_json::{Value, json};
-use todo_platform::entity::{enums::SecurityEventKind, security_event, user};
+use todo_platform::{
+    base::enums::SecurityEventKind,
+    data::entity::{security_event, user},
+};
 
 use crate::{
     databases,

@@ -11,7 +11,7 @@ use axum::{
 };
 use chrono::Duration;
 use serde_json::{Value, json};
-use todo_platform::id::kind;
+use todo_platform::base::id::kind;
 
 use crate::{
     databases,

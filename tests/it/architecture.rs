@@ -240,7 +240,7 @@ fn axum_stays_at_the_edge() {
     }
 }
 
-/// Clippy bans unscoped ORM calls outside `db/`, `ledger/`; an `allow` elsewhere would be a way around.
+/// Clippy bans unscoped ORM calls outside `data/db/`, `data/ledger/`; an `allow` elsewhere would be a way around.
 #[test]
 fn nobody_else_opens_the_unscoped_doors() {
     let mut files = Vec::new();

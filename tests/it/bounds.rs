@@ -7,9 +7,11 @@ use async_graphql::{Request, Variables};
 use axum::{body::Body, http::Request as HttpRequest};
 use serde_json::{Value, json};
 use todo_platform::{
-    config::LimitsConfig,
-    error::{Code, Error, Refusal},
-    graphql::gate::Passed,
+    api::validation::Passed,
+    base::{
+        config::LimitsConfig,
+        error::{Code, Error, Refusal},
+    },
 };
 
 use crate::{

@@ -18,7 +18,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use todo_platform::clock::Clock;
+use todo_platform::base::clock::Clock;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},

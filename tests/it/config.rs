@@ -3,10 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
-use todo_platform::{
-    auth::secret::{Place, SIGNING_KEY},
+use todo_platform::base::{
     config::{Config, Mode},
-    entity::enums::PlanTier,
+    enums::PlanTier,
+    secret::{Place, SIGNING_KEY},
 };
 
 const KEY: &str = "a secret of thirty-two bytes or more";

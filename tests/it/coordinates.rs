@@ -2,7 +2,7 @@
 
 use async_graphql::registry::{MetaType, Registry};
 use serde_json::{Value, json};
-use todo_platform::graphql::{coordinate::Coordinate, schema};
+use todo_platform::api::{document::coordinate::Coordinate, schema};
 
 use crate::{databases, support::app::TestApp};
 

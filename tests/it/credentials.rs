@@ -3,9 +3,8 @@
 use chrono::Duration;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::{actor::Origin, policy::Permission},
-    db::identity::OrganizationChoice,
-    entity::api_key,
+    base::policy::Permission,
+    data::{actor::Origin, db::identity::OrganizationChoice, entity::api_key},
 };
 
 use crate::{

@@ -13,14 +13,16 @@ use futures_util::FutureExt as _;
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::actor::Origin,
-    db::{
-        OrgScope,
-        deliveries::{Lane, Next, Outcome},
+    base::id::OrganizationId,
+    data::{
+        actor::Origin,
+        db::{
+            OrgScope,
+            deliveries::{Lane, Next, Outcome},
+        },
+        entity::{event, webhook_attempt},
     },
-    entity::{event, webhook_attempt},
-    id::OrganizationId,
-    outgoing::{Dependencies, Limits, Resolver},
+    platform::outgoing::{Dependencies, Limits, Resolver},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -413,7 +415,7 @@ databases! {
 
     /// An organization whose plan has no webhooks any more has nothing queued.
     async fn a_plan_without_webhooks_sends_none(app: TestApp) {
-        use todo_platform::entity::enums::PlanTier;
+        use todo_platform::base::enums::PlanTier;
         let acme = app.company("acme").await;
         let receiver = Receiver::start().await;
         webhook(&app, &acme, &receiver.url()).await;

@@ -178,7 +178,7 @@ databases! {
         assert_eq!(make(&app, &acme, &acme.member, manifest()).error_code().await, "FORBIDDEN");
         // As Apollo writes it; and a repeat by the client's own id.
         make(&app, &acme, &acme.admin, operations(BOARD)).done().await;
-        let id = app.clock.new_id::<todo_platform::id::kind::DocumentSet>().to_string();
+        let id = app.clock.new_id::<todo_platform::base::id::kind::DocumentSet>().to_string();
         let input = |name: &str| json!({ "id": id, "name": name, "manifest": manifest() });
         for _ in 0..2 {
             mutate(&app, &acme, &acme.admin, ("documentSetCreate", SET), input("Mine")).done().await;

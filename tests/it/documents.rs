@@ -4,7 +4,7 @@
 
 use async_graphql::{Request, Variables};
 use serde_json::{Value, json};
-use todo_platform::{
+use todo_platform::base::{
     config::LimitsConfig,
     error::{Error, Refusal},
 };
@@ -336,7 +336,7 @@ fn every_scalar_takes_values() {
         ("JSON", json!("x")),
         ("_Any", json!({ "__typename": "Item", "id": "itm_00000000000000000000000000" })),
     ];
-    let registry = todo_platform::graphql::schema::registry(true);
+    let registry = todo_platform::api::schema::registry(true);
     let built_in = ["Int", "Float", "String", "Boolean", "ID"];
     let scalars = registry
         .types

@@ -6,10 +6,13 @@ use std::{collections::BTreeSet, time::Duration};
 use async_graphql::registry::MetaType;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::policy::{Access, Permissions},
-    config::LimitsConfig,
-    entity::enums::Role,
-    graphql::{federation, guard::Rule, schema},
+    api::{federation, schema},
+    base::{
+        config::LimitsConfig,
+        enums::Role,
+        policy::{Access, Permissions},
+    },
+    graphql::guard::Rule,
 };
 
 use crate::{

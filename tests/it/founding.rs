@@ -20,7 +20,7 @@ fn error(answer: &Value) -> Value {
 
 databases! {
     async fn a_person_founds_a_few_organizations_a_day(app: TestApp) {
-        let limit = |config: &mut todo_platform::config::Config| config.plans.founded_per_day = 3;
+        let limit = |config: &mut todo_platform::base::config::Config| config.plans.founded_per_day = 3;
         let (one, two) = (app.another_instance(limit).await, app.another_instance(limit).await);
         let (ann, bob) = (app.register("ann").await, app.register("bob").await);
         // At once, on two instances.

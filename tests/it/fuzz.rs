@@ -18,9 +18,8 @@ use async_graphql::{
 use fastrand::Rng;
 use serde_json::{Value, json};
 use todo_platform::{
-    config::LimitsConfig,
-    error::Error,
-    graphql::gate::{Gate, Passed},
+    api::validation::{Gate, Passed},
+    base::{config::LimitsConfig, error::Error},
 };
 
 use crate::support::schema::gate;

@@ -5,9 +5,11 @@ use std::{fmt::Write, sync::mpsc, thread, time::Duration};
 use async_graphql::{Request, Variables};
 use serde_json::{Value, json};
 use todo_platform::{
-    config::LimitsConfig,
-    error::{Code, Error, Refusal},
-    graphql::gate::Passed,
+    api::validation::Passed,
+    base::{
+        config::LimitsConfig,
+        error::{Code, Error, Refusal},
+    },
 };
 
 use crate::{

@@ -9,7 +9,7 @@ use axum::{
 };
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
-use todo_platform::{config::LimitsConfig, graphql::schema};
+use todo_platform::{api::schema, base::config::LimitsConfig};
 
 use crate::{
     databases,

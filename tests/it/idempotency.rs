@@ -9,7 +9,7 @@ use chrono::Duration;
 use futures_util::future::join_all;
 use sea_orm::{Condition, ConnectionTrait, Database, DatabaseBackend, TransactionTrait};
 use serde_json::{Value, json};
-use todo_platform::entity::idempotency;
+use todo_platform::data::entity::idempotency;
 
 use crate::{
     databases,

@@ -570,7 +570,7 @@ databases! {
         app.clock.advance(TimeDelta::days(31));
         app.generic(&hook, "2", 0, &json!({})).await;
         let month = std::time::Duration::from_secs(30 * 24 * 60 * 60);
-        todo_platform::inbound_hooks::service::purge(&app.state.db, month).await.expect("purged");
+        todo_platform::domains::inbound_hooks::service::purge(&app.state.db, month).await.expect("purged");
         let acme = Company { admin: app.sign_in(&acme.admin).await, ..acme };
         assert_eq!(app.receipts(&acme, &hook).await.len(), 1);
     }

@@ -6,10 +6,8 @@ use chrono::Duration;
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::{actor::Origin, policy::Permission},
-    db::OrgScope,
-    entity::invitation,
-    id::kind,
+    base::{id::kind, policy::Permission},
+    data::{actor::Origin, db::OrgScope, entity::invitation},
 };
 
 use crate::{

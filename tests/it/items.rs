@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use chrono::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use todo_platform::id::kind;
+use todo_platform::base::id::kind;
 
 use crate::{
     databases,

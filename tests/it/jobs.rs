@@ -3,13 +3,12 @@
 
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::{actor::Origin, policy::Permission},
-    db::OrgScope,
-    entity::{
+    base::{
         enums::{MembershipStatus, Role},
-        membership,
+        policy::Permission,
     },
-    jobs::{Chunk, Runner},
+    data::{actor::Origin, db::OrgScope, entity::membership},
+    jobs::runner::{Chunk, Runner},
 };
 
 use crate::{
@@ -263,7 +262,7 @@ databases! {
 
         runner(&app).drain().await;
         assert!(app.state.db.jobs(10).await.expect("a list").is_empty());
-        let left = app.state.db.find_global::<todo_platform::entity::organization::Entity>(sea_orm::Condition::all()).await.expect("a list");
+        let left = app.state.db.find_global::<todo_platform::data::entity::organization::Entity>(sea_orm::Condition::all()).await.expect("a list");
         assert_eq!(left.len(), 2, "the other one, and the new one");
         let seen = app.call(&other, &other.owner, "{ items { nodes { id } } }").data().await;
         assert_eq!(seen["items"]["nodes"], json!([{ "id": kept }]));
@@ -279,7 +278,7 @@ databases! {
         app.register("acme-member").await;
         runner(&app).drain().await;
         assert_eq!(items(&app, &acme, "filter: { assignees: { isEmpty: true } }").await, MANY);
-        let people = app.state.db.find_global::<todo_platform::entity::user::Entity>(sea_orm::Condition::all()).await.expect("a list");
+        let people = app.state.db.find_global::<todo_platform::data::entity::user::Entity>(sea_orm::Condition::all()).await.expect("a list");
         assert!(people.iter().all(|person| person.id.to_string() != acme.member.id), "the row is gone");
     }
 
@@ -340,7 +339,7 @@ databases! {
             assert_eq!(members(company).await, 1, "{}", company.slug);
             assert_eq!(events(&app, company, "MEMBER_REMOVED").await, 1, "{}", company.slug);
         }
-        let people = app.state.db.find_global::<todo_platform::entity::user::Entity>(sea_orm::Condition::all()).await.expect("a list");
+        let people = app.state.db.find_global::<todo_platform::data::entity::user::Entity>(sea_orm::Condition::all()).await.expect("a list");
         assert!(people.iter().all(|person| person.id.to_string() != acme.member.id), "the row is gone");
     }
 
@@ -364,7 +363,7 @@ databases! {
             assert_eq!(items(&app, company, "filter: { assignees: { isEmpty: false } }").await, 0, "{}", company.slug);
             assert_eq!(events(&app, company, "MEMBER_REMOVED").await, 1, "{}", company.slug);
         }
-        let people = app.state.db.find_global::<todo_platform::entity::user::Entity>(sea_orm::Condition::all()).await.expect("a list");
+        let people = app.state.db.find_global::<todo_platform::data::entity::user::Entity>(sea_orm::Condition::all()).await.expect("a list");
         assert!(people.iter().all(|person| person.id.to_string() != acme.member.id), "the row is gone");
     }
 
@@ -375,7 +374,7 @@ databases! {
         let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await.expect("it is there");
         let tx = scope.write(Permission::CommentWrite).await.expect("the server may");
         for number in 0..1000 {
-            tx.insert(todo_platform::entity::comment::Model {
+            tx.insert(todo_platform::data::entity::comment::Model {
                 organization_id: scope.organization_id(),
                 id: app.clock.new_id(),
                 item_id: item.parse().expect("an id"),

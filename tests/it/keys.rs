@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use sea_orm::ColumnTrait;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::token::REFRESH,
-    entity::signing_key,
-    id::{SessionId, UserId},
-    maintenance,
+    base::id::{SessionId, UserId},
+    data::entity::signing_key,
+    jobs::maintenance,
+    platform::auth::token::REFRESH,
 };
 use tokio_util::sync::CancellationToken;
 

@@ -13,10 +13,11 @@ use futures_util::future::join_all;
 use sea_orm::ColumnTrait as _;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::{actor::Origin, policy::Permission},
-    db::OrgScope,
-    entity::tag,
-    id::{TagId, kind},
+    base::{
+        id::{TagId, kind},
+        policy::Permission,
+    },
+    data::{actor::Origin, db::OrgScope, entity::tag},
 };
 
 use crate::{
@@ -305,7 +306,7 @@ databases! {
             "emailChangeRequest", "emailVerify", "userDelete",
             // Deliveries are not in the ledger.
             "webhookTest", "webhookReplay", "webhookDeliveryRetry"];
-        let sdl = todo_platform::graphql::schema::registry(false);
+        let sdl = todo_platform::api::schema::registry(false);
         let all: BTreeSet<String> = match sdl.types.get("Mutation") {
             Some(async_graphql::registry::MetaType::Object { fields, .. }) => fields.keys().cloned().collect(),
             _ => BTreeSet::new(),

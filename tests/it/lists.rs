@@ -11,7 +11,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration, Months, Utc};
 use migration::keys::{fold, fold_part};
 use serde_json::{Value, json};
-use todo_platform::id::kind;
+use todo_platform::base::id::kind;
 
 use crate::{
     databases,

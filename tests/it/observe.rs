@@ -6,7 +6,7 @@ use axum::{Router, middleware, routing::get};
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use todo_platform::{http::observe::observe, metrics::Metrics};
+use todo_platform::{api::http::observe::observe, platform::metrics::Metrics};
 use tower::ServiceExt;
 
 use crate::support::app::config;

@@ -14,9 +14,8 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use todo_platform::{
-    config::WebhooksConfig,
-    id::OrganizationId,
-    outgoing::{Answer, Dependencies, Limits, Outgoing, Post, Refused, Resolver, SendError},
+    base::{config::WebhooksConfig, id::OrganizationId},
+    platform::outgoing::{Answer, Dependencies, Limits, Outgoing, Post, Refused, Resolver, SendError},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},

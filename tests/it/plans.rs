@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::{actor::Origin, plan},
-    db::OrgScope,
-    entity::enums::PlanTier,
+    base::{enums::PlanTier, plan},
+    data::{actor::Origin, db::OrgScope},
+    domains::plans::service::{Fit, change},
     graphql::guard::feature_among,
-    plans::service::{Fit, change},
 };
 
 use crate::{

@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use async_graphql::registry::{MetaField, MetaType, Registry};
 use serde_json::json;
-use todo_platform::{
-    auth::policy::Permission,
-    graphql::{guard::Rule, schema},
-};
+use todo_platform::{api::schema, base::policy::Permission, graphql::guard::Rule};
 
 use crate::{
     databases,
@@ -256,7 +253,7 @@ fn every_root_field_declares_who_may_select_it() {
 /// Behind a permission that every role holds a field is non-null, behind any other nullable.
 #[test]
 fn nullability_follows_the_permission() {
-    use todo_platform::{auth::policy::Permissions, entity::enums::Role};
+    use todo_platform::base::{enums::Role, policy::Permissions};
     let documents = Documents::new();
     for (type_name, ty) in &documents.registry.types {
         let MetaType::Object { fields, .. } = ty else { continue };
@@ -284,7 +281,8 @@ fn the_policy_page_is_current() {
 
 #[test]
 fn the_schema_file_is_current() {
-    let built = schema::sdl(&schema::build(&todo_platform::config::LimitsConfig::default(), false).expect("a schema"));
+    let built =
+        schema::sdl(&schema::build(&todo_platform::base::config::LimitsConfig::default(), false).expect("a schema"));
     assert!(
         include_str!("../../schema.graphql") == built,
         "schema.graphql has drifted: cargo run -- schema > schema.graphql"

@@ -14,8 +14,8 @@ use async_graphql::{
 };
 use serde_json::{Value, json};
 use todo_platform::{
-    config::LimitsConfig,
-    graphql::{gate::Gate, schema},
+    api::{schema, validation::Gate},
+    base::config::LimitsConfig,
 };
 
 use crate::{

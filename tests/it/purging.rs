@@ -6,13 +6,15 @@ use chrono::TimeDelta;
 use sea_orm::{ActiveValue::Set, Condition};
 use serde_json::json;
 use todo_platform::{
-    auth::actor::{ActorRef, Origin},
-    config::AuthConfig,
-    db::{AccountTx, OrgScope, retention},
-    entity::{
-        Global, account_token, invitation, invitation_team, refresh_token, security_event, session, sign_in_failure,
+    base::config::AuthConfig,
+    data::{
+        actor::{ActorRef, Origin},
+        db::{AccountTx, OrgScope, retention},
+        entity::{
+            Global, account_token, invitation, invitation_team, refresh_token, security_event, session, sign_in_failure,
+        },
     },
-    maintenance,
+    jobs::maintenance,
 };
 
 use crate::{

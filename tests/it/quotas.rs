@@ -7,10 +7,11 @@ use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DbBackend};
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::actor::Origin,
-    db::OrgScope,
-    entity::enums::{PlanTier, QuotaResource},
-    error::Error,
+    base::{
+        enums::{PlanTier, QuotaResource},
+        error::Error,
+    },
+    data::{actor::Origin, db::OrgScope},
 };
 
 use crate::{
@@ -291,7 +292,7 @@ databases! {
             tx.count(QuotaResource::ApiKeys, places);
             tx.commit(()).await.map(drop)
         };
-        let refused = |taken: todo_platform::error::Result<()>| match taken {
+        let refused = |taken: todo_platform::base::error::Result<()>| match taken {
             Err(Error::Invalid(problems)) => problems[0].details.clone(),
             other => panic!("it was expected to fail: {other:?}"),
         };

@@ -11,9 +11,9 @@ use chrono::Duration as Span;
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::actor::ActorRef,
-    entity::enums::ActorKind,
-    rate_limit::{
+    base::enums::ActorKind,
+    data::actor::ActorRef,
+    platform::rate_limit::{
         Allowance, Holder,
         bucket::{Bucket, Level, WINDOW},
         memory::Memory,
@@ -594,7 +594,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
-fn redis_of(app: &TestApp) -> &todo_platform::redis::Redis {
+fn redis_of(app: &TestApp) -> &todo_platform::platform::redis::Redis {
     app.state.redis.as_ref().expect("one is configured")
 }
 
@@ -604,7 +604,7 @@ fn redis_of(app: &TestApp) -> &todo_platform::redis::Redis {
 async fn the_script_and_the_formula_agree() {
     let Some(server) = RedisServer::start() else { return };
     let mut connection = connect(&server).await;
-    let script = redis::Script::new(include_str!("../../src/rate_limit/bucket.lua"));
+    let script = redis::Script::new(include_str!("../../src/platform/rate_limit/bucket.lua"));
     for seed in 0..20 {
         let mut random = fastrand::Rng::with_seed(seed);
         let key = format!("todo:test:{seed}");
@@ -801,7 +801,10 @@ async fn metrics_count_requests_and_name_nobody() {
     app.call(&acme, &acme.member, "{ items { nodes { id } } }").data().await;
     app.gql("{ viewer { user { id } } }").token("nonsense").reply().await;
     let reply = app.get("/metrics").await;
-    assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, todo_platform::metrics::CONTENT_TYPE));
+    assert_eq!(
+        (reply.status, reply.header("content-type")),
+        (StatusCode::OK, todo_platform::platform::metrics::CONTENT_TYPE)
+    );
     let text = String::from_utf8(reply.body).expect("text");
     for expected in [
         "todo_http_requests_total{kind=\"query\",status=\"2xx\"} ",

@@ -13,9 +13,11 @@ use async_graphql::{
 use async_graphql_value::Value as Ast;
 use serde_json::{Map, Value, json};
 use todo_platform::{
-    config::LimitsConfig,
-    error::{Code, Error, Refusal},
-    graphql::{document::Validator, gate::Gate},
+    api::{document::Validator, validation::Gate},
+    base::{
+        config::LimitsConfig,
+        error::{Code, Error, Refusal},
+    },
 };
 
 use crate::{clients, support::schema::gate};

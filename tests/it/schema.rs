@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use async_graphql::registry::{Deprecation, MetaInputValue, MetaType, Registry};
-use todo_platform::graphql::schema;
+use todo_platform::api::schema;
 
 /// Why a reason is none: what to use instead, and when the old goes.
 fn fault(deprecation: &Deprecation) -> Option<&'static str> {

@@ -3,13 +3,13 @@
 use sea_orm::prelude::Uuid;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::{
+    base::secret::{INBOUND_HOOK, INBOUND_HOOK_PREVIOUS, Place, SealedColumn, WEBHOOK, WEBHOOK_PREVIOUS},
+    data::{
         actor::Origin,
-        secret::{INBOUND_HOOK, INBOUND_HOOK_PREVIOUS, Place, SealedColumn, WEBHOOK, WEBHOOK_PREVIOUS},
-        token,
+        db::OrgScope,
+        entity::{inbound_hook, signing_key, webhook},
     },
-    db::OrgScope,
-    entity::{inbound_hook, signing_key, webhook},
+    platform::auth::token,
 };
 
 use crate::{
@@ -140,7 +140,7 @@ databases! {
                 assert_eq!(opened.is_ok(), here == there, "{place:?}");
             }
         }
-        let other = Some(todo_platform::id::OrganizationId::from_uuid(Uuid::from_u128(7)));
+        let other = Some(todo_platform::base::id::OrganizationId::from_uuid(Uuid::from_u128(7)));
         let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await;
         let hook = scope.expect("a scope").find::<webhook::Entity>().one().await.expect("a row").expect("a webhook");
         assert!(app.state.secret.open(&Place::new(WEBHOOK, other, hook.id), &hook.secret).is_err());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use todo_platform::ledger::LedgerCursor;
+use todo_platform::data::ledger::LedgerCursor;
 use tokio::task::JoinSet;
 
 use crate::{

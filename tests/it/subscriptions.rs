@@ -7,13 +7,13 @@ use chrono::Duration as Span;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::{actor::Origin, session::Credential},
-    graphql::{
-        api::{Client, Envelope, Started},
-        field_tags::{SAME_FOR_ALL, has},
+    api::{
+        endpoint::{Client, Envelope, Started, stream::Step},
         schema,
-        stream::Step,
     },
+    data::actor::Origin,
+    graphql::field_tags::{SAME_FOR_ALL, has},
+    platform::auth::session::Credential,
 };
 
 use crate::{
@@ -246,7 +246,7 @@ databases! {
         let rival = app.company("rival").await;
         let foreign = app.call(&rival, &rival.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
         let list = app.call(&acme, &acme.owner, "{ events(first: 1) { pageInfo { endCursor } } }").data().await;
-        let future = todo_platform::ledger::LedgerCursor {
+        let future = todo_platform::data::ledger::LedgerCursor {
             organization_id: acme.id.parse().expect("an id"),
             sequence: i64::MAX,
         };
@@ -451,7 +451,7 @@ async fn an_expired_credential_ends_its_stream() {
 async fn a_slow_consumer_is_told_and_resumes() {
     let app = TestApp::start(&[("TODO_SUBSCRIPTIONS_QUEUE", "4".to_owned())]).await;
     let acme = app.company("acme").await;
-    let api = todo_platform::graphql::api::Api::new(app.state.clone()).expect("the schema is valid");
+    let api = todo_platform::api::endpoint::Api::new(app.state.clone()).expect("the schema is valid");
     let meter = api.processor.meter(None);
     let client = Arc::new(Client {
         api,

@@ -11,10 +11,15 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::{actor::Origin, policy::Permission},
-    db::OrgScope,
-    id::{Kind, kind},
-    ledger::{EventType, LedgerCursor, NewEvent, retention},
+    base::{
+        id::{Kind, kind},
+        policy::Permission,
+    },
+    data::{
+        actor::Origin,
+        db::OrgScope,
+        ledger::{EventType, LedgerCursor, NewEvent, retention},
+    },
 };
 
 use crate::{

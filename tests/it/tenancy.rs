@@ -1,7 +1,7 @@
 //! No field tells another tenant's id from one that isn't there. Every place for an id comes from the schema.
 
 use serde_json::{Value, json};
-use todo_platform::{auth::secret, id::PREFIXES};
+use todo_platform::base::{id::PREFIXES, secret};
 
 use crate::{
     databases,
@@ -105,7 +105,7 @@ pub fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
 fn absent(prefix: &str) -> String {
     let bytes = secret::random::<16>().expect("randomness");
     let uuid = uuid::Builder::from_unix_timestamp_millis(1_772_442_000_000, bytes[..10].try_into().expect("ten bytes"));
-    let id = todo_platform::id::AnyId::new(prefix, uuid.into_uuid()).expect("a known prefix");
+    let id = todo_platform::base::id::AnyId::new(prefix, uuid.into_uuid()).expect("a known prefix");
     id.to_string()
 }
 

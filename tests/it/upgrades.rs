@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, Statement, TransactionTrait as _};
 use serde_json::json;
-use todo_platform::{clock::Clock, db::Db};
+use todo_platform::{base::clock::Clock, data::db::Db};
 
 use crate::{
     databases,
@@ -187,7 +187,7 @@ databases! {
         let wait = app.state.config.database.migration_wait;
         assert!(app.state.db.migrate(wait).await.expect("nothing to do").is_empty());
         let started = app.another_instance(|_| {}).await;
-        let production = app.another_instance(|config| config.mode = todo_platform::config::Mode::Production).await;
+        let production = app.another_instance(|config| config.mode = todo_platform::base::config::Mode::Production).await;
         for app in [&app, &started, &production] {
             is_ready(app).await;
             everything_works(app, &acme, &item).await;

@@ -6,15 +6,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ColumnTrait, ConnectionTrait, Database};
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::{actor::Origin, policy::Permission},
-    db::OrgScope,
-    entity::{
-        api_key,
+    base::{
         enums::{ActorKind, UsageSpan},
-        usage,
+        id::{ApiKeyId, OrganizationId},
+        policy::Permission,
     },
-    id::{ApiKeyId, OrganizationId},
-    metering::{Collector, Measured, rollup},
+    data::{
+        actor::Origin,
+        db::OrgScope,
+        entity::{api_key, usage},
+    },
+    platform::metering::{Collector, Measured, rollup},
 };
 
 use crate::{
@@ -171,7 +173,7 @@ databases! {
             *callers.entry((row.actor_kind as i16, row.actor_id)).or_default() += row.requests;
         }
         let user = |person: &Person| {
-            let id: todo_platform::id::UserId = person.id.parse().expect("an id");
+            let id: todo_platform::base::id::UserId = person.id.parse().expect("an id");
             (ActorKind::User as i16, id.uuid())
         };
         let expected = [(user(&acme.owner), 1), (user(&acme.member), 2), ((ActorKind::ApiKey as i16, key_id.uuid()), 4)];
@@ -321,7 +323,7 @@ databases! {
             // One may have had to give way: what it holds comes with the next.
             for outcome in [one, two, three, four] {
                 if let Err(error) = outcome {
-                    assert!(matches!(error, todo_platform::error::Error::Retry(_)), "{}", error.describe());
+                    assert!(matches!(error, todo_platform::base::error::Error::Retry(_)), "{}", error.describe());
                 }
             }
         }

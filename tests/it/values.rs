@@ -261,7 +261,7 @@ databases! {
                 for uuid in ["9b2f6c1e-4a1d-4c58-9a0e-0d3c6b8f5a11", "00000000-0000-0000-0000-000000000000",
                     "ffffffff-ffff-ffff-ffff-ffffffffffff", "018f6c1e-4a1d-7c58-0a0e-0d3c6b8f5a11"] {
                     let uuid = uuid.parse().expect("a UUID");
-                    let id = todo_platform::id::AnyId::new(prefix, uuid).expect("a prefix").to_string();
+                    let id = todo_platform::base::id::AnyId::new(prefix, uuid).expect("a prefix").to_string();
                     let variables = documents.with_id(field, &path, &json!(id), &own_id_of);
                     let document = documents.document_with(keyword, field, &variables, &documents.selection(field));
                     let answer = app.call(&acme, &acme.owner, &document).vars(variables).answer().await;

@@ -6,10 +6,9 @@ use chrono::TimeDelta;
 use sea_orm::ColumnTrait as _;
 use serde_json::{Value, json};
 use todo_platform::{
-    auth::actor::Origin,
-    db::OrgScope,
-    entity::{enums::DeliveryStatus, webhook_delivery},
-    webhooks::service::purge,
+    base::enums::DeliveryStatus,
+    data::{actor::Origin, db::OrgScope, entity::webhook_delivery},
+    domains::webhooks::service::purge,
 };
 
 use crate::{

@@ -4,7 +4,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{say, told};
-use crate::{clock::format_instant, db::Db, entity::job};
+use crate::{
+    base::clock::format_instant,
+    data::{db::Db, entity::job},
+};
 
 /// Jobs listed at most, the oldest.
 const LIMIT: u64 = 1000;

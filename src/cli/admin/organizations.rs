@@ -4,7 +4,10 @@ use sea_orm::Condition;
 use serde_json::json;
 
 use super::{say, told};
-use crate::{auth::plan, clock::format_instant, db::Db};
+use crate::{
+    base::{clock::format_instant, plan},
+    data::db::Db,
+};
 
 const TITLES: [&str; 6] = ["ID", "SLUG", "PLAN", "MEMBERS", "ITEMS", "CREATED"];
 

@@ -7,8 +7,12 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use super::{origin, plan, retrying, say, told};
 use crate::{
-    accounts::input::UserRegisterInput, auth::secret, error::Error, organizations,
-    organizations::input::OrganizationCreateInput, state::State,
+    base::{error::Error, secret},
+    domains::{
+        accounts::input::UserRegisterInput,
+        organizations::{self, input::OrganizationCreateInput},
+    },
+    platform::state::State,
 };
 
 #[derive(Debug, clap::Args)]

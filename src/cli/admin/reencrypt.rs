@@ -8,17 +8,18 @@ use sea_orm::{ActiveValue::Set, Condition};
 
 use super::{origin, say};
 use crate::{
-    auth::{
-        actor::ActorRef,
+    base::{
+        error::Result,
+        id::{InboundHookId, WebhookId},
         secret::{INBOUND_HOOK, INBOUND_HOOK_PREVIOUS, Place, SealedColumn, WEBHOOK, WEBHOOK_PREVIOUS},
-        token,
     },
     cli::sample::told,
-    db::{AccountTx, retrying, sealed::SealedValue},
-    entity::signing_key,
-    error::Result,
-    id::{InboundHookId, WebhookId},
-    state::State,
+    data::{
+        actor::ActorRef,
+        db::{AccountTx, retrying, sealed::SealedValue},
+        entity::signing_key,
+    },
+    platform::{auth::token, state::State},
 };
 
 /// What became of the values of one kind.

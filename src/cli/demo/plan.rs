@@ -9,9 +9,11 @@ use chrono::{Datelike as _, Duration, NaiveTime, Weekday};
 use fastrand::Rng;
 
 use crate::{
+    base::{
+        clock::Instant,
+        enums::{ItemStatus, Priority, Role},
+    },
     cli::sample::{self, Area, Stage, Topic},
-    clock::Instant,
-    entity::enums::{ItemStatus, Priority, Role},
 };
 
 /// A person of the story.

@@ -7,12 +7,9 @@ use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 use todo_platform::{
     app::{self, Application, Options},
-    auth::password::Cost,
-    clock::Clock,
-    config::Config,
-    outgoing::Dependencies,
-    state::State,
-    worker::Worker,
+    base::{clock::Clock, config::Config},
+    jobs::deliveries::Worker,
+    platform::{auth::password::Cost, outgoing::Dependencies, state::State},
 };
 
 use super::{postgres, released};

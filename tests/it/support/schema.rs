@@ -5,8 +5,8 @@ use std::cell::Cell;
 use async_graphql::registry::{MetaField, MetaInputValue, MetaType, Registry};
 use serde_json::{Value, json};
 use todo_platform::{
-    config::LimitsConfig,
-    graphql::{gate::Gate, schema},
+    api::{schema, validation::Gate},
+    base::config::LimitsConfig,
 };
 
 /// The gate alone, without a server.

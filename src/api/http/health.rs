@@ -1,0 +1,43 @@
+//! `/health`: the process lives. `/health/ready`: it can do its work; a load balancer asks this one.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::router::App;
+use crate::{base::clock::format_instant, data::db::Health};
+
+pub async fn live(State(app): State<App>) -> Response {
+    let body = json!({
+        "status": "ok",
+        "time": format_instant(app.api.state.clock().now()),
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+/// 503 while shutting down, without the database, while it takes no writes, or before its schema is current.
+pub async fn ready(State(app): State<App>) -> Response {
+    let db = &app.api.state.db;
+    let database = db.ping().await.is_ok();
+    let migrations = database && db.pending_migrations().await.is_ok_and(|pending| pending.is_empty());
+    let writes = if database { db.health().await } else { Health::Failing };
+    let draining = app.draining.has_begun();
+    let is_ready = database && migrations && writes == Health::Ok && !draining;
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = |ok: bool| if ok { "ok" } else { "failing" };
+    let body = json!({
+        "status": if is_ready { "ready" } else { "unavailable" },
+        "checks": {
+            "database": word(database),
+            "writes": writes.word(),
+            "migrations": word(migrations),
+            "shutdown": if draining { "draining" } else { "no" },
+        },
+    });
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}

@@ -1,0 +1,195 @@
+//! The schema: all domains' roots merged, each guarded.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+use async_graphql::{
+    MergedObject, MergedSubscription, OutputType, SDLExportOptions, Schema, SubscriptionType as _, ValidationMode,
+    registry::{MetaType, Registry},
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    cost::price_list::{self, PriceList},
+    federation::{self, FederationQuery, NoSubgraph, SubgraphSdl},
+};
+use crate::{
+    base::{config::LimitsConfig, enums::Feature, error::Result, policy},
+    domains::{
+        accounts::resolvers::{AccountMutation, AccountQuery},
+        api_keys::resolvers::ApiKeyMutation,
+        comments::resolvers::CommentMutation,
+        document_sets::resolvers::DocumentSetMutation,
+        events::{resolvers::EventQuery, subscription::EventSubscription},
+        inbound_hooks::resolvers::InboundHookMutation,
+        items::resolvers::{ItemMutation, ItemQuery},
+        members::resolvers::MemberMutation,
+        node::{Node, NodeQuery},
+        organizations::resolvers::{OrganizationMutation, OrganizationQuery},
+        plans::resolvers::PlanMutation,
+        server::ServerQuery,
+        sync::resolvers::SyncQuery,
+        tags::resolvers::TagMutation,
+        teams::resolvers::TeamMutation,
+        webhooks::resolvers::WebhookMutation,
+    },
+    graphql::{
+        guard::{Guarded, Rule, feature_among},
+        payload::Payload,
+    },
+};
+
+/// What can be read. A request is about one organization: the API key's, that of the path `/o/{slug-or-id}/graphql`,
+/// that of the header `X-Organization`, or the caller's only one.
+#[derive(MergedObject, Default)]
+pub struct Query(
+    AccountQuery,
+    OrganizationQuery,
+    NodeQuery,
+    ItemQuery,
+    EventQuery,
+    SyncQuery,
+    ServerQuery,
+    FederationQuery,
+);
+
+/// What can be changed. The root fields of one operation run one after the other, each in a transaction of its own:
+/// one that fails does not undo the others.
+///
+/// Select `userErrors`: a failure that the selection leaves out is raised as a top-level error.
+#[derive(MergedObject, Default)]
+pub struct Mutation(
+    AccountMutation,
+    OrganizationMutation,
+    PlanMutation,
+    MemberMutation,
+    TeamMutation,
+    ItemMutation,
+    TagMutation,
+    CommentMutation,
+    ApiKeyMutation,
+    DocumentSetMutation,
+    WebhookMutation,
+    InboundHookMutation,
+);
+
+/// What can be followed as it happens, over a WebSocket (`graphql-transport-ws`) or server-sent events.
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(EventSubscription);
+
+pub type ApiSchema = Schema<Guarded<Query>, Guarded<Mutation>, Guarded<Subscription>>;
+
+/// Changes when the schema does; clients may cache under it.
+#[derive(Clone, Debug, Default)]
+pub struct SchemaHash(Arc<OnceLock<String>>);
+
+impl SchemaHash {
+    pub fn get(&self) -> &str {
+        self.0.get().map_or("", String::as_str)
+    }
+}
+
+/// Builds the schema. What comes to it was validated by the gate, so that the library's own rules, which are fewer, would
+/// only take time. `has_federation`: as a subgraph. INTERNAL where that can't be made of it.
+pub fn build(limits: &LimitsConfig, has_federation: bool) -> Result<ApiSchema> {
+    let (hash, subgraph) = (SchemaHash::default(), SubgraphSdl::default());
+    let mut builder =
+        Schema::build(Guarded(Query::default()), Guarded(Mutation::default()), Guarded(Subscription::default()))
+            .register_output_type::<Node>()
+            .register_output_type::<Payload>();
+    if !has_federation {
+        builder = builder.register_output_type::<NoSubgraph>();
+    }
+    let schema = builder
+        .register_output_type::<PriceList>()
+        .limit_recursive_depth(limits.depth * 2 + 2)
+        .validation_mode(ValidationMode::Fast)
+        .data(hash.clone())
+        .data(subgraph.clone())
+        .finish();
+    let sdl = sdl(&schema);
+    if has_federation {
+        let _ = subgraph.0.set(federation::subgraph_sdl(&sdl)?);
+    }
+    let digest = Sha256::digest(sdl.as_bytes());
+    let short = hex::encode(&digest[..8]);
+    let _ = hash.0.set(short);
+    Ok(schema)
+}
+
+/// The schema as `schema.graphql` has it.
+pub fn sdl(schema: &ApiSchema) -> String {
+    schema.sdl_with_options(SDLExportOptions::new().include_specified_by())
+}
+
+/// The types, for the gate's walk and for tests. `has_federation`: those of a subgraph.
+pub fn registry(has_federation: bool) -> Registry {
+    let mut registry = Registry::default();
+    Query::create_type_info(&mut registry);
+    Mutation::create_type_info(&mut registry);
+    Subscription::create_type_info(&mut registry);
+    Node::create_type_info(&mut registry);
+    Payload::create_type_info(&mut registry);
+    registry.query_type = "Query".to_owned();
+    registry.mutation_type = Some("Mutation".to_owned());
+    registry.subscription_type = Some("Subscription".to_owned());
+    // The parts that the roots are merged from.
+    registry.remove_unused_types();
+    if !has_federation {
+        federation::remove(&mut registry);
+    }
+    price_list::declare(&mut registry);
+    registry
+}
+
+/// Fields and types by the permission or access level that they declare; INTERNAL for one that can't be read.
+pub fn declared(registry: &Registry) -> Result<BTreeMap<String, Vec<String>>> {
+    let name = |rule: Rule| match rule {
+        Rule::Requires(permission) => permission.name(),
+        Rule::Access(access) => async_graphql::resolver_utils::enum_value(access).to_string(),
+    };
+    let mut declared: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (type_name, ty) in &registry.types {
+        let MetaType::Object { fields, directive_invocations, .. } = ty else { continue };
+        if let Some(rule) = Rule::among(directive_invocations)? {
+            declared.entry(name(rule)).or_default().push(format!("`{type_name}`"));
+        }
+        for field in fields.values() {
+            if let Some(rule) = Rule::among(&field.directive_invocations)? {
+                declared.entry(name(rule)).or_default().push(shown(type_name, &field.name));
+            }
+        }
+    }
+    Ok(declared)
+}
+
+/// Fields by the feature that they take; INTERNAL for one that can't be read.
+pub fn in_plan(registry: &Registry) -> Result<BTreeMap<Feature, Vec<String>>> {
+    let mut fields: BTreeMap<Feature, Vec<String>> = BTreeMap::new();
+    for (type_name, ty) in &registry.types {
+        let MetaType::Object { fields: of_type, .. } = ty else { continue };
+        for field in of_type.values() {
+            if let Some(feature) = feature_among(&field.directive_invocations)? {
+                fields.entry(feature).or_default().push(shown(type_name, &field.name));
+            }
+        }
+    }
+    Ok(fields)
+}
+
+/// A field as `docs/POLICY.md` names it.
+fn shown(type_name: &str, field: &str) -> String {
+    match type_name {
+        "Query" | "Mutation" => format!("`{field}`"),
+        "Subscription" => format!("`subscription {field}`"),
+        _ => format!("`{type_name}.{field}`"),
+    }
+}
+
+/// `docs/POLICY.md`.
+pub fn policy_page() -> Result<String> {
+    let registry = registry(false);
+    Ok(policy::markdown(&declared(&registry)?, &in_plan(&registry)?))
+}

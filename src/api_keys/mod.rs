@@ -1,7 +1,0 @@
-//! API keys: what integrations call with. The credential itself is `auth::api_key`, how it is checked `auth::session`.
-
-pub mod input;
-pub mod query;
-pub mod resolvers;
-pub mod service;
-pub mod types;

@@ -1,0 +1,331 @@
+//! Pools: one for PostgreSQL; for SQLite one writer and several readers, since it has one writer at a time anyway.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseBackend, DatabaseConnection, DbErr, Select,
+    sqlx::{
+        self, Connection as _, Executor as _,
+        sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous},
+    },
+};
+use tokio::{runtime::Handle, sync::oneshot};
+
+use super::{
+    gives_way, idempotency,
+    identity_cache::Remembered,
+    pool::{self, Connections, Line, Logged, Place, Pool, Watch},
+    shares::Consumer,
+    sql_state,
+    store::Store,
+    turns::Turns,
+};
+use crate::{
+    base::{clock::Clock, config::DatabaseConfig, priority},
+    data::{entity::Global, ledger::Bus},
+};
+
+/// Called with each statement's SQL; tests count and read them.
+pub type Observer = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The database as one consumer uses it, with the server's clock. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    inner: Arc<Inner>,
+    reader: Connections,
+    writer: Connections,
+}
+
+#[derive(Debug)]
+struct Inner {
+    clock: Clock,
+    identities: Remembered,
+    bus: Bus,
+    store: Store,
+    claims: Turns<idempotency::Place>,
+}
+
+/// Why the database can't be used. Shown to the operator at the start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the database {url} can't be reached: {cause}")]
+    Unreachable { url: String, cause: String },
+    #[error("the data folder {path} can't be written: {cause}")]
+    DataDir { path: String, cause: std::io::Error },
+    #[error("DATABASE_URL {url}: expected postgres://… or sqlite://…")]
+    UnknownKind { url: String },
+}
+
+impl Db {
+    /// Opens the pools; makes SQLite's folder. The schema is left as it is.
+    pub async fn connect(
+        config: &DatabaseConfig,
+        clock: Clock,
+        observer: Option<Observer>,
+    ) -> Result<Self, ConnectError> {
+        let url = config.url.as_str();
+        let (reader, writer) = if is_postgres(url) {
+            let pool = open_pool(config, Kind::Postgres, config.max_connections, observer.as_ref()).await?;
+            (pool.clone(), pool)
+        } else if let Some(path) = url.strip_prefix("sqlite://") {
+            make_folder_of(path)?;
+            let writer = open_pool(config, Kind::SqliteWriter, 1, observer.as_ref()).await?;
+            let reader = open_pool(config, Kind::SqliteReader, config.max_connections, observer.as_ref()).await?;
+            (reader, writer)
+        } else {
+            return Err(ConnectError::UnknownKind { url: redact(url) });
+        };
+        let identities = Remembered::new(config.identity_cache);
+        let (bus, store, claims) = (Bus::default(), Store::default(), Turns::default());
+        let inner = Inner { clock, identities, bus, store, claims };
+        Ok(Self { inner: Arc::new(inner), reader: Connections::new(reader), writer: Connections::new(writer) })
+    }
+
+    /// The same database, with the share of its connections that somebody has.
+    #[must_use]
+    pub fn used_by(&self, consumer: Consumer) -> Self {
+        Self { inner: self.inner.clone(), reader: self.reader.of(consumer), writer: self.writer.of(consumer) }
+    }
+
+    pub(super) fn reader(&self) -> &Connections {
+        &self.reader
+    }
+
+    pub(super) fn writer(&self) -> &Connections {
+        &self.writer
+    }
+
+    pub(super) fn identities(&self) -> &Remembered {
+        &self.inner.identities
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// Whose turn it is at each idempotency key, in this instance.
+    pub(super) fn claims(&self) -> &Turns<idempotency::Place> {
+        &self.inner.claims
+    }
+
+    /// Told of every commit.
+    pub fn bus(&self) -> &Bus {
+        &self.inner.bus
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    pub fn backend(&self) -> DatabaseBackend {
+        self.reader.get_database_backend()
+    }
+
+    /// A query over a table that no organization owns.
+    pub(super) fn find<E: Global>(&self) -> Select<E> {
+        #[allow(clippy::disallowed_methods, reason = "the one door to tables without a tenant")]
+        E::find()
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        let lease = self.reader.lease().await?;
+        lease.run(Logged::new("ping"), lease.connection().ping()).await
+    }
+
+    /// Waits for connections in use, then closes.
+    pub async fn close(&self) {
+        self.reader.pool().close().await;
+        self.writer.pool().close().await;
+    }
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// What a connection is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Postgres,
+    SqliteWriter,
+    SqliteReader,
+}
+
+/// A pool whose first connection is open, so that a database which can't be reached is told at once.
+async fn open_pool(
+    config: &DatabaseConfig,
+    kind: Kind,
+    connections: u32,
+    observer: Option<&Observer>,
+) -> Result<Arc<Pool>, ConnectError> {
+    let mut places = Vec::new();
+    for number in 0..connections {
+        // SQLite's are opened now, where `open` waits for whoever sets the journal: a statement would not.
+        let is_lazy = number > 0 && kind == Kind::Postgres;
+        let usual = open_line(config, kind, is_lazy, observer).await?;
+        let background = match kind {
+            Kind::SqliteReader => Some(open_background_line(config, kind, observer).await?),
+            Kind::SqliteWriter | Kind::Postgres => None,
+        };
+        places.push(Place { usual, background });
+    }
+    Ok(Arc::new(Pool::new(places, config.acquire_timeout)))
+}
+
+/// Opens a connection, or leaves that to whoever uses it first.
+async fn open_line(
+    config: &DatabaseConfig,
+    kind: Kind,
+    is_lazy: bool,
+    observer: Option<&Observer>,
+) -> Result<Line, ConnectError> {
+    let watch = Watch::new(config.statement_timeout, kind == Kind::SqliteReader);
+    let mut options = watched(options(config, kind), kind, &watch);
+    options.connect_lazy(is_lazy);
+    let mut connection = open(options, config).await?;
+    if let Some(observer) = observer.cloned() {
+        connection.set_metric_callback(move |info| observer(&info.statement.sql));
+    }
+    Ok(Line { connection, watch })
+}
+
+/// Opens a connection on a thread that gives way, so that the connection's own thread does, too.
+async fn open_background_line(
+    config: &DatabaseConfig,
+    kind: Kind,
+    observer: Option<&Observer>,
+) -> Result<Line, ConnectError> {
+    let unreachable = |cause: String| ConnectError::Unreachable { url: redact(&config.url), cause };
+    let (own, observer, here) = (config.clone(), observer.cloned(), Handle::current());
+    let (done, opened) = oneshot::channel();
+    let open = move || {
+        priority::give_way();
+        let _ = done.send(here.block_on(open_line(&own, kind, false, observer.as_ref())));
+    };
+    let thread = thread::Builder::new().name("background".to_owned()).spawn(open);
+    thread.map_err(|error| unreachable(error.to_string()))?;
+    opened.await.unwrap_or_else(|_| Err(unreachable("the thread that opens it ended".to_owned())))
+}
+
+/// Opens a pool. Of several processes that make SQLite's file at once, the one that sets its journal is alone, and SQLite
+/// does not wait for that by itself: the others try again, as long as a connection may take.
+async fn open(options: ConnectOptions, config: &DatabaseConfig) -> Result<DatabaseConnection, ConnectError> {
+    let until = Instant::now() + config.connect_timeout;
+    loop {
+        match Database::connect(options.clone()).await {
+            Err(error) if gives_way(sql_state(&error).as_deref()) && Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => {
+                return opened.map_err(|cause| {
+                    let shown = redact(&config.url);
+                    // A URL that can't be parsed is quoted in the cause.
+                    let cause = cause.to_string().replace(&config.url, &shown);
+                    ConnectError::Unreachable { url: shown, cause }
+                });
+            }
+        }
+    }
+}
+
+/// Options of one connection.
+fn options(config: &DatabaseConfig, kind: Kind) -> ConnectOptions {
+    let mut options = ConnectOptions::new(config.url.as_str());
+    options
+        .max_connections(1)
+        .connect_timeout(config.connect_timeout)
+        .acquire_timeout(config.acquire_timeout)
+        .test_before_acquire(false)
+        .sqlx_logging(false);
+    let read_only = kind == Kind::SqliteReader;
+    match kind {
+        Kind::Postgres => {
+            options.idle_timeout(Duration::from_secs(600));
+        }
+        Kind::SqliteWriter | Kind::SqliteReader => {
+            options.map_sqlx_sqlite_opts(move |sqlite| {
+                sqlite
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(Duration::from_secs(5))
+                    .foreign_keys(true)
+                    .pragma("query_only", if read_only { "1" } else { "0" })
+                    .pragma("temp_store", "memory")
+                    .statement_cache_capacity(200)
+            });
+        }
+    }
+    options
+}
+
+/// With the hooks by which a pool's place watches its connection. One that was spoilt, or is in a transaction, is not used
+/// again: what is begun next is the outermost transaction, always.
+fn watched(mut options: ConnectOptions, kind: Kind, watch: &Arc<Watch>) -> ConnectOptions {
+    let (sqlite, postgres) = (watch.clone(), watch.clone());
+    options
+        .map_sqlx_sqlite_pool_opts(move |pool| {
+            let (opened, before, after) = (sqlite.clone(), sqlite.clone(), sqlite.clone());
+            pool.after_connect(move |connection, _| Box::pin(pool::opened_sqlite(connection, opened.clone())))
+                .before_acquire(move |connection, _| {
+                    let is_good = before.is_good() && !connection.is_in_transaction();
+                    Box::pin(async move { Ok(is_good) })
+                })
+                .after_release(move |connection, _| {
+                    let is_good = after.is_good();
+                    Box::pin(async move { Ok(is_good && (kind == Kind::SqliteReader || is_free(connection).await?)) })
+                })
+        })
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            let (opened, before, after) = (postgres.clone(), postgres.clone(), postgres.clone());
+            pool.after_connect(move |connection, _| Box::pin(pool::opened_postgres(connection, opened.clone())))
+                .before_acquire(move |connection, _| {
+                    let is_good = before.is_good() && !connection.is_in_transaction();
+                    Box::pin(async move { Ok(is_good) })
+                })
+                .after_release(move |_, _| {
+                    let is_good = after.is_good();
+                    Box::pin(async move { Ok(is_good) })
+                })
+        });
+    options
+}
+
+/// Whether a SQLite connection that comes back is in no transaction, by the driver's count and in truth. SQLite rolls back
+/// by itself when the disk is full or fails; the driver's own ROLLBACK then fails, its count stays 1, and every later
+/// "transaction" would be a savepoint of one that is never committed.
+async fn is_free(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Waits for the rollback of a dropped transaction, too, which is queued. BEGIN alone takes no lock.
+    let is_idle = connection.execute("BEGIN; ROLLBACK").await.is_ok();
+    let is_free = is_idle && !connection.is_in_transaction();
+    if !is_free {
+        tracing::warn!("a connection came back inside a transaction that SQLite had rolled back; it is replaced");
+    }
+    Ok(is_free)
+}
+
+fn make_folder_of(path: &str) -> Result<(), ConnectError> {
+    let file = path.split('?').next().unwrap_or(path);
+    let Some(folder) = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder).map_err(|cause| ConnectError::DataDir { path: folder.display().to_string(), cause })
+}
+
+/// The URL without its password.
+fn redact(url: &str) -> String {
+    let before = |text: &str, ends: &[char]| text.split(ends).next().unwrap_or_default().to_owned();
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, rest)), Some((_, host))) if rest.contains('@') => {
+            // Parameters may name a password, too.
+            format!("{scheme}://{}:…@{}", before(rest, &[':', '@', '/', '?']), before(host, &['?', '&']))
+        }
+        _ => before(url, &['?']),
+    }
+}

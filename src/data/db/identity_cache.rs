@@ -1,0 +1,95 @@
+//! Identities remembered for a moment, so that a busy caller isn't looked up with every request.
+//!
+//! What was read may be used for a configured time, a second at most: that is how late another instance notices a revoked key or a lowered role. On
+//! this instance it is noticed at once: every write that may change rights ends a generation, and what was read in an
+//! earlier one counts no more.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use moka::sync::Cache;
+
+use super::{
+    Db,
+    identity::{Identified, OrganizationChoice},
+};
+use crate::base::{clock::Instant, error::Result, id::SessionId};
+
+/// Identities held at most; the least used go first.
+const CAPACITY: u64 = 20_000;
+
+/// What an identity was read for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialKey {
+    /// A session, with the organization that the request named.
+    Session(SessionId, Option<OrganizationChoice>),
+    /// The look-up part of a key; the secret is compared each time.
+    ApiKey(String),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Remembered {
+    entries: Cache<CredentialKey, Entry>,
+    generation: Arc<AtomicU64>,
+    life: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    identified: Identified,
+    generation: u64,
+    read_at: Instant,
+}
+
+impl Remembered {
+    /// `life` zero: nothing is remembered.
+    pub(super) fn new(life: Duration) -> Self {
+        let capacity = if life.is_zero() { 0 } else { CAPACITY };
+        let entries = Cache::builder().max_capacity(capacity).time_to_live(life).build();
+        Self { entries, generation: Arc::default(), life }
+    }
+
+    /// After a commit that may have changed who may do what.
+    pub(super) fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Db {
+    /// Identities read before now count no more: another instance may have changed rights.
+    pub fn forget_identities(&self) {
+        self.identities().forget();
+    }
+
+    /// What was read for `key` a moment ago, else what `read` finds. Nobody is not remembered.
+    pub async fn remembered(
+        &self,
+        key: CredentialKey,
+        read: impl Future<Output = Result<Option<Identified>>>,
+    ) -> Result<Option<Identified>> {
+        let memory = self.identities();
+        // Before the read: a write that commits meanwhile makes what was read old.
+        let generation = memory.generation.load(Ordering::SeqCst);
+        let now = self.clock().now();
+        let fresh = |entry: &Entry| {
+            let age = now - entry.read_at;
+            entry.generation == generation
+                && age >= chrono::Duration::zero()
+                && age.to_std().is_ok_and(|age| age <= memory.life)
+        };
+        if let Some(entry) = memory.entries.get(&key).filter(fresh) {
+            return Ok(Some(entry.identified));
+        }
+        let identified = read.await?;
+        if let Some(identified) = &identified {
+            memory.entries.insert(key, Entry { identified: identified.clone(), generation, read_at: now });
+        }
+        Ok(identified)
+    }
+}

@@ -1,0 +1,480 @@
+//! Keyset paging, over an organization's rows or a person's own: total orders, opaque cursors, never OFFSET.
+//!
+//! A cursor holds the values that the order compares, the id last, and a fingerprint of order and filter, so that using
+//! it with another list fails loudly. It also carries the instant at which relative times were resolved, so that a
+//! filter such as "of the last week" does not drift between pages.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::DateTime;
+use sea_orm::{
+    ColumnType, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, JoinType, ModelTrait, Order,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select, Value,
+    prelude::{ColumnTrait, Expr, Uuid},
+    sea_query::{Alias, DynIden, Func, IntoIden, NullOrdering, Query, WindowStatement},
+};
+use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
+
+use super::{Connections, Db, OrgScope, fail};
+use crate::{
+    base::{
+        clock::{Clock, Instant, in_calendar},
+        error::{Code, Refusal, Result},
+    },
+    data::entity::{Global, Tenant},
+};
+
+/// Nodes of a page when the caller doesn't say.
+pub const DEFAULT_PAGE: u64 = 20;
+/// Nodes of a page at most.
+pub const MAX_PAGE: u64 = 100;
+
+/// Objects of a page of `sync` when the caller doesn't say.
+pub const DEFAULT_SYNC_PAGE: u16 = 200;
+/// Objects of a page of `sync` at most.
+pub const MAX_SYNC_PAGE: u16 = 500;
+
+/// `first`, `after`, `last`, `before` as the caller gave them.
+#[derive(Clone, Debug, Default)]
+pub struct PageArgs {
+    pub first: Option<i32>,
+    pub after: Option<String>,
+    pub last: Option<i32>,
+    pub before: Option<String>,
+}
+
+impl PageArgs {
+    pub fn forward(first: Option<i32>, after: Option<String>) -> Self {
+        Self { first, after, ..Self::default() }
+    }
+
+    /// The rows this page can hold; also what it costs.
+    pub fn limit(&self) -> Result<u64> {
+        let asked = match (self.first, self.last) {
+            (Some(_), Some(_)) => {
+                return Err(Refusal::bad_request("Give `first` or `last`, not both.").into());
+            }
+            (Some(first), None) => first,
+            (None, Some(last)) => last,
+            (None, None) => return Ok(DEFAULT_PAGE),
+        };
+        match u64::try_from(asked) {
+            Ok(limit @ 0..=MAX_PAGE) => Ok(limit),
+            _ => Err(Refusal::bad_request(format!("A page has 0 to {MAX_PAGE} nodes.")).into()),
+        }
+    }
+
+    fn cursor(&self) -> Result<Option<&str>> {
+        match (&self.after, &self.before, self.last.is_some()) {
+            (Some(_), Some(_), _) => Err(Refusal::bad_request("Give `after` or `before`, not both.").into()),
+            (Some(_), None, true) => Err(Refusal::bad_request("`after` goes with `first`.").into()),
+            (None, Some(_), false) => Err(Refusal::bad_request("`before` goes with `last`.").into()),
+            (after, before, _) => Ok(after.as_deref().or(before.as_deref())),
+        }
+    }
+}
+
+/// One column of an order.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<C> {
+    pub column: C,
+    pub descending: bool,
+    /// Where rows without a value go; of no matter for columns that always have one.
+    pub nulls_first: bool,
+}
+
+impl<C> Key<C> {
+    pub fn asc(column: C) -> Self {
+        Self { column, descending: false, nulls_first: false }
+    }
+
+    pub fn desc(column: C) -> Self {
+        Self { column, descending: true, nulls_first: false }
+    }
+}
+
+/// The first half of a page: its cursor read, so that `now` is known before the filter is resolved.
+#[derive(Clone, Debug)]
+pub struct PageStart {
+    limit: u64,
+    backward: bool,
+    fingerprint: u64,
+    position: Option<Vec<Json>>,
+    /// Relative times of the filter are relative to this.
+    pub now: Instant,
+}
+
+impl PageStart {
+    /// `list` is whatever decides its content and order: its name, filter, order, scope. Cursors are worth what it is: it
+    /// stays the same from release to release.
+    pub fn read(args: &PageArgs, list: &str, clock: &Clock) -> Result<Self> {
+        let fingerprint = Sha256::digest(list).iter().take(8).fold(0, |bits, byte| (bits << 8) | u64::from(*byte));
+        let limit = args.limit()?;
+        let (position, now) = match args.cursor()? {
+            None => (None, clock.now()),
+            Some(text) => {
+                let cursor = decode(text).filter(|cursor| cursor.0 == fingerprint).ok_or_else(invalid_cursor)?;
+                let now = DateTime::from_timestamp_millis(cursor.1).filter(|now| in_calendar(*now));
+                let now = now.ok_or_else(invalid_cursor)?;
+                (Some(cursor.2), now)
+            }
+        };
+        Ok(Self { limit, backward: args.last.is_some(), fingerprint, position, now })
+    }
+
+    /// The whole plan. `id` breaks ties in the direction of the last key.
+    pub fn plan<E: EntityTrait>(
+        self,
+        condition: Condition,
+        mut keys: Vec<Key<E::Column>>,
+        id: E::Column,
+        wants: Wants,
+    ) -> Result<PagePlan<E>> {
+        let descending = keys.last().is_some_and(|key| key.descending);
+        keys.push(Key { column: id, descending, nulls_first: false });
+        let position = match self.position {
+            None => None,
+            Some(values) if values.len() == keys.len() => Some(
+                keys.iter()
+                    .zip(values)
+                    .map(|(key, value)| from_json(key.column, &value).ok_or_else(invalid_cursor))
+                    .collect::<Result<Vec<_>, Refusal>>()?,
+            ),
+            Some(_) => return Err(invalid_cursor().into()),
+        };
+        Ok(PagePlan {
+            condition,
+            keys,
+            limit: self.limit,
+            backward: self.backward,
+            position,
+            fingerprint: self.fingerprint,
+            now: self.now,
+            wants,
+        })
+    }
+}
+
+fn invalid_cursor() -> Refusal {
+    Refusal::new(Code::InvalidCursor, "The cursor belongs to another list, order or filter.")
+}
+
+/// Everything a page's statement needs, except whose children it lists.
+#[derive(Clone, Debug)]
+pub struct PagePlan<E: EntityTrait> {
+    condition: Condition,
+    keys: Vec<Key<E::Column>>,
+    limit: u64,
+    backward: bool,
+    position: Option<Vec<Value>>,
+    fingerprint: u64,
+    now: Instant,
+    wants: Wants,
+}
+
+/// Where a child's parent is named: in a column of its own table, or of a table that links the two.
+#[derive(Clone, Debug)]
+pub struct ParentKey {
+    table: DynIden,
+    column: DynIden,
+    link: Option<RelationDef>,
+}
+
+/// The parent's id in the rows of a page of children.
+const PARENT: &str = "parent_of_page";
+
+impl ParentKey {
+    /// The child's own column.
+    pub fn column<E: Tenant>(column: E::Column) -> Self {
+        Self { table: E::default().into_iden(), column: column.into_iden(), link: None }
+    }
+
+    /// `L` links child and parent: `child` of `E` is `to` of `L`, and `parent` of `L` names the parent. The organization
+    /// is part of the join.
+    pub fn linked<E: Tenant, L: Tenant>(child: E::Column, to: L::Column, parent: L::Column) -> Self {
+        let link = E::belongs_to(L::default()).from((E::ORGANIZATION, child)).to((L::ORGANIZATION, to));
+        Self { table: L::default().into_iden(), column: parent.into_iden(), link: Some(link.into()) }
+    }
+
+    /// For telling one key from another.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.table, self.column)
+    }
+}
+
+/// What of a page is asked for: the list itself doesn't run for its total alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wants {
+    pub rows: bool,
+    pub total: bool,
+}
+
+/// Rows with their cursors.
+#[derive(Clone, Debug)]
+pub struct Page<M> {
+    pub rows: Vec<M>,
+    pub cursors: Vec<String>,
+    pub has_next: bool,
+    pub has_previous: bool,
+    /// Counted only when asked for.
+    pub total: Option<u64>,
+}
+
+impl<M> Default for Page<M> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), cursors: Vec::new(), has_next: false, has_previous: false, total: Some(0) }
+    }
+}
+
+impl<E: Tenant> PagePlan<E> {
+    /// Distinguishes plans that may share a statement from those that may not.
+    pub fn group(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.fingerprint, self.limit, self.backward, self.wants, format!("{:?}", self.position)).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// One page of the organization's rows: one statement, two with the total.
+    pub async fn fetch(&self, scope: &OrgScope) -> Result<Page<E::Model>> {
+        let (connection, _, select) = scope.find::<E>().filter(self.condition.clone()).into_parts();
+        self.fetch_from(connection, select).await
+    }
+
+    /// A page of each parent's children: one statement for all, two with the totals.
+    pub async fn fetch_children(
+        &self,
+        scope: &OrgScope,
+        parent: &ParentKey,
+        parents: &[Uuid],
+    ) -> Result<HashMap<Uuid, Page<E::Model>>> {
+        use sea_orm::ExprTrait as _;
+        let parent_id = || Expr::col((parent.table.clone(), parent.column.clone()));
+        let of_parents = super::filter::among_uuids(scope.db(), parent_id(), parents.to_vec());
+        let (connection, _, mut select) =
+            scope.find::<E>().filter(self.condition.clone()).filter(of_parents).into_parts();
+        if let Some(link) = &parent.link {
+            select = select.join(JoinType::InnerJoin, link.clone());
+        }
+        let mut totals = HashMap::new();
+        if self.wants.total {
+            let counts: Vec<(Uuid, i64)> = select
+                .clone()
+                .select_only()
+                .column_as(parent_id(), "parent")
+                .column_as(parent_id().count(), "n")
+                .group_by(parent_id())
+                .into_tuple()
+                .all(connection)
+                .await
+                .map_err(fail)?;
+            totals.extend(counts.into_iter().map(|(id, count)| (id, u64::try_from(count).unwrap_or(0))));
+        }
+        if let Some(position) = &self.position {
+            select = select.filter(self.after(position));
+        }
+        let mut window = WindowStatement::partition_by((parent.table.clone(), parent.column.clone()));
+        for (column, order, nulls) in self.order() {
+            match nulls {
+                Some(nulls) => window.order_by_with_nulls((E::default(), column), order, nulls),
+                None => window.order_by((E::default(), column), order),
+            };
+        }
+        let rank = Alias::new("place");
+        let mut ranked = select.column_as(parent_id(), PARENT).into_query();
+        ranked.expr_window_as(Func::cust("ROW_NUMBER"), window, rank.clone());
+        let mut outer = Query::select();
+        for column in E::Column::iter() {
+            outer.column((Alias::new("ranked"), column.into_iden()));
+        }
+        outer
+            .column((Alias::new("ranked"), Alias::new(PARENT)))
+            .from_subquery(ranked, Alias::new("ranked"))
+            .and_where(Expr::col(rank.clone()).lte(self.limit + 1))
+            .order_by(rank, Order::Asc);
+        let mut children: HashMap<Uuid, Vec<E::Model>> = HashMap::new();
+        for row in connection.query_all(&outer).await.map_err(fail)? {
+            let id: Uuid = row.try_get("", PARENT).map_err(fail)?;
+            let model = E::Model::from_query_result(&row, "").map_err(fail)?;
+            children.entry(id).or_default().push(model);
+        }
+        Ok(parents
+            .iter()
+            .map(|id| {
+                let total = self.wants.total.then(|| totals.get(id).copied().unwrap_or(0));
+                (*id, self.page(children.remove(id).unwrap_or_default(), total))
+            })
+            .collect())
+    }
+}
+
+impl<E: Global> PagePlan<E> {
+    /// One page of rows that no organization owns; the plan's condition says whose they are.
+    pub async fn fetch_global(&self, db: &Db) -> Result<Page<E::Model>> {
+        self.fetch_from(db.reader(), db.find::<E>().filter(self.condition.clone())).await
+    }
+}
+
+impl<E: EntityTrait<Model: Send + Sync>> PagePlan<E> {
+    async fn fetch_from(&self, connection: &Connections, select: Select<E>) -> Result<Page<E::Model>> {
+        let total = match self.wants.total {
+            true => Some(select.clone().count(connection).await.map_err(fail)?),
+            false => None,
+        };
+        if !self.wants.rows {
+            return Ok(Page { total, ..Page::default() });
+        }
+        let mut page = select;
+        if let Some(position) = &self.position {
+            page = page.filter(self.after(position));
+        }
+        for (column, order, nulls) in self.order() {
+            page = match nulls {
+                Some(nulls) => page.order_by_with_nulls(column, order, nulls),
+                None => page.order_by(column, order),
+            };
+        }
+        let rows = page.limit(self.limit + 1).all(connection).await.map_err(fail)?;
+        Ok(self.page(rows, total))
+    }
+
+    /// The order in which the database must give the rows: reversed when paging backward.
+    fn order(&self) -> impl Iterator<Item = (E::Column, Order, Option<NullOrdering>)> + '_ {
+        self.keys.iter().map(|key| {
+            let order = if key.descending ^ self.backward { Order::Desc } else { Order::Asc };
+            let nulls = match key.nulls_first ^ self.backward {
+                true => NullOrdering::First,
+                false => NullOrdering::Last,
+            };
+            let nulls = Some(nulls).filter(|_| key.column.def().is_null());
+            (key.column, order, nulls)
+        })
+    }
+
+    /// Rows after `position` in that order: for some key greater, all keys before it equal.
+    fn after(&self, position: &[Value]) -> Condition {
+        let mut any = Condition::any();
+        let mut equal = Condition::all();
+        for ((column, order, nulls), value) in self.order().zip(position) {
+            let is_null = is_null(value);
+            let greater = match (order, is_null) {
+                (Order::Desc, false) => Some(column.lt(value.clone()).into_condition_any()),
+                (_, false) => Some(column.gt(value.clone()).into_condition_any()),
+                (_, true) => None,
+            };
+            let beyond = match (greater, nulls) {
+                (Some(greater), Some(NullOrdering::Last)) => Some(greater.add(column.is_null())),
+                (Some(greater), _) => Some(greater),
+                (None, Some(NullOrdering::First)) => Some(Condition::any().add(column.is_not_null())),
+                (None, _) => None,
+            };
+            if let Some(beyond) = beyond {
+                any = any.add(equal.clone().add(beyond));
+            }
+            equal = equal.add(if is_null { column.is_null() } else { column.eq(value.clone()) });
+        }
+        // A bound on the first key alone, implied by the rest, lets the index start at the right place.
+        let mut condition = Condition::all().add(any);
+        if let (Some((column, order, None)), Some(value)) = (self.order().next(), position.first()) {
+            condition = condition.add(match order {
+                Order::Desc => column.lte(value.clone()),
+                _ => column.gte(value.clone()),
+            });
+        }
+        condition
+    }
+
+    fn page(&self, mut rows: Vec<E::Model>, total: Option<u64>) -> Page<E::Model> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        if self.backward {
+            rows.reverse();
+        }
+        let cursors = rows.iter().map(|row| self.cursor(row)).collect();
+        let beyond = self.position.is_some();
+        let (has_next, has_previous) = if self.backward { (beyond, more) } else { (more, beyond) };
+        Page { rows, cursors, has_next, has_previous, total }
+    }
+
+    fn cursor(&self, row: &E::Model) -> String {
+        let values: Vec<Json> = self.keys.iter().map(|key| to_json(&row.get(key.column))).collect();
+        encode(&(self.fingerprint, self.now.timestamp_millis(), values))
+    }
+}
+
+trait IntoConditionAny {
+    fn into_condition_any(self) -> Condition;
+}
+
+impl IntoConditionAny for sea_orm::sea_query::SimpleExpr {
+    fn into_condition_any(self) -> Condition {
+        Condition::any().add(self)
+    }
+}
+
+/// Fingerprint, the instant of relative times, the values of the keys.
+type Cursor = (u64, i64, Vec<Json>);
+
+fn encode(cursor: &Cursor) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default())
+}
+
+fn decode(text: &str) -> Option<Cursor> {
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+fn is_null(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::SmallInt(None)
+            | Value::Int(None)
+            | Value::BigInt(None)
+            | Value::Double(None)
+            | Value::String(None)
+            | Value::Uuid(None)
+            | Value::ChronoDateTimeUtc(None)
+    )
+}
+
+fn to_json(value: &Value) -> Json {
+    match value {
+        Value::SmallInt(Some(number)) => (*number).into(),
+        Value::Int(Some(number)) => (*number).into(),
+        Value::BigInt(Some(number)) => (*number).into(),
+        Value::Double(Some(number)) => (*number).into(),
+        Value::String(Some(text)) => text.as_str().into(),
+        Value::Uuid(Some(id)) => id.simple().to_string().into(),
+        Value::ChronoDateTimeUtc(Some(instant)) => instant.timestamp_millis().into(),
+        _ => Json::Null,
+    }
+}
+
+/// The value of a key, as its column's type; `None` for what such a column can't hold.
+fn from_json<C: ColumnTrait>(column: C, json: &Json) -> Option<Value> {
+    let definition = column.def();
+    if json.is_null() && !definition.is_null() {
+        return None;
+    }
+    let absent = json.is_null();
+    Some(match definition.get_column_type() {
+        ColumnType::SmallInteger if absent => Value::SmallInt(None),
+        ColumnType::SmallInteger => Value::SmallInt(Some(i16::try_from(json.as_i64()?).ok()?)),
+        ColumnType::Integer => Value::Int(Some(i32::try_from(json.as_i64()?).ok()?)),
+        ColumnType::BigInteger => Value::BigInt(Some(json.as_i64()?)),
+        ColumnType::Double if absent => Value::Double(None),
+        ColumnType::Double => Value::Double(Some(json.as_f64()?)),
+        ColumnType::Uuid => Value::Uuid(Some(Uuid::parse_str(json.as_str()?).ok()?)),
+        ColumnType::TimestampWithTimeZone if absent => Value::ChronoDateTimeUtc(None),
+        ColumnType::TimestampWithTimeZone => {
+            let instant = DateTime::from_timestamp_millis(json.as_i64()?)?;
+            Value::ChronoDateTimeUtc(Some(Some(instant).filter(|instant| in_calendar(*instant))?))
+        }
+        // PostgreSQL holds no text with a NUL.
+        _ => Value::String(Some(json.as_str().filter(|text| !text.contains('\0'))?.to_owned())),
+    })
+}

@@ -1,0 +1,323 @@
+//! A pool of connections of which everybody has a fair share ([`Shares`]), and whose statements end with whoever waits for
+//! them.
+//!
+//! The driver lets a statement run on when its future is dropped: at a TIMEOUT, or because the client has gone. Here each
+//! place of the pool has a [`Watch`] that its connection knows. A statement that is given up is interrupted on SQLite, by
+//! the progress handler; on PostgreSQL its connection is closed, and the server, which looks at the connection while it
+//! works, stops. Such a connection is never used again. A statement that takes longer than the limit is ended, too.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, Statement, sqlx};
+use sea_orm_migration::async_trait;
+
+use super::shares::{Busy, Consumer, Share, Shares};
+use crate::base::priority;
+
+/// What [`DbErr::Custom`] says when a share of the connections was not had in time.
+pub(super) const BUSY: &str = "the share of the database's connections is used up";
+
+/// Connections, each at a place of its own.
+#[derive(Debug)]
+pub(super) struct Pool {
+    places: Vec<Place>,
+    free: Mutex<Vec<usize>>,
+    shares: Shares,
+}
+
+/// Where one connection is used at a time.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) usual: Line,
+    /// For threads that give way ([`priority`]): SQLite works on a thread of the connection's own, which is like the one
+    /// that opens it.
+    pub(super) background: Option<Line>,
+}
+
+/// A connection, as soon as it is needed.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// A pool of the driver's, of one connection.
+    pub(super) connection: DatabaseConnection,
+    pub(super) watch: Arc<Watch>,
+}
+
+/// What a connection knows of whoever uses it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    since: Instant,
+    limit: Duration,
+    /// Nobody waits any more for the statement that it runs.
+    given_up: AtomicBool,
+    /// When the statement that it runs has taken too long, in milliseconds after `since`; 0 without one.
+    deadline: AtomicU64,
+    /// Whether its statements are worked on by a thread of this process, for whoever waits.
+    is_metered: bool,
+    /// Counts its statements.
+    statement: AtomicU64,
+    /// What the present one has used of a processor, in nanoseconds, as far as the progress handler has seen it.
+    used: AtomicU64,
+}
+
+impl Watch {
+    /// `limit`: how long a statement may take. `is_metered`: whether a thread of this process works on it meanwhile.
+    pub(super) fn new(limit: Duration, is_metered: bool) -> Arc<Self> {
+        let zero = || AtomicU64::new(0);
+        let (given_up, deadline, statement, used) = (AtomicBool::new(false), zero(), zero(), zero());
+        Arc::new(Self { since: Instant::now(), limit, given_up, deadline, is_metered, statement, used })
+    }
+
+    fn millis_after(&self, limit: Duration) -> u64 {
+        u64::try_from((self.since.elapsed() + limit).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the statement that runs must end. Asked by the progress handler of SQLite, often.
+    pub(super) fn must_stop(&self) -> bool {
+        let deadline = self.deadline.load(Ordering::Relaxed);
+        self.given_up.load(Ordering::Relaxed) || (deadline > 0 && self.millis_after(Duration::ZERO) >= deadline)
+    }
+
+    /// Notes how far the statement's thread has come since it was first seen at this statement: `first` is its number, and
+    /// the thread's time then. Asked by the progress handler, on that thread.
+    fn note_progress(&self, first: &mut (u64, Duration)) {
+        if !self.is_metered {
+            return;
+        }
+        let (statement, now) = (self.statement.load(Ordering::Relaxed), priority::time_of_thread());
+        if first.0 == statement {
+            let used = u64::try_from(now.saturating_sub(first.1).as_nanos()).unwrap_or(u64::MAX);
+            self.used.store(used, Ordering::Relaxed);
+        } else {
+            *first = (statement, now);
+        }
+    }
+
+    /// Whether its connection may be used again: no statement was given up on it.
+    pub(super) fn is_good(&self) -> bool {
+        !self.given_up.load(Ordering::Acquire)
+    }
+
+    /// A connection that has just been opened begins anew.
+    fn renew(&self) {
+        self.given_up.store(false, Ordering::Release);
+        self.deadline.store(0, Ordering::Relaxed);
+    }
+
+    /// Awaits a statement; dropped before that is done, it gives it up.
+    async fn run<T>(&self, statement: impl Future<Output = T>) -> T {
+        struct GivesUp<'w>(&'w Watch, bool);
+        impl Drop for GivesUp<'_> {
+            fn drop(&mut self) {
+                self.0.deadline.store(0, Ordering::Relaxed);
+                self.0.given_up.fetch_or(!self.1, Ordering::AcqRel);
+            }
+        }
+        let statement = pin!(statement);
+        self.deadline.store(self.millis_after(self.limit), Ordering::Relaxed);
+        // Dropped before the statement is: by the time its connection is given back, it is known to be spoilt.
+        let mut running = GivesUp(self, false);
+        self.used.store(0, Ordering::Relaxed);
+        self.statement.fetch_add(1, Ordering::Relaxed);
+        let done = statement.await;
+        running.1 = true;
+        priority::done_elsewhere(Duration::from_nanos(self.used.load(Ordering::Relaxed)));
+        done
+    }
+}
+
+/// After a SQLite connection was opened: lets the watch interrupt its statements.
+pub(super) async fn opened_sqlite(connection: &mut sqlx::SqliteConnection, watch: Arc<Watch>) -> sqlx::Result<()> {
+    /// Steps of SQLite's machine between two looks at the watch: ten microseconds, or some rows with long texts.
+    const STEPS: i32 = 500;
+    watch.renew();
+    let mut first = (0, Duration::ZERO);
+    connection.lock_handle().await?.set_progress_handler(STEPS, move || {
+        watch.note_progress(&mut first);
+        !watch.must_stop()
+    });
+    Ok(())
+}
+
+/// After a PostgreSQL connection was opened: the server ends statements that take too long, transactions that nobody goes
+/// on with, and work whose client has gone.
+pub(super) async fn opened_postgres(connection: &mut sqlx::PgConnection, watch: Arc<Watch>) -> sqlx::Result<()> {
+    watch.renew();
+    let limits = format!(
+        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}",
+        watch.limit.as_millis(),
+        IDLE_IN_TRANSACTION.as_millis()
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limits)).execute(&mut *connection).await?;
+    // Not on every system that PostgreSQL runs on.
+    let check = format!("SET client_connection_check_interval = {}", LOOK_AT_CLIENT.as_millis());
+    if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(check)).execute(connection).await {
+        tracing::debug!(%error, "PostgreSQL does not look whether its client is there");
+    }
+    Ok(())
+}
+
+/// How long a PostgreSQL transaction may wait for its next statement.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(15);
+
+/// How often PostgreSQL looks while it works whether anybody is there.
+const LOOK_AT_CLIENT: Duration = Duration::from_millis(500);
+
+impl Pool {
+    /// `wait`: how long a consumer waits for a connection.
+    pub(super) fn new(places: Vec<Place>, wait: Duration) -> Self {
+        let free = Mutex::new((0..places.len()).collect());
+        Self { shares: Shares::new(places.len(), wait), free, places }
+    }
+
+    /// Waits for connections in use, then closes.
+    pub(super) async fn close(&self) {
+        for place in &self.places {
+            for line in [Some(&place.usual), place.background.as_ref()].into_iter().flatten() {
+                if let Err(error) = line.connection.close_by_ref().await {
+                    tracing::warn!(%error, "closing the database");
+                }
+            }
+        }
+    }
+
+    /// Takes a free place: where a connection rests, rather than where one is about to be or must be opened.
+    fn take_place(&self) -> Option<usize> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let rested =
+            free.iter().position(|place| self.places.get(*place).is_some_and(|place| place.line().has_rested()));
+        match rested {
+            Some(position) => Some(free.remove(position)),
+            None => free.pop(),
+        }
+    }
+}
+
+impl Place {
+    /// The connection that this thread uses.
+    fn line(&self) -> &Line {
+        self.background.as_ref().filter(|_| priority::gives_way()).unwrap_or(&self.usual)
+    }
+}
+
+impl Line {
+    fn has_rested(&self) -> bool {
+        match self.connection.get_database_backend() {
+            DatabaseBackend::Postgres => self.connection.get_postgres_connection_pool().num_idle() > 0,
+            _ => self.connection.get_sqlite_connection_pool().num_idle() > 0,
+        }
+    }
+}
+
+/// The pool as one consumer uses it: every statement has a connection as long as it runs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    pool: Arc<Pool>,
+    consumer: Consumer,
+}
+
+impl Connections {
+    pub(super) fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, consumer: Consumer::Server }
+    }
+
+    /// The same pool for somebody else.
+    pub(super) fn of(&self, consumer: Consumer) -> Self {
+        Self { pool: self.pool.clone(), consumer }
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// A connection, waited for in line.
+    pub(super) async fn lease(&self) -> Result<Lease, DbErr> {
+        let share = self.pool.shares.take(self.consumer).await.map_err(|Busy| DbErr::Custom(BUSY.to_owned()))?;
+        let place = self.pool.take_place().ok_or_else(|| DbErr::Custom("a share without a connection".to_owned()))?;
+        Ok(Lease { pool: self.pool.clone(), place, gives_way: priority::gives_way(), _share: share })
+    }
+}
+
+/// One connection, until it is dropped. Within it one statement, or one transaction, runs at a time.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    place: usize,
+    /// Whether it is the connection for threads that give way.
+    gives_way: bool,
+    /// Given back after the place.
+    _share: Share,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.place);
+    }
+}
+
+impl Lease {
+    #[allow(clippy::indexing_slicing, reason = "places are made once, and numbered")]
+    fn line(&self) -> &Line {
+        let place = &self.pool.places[self.place];
+        place.background.as_ref().filter(|_| self.gives_way).unwrap_or(&place.usual)
+    }
+
+    pub(super) fn connection(&self) -> &DatabaseConnection {
+        &self.line().connection
+    }
+
+    /// Awaits a statement on this connection; dropped before that is done, it ends the statement and the connection.
+    /// `sql`: its text, for the log at `debug`. Values are not in it.
+    pub(super) async fn run<T>(&self, sql: Logged, statement: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let done = self.line().watch.run(statement).await;
+        if let Logged(Some(sql)) = sql {
+            let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::debug!(micros, sql, "statement");
+        }
+        done
+    }
+}
+
+/// A statement's text, where the log takes it.
+pub(super) struct Logged(Option<String>);
+
+impl Logged {
+    pub(super) fn new(sql: &str) -> Self {
+        Self(tracing::enabled!(tracing::Level::DEBUG).then(|| sql.to_owned()))
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Connections {
+    fn get_database_backend(&self) -> DatabaseBackend {
+        self.pool.places.first().map_or(DatabaseBackend::Sqlite, |place| place.usual.connection.get_database_backend())
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let lease = self.lease().await?;
+        lease.run(Logged::new(&statement.sql), lease.connection().execute_raw(statement)).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let lease = self.lease().await?;
+        lease.run(Logged::new(sql), lease.connection().execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let lease = self.lease().await?;
+        lease.run(Logged::new(&statement.sql), lease.connection().query_one_raw(statement)).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let lease = self.lease().await?;
+        lease.run(Logged::new(&statement.sql), lease.connection().query_all_raw(statement)).await
+    }
+}

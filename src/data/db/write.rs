@@ -1,0 +1,687 @@
+//! Writes: [`WriteTx`] within an organization, [`AccountTx`] about a person. Both end with `commit`, which writes the
+//! recorded events after everything else and only then commits; dropping one rolls everything back.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseBackend, EntityTrait, ExprTrait as _, IntoActiveModel,
+    QueryFilter, Statement,
+    prelude::*,
+    sea_query::{IntoCondition, SimpleExpr},
+};
+
+use super::{
+    Db, OrgScope, Scoped, Transaction, fail,
+    idempotency::{Claim, Recorded},
+};
+use crate::{
+    base::{
+        clock::Instant,
+        enums::{Feature, PlanTier, QuotaResource, Role},
+        error::{Error, Problem, ProblemCode, Result},
+        id::{AnyId, EventId, Id, OrganizationId, UserId},
+        policy::Permissions,
+    },
+    data::{
+        actor::{ActorRef, Origin},
+        entity::{
+            Findable, Global, Keyed, Row, Tenant, event, invitation, ledger_head, membership, organization, session,
+            user,
+        },
+        ledger::{EventType, LedgerCursor, NewEvent, PendingEvents, Written},
+    },
+};
+
+/// What a write gave, and the ledger's position just after it.
+#[derive(Clone, Debug)]
+pub struct Committed<T> {
+    pub value: T,
+    pub cursor: Option<LedgerCursor>,
+}
+
+impl<T> Committed<T> {
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Committed<U> {
+        Committed { value: f(self.value), cursor: self.cursor }
+    }
+}
+
+/// Runs a whole write again when the database gave way to another one: three tries in all.
+pub async fn retrying<T, E, F>(mut attempt: impl FnMut() -> F) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: AsRef<Error>,
+{
+    for _ in 0..2 {
+        // On the heap: the state of a whole write is large, and the thread's stack is not.
+        match Box::pin(attempt()).await {
+            Err(error) if gave_way(error.as_ref()) => {
+                tracing::debug!(error = %error.as_ref().describe(), "a write gave way; trying again");
+            }
+            done => return done,
+        }
+    }
+    Box::pin(attempt()).await
+}
+
+/// Also a unique key that the checks before it did not see: the next try finds out what took it, and whether that is a
+/// repeat of the very same create.
+fn gave_way(error: &Error) -> bool {
+    match error {
+        Error::Retry(_) => true,
+        Error::Invalid(problems) => {
+            matches!(&problems[..], [problem] if problem.code == ProblemCode::Taken && problem.path.is_empty())
+        }
+        _ => false,
+    }
+}
+
+impl AsRef<Error> for Error {
+    fn as_ref(&self) -> &Error {
+        self
+    }
+}
+
+/// The first number of the advisory locks of organizations' trees of items.
+const TREE_LOCK: i32 = 0x7472_6565;
+
+/// A write within one organization. No network call may happen while one is open.
+pub struct WriteTx {
+    scope: OrgScope,
+    tx: Transaction,
+    events: PendingEvents,
+    claim: Option<Claim>,
+    /// Whether it queues something for webhooks besides its own events.
+    queues: bool,
+    /// Whether it leaves a job.
+    has_jobs: bool,
+    /// Whether it has changed anything.
+    has_written: AtomicBool,
+}
+
+impl WriteTx {
+    pub(super) async fn begin(scope: OrgScope) -> Result<Self> {
+        let (tx, claim) = Box::pin(Claim::begin(scope.db(), scope.origin().idempotency.as_ref())).await?;
+        Ok(Self::over(scope, tx, PendingEvents::default(), claim))
+    }
+
+    fn over(scope: OrgScope, tx: Transaction, events: PendingEvents, claim: Option<Claim>) -> Self {
+        Self { scope, tx, events, claim, queues: false, has_jobs: false, has_written: AtomicBool::new(false) }
+    }
+
+    pub fn scope(&self) -> &OrgScope {
+        &self.scope
+    }
+
+    fn note_written(&self) {
+        self.has_written.store(true, Ordering::Relaxed);
+    }
+
+    /// Events that the write has recorded so far, in all organizations.
+    pub fn recorded(&self) -> usize {
+        self.events.recorded()
+    }
+
+    pub fn organization_id(&self) -> OrganizationId {
+        self.scope.organization_id()
+    }
+
+    /// Reads within the transaction.
+    pub fn find<E: Tenant>(&self) -> Scoped<'_, E, Transaction> {
+        Scoped::new(&self.tx, self.organization_id())
+    }
+
+    /// One row by its id, locked until the transaction ends; a NOT_FOUND problem at `path` without one.
+    pub async fn locked<E: Keyed>(&self, id: Id<E::Kind>, path: &[&str]) -> Result<E::Model> {
+        let row = self.find::<E>().filter(E::ID.eq(id)).for_update().one().await?;
+        row.ok_or_else(|| Problem::not_found(path, E::WHAT).into())
+    }
+
+    /// One row to be deleted, locked; `None` when the ledger says that it was deleted before: repeating is harmless.
+    pub async fn locked_or_gone<E: Keyed>(
+        &self,
+        id: Id<E::Kind>,
+        path: &[&str],
+        deleted: EventType,
+    ) -> Result<Option<E::Model>> {
+        if let Some(row) = self.find::<E>().filter(E::ID.eq(id)).for_update().one().await? {
+            return Ok(Some(row));
+        }
+        let gone = event::Column::SubjectId.eq(id.uuid()).and(event::Column::Type.eq(deleted));
+        match self.find::<event::Entity>().filter(gone).limit(1).one().await? {
+            Some(_) => Ok(None),
+            None => Err(Problem::not_found(path, E::WHAT).into()),
+        }
+    }
+
+    /// Whether a matching row is gone for everybody although a job has still to do with it.
+    pub async fn is_being_removed<E: Tenant>(&self, condition: impl IntoCondition) -> Result<bool> {
+        let Some(removed_at) = E::REMOVED else { return Ok(false) };
+        #[allow(clippy::disallowed_methods, reason = "past what `Scoped` hides; the organization is named")]
+        let rows = E::find().filter(E::ORGANIZATION.eq(self.organization_id())).filter(removed_at.is_not_null());
+        let found = rows.filter(condition.into_condition()).one(&self.tx).await.map_err(fail)?;
+        Ok(found.is_some())
+    }
+
+    /// Reads a table that no organization owns, within the transaction.
+    pub async fn find_global<E: Global>(&self, condition: impl IntoCondition) -> Result<Vec<E::Model>> {
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        E::find().filter(condition.into_condition()).all(&self.tx).await.map_err(fail)
+    }
+
+    /// A row with all its columns, of this organization, whatever organization it names.
+    fn whole<M: Row>(&self, row: M) -> <M::Entity as EntityTrait>::ActiveModel {
+        let mut row = row.into_active_model().reset_all();
+        row.set(M::Entity::ORGANIZATION, self.organization_id().into());
+        row
+    }
+
+    /// Inserts a row of this organization.
+    pub async fn insert<M: Row>(&self, row: M) -> Result<M> {
+        self.note_written();
+        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set in `whole`")]
+        self.whole(row).insert(&self.tx).await.map_err(fail)
+    }
+
+    /// Inserts many rows of this organization, in as few statements as the databases allow.
+    pub async fn insert_many<M: Row>(&self, rows: Vec<M>) -> Result<()> {
+        let rows: Vec<_> = rows.into_iter().map(|row| self.whole(row)).collect();
+        if !rows.is_empty() {
+            self.note_written();
+        }
+        // SQLite refuses a statement with more than 32,766 values; no table has more than 32 columns.
+        for chunk in rows.chunks(1000) {
+            #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
+            M::Entity::insert_many(chunk.to_vec()).exec_without_returning(&self.tx).await.map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Updates one row of this organization: the columns that are set.
+    pub async fn update<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
+        A::Entity: Tenant,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
+    {
+        self.note_written();
+        // The organization is part of every tenant's primary key, so this also keeps the update inside it.
+        row.set(<A::Entity as Tenant>::ORGANIZATION, self.organization_id().into());
+        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
+        row.update(&self.tx).await.map_err(fail)
+    }
+
+    /// Sets columns of all matching rows of this organization; says how many.
+    pub async fn update_where<E: Tenant>(
+        &self,
+        condition: impl IntoCondition,
+        columns: Vec<(E::Column, SimpleExpr)>,
+    ) -> Result<u64> {
+        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is added below")]
+        let mut update = E::update_many();
+        for (column, value) in columns {
+            update = update.col_expr(column, value);
+        }
+        let done = update
+            .filter(E::ORGANIZATION.eq(self.organization_id()))
+            .filter(Condition::all().add(condition.into_condition()))
+            .exec(&self.tx)
+            .await
+            .map_err(fail)?;
+        self.note_rows(done.rows_affected);
+        Ok(done.rows_affected)
+    }
+
+    fn note_rows(&self, count: u64) {
+        if count > 0 {
+            self.note_written();
+        }
+    }
+
+    /// Writes all columns of a row of this organization that is there.
+    pub async fn update_whole<M: Row>(&self, row: M) -> Result<M> {
+        self.update(self.whole(row)).await
+    }
+
+    /// Deletes all matching rows of this organization; says how many.
+    pub async fn delete_where<E: Tenant>(&self, condition: impl IntoCondition) -> Result<u64> {
+        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is added below")]
+        let done = E::delete_many()
+            .filter(E::ORGANIZATION.eq(self.organization_id()))
+            .filter(Condition::all().add(condition.into_condition()))
+            .exec(&self.tx)
+            .await
+            .map_err(fail)?;
+        self.note_rows(done.rows_affected);
+        Ok(done.rows_affected)
+    }
+
+    /// Updates the organization itself.
+    pub async fn update_organization(&self, mut row: organization::ActiveModel) -> Result<organization::Model> {
+        self.note_written();
+        row.id = sea_orm::ActiveValue::Unchanged(self.organization_id());
+        #[allow(clippy::disallowed_methods, reason = "the one door; the id is set above")]
+        row.update(&self.tx).await.map_err(fail)
+    }
+
+    /// The organization as it stands, locked until the transaction ends; rows that refer to it may still be inserted, as
+    /// every event does.
+    pub async fn lock_organization(&self) -> Result<organization::Model> {
+        use sea_orm::{QuerySelect, sea_query::LockType};
+        #[allow(clippy::disallowed_methods, reason = "this scope's own organization")]
+        organization::Entity::find()
+            .filter(organization::Column::Id.eq(self.organization_id()))
+            .lock(LockType::NoKeyUpdate)
+            .one(&self.tx)
+            .await
+            .map_err(fail)?
+            .ok_or_else(|| Error::retry("the organization is gone"))
+    }
+
+    /// Makes those who move items about in this organization wait for each other until the end (PostgreSQL; SQLite has one
+    /// writer anyway). Before any row is locked.
+    pub async fn lock_tree(&self) -> Result<()> {
+        if self.tx.get_database_backend() != DatabaseBackend::Postgres {
+            return Ok(());
+        }
+        // Two organizations with one number merely wait for each other. The first number says what is locked.
+        let number = (self.organization_id().uuid().as_u128() & 0xffff_ffff) as u32;
+        let values = [TREE_LOCK.into(), number.cast_signed().into()];
+        let sql = "SELECT pg_advisory_xact_lock($1, $2)";
+        let lock = Statement::from_sql_and_values(DatabaseBackend::Postgres, sql, values);
+        self.tx.query_one_raw(lock).await.map_err(fail)?;
+        Ok(())
+    }
+
+    /// Updates a row that no organization owns, as part of this write (a person's address proven by an invitation).
+    pub async fn update_global<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
+        A::Entity: Global,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
+    {
+        self.note_written();
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        row.update(&self.tx).await.map_err(fail)
+    }
+
+    /// Adds an event to the organization's ledger; it gets its sequence at the commit.
+    pub fn record(&mut self, event: NewEvent) {
+        let id = self.scope.clock().new_id();
+        self.events.record(self.organization_id(), id, event);
+    }
+
+    /// The last event recorded, by the id that it will have.
+    pub fn last_event(&self) -> Option<EventId> {
+        self.events.last(self.organization_id())
+    }
+
+    /// Takes places of what the organization's plan limits, or gives them back (below 0). It happens with the events: at
+    /// `reserve` or at the commit, which is QUOTA_EXCEEDED when there are not enough.
+    pub fn count(&mut self, resource: QuotaResource, places: i64) {
+        self.events.count(self.organization_id(), resource, places);
+    }
+
+    /// Deliveries to webhooks that are there already are due: workers are woken at the commit.
+    pub fn wake_workers(&mut self) {
+        self.queues = true;
+    }
+
+    /// A job is due: workers are woken at the commit.
+    pub(super) fn wake_job_workers(&mut self) {
+        self.has_jobs = true;
+    }
+
+    pub(super) fn transaction(&self) -> &Transaction {
+        &self.tx
+    }
+
+    /// Asks that the organization's plan has a feature when the events are written; NOT_IN_PLAN otherwise. The guard has
+    /// asked before, of the plan as it was when the request began.
+    pub fn require_feature(&mut self, feature: Feature) {
+        self.events.require(self.organization_id(), feature);
+    }
+
+    /// The organization's head, locked until the transaction ends: nobody takes a place or writes an event meanwhile. Lock
+    /// everything else before.
+    pub async fn lock_head(&self) -> Result<ledger_head::Model> {
+        let head = self.find::<ledger_head::Entity>().for_update().one().await?;
+        head.ok_or_else(|| Error::retry("the organization is gone"))
+    }
+
+    /// Puts the organization on a plan: what is shown, and the copy that is enforced. The head must be locked.
+    pub async fn set_plan(&self, tier: PlanTier, row: organization::ActiveModel) -> Result<organization::Model> {
+        use sea_orm::ActiveValue::Set;
+        let head = ledger_head::ActiveModel { plan_tier: Set(tier), ..Default::default() };
+        self.update(head).await?;
+        self.update_organization(organization::ActiveModel { plan_tier: Set(tier), ..row }).await
+    }
+
+    /// Takes `numbers` item numbers and the sequences of the `events` this write will record, exactly. Holds the
+    /// organization's head from here on: call it right before the inserts.
+    pub async fn reserve(&mut self, numbers: i64, events: i64) -> Result<i64> {
+        let organization_id = self.organization_id();
+        self.events.reserve(&self.tx, organization_id, numbers, events).await
+    }
+
+    /// Writes the events, then commits. INTERNAL for a write without one, which the ledger would never tell of: it is
+    /// rolled back.
+    pub async fn commit<T: Findable>(self, value: T) -> Result<Committed<T>> {
+        if self.has_written.load(Ordering::Relaxed) && self.events.recorded() == 0 {
+            return Err(Error::internal("a write without an event"));
+        }
+        self.finish(value).await
+    }
+
+    /// [`commit`](Self::commit) of a write that no event tells of, for a reason.
+    pub async fn commit_unrecorded<T: Findable>(self, value: T, reason: &'static str) -> Result<Committed<T>> {
+        tracing::trace!(reason, "a write without an event");
+        self.finish(value).await
+    }
+
+    async fn finish<T: Findable>(self, value: T) -> Result<Committed<T>> {
+        let Self { scope, tx, events, claim, queues, has_jobs, has_written: _ } = self;
+        let organization_id = scope.organization_id();
+        let changes_rights = events.change_rights();
+        let mut written = events.write(&tx, scope.clock(), scope.actor(), scope.origin()).await?;
+        written.deliveries |= queues;
+        written.jobs = has_jobs;
+        let sequence = match written.sequences.get(&organization_id) {
+            Some(sequence) => *sequence,
+            None => head_sequence(&tx, organization_id).await?,
+        };
+        let cursor = Some(LedgerCursor { organization_id, sequence });
+        let db = scope.db().clone();
+        conclude(tx, claim, value.any_id(), cursor, move || db.announce(&written, changes_rights)).await?;
+        Ok(Committed { value, cursor })
+    }
+
+    /// Goes back to the write about the person that came in here; what was recorded is written by its commit.
+    pub fn leave(self) -> AccountTx {
+        let Self { scope, tx, events, claim, queues: _, has_jobs: _, has_written: _ } = self;
+        let changes_rights = AtomicBool::new(true);
+        AccountTx { db: scope.db().clone(), origin: scope.origin().clone(), tx, events, changes_rights, claim }
+    }
+
+    /// Commits the end of the organization: there is no ledger any more to have a position in.
+    pub(super) async fn commit_deletion(self) -> Result<()> {
+        let id = self.organization_id().any();
+        let db = self.scope.db().clone();
+        let written = Written { jobs: self.has_jobs, ..Written::default() };
+        conclude(self.tx, self.claim, Some(id), None, move || db.announce(&written, true)).await
+    }
+}
+
+/// Commits, with the outcome under the request's idempotency key where it has one; then announces it.
+async fn conclude(
+    tx: Transaction,
+    claim: Option<Claim>,
+    object: Option<AnyId>,
+    cursor: Option<LedgerCursor>,
+    announce: impl FnOnce() + Send + 'static,
+) -> Result<()> {
+    if let Some(claim) = &claim {
+        claim.record(&tx, &Recorded { object, problems: None, cursor }).await?;
+    }
+    tx.commit_then(move || {
+        if let Some(claim) = claim {
+            claim.settle();
+        }
+        announce();
+    })
+    .await
+}
+
+/// The newest sequence of an organization's ledger, as a transaction sees it.
+async fn head_sequence(tx: &Transaction, organization_id: OrganizationId) -> Result<i64> {
+    let head = Scoped::<ledger_head::Entity, _>::new(tx, organization_id).one().await?;
+    Ok(head.map_or(0, |head| head.sequence))
+}
+
+/// A write about a person: accounts, sessions, profiles. It may record events in the ledgers of several organizations.
+pub struct AccountTx {
+    db: Db,
+    tx: Transaction,
+    origin: Origin,
+    events: PendingEvents,
+    changes_rights: AtomicBool,
+    claim: Option<Claim>,
+}
+
+impl AccountTx {
+    pub async fn begin(db: &Db, origin: &Origin) -> Result<Self> {
+        let (tx, claim) = Box::pin(Claim::begin(db, origin.idempotency.as_ref())).await?;
+        Ok(Self {
+            db: db.clone(),
+            tx,
+            origin: origin.clone(),
+            events: PendingEvents::default(),
+            changes_rights: AtomicBool::new(false),
+            claim,
+        })
+    }
+
+    pub(super) fn transaction(&self) -> &Transaction {
+        &self.tx
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Reads a table that no organization owns; locks what it finds until the end.
+    pub async fn find<E: Global>(&self, condition: impl IntoCondition) -> Result<Vec<E::Model>> {
+        use sea_orm::QuerySelect;
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        E::find().filter(condition.into_condition()).lock_exclusive().all(&self.tx).await.map_err(fail)
+    }
+
+    /// The open invitation that a token names, in whichever organization it is.
+    pub async fn find_invitation(&self, token_hash: &[u8]) -> Result<Option<invitation::Model>> {
+        #[allow(clippy::disallowed_methods, reason = "an invited person is outside the organization")]
+        invitation::Entity::find()
+            .filter(
+                Condition::any()
+                    .add(invitation::Column::TokenHash.eq(token_hash))
+                    .add(invitation::Column::MailedTokenHash.eq(token_hash)),
+            )
+            .one(&self.tx)
+            .await
+            .map_err(fail)
+    }
+
+    pub async fn insert<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
+        A::Entity: Global,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
+    {
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        row.insert(&self.tx).await.map_err(fail)
+    }
+
+    pub async fn update<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
+        A::Entity: Global,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
+    {
+        // A session is refreshed this way, which takes nothing from anybody.
+        if A::Entity::default().table_name() == user::Entity.table_name() {
+            self.notes_identities::<A::Entity>();
+        }
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        row.update(&self.tx).await.map_err(fail)
+    }
+
+    pub async fn update_where<E: Global>(
+        &self,
+        condition: impl IntoCondition,
+        columns: Vec<(E::Column, SimpleExpr)>,
+    ) -> Result<u64> {
+        self.notes_identities::<E>();
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        let mut update = E::update_many();
+        for (column, value) in columns {
+            update = update.col_expr(column, value);
+        }
+        let done = update.filter(condition.into_condition()).exec(&self.tx).await.map_err(fail)?;
+        Ok(done.rows_affected)
+    }
+
+    pub async fn delete_where<E: Global>(&self, condition: impl IntoCondition) -> Result<u64> {
+        self.notes_identities::<E>();
+        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        let done = E::delete_many().filter(condition.into_condition()).exec(&self.tx).await.map_err(fail)?;
+        Ok(done.rows_affected)
+    }
+
+    /// Notes that identities read before this write are old, where it changes people or sessions. A failed sign-in does
+    /// not, so that guessing passwords costs others nothing.
+    fn notes_identities<E: EntityTrait>(&self) {
+        let table = E::default().table_name().to_owned();
+        if [session::Entity.table_name(), user::Entity.table_name()].contains(&table.as_str()) {
+            self.changes_rights.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The first `limit` memberships of a person, suspended ones too, in ascending order of organization. Not locked: an
+    /// organization is locked before its members.
+    pub async fn memberships(&self, user_id: UserId, which: Condition, limit: u64) -> Result<Vec<membership::Model>> {
+        use sea_orm::{QueryOrder, QuerySelect};
+        #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
+        membership::Entity::find()
+            .filter(membership::Column::UserId.eq(user_id))
+            .filter(which)
+            .order_by_asc(membership::Column::OrganizationId)
+            .limit(limit)
+            .all(&self.tx)
+            .await
+            .map_err(fail)
+    }
+
+    /// How many organizations a person owns, and how many of them were founded after `since`. Not locked: whoever goes by
+    /// it locks the person first.
+    pub async fn owned(&self, user_id: UserId, since: Instant) -> Result<(u64, u64)> {
+        use sea_orm::{PaginatorTrait, QuerySelect, QueryTrait};
+        #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
+        let owned = membership::Entity::find()
+            .select_only()
+            .column(membership::Column::OrganizationId)
+            .filter(membership::Column::UserId.eq(user_id).and(membership::Column::Role.eq(Role::Owner)));
+        let owned = organization::Column::Id.in_subquery(owned.into_query());
+        let recent = owned.clone().and(organization::Column::CreatedAt.gt(since));
+        #[allow(clippy::disallowed_methods, reason = "a table without a tenant")]
+        let count = |condition| organization::Entity::find().filter::<SimpleExpr>(condition).count(&self.tx);
+        Ok((count(owned).await.map_err(fail)?, count(recent).await.map_err(fail)?))
+    }
+
+    /// Notes in all their memberships that the person is there. Not a change that a ledger records.
+    pub async fn mark_active(&self, user_id: UserId) -> Result<()> {
+        #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
+        membership::Entity::update_many()
+            .col_expr(membership::Column::LastActiveAt, Expr::value(self.db.clock().now()))
+            .filter(membership::Column::UserId.eq(user_id))
+            .exec(&self.tx)
+            .await
+            .map_err(fail)?;
+        Ok(())
+    }
+
+    /// Adds an event to the ledger of one of the person's organizations.
+    pub fn record_in(&mut self, organization_id: OrganizationId, event: NewEvent) {
+        self.events.record(organization_id, self.db.clock().new_id(), event);
+    }
+
+    /// [`WriteTx::count`] in one of the person's organizations.
+    pub fn count_in(&mut self, organization_id: OrganizationId, resource: QuotaResource, places: i64) {
+        self.events.count(organization_id, resource, places);
+    }
+
+    /// Founds an organization: its row and its ledger's head. The write goes on inside it as `actor`, with an owner's
+    /// rights.
+    pub async fn found(self, actor: ActorRef, row: organization::ActiveModel) -> Result<WriteTx> {
+        #[allow(clippy::disallowed_methods, reason = "an organization is founded outside any organization")]
+        let organization = row.insert(&self.tx).await.map_err(fail)?;
+        let head = ledger_head::Model {
+            organization_id: organization.id,
+            sequence: 0,
+            next_number: 1,
+            plan_tier: organization.plan_tier,
+            member_count: 0,
+            item_count: 0,
+            api_key_count: 0,
+            webhook_count: 0,
+        };
+        let head = head.into_active_model();
+        #[allow(clippy::disallowed_methods, reason = "its head comes with it")]
+        head.insert(&self.tx).await.map_err(fail)?;
+        Ok(self.enter(organization, actor, Permissions::of(Role::Owner)))
+    }
+
+    /// Goes on inside an organization without rights of its own: the invitation that is redeemed is the right, or that the
+    /// operator of the server asks.
+    pub async fn join(self, organization_id: OrganizationId, actor: ActorRef) -> Result<WriteTx> {
+        self.inside(organization_id, actor).await
+    }
+
+    /// Goes on inside one of the person's organizations, which they leave with their account; [`WriteTx::leave`] comes
+    /// back. Without rights of its own: leaving takes none.
+    pub async fn depart(self, membership: &membership::Model) -> Result<WriteTx> {
+        self.inside(membership.organization_id, ActorRef::user(membership.user_id)).await
+    }
+
+    async fn inside(self, organization_id: OrganizationId, actor: ActorRef) -> Result<WriteTx> {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the caller holds an invitation or a membership, or is the server"
+        )]
+        let organization = organization::Entity::find()
+            .filter(organization::Column::Id.eq(organization_id))
+            .one(&self.tx)
+            .await
+            .map_err(fail)?
+            .ok_or_else(|| Error::retry("the organization is gone"))?;
+        Ok(self.enter(organization, actor, Permissions::default()))
+    }
+
+    fn enter(self, organization: organization::Model, actor: ActorRef, permissions: Permissions) -> WriteTx {
+        let scope = OrgScope::of_newcomer(&self.db, organization, actor, permissions, self.origin);
+        WriteTx::over(scope, self.tx, self.events, self.claim)
+    }
+
+    /// Writes the events as `actor`, then commits; says each ledger's new position.
+    pub async fn commit<T: Findable>(self, actor: ActorRef, value: T) -> Result<(T, BTreeMap<OrganizationId, i64>)> {
+        let changes_rights = self.changes_rights.into_inner() || self.events.change_rights();
+        let written = self.events.write(&self.tx, self.db.clock(), actor, &self.origin).await?;
+        let organization_id = self.claim.as_ref().map(Claim::organization_id);
+        let cursor = organization_id.and_then(|organization_id| {
+            let sequence = *written.sequences.get(&organization_id)?;
+            Some(LedgerCursor { organization_id, sequence })
+        });
+        let (db, sequences) = (self.db, written.sequences.clone());
+        conclude(self.tx, self.claim, value.any_id(), cursor, move || db.announce(&written, changes_rights)).await?;
+        Ok((value, sequences))
+    }
+}
+
+impl Db {
+    /// After a commit: what was read of callers before is old if rights may have changed, and whoever follows the ledgers
+    /// wakes, and so do the workers that send to webhooks.
+    fn announce(&self, written: &Written, changes_rights: bool) {
+        if changes_rights {
+            self.forget_identities();
+            self.bus().rights_changed();
+        }
+        self.bus().committed(&written.sequences);
+        if written.deliveries {
+            self.bus().deliveries_made();
+        }
+        if written.jobs {
+            self.bus().jobs_left();
+        }
+    }
+}

@@ -1,0 +1,30 @@
+use sea_orm::entity::prelude::*;
+
+use crate::base::{
+    clock::Instant,
+    enums::ActorKind,
+    id::{CommentId, ItemId, OrganizationId},
+};
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "comment")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: CommentId,
+    pub item_id: ItemId,
+    /// The top of the thread; null there.
+    pub parent_id: Option<CommentId>,
+    pub body: String,
+    pub author_kind: ActorKind,
+    pub author_id: Uuid,
+    pub created_at: Instant,
+    pub edited_at: Option<Instant>,
+    pub version: i32,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,20 @@
+use sea_orm::entity::prelude::*;
+
+use crate::base::id::{InvitationId, OrganizationId, TeamId};
+
+/// A team that an invited person will join.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "invitation_team")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub invitation_id: InvitationId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub team_id: TeamId,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

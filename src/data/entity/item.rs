@@ -1,0 +1,51 @@
+use sea_orm::entity::prelude::*;
+
+use crate::base::{
+    clock::Instant,
+    enums::{ActorKind, ItemStatus, Priority},
+    id::{ItemId, OrganizationId, TeamId},
+};
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "item")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: ItemId,
+    /// `42` of `ACME-42`.
+    pub number: i64,
+    pub title: String,
+    /// The title's folded form, which filters and orders compare.
+    pub title_key: String,
+    pub description: Option<String>,
+    pub status: ItemStatus,
+    pub status_before_archive: Option<ItemStatus>,
+    pub priority: Priority,
+    pub due_at: Option<Instant>,
+    pub estimated_hours: Option<f64>,
+    pub actual_hours: Option<f64>,
+    pub team_id: Option<TeamId>,
+    pub parent_id: Option<ItemId>,
+    /// Subtasks outside the trash; kept with every change of one.
+    pub subtask_count: i32,
+    /// Those of them that are done, or were when they were archived.
+    pub subtask_done_count: i32,
+    pub comment_count: i32,
+    pub created_by_kind: ActorKind,
+    pub created_by_id: Uuid,
+    pub created_at: Instant,
+    pub updated_at: Instant,
+    pub started_at: Option<Instant>,
+    pub completed_at: Option<Instant>,
+    pub archived_at: Option<Instant>,
+    pub deleted_at: Option<Instant>,
+    /// One for all that went to the trash together, so that a restore brings back just these.
+    pub deletion_id: Option<Uuid>,
+    pub version: i32,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,19 @@
+use sea_orm::entity::prelude::*;
+
+use crate::base::id::{ItemId, OrganizationId, TagId};
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "item_tag")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub item_id: ItemId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tag_id: TagId,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

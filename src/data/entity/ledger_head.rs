@@ -1,0 +1,31 @@
+use sea_orm::entity::prelude::*;
+
+use crate::base::{enums::PlanTier, id::OrganizationId};
+
+/// Gives an organization's events their order, its items their numbers and what its plan limits its places; one narrow
+/// row, locked late.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "ledger_head")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    /// The newest event's sequence; 0 before the first.
+    pub sequence: i64,
+    /// The number of the next item.
+    pub next_number: i64,
+    /// The plan that is enforced: a copy of `organization.plan_tier` that changes under this row's lock.
+    pub plan_tier: PlanTier,
+    /// Members, active and suspended.
+    pub member_count: i64,
+    /// Items outside the trash.
+    pub item_count: i64,
+    /// API keys that are not revoked.
+    pub api_key_count: i64,
+    /// Webhooks, whatever their state.
+    pub webhook_count: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

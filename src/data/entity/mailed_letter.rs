@@ -1,0 +1,20 @@
+use sea_orm::entity::prelude::*;
+
+use crate::base::clock::Instant;
+
+/// A letter of the last hour, for the limit of each mailbox.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "mailed_letter")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub mailbox_key: String,
+    /// See `mail::Budget`.
+    pub budget: i16,
+    pub created_at: Instant,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,28 @@
+use sea_orm::entity::prelude::*;
+
+use crate::base::{
+    clock::Instant,
+    id::{OrganizationId, TeamId},
+};
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "team")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: TeamId,
+    pub name: String,
+    pub name_key: String,
+    pub description: Option<String>,
+    pub created_at: Instant,
+    pub updated_at: Instant,
+    pub version: i32,
+    /// Gone for everybody since then; the row stays until a job has taken it off what refers to it.
+    pub removed_at: Option<Instant>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,48 @@
+use std::collections::HashMap;
+
+use async_graphql::dataloader::Loader;
+
+use super::query::live;
+use crate::{
+    base::id::{SecurityEventId, SessionId},
+    data::{
+        db::{OrgScope, filter::among},
+        entity::{security_event, session},
+    },
+    graphql::loaders::LoadError,
+};
+
+/// The caller's own live sessions; nobody else's, and none for an API key.
+pub struct OwnSessions(pub OrgScope);
+
+impl Loader<SessionId> for OwnSessions {
+    type Value = session::Model;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[SessionId]) -> Result<HashMap<SessionId, session::Model>, LoadError> {
+        let (db, Some(user_id)) = (self.0.db(), self.0.user_id()) else { return Ok(HashMap::new()) };
+        let named = live(db, user_id).add(among(db, session::Column::Id, ids.iter().copied()));
+        let rows = db.find_global::<session::Entity>(named).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
+}
+
+/// The caller's own security events; nobody else's, and none for an API key.
+pub struct OwnSecurityEvents(pub OrgScope);
+
+impl Loader<SecurityEventId> for OwnSecurityEvents {
+    type Value = security_event::Model;
+    type Error = LoadError;
+
+    async fn load(
+        &self,
+        ids: &[SecurityEventId],
+    ) -> Result<HashMap<SecurityEventId, security_event::Model>, LoadError> {
+        use sea_orm::{ColumnTrait, ExprTrait as _};
+        let (db, Some(user_id)) = (self.0.db(), self.0.user_id()) else { return Ok(HashMap::new()) };
+        let own = security_event::Column::UserId.eq(user_id);
+        let named = own.and(among(db, security_event::Column::Id, ids.iter().copied()));
+        let rows = db.find_global::<security_event::Entity>(named).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
+}

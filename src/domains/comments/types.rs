@@ -1,0 +1,94 @@
+use async_graphql::{Context, Description, Object};
+
+use crate::{
+    base::{
+        error::{Error, Result},
+        id::CommentId,
+        policy::{Permission, requires},
+    },
+    data::{actor::ActorRef, entity::comment},
+    domains::{accounts::types::Actor, items::types::Item},
+    graphql::{
+        connection::{Connection, page_args},
+        context::ContextExt,
+        payload::payload,
+        scalars::{Cursor, DateTime, Markdown},
+    },
+};
+
+/// What somebody said about an item. A comment at the top may have replies, 1,000 at most, which have none.
+#[derive(Clone, Debug, Description)]
+pub struct Comment(pub comment::Model);
+
+#[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
+impl Comment {
+    /// Global id, `cmt_…`.
+    #[graphql(tag = "same-for-all")]
+    pub async fn id(&self) -> CommentId {
+        self.0.id
+    }
+
+    /// What it is about.
+    #[graphql(tag = "same-for-all")]
+    async fn item(&self, ctx: &Context<'_>) -> Result<Item> {
+        let item = ctx.loaders()?.items.load_one(self.0.item_id).await?;
+        item.map(Item::from).ok_or_else(|| Error::internal("a comment without an item"))
+    }
+
+    /// The comment it answers; null at the top of a thread.
+    async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
+        let Some(parent) = self.0.parent_id else { return Ok(None) };
+        Ok(ctx.loaders()?.comments.load_one(parent).await?.map(Self))
+    }
+
+    /// Answers to it, oldest first.
+    async fn replies(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
+    ) -> Result<Connection<Self>> {
+        let args = page_args(first, after, None, None);
+        super::query::children(ctx, comment::Column::ParentId, self.0.id.uuid(), &args).await
+    }
+
+    /// Its text, 1 to 20,000 characters.
+    #[graphql(tag = "same-for-all")]
+    fn body(&self, ctx: &Context<'_>) -> Result<Markdown> {
+        Ok(Markdown(ctx.text(&self.0.body)?.to_owned()))
+    }
+
+    /// Whoever wrote it.
+    #[graphql(tag = "same-for-all")]
+    async fn author(&self, ctx: &Context<'_>) -> Result<Actor> {
+        Actor::load(ctx, ActorRef { kind: self.0.author_kind, id: self.0.author_id }).await
+    }
+
+    /// Whether the caller may change or delete it: as its author, or by COMMENT_MODERATE.
+    async fn viewer_can_edit(&self, ctx: &Context<'_>) -> Result<bool> {
+        Ok(super::service::may_edit(ctx.scope()?, &self.0))
+    }
+
+    /// When it was written.
+    #[graphql(tag = "same-for-all")]
+    fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// When its text was last changed; null when it never was.
+    #[graphql(tag = "same-for-all")]
+    fn edited_at(&self) -> Option<DateTime> {
+        self.0.edited_at.map(DateTime)
+    }
+
+    /// Rises by one with each change; pass as `ifVersion`.
+    #[graphql(tag = "same-for-all")]
+    fn version(&self) -> i32 {
+        self.0.version
+    }
+}
+
+payload! {
+    /// What became of a mutation of a comment.
+    CommentPayload { comment: Comment }
+}

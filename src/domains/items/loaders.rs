@@ -1,0 +1,74 @@
+//! What belongs to items: for one page at once, or batched.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_graphql::dataloader::Loader;
+
+use crate::{
+    base::{error::Result, id::ItemId},
+    data::{
+        db::{OrgScope, filter::among},
+        entity::{item_assignee, item_tag, tag},
+    },
+    domains::{accounts::types::User, tags::types::Tag},
+    graphql::loaders::LoadError,
+};
+
+/// The assignees of each item, by username: one statement.
+pub async fn assignees(scope: &OrgScope, items: &[ItemId]) -> Result<HashMap<ItemId, Vec<User>>> {
+    use item_assignee::Column;
+    if items.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let of_items =
+        scope.find::<item_assignee::Entity>().filter(among(scope.db(), Column::ItemId, items.iter().copied()));
+    let mut found: HashMap<ItemId, Vec<User>> = HashMap::with_capacity(items.len());
+    for (item, user) in of_items.linked_people(Column::ItemId, Column::UserId).await? {
+        found.entry(ItemId::from_uuid(item)).or_default().push(User::from(Arc::new(user)));
+    }
+    for people in found.values_mut() {
+        people.sort_by(|a, b| a.row.username_key.cmp(&b.row.username_key));
+    }
+    Ok(found)
+}
+
+/// The tags of each item, by name: one statement.
+pub async fn tags(scope: &OrgScope, items: &[ItemId]) -> Result<HashMap<ItemId, Vec<Tag>>> {
+    use item_tag::Column;
+    if items.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let of_items = scope.find::<item_tag::Entity>().filter(among(scope.db(), Column::ItemId, items.iter().copied()));
+    let mut found: HashMap<ItemId, Vec<Tag>> = HashMap::with_capacity(items.len());
+    for (item, tag) in of_items.linked::<tag::Entity>(Column::ItemId, Column::TagId).await? {
+        found.entry(ItemId::from_uuid(item)).or_default().push(Tag(tag));
+    }
+    for tags in found.values_mut() {
+        tags.sort_by(|a, b| a.0.name_key.cmp(&b.0.name_key));
+    }
+    Ok(found)
+}
+
+/// [`assignees`], batched.
+pub struct Assignees(pub OrgScope);
+
+impl Loader<ItemId> for Assignees {
+    type Value = Vec<User>;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[ItemId]) -> Result<HashMap<ItemId, Vec<User>>, LoadError> {
+        Ok(assignees(&self.0, ids).await?)
+    }
+}
+
+/// [`tags`], batched.
+pub struct Tags(pub OrgScope);
+
+impl Loader<ItemId> for Tags {
+    type Value = Vec<Tag>;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[ItemId]) -> Result<HashMap<ItemId, Vec<Tag>>, LoadError> {
+        Ok(tags(&self.0, ids).await?)
+    }
+}

@@ -1,0 +1,233 @@
+//! An item with its links, before and after a change: what its events show, and how a change is saved.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sea_orm::{
+    ExprTrait as _,
+    prelude::{ColumnTrait, Expr},
+};
+
+use crate::{
+    base::{
+        clock::{Instant, format_instant},
+        enums::ItemStatus,
+        error::Result,
+        id::{ItemId, TagId, UserId},
+    },
+    data::{
+        db::{WriteTx, changed, filter::among},
+        entity::{item, item_assignee, item_tag},
+        ledger::{Change, EventType, Fields, NewEvent},
+    },
+};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemState {
+    pub row: item::Model,
+    pub assignees: BTreeSet<UserId>,
+    pub tags: BTreeSet<TagId>,
+}
+
+impl ItemState {
+    /// Rows with their links: two statements for all.
+    pub async fn load(tx: &WriteTx, rows: Vec<item::Model>) -> Result<Vec<Self>> {
+        let ids: Vec<ItemId> = rows.iter().map(|row| row.id).collect();
+        let mut assignees: HashMap<ItemId, BTreeSet<UserId>> = HashMap::new();
+        let mut tags: HashMap<ItemId, BTreeSet<TagId>> = HashMap::new();
+        if !ids.is_empty() {
+            use {item_assignee::Column as Assignee, item_tag::Column as Tag};
+            let of_items = tx.find::<item_assignee::Entity>().filter(among(
+                tx.scope().db(),
+                Assignee::ItemId,
+                ids.iter().copied(),
+            ));
+            for (item, user) in of_items.columns(Assignee::ItemId, Assignee::UserId).await? {
+                assignees.entry(item).or_default().insert(user);
+            }
+            let of_items = tx.find::<item_tag::Entity>().filter(among(tx.scope().db(), Tag::ItemId, ids));
+            for (item, tag) in of_items.columns(Tag::ItemId, Tag::TagId).await? {
+                tags.entry(item).or_default().insert(tag);
+            }
+        }
+        let state = |row: item::Model| Self {
+            assignees: assignees.remove(&row.id).unwrap_or_default(),
+            tags: tags.remove(&row.id).unwrap_or_default(),
+            row,
+        };
+        Ok(rows.into_iter().map(state).collect())
+    }
+
+    /// The fields that events show.
+    pub fn fields(&self) -> Fields {
+        let Self { row, assignees, tags } = self;
+        let item::Model {
+            organization_id: _,
+            id: _,
+            number: _,
+            title,
+            title_key: _,
+            description,
+            status,
+            status_before_archive: _,
+            priority,
+            due_at,
+            estimated_hours,
+            actual_hours,
+            team_id,
+            parent_id,
+            subtask_count: _,
+            subtask_done_count: _,
+            comment_count: _,
+            created_by_kind: _,
+            created_by_id: _,
+            created_at: _,
+            updated_at: _,
+            started_at,
+            completed_at,
+            archived_at,
+            deleted_at,
+            deletion_id: _,
+            version: _,
+        } = row;
+        let instant = |at: &Option<Instant>| at.map(format_instant).into();
+        vec![
+            ("title", title.as_str().into()),
+            ("description", description.as_deref().into()),
+            ("status", serde_json::json!(status)),
+            ("priority", serde_json::json!(priority)),
+            ("dueAt", instant(due_at)),
+            ("estimatedHours", (*estimated_hours).into()),
+            ("actualHours", (*actual_hours).into()),
+            (Change::TEAM, serde_json::json!(team_id)),
+            ("parentId", serde_json::json!(parent_id)),
+            ("assigneeIds", list(assignees)),
+            ("tagIds", list(tags)),
+            ("startedAt", instant(started_at)),
+            ("completedAt", instant(completed_at)),
+            ("archivedAt", instant(archived_at)),
+            ("deletedAt", instant(deleted_at)),
+        ]
+    }
+
+    /// The event that tells of these changes.
+    pub fn event(row: &item::Model, r#type: EventType, changed: Vec<Change>) -> NewEvent {
+        NewEvent::new(r#type, row.id.any(), changed).of_item(row.id, row.team_id)
+    }
+
+    /// Saves the difference to `before`, raises the version, and records the event; changes nothing when nothing
+    /// differs. The parents' counts move along.
+    pub async fn save(mut self, tx: &mut WriteTx, r#type: EventType, before: &Self) -> Result<Self> {
+        let Some(changed) = changed(before, &self, Self::fields)? else { return Ok(self) };
+        self.row = tx.write_next(self.row, |row| Self::event(row, r#type, changed)).await?;
+        relink(tx, before, &self).await?;
+        let mut counts = Counts::default();
+        counts.leave(&before.row);
+        counts.enter(&self.row);
+        counts.apply(tx).await?;
+        Ok(self)
+    }
+}
+
+/// Nothing rather than an empty list, so that a creation doesn't list what it doesn't have.
+fn list<T: serde::Serialize>(ids: &BTreeSet<T>) -> serde_json::Value {
+    if ids.is_empty() { serde_json::Value::Null } else { serde_json::json!(ids) }
+}
+
+async fn relink(tx: &WriteTx, before: &ItemState, after: &ItemState) -> Result<()> {
+    let id = after.row.id;
+    let gone: Vec<UserId> = before.assignees.difference(&after.assignees).copied().collect();
+    if !gone.is_empty() {
+        use item_assignee::Column;
+        tx.delete_where::<item_assignee::Entity>(Column::ItemId.eq(id).and(Column::UserId.is_in(gone))).await?;
+    }
+    tx.insert_many(assignee_links(&after.row, after.assignees.difference(&before.assignees))).await?;
+    let gone: Vec<TagId> = before.tags.difference(&after.tags).copied().collect();
+    if !gone.is_empty() {
+        use item_tag::Column;
+        tx.delete_where::<item_tag::Entity>(Column::ItemId.eq(id).and(Column::TagId.is_in(gone))).await?;
+    }
+    tx.insert_many(tag_links(&after.row, after.tags.difference(&before.tags))).await
+}
+
+pub fn assignee_links<'a>(
+    item: &item::Model,
+    users: impl IntoIterator<Item = &'a UserId>,
+) -> Vec<item_assignee::Model> {
+    let (organization_id, item_id) = (item.organization_id, item.id);
+    users.into_iter().map(|user| item_assignee::Model { organization_id, item_id, user_id: *user }).collect()
+}
+
+pub fn tag_links<'a>(item: &item::Model, tags: impl IntoIterator<Item = &'a TagId>) -> Vec<item_tag::Model> {
+    let (organization_id, item_id) = (item.organization_id, item.id);
+    tags.into_iter().map(|tag| item_tag::Model { organization_id, item_id, tag_id: *tag }).collect()
+}
+
+/// Movements of parents' subtask counts, kept with the rows so that lists need not count.
+#[derive(Debug, Default)]
+pub struct Counts(BTreeMap<ItemId, (i32, i32)>);
+
+impl Counts {
+    /// The row counts for its parent from now on.
+    pub fn enter(&mut self, row: &item::Model) {
+        self.add(row, 1);
+    }
+
+    /// The row, as it was, no longer counts.
+    pub fn leave(&mut self, row: &item::Model) {
+        self.add(row, -1);
+    }
+
+    fn add(&mut self, row: &item::Model, by: i32) {
+        let Some(parent) = row.parent_id.filter(|_| row.deleted_at.is_none()) else { return };
+        let status = if row.status == ItemStatus::Archived { row.status_before_archive } else { Some(row.status) };
+        let entry = self.0.entry(parent).or_default();
+        entry.0 += by;
+        if status == Some(ItemStatus::Done) {
+            entry.1 += by;
+        }
+    }
+
+    pub async fn apply(self, tx: &WriteTx) -> Result<()> {
+        use item::Column;
+        for (parent, (total, done)) in self.0 {
+            if (total, done) != (0, 0) {
+                let columns = vec![
+                    (Column::SubtaskCount, Expr::col(Column::SubtaskCount).add(total)),
+                    (Column::SubtaskDoneCount, Expr::col(Column::SubtaskDoneCount).add(done)),
+                ];
+                tx.update_where::<item::Entity>(Column::Id.eq(parent), columns).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves a row to another status; the instants that depend on it follow.
+pub fn set_status(row: &mut item::Model, status: ItemStatus, now: Instant) {
+    if row.status == status {
+        return;
+    }
+    if status == ItemStatus::Archived {
+        row.status_before_archive = Some(row.status);
+        row.archived_at = Some(now);
+        row.status = status;
+        return;
+    }
+    row.status_before_archive = None;
+    row.archived_at = None;
+    row.status = status;
+    match status {
+        ItemStatus::Done => {
+            row.started_at.get_or_insert(now);
+            row.completed_at.get_or_insert(now);
+        }
+        ItemStatus::Todo => {
+            row.started_at = None;
+            row.completed_at = None;
+        }
+        _ => {
+            row.started_at.get_or_insert(now);
+            row.completed_at = None;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+use async_graphql::{Context, Object};
+
+use super::{
+    input::{OrganizationCreateInput, OrganizationDeleteInput, OrganizationUpdateInput},
+    service,
+    types::{Organization, OrganizationPayload},
+};
+use crate::{
+    base::{
+        error::{Error, Result},
+        id::OrganizationId,
+        policy::{Access, Permission, access, requires},
+    },
+    data::db::identity::{Identified, OrganizationChoice},
+    graphql::{
+        context::ContextExt,
+        payload::{DeletePayload, write},
+    },
+    platform::auth::session::Caller,
+};
+
+#[derive(Default)]
+pub struct OrganizationQuery;
+
+#[Object]
+impl OrganizationQuery {
+    /// The current organization: people, teams, tags, integrations, quotas, usage.
+    #[graphql(directive = access::apply(Access::Member))]
+    async fn organization(&self, ctx: &Context<'_>) -> Result<Organization> {
+        Ok(Organization(ctx.scope()?.organization().clone()))
+    }
+}
+
+#[derive(Default)]
+pub struct OrganizationMutation;
+
+#[Object]
+impl OrganizationMutation {
+    /// Founds an organization; the caller becomes its OWNER. QUOTA_EXCEEDED when they have founded or own as many as
+    /// one person may.
+    #[graphql(directive = access::apply(Access::User))]
+    async fn organization_create(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The new organization.")] input: OrganizationCreateInput,
+    ) -> Result<Option<OrganizationPayload>> {
+        let (request, person) = (ctx.request(), ctx.person()?);
+        let attempt = async || {
+            let founded = service::create(&request.state, &request.origin, person, &input).await?;
+            adopt_organization(ctx, founded.value.id).await?;
+            Ok::<_, Error>(founded)
+        };
+        write(ctx, attempt, Organization).await
+    }
+
+    /// Changes the organization's name, slug or time zone.
+    #[graphql(directive = requires::apply(Permission::OrganizationManage))]
+    async fn organization_update(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to change.")] input: OrganizationUpdateInput,
+    ) -> Result<Option<OrganizationPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::update(scope, &input), Organization).await
+    }
+
+    /// Deletes the organization for good, with everything in it.
+    #[graphql(directive = requires::apply(Permission::OrganizationDelete))]
+    async fn organization_delete(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The slug, to confirm.")] input: OrganizationDeleteInput,
+    ) -> Result<Option<DeletePayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || service::delete(scope, &input), |id| id.any()).await
+    }
+}
+
+/// Lets the rest of the mutation be seen from an organization that the caller has just founded or joined.
+pub async fn adopt_organization(ctx: &Context<'_>, id: OrganizationId) -> Result<()> {
+    let (request, person) = (ctx.request(), ctx.person()?);
+    let db = &request.state.db;
+    let choice = OrganizationChoice::Id(id);
+    if let Some(signed_in) = db.identify(person.session_id, person.user.id, Some(&choice)).await? {
+        let scope = signed_in.scope(db, 0, request.origin.clone());
+        let identified = Some(Identified::Person(signed_in.into()));
+        request.adopt(Caller { identified, scope, ..Caller::default() });
+    }
+    Ok(())
+}

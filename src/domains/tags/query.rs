@@ -1,0 +1,31 @@
+//! Lists of tags.
+
+use super::input::TagFilter;
+use crate::{
+    base::error::Result,
+    data::{
+        db::{
+            OrgScope,
+            filter::everything,
+            page::{Key, Page, PageArgs, PageStart, Wants},
+        },
+        entity::tag,
+    },
+    graphql::{connection::list_filtered, filter::Filtering},
+};
+
+/// Tags by name.
+pub async fn tags(
+    scope: &OrgScope,
+    filter: Option<&TagFilter>,
+    args: &PageArgs,
+    wants: Wants,
+) -> Result<Page<tag::Model>> {
+    let start = PageStart::read(args, &list_filtered("tags", filter), scope.clock())?;
+    let condition = match filter {
+        Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
+        None => everything(),
+    };
+    let keys = vec![Key::asc(tag::Column::NameKey)];
+    start.plan::<tag::Entity>(condition, keys, tag::Column::Id, wants)?.fetch(scope).await
+}

@@ -1,0 +1,126 @@
+//! Mail: [`Mailer`] is the one way by which a letter, and any token in it, leaves the server.
+//!
+//! One mailbox gets so many letters an hour (see [`budget`]). Each letter becomes an `.eml` file (RFC 5322) under `DATA_DIR/mail`, readable by its owner alone.
+
+mod budget;
+mod email;
+mod purge;
+
+pub use budget::Budget;
+pub use email::{Letter, span};
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use lettre::{
+    Address, Message,
+    message::{Mailbox, header::ContentType},
+};
+use tokio::{fs, io::AsyncWriteExt};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::{
+    base::{
+        clock::Clock,
+        config::Config,
+        error::{Error, Result},
+    },
+    data::db::Db,
+};
+
+/// Sends letters after the answer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Mailer {
+    from: Mailbox,
+    folder: PathBuf,
+    /// How clients reach the server, where that is configured.
+    server: Option<String>,
+    /// Letters an hour to one mailbox.
+    limit: u64,
+    db: Db,
+    clock: Clock,
+    background: TaskTracker,
+}
+
+/// Whether mail can be addressed to it. Neither line breaks nor lists pass.
+pub fn is_address(text: &str) -> bool {
+    text.parse::<Address>().is_ok()
+}
+
+impl Mailer {
+    pub fn new(config: &Config, db: Db, background: TaskTracker) -> Result<Self> {
+        let from = config.mail.mailbox().map_err(Error::internal)?;
+        let server = config.server.public_url.clone();
+        let (folder, limit, clock) =
+            (config.data_dir.join("mail"), config.mail.letters_per_mailbox, db.clock().clone());
+        Ok(Self { from, folder, server, limit, db, clock, background })
+    }
+
+    /// Sends a letter, later. Call it after the commit of what the letter is about. A failure is logged once, without the
+    /// letter's text; nobody waits for it.
+    pub fn post(&self, letter: Letter) {
+        // Made here: letters keep the order in which they were posted.
+        let (mailer, id) = (self.clone(), self.clock.new_uuid());
+        let delivery = async move {
+            if let Err(error) = mailer.deliver(&letter, id).await {
+                tracing::error!(subject = letter.subject(), error = %error.describe(), "a letter could not be sent");
+            }
+        };
+        self.background.spawn(delivery.in_current_span());
+    }
+
+    /// RATE_LIMITED when the mailbox has had as many letters as anybody may have sent to it within an hour.
+    pub async fn check_room(&self, to: &str) -> Result<()> {
+        budget::check_room(&self.db, self.limit, to).await
+    }
+
+    async fn deliver(&self, letter: &Letter, id: Uuid) -> Result<()> {
+        if !budget::take(&self.db, self.limit, id, letter.to(), letter.budget()).await? {
+            tracing::warn!(
+                subject = letter.subject(),
+                "a mailbox has had its letters of this hour; this one is left out"
+            );
+            return Ok(());
+        }
+        let message = self.message(letter, id)?;
+        write_private(&self.folder, &id.to_string(), &message.formatted()).await.map_err(Error::internal)
+    }
+
+    fn message(&self, letter: &Letter, id: Uuid) -> Result<Message> {
+        // The address alone: a name in the header would be one more thing that a person may choose.
+        let to: Address = letter.to().parse().map_err(Error::internal)?;
+        Message::builder()
+            .from(self.from.clone())
+            .to(to.into())
+            .date(SystemTime::from(self.clock.now()))
+            .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
+            .subject(letter.subject())
+            .header(ContentType::TEXT_PLAIN)
+            .body(letter.text(self.server.as_deref()))
+            .map_err(Error::internal)
+    }
+}
+
+/// Writes `name.eml`, from the first byte on readable by its owner alone, and whole before it has that name.
+async fn write_private(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut directory = fs::DirBuilder::new();
+    directory.recursive(true);
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        directory.mode(0o700);
+        options.mode(0o600);
+    }
+    directory.create(folder).await?;
+    let unfinished = folder.join(format!("{name}.part"));
+    let mut file = options.open(&unfinished).await?;
+    file.write_all(bytes).await?;
+    file.sync_all().await?;
+    fs::rename(unfinished, folder.join(format!("{name}.eml"))).await
+}
