@@ -18,9 +18,7 @@ use apollo_compiler::{
     name,
 };
 use async_graphql::{
-    Context, ContextSelectionSet, InputValueError, InputValueResult, Name, Object, OutputType, Positioned, Scalar,
-    ScalarType, ServerResult, Value,
-    indexmap::IndexMap,
+    Context, ContextSelectionSet, Object, OutputType, Positioned, ServerResult, Value,
     parser::types::Field,
     registry::{MetaType, MetaTypeId, Registry},
 };
@@ -29,11 +27,10 @@ use serde_json::json;
 use crate::{
     base::{
         error::{Error, Refusal, Result},
-        id::AnyId,
         policy::{Access, access},
     },
     domains::node::{self, MAX_NODES, Node},
-    graphql::context::ContextExt,
+    graphql::{context::ContextExt, scalars::Representation},
 };
 
 /// What a server that is no subgraph does without.
@@ -45,39 +42,6 @@ const LINK: &str =
     r#"extend schema @link(url: "https://specs.apollo.dev/federation/v2.0", import: ["@key", "@shareable"])"#;
 /// Directives that stay: the specification's. What ours mean, no router knows.
 const KEPT: [&str; 3] = ["deprecated", "oneOf", "specifiedBy"];
-
-/// What names an entity.
-#[derive(Clone, Debug)]
-pub struct Representation {
-    type_name: String,
-    id: AnyId,
-}
-
-/// Names an object: its `__typename`, and its `id`. Whatever else a router sends along is ignored.
-#[Scalar(
-    name = "_Any",
-    specified_by_url = "https://www.apollographql.com/docs/graphos/schema-design/federated-schemas/reference/subgraph-spec"
-)]
-impl ScalarType for Representation {
-    fn parse(value: Value) -> InputValueResult<Self> {
-        let Value::Object(members) = value else {
-            return Err(InputValueError::custom("expected an object with `__typename` and `id`"));
-        };
-        let text = |name: &str| match members.get(name) {
-            Some(Value::String(text)) => Ok(text.as_str()),
-            _ => Err(InputValueError::custom(format!("`{name}` must be there, and a string"))),
-        };
-        let type_name = text("__typename")?.to_owned();
-        let id = text("id")?.parse().map_err(|error| InputValueError::custom(format!("`id`: {error}")))?;
-        Ok(Self { type_name, id })
-    }
-
-    fn to_value(&self) -> Value {
-        let member = |name: &str, text: String| (Name::new(name), Value::String(text));
-        let members = [member("__typename", self.type_name.clone()), member("id", self.id.to_string())];
-        Value::Object(IndexMap::from(members))
-    }
-}
 
 /// A [`Node`], of the union that the specification demands: all types that implement the interface.
 #[derive(Debug)]

@@ -6,8 +6,10 @@ use async_graphql::{
     registry::{MetaType, Registry},
 };
 
-use super::document::bare;
-use crate::graphql::field_tags::{SAME_FOR_ALL, has};
+use crate::graphql::{
+    field_tags::{SAME_FOR_ALL, has},
+    type_name::bare,
+};
 
 /// The one subscription that may be shared, named here since the library takes no tags on subscriptions.
 const SHARED: &str = "events";

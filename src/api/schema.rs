@@ -1,12 +1,10 @@
 //! The schema: all domains' roots merged, each guarded.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-};
+use std::collections::BTreeMap;
 
 use async_graphql::{
-    MergedObject, MergedSubscription, OutputType, SDLExportOptions, Schema, SubscriptionType as _, ValidationMode,
+    Interface, MergedObject, MergedSubscription, OutputType, SDLExportOptions, Schema, SubscriptionType as _,
+    ValidationMode,
     registry::{MetaType, Registry},
 };
 use sha2::{Digest, Sha256};
@@ -18,26 +16,44 @@ use super::{
 use crate::{
     base::{config::LimitsConfig, enums::Feature, error::Result, policy},
     domains::{
-        accounts::resolvers::{AccountMutation, AccountQuery},
-        api_keys::resolvers::ApiKeyMutation,
-        comments::resolvers::CommentMutation,
-        document_sets::resolvers::DocumentSetMutation,
+        accounts::{
+            resolvers::{AccountMutation, AccountQuery},
+            types::{SessionPayload, UserPayload},
+        },
+        api_keys::{resolvers::ApiKeyMutation, types::ApiKeyPayload},
+        comments::{resolvers::CommentMutation, types::CommentPayload},
+        document_sets::{resolvers::DocumentSetMutation, types::DocumentSetPayload},
         events::{resolvers::EventQuery, subscription::EventSubscription},
-        inbound_hooks::resolvers::InboundHookMutation,
-        items::resolvers::{ItemMutation, ItemQuery},
-        members::resolvers::MemberMutation,
+        inbound_hooks::{resolvers::InboundHookMutation, types::InboundHookPayload},
+        items::{
+            resolvers::{ItemMutation, ItemQuery},
+            types::ItemPayload,
+        },
+        members::{
+            resolvers::MemberMutation,
+            types::{InvitationPayload, MembershipPayload},
+        },
         node::{Node, NodeQuery},
-        organizations::resolvers::{OrganizationMutation, OrganizationQuery},
+        organizations::{
+            resolvers::{OrganizationMutation, OrganizationQuery},
+            types::OrganizationPayload,
+        },
         plans::resolvers::PlanMutation,
-        server::ServerQuery,
+        server::{SchemaHash, ServerQuery},
         sync::resolvers::SyncQuery,
-        tags::resolvers::TagMutation,
-        teams::resolvers::TeamMutation,
-        webhooks::resolvers::WebhookMutation,
+        tags::{resolvers::TagMutation, types::TagPayload},
+        teams::{resolvers::TeamMutation, types::TeamPayload},
+        webhooks::{
+            resolvers::WebhookMutation,
+            types::{WebhookDeliveryPayload, WebhookPayload},
+        },
     },
     graphql::{
-        guard::{Guarded, Rule, feature_among},
-        payload::Payload,
+        error::UserError,
+        guard::Guarded,
+        payload::{AckPayload, DeletePayload},
+        rule::{Rule, feature_among},
+        scalars::Cursor,
     },
 };
 
@@ -79,17 +95,36 @@ pub struct Mutation(
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(EventSubscription);
 
-pub type ApiSchema = Schema<Guarded<Query>, Guarded<Mutation>, Guarded<Subscription>>;
-
-/// Changes when the schema does; clients may cache under it.
-#[derive(Clone, Debug, Default)]
-pub struct SchemaHash(Arc<OnceLock<String>>);
-
-impl SchemaHash {
-    pub fn get(&self) -> &str {
-        self.0.get().map_or("", String::as_str)
-    }
+/// Common part of every mutation's result.
+#[derive(Interface)]
+#[graphql(
+    field(name = "user_errors", ty = "&[UserError]", desc = "Empty when it succeeded."),
+    field(
+        name = "cursor",
+        ty = "Option<Cursor>",
+        desc = "Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure."
+    )
+)]
+pub enum Payload {
+    Ack(AckPayload),
+    Delete(DeletePayload),
+    Session(SessionPayload),
+    User(UserPayload),
+    Organization(OrganizationPayload),
+    Invitation(InvitationPayload),
+    ApiKey(ApiKeyPayload),
+    DocumentSet(DocumentSetPayload),
+    Membership(MembershipPayload),
+    Team(TeamPayload),
+    Tag(TagPayload),
+    Item(ItemPayload),
+    Comment(CommentPayload),
+    Webhook(WebhookPayload),
+    InboundHook(InboundHookPayload),
+    WebhookDelivery(WebhookDeliveryPayload),
 }
+
+pub type ApiSchema = Schema<Guarded<Query>, Guarded<Mutation>, Guarded<Subscription>>;
 
 /// Builds the schema. What comes to it was validated by the gate, so that the library's own rules, which are fewer, would
 /// only take time. `has_federation`: as a subgraph. INTERNAL where that can't be made of it.

@@ -4,12 +4,9 @@ use async_graphql::resolver_utils::{EnumType, enum_value};
 use sea_orm::Iterable as _;
 use serde_json::json;
 
-use crate::{
-    base::{
-        enums::{Feature, PlanTier, QuotaResource},
-        error::{Code, Problem, ProblemCode, Refusal, Result},
-    },
-    data::entity::ledger_head,
+use crate::base::{
+    enums::{Feature, PlanTier, QuotaResource},
+    error::{Code, Problem, ProblemCode, Refusal, Result},
 };
 
 const GIGABYTE: i64 = 1_000_000_000;
@@ -80,17 +77,6 @@ impl Plan {
             QuotaResource::AuditRetentionDays => self.audit_retention_days,
             QuotaResource::CostPerMinute => Some(self.cost_per_minute.into()),
         }
-    }
-}
-
-/// How much of a resource an organization uses; 0 of what is not counted.
-pub fn used(head: &ledger_head::Model, resource: QuotaResource) -> i64 {
-    match resource {
-        QuotaResource::Members => head.member_count,
-        QuotaResource::Items => head.item_count,
-        QuotaResource::ApiKeys => head.api_key_count,
-        QuotaResource::Webhooks => head.webhook_count,
-        QuotaResource::StorageBytes | QuotaResource::AuditRetentionDays | QuotaResource::CostPerMinute => 0,
     }
 }
 

@@ -24,15 +24,16 @@ use crate::{
         policy::Permission,
     },
     data::{
-        actor::{ActorRef, Origin},
+        actor::Origin,
         db::{
             AccountTx, Db, OrgScope,
             filter::{email_key, fold},
         },
         entity::{
-            comment, credential, item, item_assignee, item_tag, membership, organization, tag, team, team_member, user,
+            ActorRef, EventType, comment, credential, item, item_assignee, item_tag, membership, organization, tag,
+            team, team_member, user,
         },
-        ledger::{Change, EventType, NewEvent, changes},
+        ledger::{Change, NewEvent, changes},
     },
     domains::{
         items::input::{MAX_ASSIGNEES, MAX_TAGS},

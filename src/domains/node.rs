@@ -22,38 +22,57 @@ use crate::{
         teams::types::Team,
         webhooks::types::{Webhook, WebhookDelivery},
     },
-    graphql::{context::ContextExt, guard},
+    graphql::{
+        context::ContextExt,
+        node::{NodeType, find},
+    },
 };
 
 /// Objects that one `nodes` or `_entities` may name.
 pub const MAX_NODES: usize = 100;
 
-/// Anything with a global id: a typed prefix and a sortable UUIDv7, e.g. `itm_01jd…`.
-#[derive(Interface, Clone, Debug)]
-#[graphql(field(
-    name = "id",
-    ty = "async_graphql::ID",
-    desc = "Global id: a prefix that says the kind, `_`, and 26 characters.",
-    tag = "same-for-all"
-))]
-pub enum Node {
-    User(User),
-    Session(Session),
-    SecurityEvent(SecurityEvent),
-    Membership(Membership),
-    Organization(Organization),
-    Team(Team),
-    Invitation(Invitation),
-    Item(Item),
-    Tag(Tag),
-    Comment(Comment),
-    Event(Event),
-    ApiKey(ApiKey),
-    DocumentSet(DocumentSet),
-    Webhook(Webhook),
-    WebhookDelivery(WebhookDelivery),
-    InboundHook(InboundHook),
-    InboundReceipt(InboundReceipt),
+/// Declares the interface of those types, and finds an object by its id's prefix.
+macro_rules! nodes {
+    ($($type:ident),* $(,)?) => {
+        /// Anything with a global id: a typed prefix and a sortable UUIDv7, e.g. `itm_01jd…`.
+        #[derive(Interface, Clone, Debug)]
+        #[graphql(field(
+            name = "id",
+            ty = "async_graphql::ID",
+            desc = "Global id: a prefix that says the kind, `_`, and 26 characters.",
+            tag = "same-for-all"
+        ))]
+        pub enum Node {
+            $($type($type),)*
+        }
+
+        async fn find_by_prefix(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
+            Ok(match id.prefix() {
+                $(<<$type as NodeType>::Kind as Kind>::PREFIX => find::<$type>(ctx, id).await?.map(Node::$type),)*
+                _ => None,
+            })
+        }
+    };
+}
+
+nodes! {
+    User,
+    Session,
+    SecurityEvent,
+    Membership,
+    Organization,
+    Team,
+    Invitation,
+    Item,
+    Tag,
+    Comment,
+    Event,
+    ApiKey,
+    DocumentSet,
+    Webhook,
+    WebhookDelivery,
+    InboundHook,
+    InboundReceipt,
 }
 
 #[derive(Default)]
@@ -83,62 +102,9 @@ impl NodeQuery {
 
 /// One object, when the caller may see it.
 pub async fn load(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
-    // Oneself, also before there is an organization.
-    if let Ok(person) = ctx.person()
-        && person.user.id.any() == id
-    {
-        return Ok(Some(Node::User(User::from(person.user.clone()))));
+    // Oneself is there before any organization is.
+    if id.prefix() != kind::User::PREFIX {
+        ctx.scope()?;
     }
-    let loaders = ctx.loaders()?;
-    /// Whether the type's own rule lets the caller through.
-    fn visible<T: async_graphql::OutputType>(ctx: &Context<'_>) -> bool {
-        guard::may_see(ctx, &T::type_name())
-    }
-    macro_rules! row {
-        ($kind:ident, $loader:ident, $type:ident, $wrap:expr) => {
-            if visible::<$type>(ctx) {
-                loaders.$loader.load_one(id.typed::<kind::$kind>()?).await?.map($wrap).map(Node::$type)
-            } else {
-                None
-            }
-        };
-    }
-    Ok(match id.prefix() {
-        kind::Item::PREFIX => row!(Item, items, Item, Item::from),
-        kind::Team::PREFIX => row!(Team, teams, Team, Team),
-        kind::Tag::PREFIX => row!(Tag, tags, Tag, Tag),
-        kind::Comment::PREFIX => row!(Comment, comments, Comment, Comment),
-        kind::Membership::PREFIX => row!(Membership, memberships, Membership, Membership),
-        kind::Invitation::PREFIX => row!(Invitation, invitations, Invitation, Invitation),
-        kind::ApiKey::PREFIX => row!(ApiKey, api_keys, ApiKey, ApiKey),
-        kind::DocumentSet::PREFIX => row!(DocumentSet, document_sets, DocumentSet, DocumentSet),
-        kind::Webhook::PREFIX => row!(Webhook, webhooks, Webhook, Webhook),
-        kind::WebhookDelivery::PREFIX => row!(WebhookDelivery, deliveries, WebhookDelivery, WebhookDelivery),
-        kind::InboundHook::PREFIX => row!(InboundHook, inbound_hooks, InboundHook, InboundHook),
-        kind::InboundReceipt::PREFIX => row!(InboundReceipt, inbound_receipts, InboundReceipt, InboundReceipt),
-        kind::Event::PREFIX => row!(Event, events, Event, Event).filter(|node| match node {
-            Node::Event(event) => ctx.scope().is_ok_and(|scope| crate::domains::events::query::may_see(scope, event)),
-            _ => true,
-        }),
-        kind::Session::PREFIX => match ctx.person() {
-            Ok(person) => {
-                let session = loaders.own_sessions.load_one(id.typed::<kind::Session>()?).await?;
-                session.map(|row| Node::Session(Session::new(row, person)))
-            }
-            Err(_) => None,
-        },
-        kind::SecurityEvent::PREFIX => row!(SecurityEvent, own_security_events, SecurityEvent, SecurityEvent),
-        kind::User::PREFIX => {
-            let user_id = id.typed::<kind::User>()?;
-            match loaders.membership_of_user.load_one(user_id).await? {
-                Some(_) => loaders.users.load_one(user_id).await?.map(User::from).map(Node::User),
-                None => None,
-            }
-        }
-        kind::Organization::PREFIX => {
-            let organization = ctx.scope()?.organization();
-            (organization.id.any() == id).then(|| Node::Organization(Organization(organization.clone())))
-        }
-        _ => None,
-    })
+    find_by_prefix(ctx, id).await
 }

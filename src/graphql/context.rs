@@ -1,27 +1,32 @@
 //! What resolvers ask of the request: who is calling, in which organization, and the loaders of this request.
 
 use std::sync::{
-    OnceLock,
+    Arc, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
-use async_graphql::Context;
+use async_graphql::{Context, dataloader::DataLoader};
 
 use super::{
     budget::{AnswerBudget, text_bytes},
-    guard::Rule,
     loaders::Loaders,
     loads::Loads,
+    rule::Rule,
 };
 use crate::{
     base::{
         error::{Code, Refusal, Result},
+        id::OrganizationId,
         policy::Access,
     },
     data::{
         actor::{Origin, Person},
-        db::{OrgScope, identity::Identified},
+        db::{
+            OrgScope,
+            identity::{Identified, OrganizationChoice},
+        },
     },
+    graphql::{loaders::ScopedLoader, scalars::Markdown},
     platform::{auth::session::Caller, rate_limit::bucket::Level, state::State},
 };
 
@@ -37,9 +42,9 @@ pub struct RequestContext {
     /// Room in the answer.
     pub budget: AnswerBudget,
     /// Whom the request came from.
-    sender: Standing,
+    sender: CallerView,
     /// Who stands in for the sender below one mutation: see [`RequestContext::adopt`]. One place for each root field.
-    adopted: OnceLock<Box<[OnceLock<Standing>]>>,
+    adopted: OnceLock<Box<[OnceLock<CallerView>]>>,
     /// The root mutation that runs.
     mutation: AtomicUsize,
 }
@@ -57,14 +62,14 @@ pub struct Charge {
 
 /// A caller with the loaders that see with their eyes.
 #[derive(Debug)]
-struct Standing {
+struct CallerView {
     caller: Caller,
-    loaders: OnceLock<Loaders>,
+    loaders: Loaders,
 }
 
-impl Standing {
+impl CallerView {
     fn new(caller: Caller) -> Self {
-        Self { caller, loaders: OnceLock::new() }
+        Self { caller, loaders: Loaders::default() }
     }
 }
 
@@ -78,19 +83,19 @@ impl RequestContext {
             budget,
             loads: Loads::default(),
             charge: Charge::default(),
-            sender: Standing::new(caller),
+            sender: CallerView::new(caller),
             adopted: OnceLock::new(),
             mutation: AtomicUsize::new(0),
         }
     }
 
-    fn standing(&self) -> &Standing {
+    fn view(&self) -> &CallerView {
         let adopted = self.adopted.get().and_then(|places| places.get(self.mutation.load(Ordering::Relaxed)));
         adopted.and_then(OnceLock::get).unwrap_or(&self.sender)
     }
 
     pub fn caller(&self) -> &Caller {
-        &self.standing().caller
+        &self.view().caller
     }
 
     /// Lets the rest of this one mutation be seen by `caller`: the person who has just signed in, the organization just
@@ -98,7 +103,7 @@ impl RequestContext {
     pub fn adopt(&self, caller: Caller) {
         let make = || (0..=self.state.config.limits.root_fields).map(|_| OnceLock::new()).collect();
         if let Some(place) = self.adopted.get_or_init(make).get(self.mutation.load(Ordering::Relaxed)) {
-            let _ = place.set(Standing::new(caller));
+            let _ = place.set(CallerView::new(caller));
         }
     }
 
@@ -152,16 +157,21 @@ pub trait ContextExt {
         Ok(text)
     }
 
+    /// [`Self::text`] of Markdown, if there is any.
+    fn markdown(&self, text: Option<&str>) -> Result<Option<Markdown>> {
+        text.map(|text| Ok(Markdown(self.text(text)?.to_owned()))).transpose()
+    }
+
     /// [`Self::text`] of JSON.
     fn json<'t>(&self, value: &'t serde_json::Value) -> Result<&'t serde_json::Value> {
         self.request().budget.spend(text_bytes(value))?;
         Ok(value)
     }
 
-    /// The loaders of this request, made at their first use.
-    fn loaders(&self) -> Result<&Loaders> {
-        let scope = self.scope()?;
-        Ok(self.request().standing().loaders.get_or_init(|| Loaders::new(scope, &self.request().loads)))
+    /// The request's loader of a type: `ctx.loader::<Rows<item::Entity>>()?.load_one(id)`.
+    fn loader<L: ScopedLoader>(&self) -> Result<Arc<DataLoader<L>>> {
+        let (request, scope) = (self.request(), self.scope()?);
+        Ok(request.view().loaders.of(scope, &request.loads))
     }
 }
 
@@ -169,4 +179,17 @@ impl ContextExt for Context<'_> {
     fn request(&self) -> &RequestContext {
         self.data_unchecked::<RequestContext>()
     }
+}
+
+/// Lets the rest of the mutation be seen from an organization that the caller has just founded or joined.
+pub async fn adopt_organization(ctx: &Context<'_>, id: OrganizationId) -> Result<()> {
+    let (request, person) = (ctx.request(), ctx.person()?);
+    let db = &request.state.db;
+    let choice = OrganizationChoice::Id(id);
+    if let Some(signed_in) = db.identify(person.session_id, person.user.id, Some(&choice)).await? {
+        let scope = signed_in.scope(db, 0, request.origin.clone());
+        let identified = Some(Identified::Person(signed_in.into()));
+        request.adopt(Caller { identified, scope, ..Caller::default() });
+    }
+    Ok(())
 }

@@ -10,87 +10,23 @@
 use std::{borrow::Cow, pin::Pin};
 
 use async_graphql::{
-    Context, ContextSelectionSet, InputType, ObjectType, OutputType, Positioned, Response, ServerResult,
-    SubscriptionType, Value,
+    Context, ContextSelectionSet, ObjectType, OutputType, Positioned, Response, ServerResult, SubscriptionType, Value,
     parser::types::{Field, OperationType},
-    registry::{MetaDirectiveInvocation, MetaField, MetaType, Registry},
+    registry::{MetaField, Registry},
     resolver_utils::{ContainerType, resolve_container},
 };
 use futures_util::{Stream, stream};
 use tracing::Instrument as _;
 
-use super::{context::ContextExt, field_tags};
-use crate::{
-    api::document::bare,
-    base::{
-        enums::Feature,
-        error::{Error, Result},
-        policy::{Access, Permission},
-    },
+use super::{
+    context::ContextExt,
+    field_tags,
+    rule::{Rule, feature_among},
 };
-
-/// What a field or type declares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    Requires(Permission),
-    Access(Access),
-}
-
-impl Rule {
-    /// The rule among a field's or a type's directives; INTERNAL for one that can't be read.
-    pub fn among(directives: &[MetaDirectiveInvocation]) -> Result<Option<Self>> {
-        let mut rules = directives.iter().filter_map(|directive| match directive.name.as_str() {
-            "requires" => Some(argument(directive, "permission").map(Self::Requires)),
-            "access" => Some(argument(directive, "level").map(Self::Access)),
-            _ => None,
-        });
-        rules.next().transpose()
-    }
-
-    /// The rule of a field.
-    pub fn of_field(registry: &Registry, type_name: &str, field: &str) -> Result<Option<Self>> {
-        let ty = registry.types.get(type_name);
-        let field = ty.and_then(|ty| ty.field_by_name(field));
-        field.map_or(Ok(None), |field| Self::among(&field.directive_invocations))
-    }
-
-    /// The rule of a type itself.
-    pub fn of_type(registry: &Registry, type_name: &str) -> Result<Option<Self>> {
-        match registry.types.get(type_name) {
-            Some(MetaType::Object { directive_invocations, .. }) => Self::among(directive_invocations),
-            _ => Ok(None),
-        }
-    }
-
-    /// The rule of the type that a field leads to, through a list or the pages of one.
-    pub fn of_target(registry: &Registry, field: &MetaField) -> Result<Option<Self>> {
-        let target = bare(&field.ty);
-        let nodes = registry.types.get(target).filter(|_| target.ends_with("Connection"));
-        let nodes = nodes.and_then(|connection| connection.field_by_name("nodes"));
-        Self::of_type(registry, nodes.map_or(target, |nodes| bare(&nodes.ty)))
-    }
-
-    fn check(self, ctx: &Context<'_>) -> Result<()> {
-        match self {
-            Self::Access(Access::Public) => Ok(()),
-            Self::Access(Access::User) => ctx.identified().map(drop),
-            Self::Access(Access::Member) => ctx.scope().map(drop),
-            Self::Requires(permission) => ctx.scope()?.require(permission),
-        }
-    }
-}
-
-/// What a directive's argument names.
-fn argument<T: InputType>(directive: &MetaDirectiveInvocation, name: &str) -> Result<T> {
-    let value = directive.args.get(name).cloned();
-    T::parse(value).map_err(|_| Error::internal(format!("@{}({name}:) can't be read", directive.name)))
-}
-
-/// The feature that a field takes, by its directive `@inPlan`; INTERNAL for one that can't be read.
-pub fn feature_among(directives: &[MetaDirectiveInvocation]) -> Result<Option<Feature>> {
-    let declared = directives.iter().find(|directive| directive.name == "inPlan");
-    declared.map(|declared| argument(declared, "feature")).transpose()
-}
+use crate::base::{
+    error::{Error, Result},
+    policy::Access,
+};
 
 /// Whether everything that is declared can be read, and every root field declares a rule; INTERNAL names what doesn't.
 pub fn verify(registry: &Registry) -> Result<()> {
@@ -114,6 +50,15 @@ fn undeclared(field: &MetaField) -> Error {
     Error::internal(format!("the field {} says neither @requires nor @access", field.name))
 }
 
+fn check(rule: Rule, ctx: &Context<'_>) -> Result<()> {
+    match rule {
+        Rule::Access(Access::Public) => Ok(()),
+        Rule::Access(Access::User) => ctx.identified().map(drop),
+        Rule::Access(Access::Member) => ctx.scope().map(drop),
+        Rule::Requires(permission) => ctx.scope()?.require(permission),
+    }
+}
+
 /// Checks the present field of `T`: what it declares itself, and what the type declares that it leads to. Who is calling
 /// comes first, then whether the organization's plan has what the field takes.
 pub fn check_field<T: OutputType>(ctx: &Context<'_>) -> Result<()> {
@@ -121,7 +66,7 @@ pub fn check_field<T: OutputType>(ctx: &Context<'_>) -> Result<()> {
     let field = registry.types.get(&*T::type_name()).and_then(|parent| parent.field_by_name(ctx.field().name()));
     let field = field.ok_or_else(|| Error::internal(format!("{} has no such field", T::type_name())))?;
     let rules = [Rule::among(&field.directive_invocations)?, Rule::of_target(registry, field)?];
-    rules.into_iter().flatten().try_for_each(|rule| rule.check(ctx))?;
+    rules.into_iter().flatten().try_for_each(|rule| check(rule, ctx))?;
     check_feature(ctx, field)
 }
 
@@ -135,7 +80,7 @@ fn check_feature(ctx: &Context<'_>, field: &MetaField) -> Result<()> {
 /// Whether the caller may see objects of a type: for fields that lead to several types.
 pub fn may_see(ctx: &Context<'_>, type_name: &str) -> bool {
     match Rule::of_type(&ctx.schema_env.registry, type_name) {
-        Ok(rule) => rule.is_none_or(|rule| rule.check(ctx).is_ok()),
+        Ok(rule) => rule.is_none_or(|rule| check(rule, ctx).is_ok()),
         Err(_) => false,
     }
 }
@@ -147,7 +92,7 @@ fn root_field<'a>(ctx: &'a Context<'_>, root: &str) -> Option<&'a MetaField> {
 
 /// Checks a field of a root type, which must declare a rule.
 fn check_root(ctx: &Context<'_>, field: &MetaField) -> Result<()> {
-    Rule::among(&field.directive_invocations)?.ok_or_else(|| undeclared(field))?.check(ctx)?;
+    check(Rule::among(&field.directive_invocations)?.ok_or_else(|| undeclared(field))?, ctx)?;
     check_feature(ctx, field)
 }
 
@@ -224,10 +169,10 @@ impl<T: ObjectType> ObjectType for Guarded<T> {}
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::{Name, Object};
+    use async_graphql::{Name, Object, registry::MetaType};
 
     use super::*;
-    use crate::base::policy::{access, requires};
+    use crate::base::policy::{Permission, access, requires};
 
     struct Root;
 

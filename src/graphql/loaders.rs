@@ -1,33 +1,31 @@
-//! Dataloaders: one set a request, the scope inside, so that a batch can't cross tenants or callers.
+//! Dataloaders: made for one request, the scope inside, so that a batch can't cross tenants or callers. A domain's own are
+//! in its `loaders.rs`.
 
 use std::{
+    any::TypeId,
     collections::HashMap,
     hash::{Hash, Hasher},
     marker::PhantomData,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use async_graphql::dataloader::{DataLoader, Loader};
+use async_graphql::{
+    Data,
+    dataloader::{DataLoader, Loader},
+};
 use uuid::Uuid;
 
 use super::loads::{AtOnce, Loads};
 use crate::{
-    base::{
-        error::Error,
-        id::{Id, UserId},
-    },
+    base::{error::Error, id::Id},
     data::{
         db::{
             OrgScope,
             filter::among,
             page::{Page, PagePlan, ParentKey},
         },
-        entity::{
-            Keyed, Tenant, api_key, comment, document_set, event, inbound_hook, inbound_receipt, invitation, item,
-            membership, tag, team, user, webhook, webhook_delivery,
-        },
+        entity::{Keyed, Tenant},
     },
-    domains::{accounts, items, members, tags, teams, webhooks},
 };
 
 /// Failures of a batch, shared by all that waited for it.
@@ -42,52 +40,27 @@ impl From<LoadError> for Error {
     }
 }
 
-macro_rules! loaders {
-    ($($(#[$doc:meta])* $field:ident: $loader:ty = $make:expr;)*) => {
-        /// The loaders of one request.
-        pub struct Loaders {
-            $($(#[$doc])* pub $field: DataLoader<$loader>,)*
-        }
-
-        impl Loaders {
-            pub fn new(scope: &OrgScope, loads: &Loads) -> Self {
-                Self { $($field: DataLoader::new($make(scope.clone()), loads.clone(), AtOnce),)* }
-            }
-        }
-    };
+/// A batch that reads one organization's data as one caller may.
+pub trait ScopedLoader: Send + Sync + 'static {
+    fn new(scope: OrgScope) -> Self;
 }
 
-loaders! {
-    api_keys: Rows<api_key::Entity> = Rows::new;
-    document_sets: Rows<document_set::Entity> = Rows::new;
-    items: Rows<item::Entity> = Rows::new;
-    tags: Rows<tag::Entity> = Rows::new;
-    teams: Rows<team::Entity> = Rows::new;
-    comments: Rows<comment::Entity> = Rows::new;
-    memberships: Rows<membership::Entity> = Rows::new;
-    invitations: Rows<invitation::Entity> = Rows::new;
-    events: Rows<event::Entity> = Rows::new;
-    webhooks: Rows<webhook::Entity> = Rows::new;
-    inbound_hooks: Rows<inbound_hook::Entity> = Rows::new;
-    inbound_receipts: Rows<inbound_receipt::Entity> = Rows::new;
-    receipt_pages: Children<inbound_receipt::Entity> = Children::new;
-    deliveries: Rows<webhook_delivery::Entity> = Rows::new;
-    own_sessions: accounts::loaders::OwnSessions = accounts::loaders::OwnSessions;
-    own_security_events: accounts::loaders::OwnSecurityEvents = accounts::loaders::OwnSecurityEvents;
-    users: Users = Users;
-    membership_of_user: members::loaders::MembershipOfUser = members::loaders::MembershipOfUser;
-    teams_of_member: teams::loaders::TeamsOfMember = teams::loaders::TeamsOfMember;
-    teams_of_invitation: teams::loaders::TeamsOfInvitation = teams::loaders::TeamsOfInvitation;
-    assignees: items::loaders::Assignees = items::loaders::Assignees;
-    item_tags: items::loaders::Tags = items::loaders::Tags;
-    tag_item_counts: tags::loaders::ItemCounts = tags::loaders::ItemCounts;
-    item_pages: Children<item::Entity> = Children::new;
-    member_pages: Children<membership::Entity> = Children::new;
-    comment_pages: Children<comment::Entity> = Children::new;
-    event_pages: Children<event::Entity> = Children::new;
-    delivery_pages: Children<webhook_delivery::Entity> = Children::new;
-    waiting_of_webhook: webhooks::loaders::WaitingOf = webhooks::loaders::WaitingOf;
-    attempts_of_delivery: webhooks::loaders::AttemptsOf = webhooks::loaders::AttemptsOf;
+/// The loaders of one request, each made at its first use: one of a type, so that its keys meet.
+#[derive(Default)]
+pub struct Loaders(Mutex<Data>);
+
+impl Loaders {
+    /// The one of a type. `scope` and `loads` are the request's.
+    pub fn of<L: ScopedLoader>(&self, scope: &OrgScope, loads: &Loads) -> Arc<DataLoader<L>> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = made.get(&TypeId::of::<Arc<DataLoader<L>>>()).and_then(|loader| loader.downcast_ref());
+        if let Some(loader) = present {
+            return Arc::clone(loader);
+        }
+        let loader = Arc::new(DataLoader::new(L::new(scope.clone()), loads.clone(), AtOnce));
+        made.insert(loader.clone());
+        loader
+    }
 }
 
 impl std::fmt::Debug for Loaders {
@@ -102,7 +75,7 @@ pub struct Rows<E> {
     table: PhantomData<fn() -> E>,
 }
 
-impl<E> Rows<E> {
+impl<E: 'static> ScopedLoader for Rows<E> {
     fn new(scope: OrgScope) -> Self {
         Self { scope, table: PhantomData }
     }
@@ -122,27 +95,13 @@ where
     }
 }
 
-/// People named by rows of the organization: members, and those who were.
-pub struct Users(OrgScope);
-
-impl Loader<UserId> for Users {
-    type Value = Arc<user::Model>;
-    type Error = LoadError;
-
-    async fn load(&self, ids: &[UserId]) -> Result<HashMap<UserId, Arc<user::Model>>, LoadError> {
-        let rows =
-            self.0.db().find_global::<user::Entity>(among(self.0.db(), user::Column::Id, ids.iter().copied())).await?;
-        Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
-    }
-}
-
 /// Pages of the children of several parents.
 pub struct Children<E> {
     scope: OrgScope,
     table: PhantomData<fn() -> E>,
 }
 
-impl<E> Children<E> {
+impl<E: 'static> ScopedLoader for Children<E> {
     fn new(scope: OrgScope) -> Self {
         Self { scope, table: PhantomData }
     }

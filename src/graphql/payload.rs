@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use async_graphql::{Context, Description, Interface, Object, SimpleObject};
+use async_graphql::{Context, Description, Object, SimpleObject};
 
 use super::{context::ContextExt, error::UserError, scalars::Cursor};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         entity::Findable,
         ledger::LedgerCursor,
     },
-    domains::organizations::resolvers::adopt_organization,
+    graphql::context::adopt_organization,
 };
 
 /// A payload type of the schema.
@@ -86,10 +86,7 @@ macro_rules! payload {
                 ctx: &async_graphql::Context<'_>,
                 id: $crate::base::id::AnyId,
             ) -> $crate::base::error::Result<Option<$object>> {
-                Ok(match $crate::domains::node::load(ctx, id).await? {
-                    Some($crate::domains::node::Node::$object(found)) => Some(found),
-                    _ => None,
-                })
+                $crate::graphql::node::find::<$object>(ctx, id).await
             }
         }
     };
@@ -121,10 +118,7 @@ macro_rules! payload {
                 ctx: &async_graphql::Context<'_>,
                 id: $crate::base::id::AnyId,
             ) -> $crate::base::error::Result<Option<Self::Object>> {
-                Ok(match $crate::domains::node::load(ctx, id).await? {
-                    Some($crate::domains::node::Node::$object(found)) => Some((found, None)),
-                    _ => None,
-                })
+                Ok($crate::graphql::node::find::<$object>(ctx, id).await?.map(|found| (found, None)))
             }
         }
     };
@@ -196,35 +190,6 @@ impl Outcome for AckPayload {
     async fn find_again(_: &Context<'_>, _: AnyId) -> Result<Option<()>> {
         Ok(Some(()))
     }
-}
-
-/// Common part of every mutation's result.
-#[derive(Interface)]
-#[graphql(
-    field(name = "user_errors", ty = "&[UserError]", desc = "Empty when it succeeded."),
-    field(
-        name = "cursor",
-        ty = "Option<Cursor>",
-        desc = "Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure."
-    )
-)]
-pub enum Payload {
-    Ack(AckPayload),
-    Delete(DeletePayload),
-    Session(crate::domains::accounts::types::SessionPayload),
-    User(crate::domains::accounts::types::UserPayload),
-    Organization(crate::domains::organizations::types::OrganizationPayload),
-    Invitation(crate::domains::members::types::InvitationPayload),
-    ApiKey(crate::domains::api_keys::types::ApiKeyPayload),
-    DocumentSet(crate::domains::document_sets::types::DocumentSetPayload),
-    Membership(crate::domains::members::types::MembershipPayload),
-    Team(crate::domains::teams::types::TeamPayload),
-    Tag(crate::domains::tags::types::TagPayload),
-    Item(crate::domains::items::types::ItemPayload),
-    Comment(crate::domains::comments::types::CommentPayload),
-    Webhook(crate::domains::webhooks::types::WebhookPayload),
-    InboundHook(crate::domains::inbound_hooks::types::InboundHookPayload),
-    WebhookDelivery(crate::domains::webhooks::types::WebhookDeliveryPayload),
 }
 
 /// Runs a write, again where the database gave way, and makes the payload of the outcome. A failure that the

@@ -3,18 +3,18 @@
 
 use std::fmt;
 
-use async_graphql::{Context, InputType, InputValueError, InputValueResult, Pos, Scalar, ScalarType, Value};
+use async_graphql::{InputType, InputValueError, InputValueResult, Pos, Scalar, ScalarType, Value};
 use chrono::{DateTime as ChronoDateTime, Duration, Months, NaiveDate, SubsecRound, Utc};
 
-use super::context::ContextExt as _;
 use crate::{
-    api::federation::Representation,
     base::{
         clock::{Instant, format_instant, in_calendar, is_leap_second},
         error::Result,
+        id::AnyId,
     },
     data::ledger::LedgerCursor,
 };
+use async_graphql::{Name, indexmap::IndexMap};
 
 /// RFC 3339 instant, UTC, millisecond precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,11 +168,6 @@ impl From<LedgerCursor> for Cursor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Markdown(pub String);
 
-/// A text for the answer, while it has room.
-pub fn markdown(ctx: &Context<'_>, text: Option<&str>) -> Result<Option<Markdown>> {
-    text.map(|text| Ok(Markdown(ctx.text(text)?.to_owned()))).transpose()
-}
-
 /// `#RRGGBB`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Color(pub String);
@@ -275,5 +270,38 @@ impl ScalarType for Json {
 
     fn to_value(&self) -> Value {
         async_graphql::to_value(&self.0).unwrap_or_default()
+    }
+}
+
+/// What names an entity of a federated graph.
+#[derive(Clone, Debug)]
+pub struct Representation {
+    pub type_name: String,
+    pub id: AnyId,
+}
+
+/// Names an object: its `__typename`, and its `id`. Whatever else a router sends along is ignored.
+#[Scalar(
+    name = "_Any",
+    specified_by_url = "https://www.apollographql.com/docs/graphos/schema-design/federated-schemas/reference/subgraph-spec"
+)]
+impl ScalarType for Representation {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::Object(members) = value else {
+            return Err(InputValueError::custom("expected an object with `__typename` and `id`"));
+        };
+        let text = |name: &str| match members.get(name) {
+            Some(Value::String(text)) => Ok(text.as_str()),
+            _ => Err(InputValueError::custom(format!("`{name}` must be there, and a string"))),
+        };
+        let type_name = text("__typename")?.to_owned();
+        let id = text("id")?.parse().map_err(|error| InputValueError::custom(format!("`id`: {error}")))?;
+        Ok(Self { type_name, id })
+    }
+
+    fn to_value(&self) -> Value {
+        let member = |name: &str, text: String| (Name::new(name), Value::String(text));
+        let members = [member("__typename", self.type_name.clone()), member("id", self.id.to_string())];
+        Value::Object(IndexMap::from(members))
     }
 }

@@ -1,7 +1,6 @@
 //! The kinds of jobs, by name: which function does a job's next chunk. To add one: its name, what it reads and its function
 //! in the domain's service, a line here.
 
-use super::runner::Chunk;
 use crate::{
     base::error::{Error, Result},
     data::db::{
@@ -11,6 +10,17 @@ use crate::{
     domains::{accounts, items, members, organizations, tags, teams},
     platform::state::State,
 };
+
+/// What one chunk brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// There is more to do.
+    More,
+    /// It was the last one; the job is gone.
+    Last,
+    /// The job is somebody else's by now, or gone with its organization: nothing was written.
+    Lost,
+}
 
 /// Does a job's next chunk, in one transaction that holds only while the job is this worker's.
 pub async fn next_chunk(state: &State, job: &Job) -> Result<Chunk> {

@@ -2,6 +2,6 @@
 //! does a chunk of which kind), [`maintenance`] is work at intervals.
 
 pub mod deliveries;
-mod kinds;
+pub mod kinds;
 pub mod maintenance;
 pub mod runner;

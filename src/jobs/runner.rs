@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use super::kinds::{Chunk, next_chunk};
 use crate::{
     base::error::Result,
     data::db::{jobs::Job, retrying},
@@ -72,13 +73,13 @@ impl Runner {
     /// Does one chunk of the next job and goes away without giving it back, as a worker that dies does; for tests.
     pub async fn do_one_chunk(&self) -> Result<Option<Job>> {
         let Some(job) = self.claim().await else { return Ok(None) };
-        super::kinds::next_chunk(&self.0, &job).await?;
+        next_chunk(&self.0, &job).await?;
         Ok(Some(job))
     }
 
     /// Does another chunk of a job that may be lost by now; for tests.
     pub async fn go_on(&self, job: &Job) -> Result<Chunk> {
-        super::kinds::next_chunk(&self.0, job).await
+        next_chunk(&self.0, job).await
     }
 
     async fn claim(&self) -> Option<Job> {
@@ -89,22 +90,11 @@ impl Runner {
     }
 }
 
-/// What one chunk brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunk {
-    /// There is more to do.
-    More,
-    /// It was the last one; the job is gone.
-    Last,
-    /// The job is somebody else's by now, or gone with its organization: nothing was written.
-    Lost,
-}
-
 /// Works on a job until it is done, lost, failed, or others should have a turn.
 async fn work(state: State, job: Job, stop: CancellationToken) {
     let until = Instant::now() + HOLD;
     loop {
-        match retrying(|| super::kinds::next_chunk(&state, &job)).await {
+        match retrying(|| next_chunk(&state, &job)).await {
             Ok(Chunk::Last) => {
                 state.metrics.job_ended("done");
                 return;

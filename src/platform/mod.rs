@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod outgoing;
 pub mod rate_limit;
 pub mod redis;
+pub mod refused_callbacks;
 pub mod state;

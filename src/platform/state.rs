@@ -13,7 +13,6 @@ use crate::{
         secret::ServerSecret,
     },
     data::db::{Consumer, Db, retrying},
-    domains::inbound_hooks::refusals::Refusals,
     platform::{
         auth::{
             api_key::KeyMint,
@@ -29,6 +28,7 @@ use crate::{
         outgoing::{Dependencies, Outgoing},
         rate_limit::RateLimiter,
         redis::Redis,
+        refused_callbacks::RefusedCallbacks,
     },
 };
 
@@ -71,7 +71,7 @@ pub struct Parts {
     /// Those of clients, and what waits on them to be taken.
     pub connections: Connections,
     /// Callbacks that were turned away, by hook.
-    pub refusals: Refusals,
+    pub refusals: RefusedCallbacks,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,
 }
@@ -105,7 +105,7 @@ impl State {
             passwords: PasswordHasher::new(cost)?,
             background,
             usage: Collector::new(db.clone()),
-            refusals: Refusals::default(),
+            refusals: RefusedCallbacks::default(),
             metrics,
             redis,
             rate_limit,

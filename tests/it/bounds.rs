@@ -14,10 +14,8 @@ use todo_platform::{
     },
 };
 
-use crate::{
-    databases,
-    support::{app::TestApp, client::Reply, schema::gate},
-};
+use crate::support::{app::TestApp, client::Reply, schema::gate};
+use todo_test_macros::databases;
 
 fn check(query: &str, variables: Value) -> Result<Passed, Refusal> {
     let mut request = Request::new(query).variables(Variables::from_json(variables));
@@ -201,90 +199,94 @@ fn conditions_count_wherever_they_are() {
     assert_eq!(refused(part, json!({ "c": vec![json!({ "isOverdue": true }); 51] })).code, Code::BadRequest);
 }
 
-databases! {
-    async fn values_of_lists_count_over_the_whole_operation(app: TestApp) {
-        let acme = app.company("acme").await;
-        let ids = vec![acme.member.id.replace("usr_", "itm_"); 500];
-        let lists = json!({ "id": { "in": ids, "notIn": ids } });
-        // Forty times the same thousand: little to send, and more than SQLite takes.
-        let many = format!("query($l: [ID!]!) {{ items(filter: {{and: [{}]}}) {{ nodes {{ id }} }} }}",
-            "{id: {in: $l, notIn: $l}} ".repeat(40));
-        let answer = app.call(&acme, &acme.member, &many).vars(json!({ "l": ids })).answer().await;
+#[databases]
+async fn values_of_lists_count_over_the_whole_operation(app: TestApp) {
+    let acme = app.company("acme").await;
+    let ids = vec![acme.member.id.replace("usr_", "itm_"); 500];
+    let lists = json!({ "id": { "in": ids, "notIn": ids } });
+    // Forty times the same thousand: little to send, and more than SQLite takes.
+    let many = format!(
+        "query($l: [ID!]!) {{ items(filter: {{and: [{}]}}) {{ nodes {{ id }} }} }}",
+        "{id: {in: $l, notIn: $l}} ".repeat(40)
+    );
+    let answer = app.call(&acme, &acme.member, &many).vars(json!({ "l": ids })).answer().await;
+    let extensions = &answer["errors"][0]["extensions"];
+    assert_eq!((&extensions["code"], &extensions["limit"]), (&json!("QUERY_TOO_COMPLEX"), &json!(5_000)));
+    assert!(extensions["argument"].as_str().is_some_and(|path| path.starts_with("filter.and.5")), "{answer:#}");
+    // Five thousand are asked of the database in one statement.
+    let most = json!({ "f": { "and": vec![lists; 5] } });
+    app.call(&acme, &acme.member, FILTERED).vars(most).data().await;
+}
+
+#[databases]
+async fn a_megabyte_of_nothing_is_refused_as_text(app: TestApp) {
+    let acme = app.company("acme").await;
+    let token = format!("Bearer {}", acme.member.token);
+    let objects = vec!["{}"; 340_000].join(",");
+    for (variables, path) in [
+        (format!("{{\"f\": {{\"and\": [{objects}]}}}}"), "variables.f.and"),
+        (format!("{{\"a\": 1, \"b\": [[{objects}]]}}"), "variables.b"),
+        (format!("{{\"f\": [{}]}}", vec!["1"; 400_000].join(",")), "variables.f"),
+    ] {
+        let body = format!("{{\"query\": {}, \"variables\": {variables}}}", json!(FILTERED));
+        // Letters that the company's people are sent meanwhile are no part of it.
+        app.settle().await;
+        app.take_statements();
+        let reply = post(&app, body, &[("authorization", &token)]).await;
+        let extensions = &error(&reply)["extensions"];
+        assert_eq!(extensions["code"], json!("QUERY_TOO_COMPLEX"), "{}", reply.json());
+        assert_eq!((&extensions["limit"], &extensions["argument"]), (&json!(20_000), &json!(path)));
+        assert_eq!(app.take_statements(), Vec::<String>::new(), "nothing was asked of the database");
+    }
+    // Brackets and commas in texts are none.
+    let text = "{[,".repeat(30_000);
+    let vars = json!({ "f": { "title": { "eq": text } } });
+    app.call(&acme, &acme.member, FILTERED).vars(vars).data().await;
+}
+
+#[databases]
+async fn a_filter_left_out_as_a_variable_is_none(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "one").await;
+    for variables in [json!({}), json!({ "f": null })] {
+        let data = app.call(&acme, &acme.member, FILTERED).vars(variables).data().await;
+        assert_eq!(data["items"]["nodes"].as_array().map(Vec::len), Some(1));
+    }
+    let literal = "{ items(filter: null) { totalCount } events(filter: null) { totalCount } }";
+    assert_eq!(app.call(&acme, &acme.member, literal).data().await["items"]["totalCount"], json!(1));
+    // Within a filter it would widen it.
+    let inside = "query($t: StringFilter) { items(filter: {title: $t}) { nodes { id } } }";
+    for variables in [json!({}), json!({ "t": null })] {
+        assert_eq!(app.call(&acme, &acme.member, inside).vars(variables).error_code().await, "BAD_REQUEST");
+    }
+    let null_inside = app.call(&acme, &acme.member, FILTERED).vars(json!({ "f": { "title": null } }));
+    assert_eq!(null_inside.error_code().await, "BAD_REQUEST");
+}
+
+#[databases]
+async fn a_string_is_no_enumeration_in_a_document(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "one").await;
+    let documents = [
+        "{ items(filter: {status: {eq: \"TODO\"}}) { nodes { id } } }",
+        "{ items(filter: {or: [{status: {in: [TODO, \"DONE\"]}}]}) { nodes { id } } }",
+        "{ items(orderBy: [{field: \"TITLE\"}]) { nodes { id } } }",
+        "{ items(scope: \"ALL\") { nodes { id } } }",
+        "{ sync(types: \"ITEM\") { cursor } }",
+        "query($s: ItemScope! = \"ALL\") { items(scope: $s) { nodes { id } } }",
+        "mutation { itemCreate(input: {title: \"x\", priority: \"HIGH\"}) { item { id } userErrors { code } } }",
+    ];
+    for document in documents {
+        let answer = app.call(&acme, &acme.member, document).answer().await;
         let extensions = &answer["errors"][0]["extensions"];
-        assert_eq!((&extensions["code"], &extensions["limit"]), (&json!("QUERY_TOO_COMPLEX"), &json!(5_000)));
-        assert!(extensions["argument"].as_str().is_some_and(|path| path.starts_with("filter.and.5")), "{answer:#}");
-        // Five thousand are asked of the database in one statement.
-        let most = json!({ "f": { "and": vec![lists; 5] } });
-        app.call(&acme, &acme.member, FILTERED).vars(most).data().await;
+        assert_eq!(extensions["code"], json!("GRAPHQL_VALIDATION_FAILED"), "{document}\n{answer:#}");
+        assert_eq!(answer["errors"][0]["locations"][0]["line"], json!(1), "{document}\n{answer:#}");
+        assert!(answer.get("data").is_none(), "{document}\n{answer:#}");
     }
-
-    async fn a_megabyte_of_nothing_is_refused_as_text(app: TestApp) {
-        let acme = app.company("acme").await;
-        let token = format!("Bearer {}", acme.member.token);
-        let objects = vec!["{}"; 340_000].join(",");
-        for (variables, path) in [
-            (format!("{{\"f\": {{\"and\": [{objects}]}}}}"), "variables.f.and"),
-            (format!("{{\"a\": 1, \"b\": [[{objects}]]}}"), "variables.b"),
-            (format!("{{\"f\": [{}]}}", vec!["1"; 400_000].join(",")), "variables.f"),
-        ] {
-            let body = format!("{{\"query\": {}, \"variables\": {variables}}}", json!(FILTERED));
-            // Letters that the company's people are sent meanwhile are no part of it.
-            app.settle().await;
-            app.take_statements();
-            let reply = post(&app, body, &[("authorization", &token)]).await;
-            let extensions = &error(&reply)["extensions"];
-            assert_eq!(extensions["code"], json!("QUERY_TOO_COMPLEX"), "{}", reply.json());
-            assert_eq!((&extensions["limit"], &extensions["argument"]), (&json!(20_000), &json!(path)));
-            assert_eq!(app.take_statements(), Vec::<String>::new(), "nothing was asked of the database");
-        }
-        // Brackets and commas in texts are none.
-        let text = "{[,".repeat(30_000);
-        let vars = json!({ "f": { "title": { "eq": text } } });
-        app.call(&acme, &acme.member, FILTERED).vars(vars).data().await;
-    }
-
-    async fn a_filter_left_out_as_a_variable_is_none(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "one").await;
-        for variables in [json!({}), json!({ "f": null })] {
-            let data = app.call(&acme, &acme.member, FILTERED).vars(variables).data().await;
-            assert_eq!(data["items"]["nodes"].as_array().map(Vec::len), Some(1));
-        }
-        let literal = "{ items(filter: null) { totalCount } events(filter: null) { totalCount } }";
-        assert_eq!(app.call(&acme, &acme.member, literal).data().await["items"]["totalCount"], json!(1));
-        // Within a filter it would widen it.
-        let inside = "query($t: StringFilter) { items(filter: {title: $t}) { nodes { id } } }";
-        for variables in [json!({}), json!({ "t": null })] {
-            assert_eq!(app.call(&acme, &acme.member, inside).vars(variables).error_code().await, "BAD_REQUEST");
-        }
-        let null_inside = app.call(&acme, &acme.member, FILTERED).vars(json!({ "f": { "title": null } }));
-        assert_eq!(null_inside.error_code().await, "BAD_REQUEST");
-    }
-
-    async fn a_string_is_no_enumeration_in_a_document(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "one").await;
-        let documents = [
-            "{ items(filter: {status: {eq: \"TODO\"}}) { nodes { id } } }",
-            "{ items(filter: {or: [{status: {in: [TODO, \"DONE\"]}}]}) { nodes { id } } }",
-            "{ items(orderBy: [{field: \"TITLE\"}]) { nodes { id } } }",
-            "{ items(scope: \"ALL\") { nodes { id } } }",
-            "{ sync(types: \"ITEM\") { cursor } }",
-            "query($s: ItemScope! = \"ALL\") { items(scope: $s) { nodes { id } } }",
-            "mutation { itemCreate(input: {title: \"x\", priority: \"HIGH\"}) { item { id } userErrors { code } } }",
-        ];
-        for document in documents {
-            let answer = app.call(&acme, &acme.member, document).answer().await;
-            let extensions = &answer["errors"][0]["extensions"];
-            assert_eq!(extensions["code"], json!("GRAPHQL_VALIDATION_FAILED"), "{document}\n{answer:#}");
-            assert_eq!(answer["errors"][0]["locations"][0]["line"], json!(1), "{document}\n{answer:#}");
-            assert!(answer.get("data").is_none(), "{document}\n{answer:#}");
-        }
-        let query = "query($s: ItemStatusFilter!, $scope: ItemScope!) { items(filter: {status: $s}, scope: $scope) \
-                     { totalCount } }";
-        let vars = json!({ "s": { "eq": "TODO" }, "scope": "ALL" });
-        assert_eq!(app.call(&acme, &acme.member, query).vars(vars).data().await["items"]["totalCount"], json!(1));
-    }
+    let query = "query($s: ItemStatusFilter!, $scope: ItemScope!) { items(filter: {status: $s}, scope: $scope) \
+                 { totalCount } }";
+    let vars = json!({ "s": { "eq": "TODO" }, "scope": "ALL" });
+    assert_eq!(app.call(&acme, &acme.member, query).vars(vars).data().await["items"]["totalCount"], json!(1));
 }
 
 // ── prices ──
@@ -366,51 +368,50 @@ fn an_object_pays_for_more_than_fifty_scalars() {
     assert_eq!(cost(&titles(4_000)), 101);
 }
 
-databases! {
-    /// Whoever catches up pays for what is read, as the list `events` would have it, and is slow without points.
-    async fn a_subscription_pays_for_the_history_that_it_reads(app: TestApp) {
-        drop(app);
-        let app = TestApp::start(&[("TODO_LIMITS_COST_PER_MINUTE", "400".to_owned())]).await;
-        let acme = app.company("acme").await;
-        let fill = async || {
-            app.clock.advance(chrono::Duration::minutes(2));
-            let input = json!({ "title": "root", "subtasks": vec![json!({ "title": "x" }); 124] });
-            app.create(&acme, &acme.owner, "item", input).await;
-        };
-        let begin = app.call(&acme, &acme.member, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
-        fill().await;
-        fill().await;
+/// Whoever catches up pays for what is read, as the list `events` would have it, and is slow without points.
+#[databases]
+async fn a_subscription_pays_for_the_history_that_it_reads(app: TestApp) {
+    drop(app);
+    let app = TestApp::start(&[("TODO_LIMITS_COST_PER_MINUTE", "400".to_owned())]).await;
+    let acme = app.company("acme").await;
+    let fill = async || {
         app.clock.advance(chrono::Duration::minutes(2));
-        let query = "subscription($after: Cursor) { events(after: $after) { events { id } cursor isLive } }";
-        let subscribe = async || {
-            let call = app.call(&acme, &acme.member, query).vars(json!({ "after": begin }));
-            call.events().await.unwrap_or_else(|answer| panic!("{answer:#}"))
-        };
-        let remaining = async || {
-            let reply = app.call(&acme, &acme.member, "{ __typename }").reply().await;
-            let header = reply.header("ratelimit");
-            let value = header.split(';').find_map(|part| part.strip_prefix("r=")?.parse::<u64>().ok());
-            value.unwrap_or_else(|| panic!("RateLimit: {header:?}"))
-        };
-        let mut stream = subscribe().await;
-        let mut read = 0;
-        while read < 250 {
-            let (_, _, data) = stream.next().await.expect("an answer");
-            let answer: Value = serde_json::from_str(&data).expect("JSON");
-            read += answer["data"]["events"]["events"].as_array().map_or(0, Vec::len);
-        }
-        assert_eq!(read, 250, "all of it, once");
-        let left = remaining().await;
-        assert!((100..=400 - 250).contains(&left), "{left}");
-        // Another one comes to where the points end, and waits there until there are some.
-        let mut stream = subscribe().await;
-        let (_, _, first) = stream.next().await.expect("an answer");
-        assert!(first.contains("\"isLive\":false"));
-        assert!(tokio::time::timeout(std::time::Duration::from_secs(2), stream.next()).await.is_err());
-        app.clock.advance(chrono::Duration::minutes(2));
-        let (_, _, second) = stream.next().await.expect("an answer");
-        assert!(second.contains("evt_") && second != first);
+        let input = json!({ "title": "root", "subtasks": vec![json!({ "title": "x" }); 124] });
+        app.create(&acme, &acme.owner, "item", input).await;
+    };
+    let begin = app.call(&acme, &acme.member, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
+    fill().await;
+    fill().await;
+    app.clock.advance(chrono::Duration::minutes(2));
+    let query = "subscription($after: Cursor) { events(after: $after) { events { id } cursor isLive } }";
+    let subscribe = async || {
+        let call = app.call(&acme, &acme.member, query).vars(json!({ "after": begin }));
+        call.events().await.unwrap_or_else(|answer| panic!("{answer:#}"))
+    };
+    let remaining = async || {
+        let reply = app.call(&acme, &acme.member, "{ __typename }").reply().await;
+        let header = reply.header("ratelimit");
+        let value = header.split(';').find_map(|part| part.strip_prefix("r=")?.parse::<u64>().ok());
+        value.unwrap_or_else(|| panic!("RateLimit: {header:?}"))
+    };
+    let mut stream = subscribe().await;
+    let mut read = 0;
+    while read < 250 {
+        let (_, _, data) = stream.next().await.expect("an answer");
+        let answer: Value = serde_json::from_str(&data).expect("JSON");
+        read += answer["data"]["events"]["events"].as_array().map_or(0, Vec::len);
     }
+    assert_eq!(read, 250, "all of it, once");
+    let left = remaining().await;
+    assert!((100..=400 - 250).contains(&left), "{left}");
+    // Another one comes to where the points end, and waits there until there are some.
+    let mut stream = subscribe().await;
+    let (_, _, first) = stream.next().await.expect("an answer");
+    assert!(first.contains("\"isLive\":false"));
+    assert!(tokio::time::timeout(std::time::Duration::from_secs(2), stream.next()).await.is_err());
+    app.clock.advance(chrono::Duration::minutes(2));
+    let (_, _, second) = stream.next().await.expect("an answer");
+    assert!(second.contains("evt_") && second != first);
 }
 
 // ── answers ──
@@ -423,62 +424,64 @@ fn thirty_times(field: &str) -> String {
     })
 }
 
-databases! {
-    /// A large body is read in the background, whatever it is; what it asks for runs as always, mutations where they must.
-    async fn whoever_takes_much_of_the_processor_gives_way(app: TestApp) {
-        let acme = app.company("acme").await;
-        let sent = async || {
-            let metrics = String::from_utf8(app.get("/metrics").await.body).expect("text");
-            let line = metrics.lines().find_map(|line| line.strip_prefix("todo_background_operations_total "));
-            line.and_then(|count| count.parse::<u64>().ok()).expect("the counter")
-        };
-        let padded = |query: &str| {
-            let body = json!({ "query": query, "extensions": { "padding": "x".repeat(200_000) } });
-            HttpRequest::post("/graphql")
-                .header("content-type", "application/json")
-                .header("x-organization", "acme")
-                .header("authorization", format!("Bearer {}", acme.member.token))
-                .body(Body::from(body.to_string()))
-                .expect("a request")
-        };
-        let before = sent().await;
-        let create = "mutation { itemCreate(input: {title: \"one\"}) { item { title } } }";
-        let created = app.http(padded(create)).await.json();
-        assert_eq!(created, json!({ "data": { "itemCreate": { "item": { "title": "one" } } } }));
-        let read = app.http(padded("{ items { nodes { title } } }")).await.json();
-        assert_eq!(read, json!({ "data": { "items": { "nodes": [{ "title": "one" }] } } }));
-        assert!(sent().await >= before + 2);
-    }
+/// A large body is read in the background, whatever it is; what it asks for runs as always, mutations where they must.
+#[databases]
+async fn whoever_takes_much_of_the_processor_gives_way(app: TestApp) {
+    let acme = app.company("acme").await;
+    let sent = async || {
+        let metrics = String::from_utf8(app.get("/metrics").await.body).expect("text");
+        let line = metrics.lines().find_map(|line| line.strip_prefix("todo_background_operations_total "));
+        line.and_then(|count| count.parse::<u64>().ok()).expect("the counter")
+    };
+    let padded = |query: &str| {
+        let body = json!({ "query": query, "extensions": { "padding": "x".repeat(200_000) } });
+        HttpRequest::post("/graphql")
+            .header("content-type", "application/json")
+            .header("x-organization", "acme")
+            .header("authorization", format!("Bearer {}", acme.member.token))
+            .body(Body::from(body.to_string()))
+            .expect("a request")
+    };
+    let before = sent().await;
+    let create = "mutation { itemCreate(input: {title: \"one\"}) { item { title } } }";
+    let created = app.http(padded(create)).await.json();
+    assert_eq!(created, json!({ "data": { "itemCreate": { "item": { "title": "one" } } } }));
+    let read = app.http(padded("{ items { nodes { title } } }")).await.json();
+    assert_eq!(read, json!({ "data": { "items": { "nodes": [{ "title": "one" }] } } }));
+    assert!(sent().await >= before + 2);
+}
 
-    async fn an_answer_has_a_size(app: TestApp) {
-        let acme = app.company("acme").await;
-        let long = "x".repeat(50_000);
-        let mut ids = Vec::new();
-        for _ in 0..6 {
-            ids.push(app.create(&acme, &acme.member, "item", json!({ "title": "long", "description": long })).await);
-        }
-        let comment = json!({ "itemId": ids[0], "body": "y".repeat(20_000) });
-        app.create(&acme, &acme.member, "comment", comment).await;
-        // 300 KB pass; nine megabytes don't, wherever they come from.
-        let data = app.call(&acme, &acme.member, "{ items { nodes { description } } }").data().await;
-        assert_eq!(data["items"]["nodes"][0]["description"], json!(long));
-        let aliased = thirty_times("description");
-        let too_large = [
-            format!("{{ items {{ nodes {{ {aliased} }} }} }}"),
-            format!("{{ items {{ nodes {{ ...F team {{ id }} }} }} }} fragment F on Item {{ {aliased} }}"),
-            format!("{{ events(last: 8) {{ nodes {{ {} }} }} }}", thirty_times("changes { field before after }")),
-            format!("{{ nodes(ids: [{}]) {{ ... on Item {{ {aliased} }} }} }}",
-                ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(" ")),
-        ];
-        for query in too_large {
-            let reply = app.call(&acme, &acme.member, &query).reply().await;
-            let answer = reply.json();
-            assert!(answer.get("data").is_none() && reply.body.len() < 2_000, "{query}: {} bytes", reply.body.len());
-            assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1), "{query}");
-            let extensions = &answer["errors"][0]["extensions"];
-            assert_eq!(extensions["code"], json!("ANSWER_TOO_LARGE"), "{query}: {answer:#}");
-            assert_eq!(extensions["limit"], json!(8 << 20), "{query}");
-        }
+#[databases]
+async fn an_answer_has_a_size(app: TestApp) {
+    let acme = app.company("acme").await;
+    let long = "x".repeat(50_000);
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(app.create(&acme, &acme.member, "item", json!({ "title": "long", "description": long })).await);
+    }
+    let comment = json!({ "itemId": ids[0], "body": "y".repeat(20_000) });
+    app.create(&acme, &acme.member, "comment", comment).await;
+    // 300 KB pass; nine megabytes don't, wherever they come from.
+    let data = app.call(&acme, &acme.member, "{ items { nodes { description } } }").data().await;
+    assert_eq!(data["items"]["nodes"][0]["description"], json!(long));
+    let aliased = thirty_times("description");
+    let too_large = [
+        format!("{{ items {{ nodes {{ {aliased} }} }} }}"),
+        format!("{{ items {{ nodes {{ ...F team {{ id }} }} }} }} fragment F on Item {{ {aliased} }}"),
+        format!("{{ events(last: 8) {{ nodes {{ {} }} }} }}", thirty_times("changes { field before after }")),
+        format!(
+            "{{ nodes(ids: [{}]) {{ ... on Item {{ {aliased} }} }} }}",
+            ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(" ")
+        ),
+    ];
+    for query in too_large {
+        let reply = app.call(&acme, &acme.member, &query).reply().await;
+        let answer = reply.json();
+        assert!(answer.get("data").is_none() && reply.body.len() < 2_000, "{query}: {} bytes", reply.body.len());
+        assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1), "{query}");
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(extensions["code"], json!("ANSWER_TOO_LARGE"), "{query}: {answer:#}");
+        assert_eq!(extensions["limit"], json!(8 << 20), "{query}");
     }
 }
 
@@ -588,24 +591,24 @@ async fn empty_parts_of_a_get_are_left_out() {
     }
 }
 
-databases! {
-    async fn an_idempotency_key_that_is_none_is_refused(app: TestApp) {
-        let acme = app.company("acme").await;
-        let token = format!("Bearer {}", acme.member.token);
-        let create = json!({ "query": "mutation { itemCreate(input: {title: \"x\"}) { item { id } userErrors { code } } }" });
-        for keys in [&[""][..], &["  "], &["\t"], &["a", "b"], &["a", "a"], &["", "a"]] {
-            let mut headers = vec![("authorization", token.as_str())];
-            headers.extend(keys.iter().map(|key| ("idempotency-key", *key)));
-            let reply = post(&app, create.to_string(), &headers).await;
-            assert_eq!(reply.status, 400, "{keys:?}");
-            assert_eq!(error(&reply)["extensions"]["code"], json!("BAD_REQUEST"), "{keys:?}");
-        }
-        for key in [json!(""), json!(" "), json!(5)] {
-            let body = json!({ "query": create["query"], "extensions": { "idempotencyKey": key } });
-            let reply = post(&app, body.to_string(), &[("authorization", &token)]).await;
-            assert_eq!(error(&reply)["extensions"]["code"], json!("BAD_REQUEST"), "{key}");
-        }
-        let count = app.call(&acme, &acme.member, "{ items { totalCount } }").data().await;
-        assert_eq!(count["items"]["totalCount"], json!(0));
+#[databases]
+async fn an_idempotency_key_that_is_none_is_refused(app: TestApp) {
+    let acme = app.company("acme").await;
+    let token = format!("Bearer {}", acme.member.token);
+    let create =
+        json!({ "query": "mutation { itemCreate(input: {title: \"x\"}) { item { id } userErrors { code } } }" });
+    for keys in [&[""][..], &["  "], &["\t"], &["a", "b"], &["a", "a"], &["", "a"]] {
+        let mut headers = vec![("authorization", token.as_str())];
+        headers.extend(keys.iter().map(|key| ("idempotency-key", *key)));
+        let reply = post(&app, create.to_string(), &headers).await;
+        assert_eq!(reply.status, 400, "{keys:?}");
+        assert_eq!(error(&reply)["extensions"]["code"], json!("BAD_REQUEST"), "{keys:?}");
     }
+    for key in [json!(""), json!(" "), json!(5)] {
+        let body = json!({ "query": create["query"], "extensions": { "idempotencyKey": key } });
+        let reply = post(&app, body.to_string(), &[("authorization", &token)]).await;
+        assert_eq!(error(&reply)["extensions"]["code"], json!("BAD_REQUEST"), "{key}");
+    }
+    let count = app.call(&acme, &acme.member, "{ items { totalCount } }").data().await;
+    assert_eq!(count["items"]["totalCount"], json!(0));
 }

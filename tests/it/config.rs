@@ -516,7 +516,7 @@ fn a_bad_value_is_named_as_it_is_written() {
 #[test]
 fn what_a_check_names_is_a_setting() {
     let mut checked = 0;
-    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/config")).expect("the folder") {
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/base/config")).expect("the folder") {
         let text = fs::read_to_string(file.expect("a file").path()).expect("a source file");
         let quoted = text.split('"').skip(1).step_by(2);
         let is_path = |word: &&str| {

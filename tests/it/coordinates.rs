@@ -4,7 +4,8 @@ use async_graphql::registry::{MetaType, Registry};
 use serde_json::{Value, json};
 use todo_platform::api::{document::coordinate::Coordinate, schema};
 
-use crate::{databases, support::app::TestApp};
+use crate::support::app::TestApp;
+use todo_test_macros::databases;
 
 /// `(code, coordinate)` of each error.
 fn found(answer: &Value) -> Vec<(String, String)> {
@@ -54,101 +55,104 @@ fn coordinates_are_written_as_the_specification_has_them() {
 
 const INVALID: &str = "GRAPHQL_VALIDATION_FAILED";
 
-databases! {
-    async fn what_is_wrong_with_a_document_is_told_by_its_place_in_the_schema(app: TestApp) {
-        let table = [
-            ("{ items { nodes { titel } } }", "Item"),
-            ("{ itemz { nodes { id } } }", "Query"),
-            ("{ items { nodes } }", "ItemConnection.nodes"),
-            ("{ items { nodes { title { x } } } }", "Item.title"),
-            ("{ items(fist: 1) { totalCount } }", "Query.items"),
-            ("{ items(first: \"x\") { totalCount } }", "Query.items(first:)"),
-            ("{ item { id } }", "Query.item"),
-            ("{ items(filter: { titel: {} }) { totalCount } }", "ItemFilter"),
-            ("{ items(filter: { status: { eq: DOEN } }) { totalCount } }", "ItemStatusFilter.eq"),
-            ("{ items(orderBy: [{ direction: ASC }]) { totalCount } }", "ItemOrder.field"),
-            ("query($n: String) { items(first: $n) { totalCount } }", "Query.items(first:)"),
-            ("query($s: ItemStatus = DOEN) { items(filter: { status: { eq: $s } }) { totalCount } }", "ItemStatus"),
-            ("{ server @skip(if: 1) { version } }", "@skip(if:)"),
-            ("{ server @skip(unless: true, if: true) { version } }", "@skip"),
-            ("{ items { nodes { a: title a: id } } }", "Item.id"),
-            // What concerns no element of the schema has none.
-            ("{ server { ...Nothing } }", ""),
-        ];
-        let registry = schema::registry(false);
-        for (document, coordinate) in table {
-            let answer = app.gql(document).answer().await;
-            assert_eq!(found(&answer)[0], (INVALID.to_owned(), coordinate.to_owned()), "{document}\n{answer:#}");
-            assert!(coordinate.is_empty() || exists(&registry, coordinate), "{coordinate}");
-        }
-    }
-
-    async fn what_is_wrong_with_a_variable_is_told_by_its_input(app: TestApp) {
-        let document = "mutation($input: ItemCreateInput!) { itemCreate(input: $input) { cursor } }";
-        let table = [
-            (json!({ "title": 1 }), "ItemCreateInput.title"),
-            (json!({}), "ItemCreateInput.title"),
-            (json!({ "title": "x", "titel": "x" }), "ItemCreateInput"),
-            (json!({ "title": "x", "priority": "HGIH" }), "ItemCreateInput.priority"),
-            (json!({ "title": "x", "subtasks": [{ "title": "y" }, { "title": null }] }), "ItemCreateInput.title"),
-            (json!("x"), "ItemCreateInput"),
-        ];
-        let registry = schema::registry(false);
-        for (input, coordinate) in table {
-            let answer = app.gql(document).vars(json!({ "input": input })).answer().await;
-            assert_eq!(found(&answer)[0], ("BAD_REQUEST".to_owned(), coordinate.to_owned()), "{input}\n{answer:#}");
-            assert!(exists(&registry, coordinate), "{coordinate}");
-        }
-        // A variable is no element of the schema.
+#[databases]
+async fn what_is_wrong_with_a_document_is_told_by_its_place_in_the_schema(app: TestApp) {
+    let table = [
+        ("{ items { nodes { titel } } }", "Item"),
+        ("{ itemz { nodes { id } } }", "Query"),
+        ("{ items { nodes } }", "ItemConnection.nodes"),
+        ("{ items { nodes { title { x } } } }", "Item.title"),
+        ("{ items(fist: 1) { totalCount } }", "Query.items"),
+        ("{ items(first: \"x\") { totalCount } }", "Query.items(first:)"),
+        ("{ item { id } }", "Query.item"),
+        ("{ items(filter: { titel: {} }) { totalCount } }", "ItemFilter"),
+        ("{ items(filter: { status: { eq: DOEN } }) { totalCount } }", "ItemStatusFilter.eq"),
+        ("{ items(orderBy: [{ direction: ASC }]) { totalCount } }", "ItemOrder.field"),
+        ("query($n: String) { items(first: $n) { totalCount } }", "Query.items(first:)"),
+        ("query($s: ItemStatus = DOEN) { items(filter: { status: { eq: $s } }) { totalCount } }", "ItemStatus"),
+        ("{ server @skip(if: 1) { version } }", "@skip(if:)"),
+        ("{ server @skip(unless: true, if: true) { version } }", "@skip"),
+        ("{ items { nodes { a: title a: id } } }", "Item.id"),
+        // What concerns no element of the schema has none.
+        ("{ server { ...Nothing } }", ""),
+    ];
+    let registry = schema::registry(false);
+    for (document, coordinate) in table {
         let answer = app.gql(document).answer().await;
-        assert_eq!(found(&answer), [("BAD_REQUEST".to_owned(), String::new())]);
-        // A filter that would widen, in a literal and in a variable.
-        let null = app.gql("query($t: String) { items(filter: { title: { eq: $t } }) { totalCount } }").answer().await;
-        assert_eq!(found(&null), [("BAD_REQUEST".to_owned(), "StringFilter.eq".to_owned())], "{null:#}");
-        let query = "query($f: ItemFilter) { items(filter: $f) { totalCount } }";
-        let null = app.gql(query).vars(json!({ "f": { "and": [{ "title": null }] } })).answer().await;
-        assert_eq!(found(&null), [("BAD_REQUEST".to_owned(), "ItemFilter.title".to_owned())], "{null:#}");
+        assert_eq!(found(&answer)[0], (INVALID.to_owned(), coordinate.to_owned()), "{document}\n{answer:#}");
+        assert!(coordinate.is_empty() || exists(&registry, coordinate), "{coordinate}");
     }
+}
 
-    async fn a_field_that_fails_is_told_whatever_the_answer_calls_it(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "an item").await;
-        let refused = |code: &str, coordinate: &str| (code.to_owned(), coordinate.to_owned());
-        // A denial, at the root and below, through fragments and aliases.
-        let denied = "{ a: organization { ...F } } fragment F on Organization { ... on Organization { k: apiKeys { totalCount } } }";
-        let answer = app.call(&acme, &acme.viewer, denied).answer().await;
-        assert_eq!(found(&answer), [refused("FORBIDDEN", "Organization.apiKeys")], "{answer:#}");
-        let denied = "mutation { mine: itemCreate(input: { title: \"x\" }) { userErrors { code } } }";
-        let answer = app.call(&acme, &acme.viewer, denied).answer().await;
-        assert_eq!(found(&answer), [refused("FORBIDDEN", "Mutation.itemCreate")], "{answer:#}");
-        let answer = app.gql("{ b: viewer { id: user { id } } }").answer().await;
-        assert_eq!(found(&answer), [refused("UNAUTHENTICATED", "Query.viewer")], "{answer:#}");
-        // An argument that no rule of the schema refuses.
-        let answer = app.call(&acme, &acme.member, "{ c: items(first: 1000) { nodes { id } } }").answer().await;
-        assert_eq!(found(&answer), [refused("BAD_REQUEST", "Query.items")], "{answer:#}");
-        // Within a list: each place is the same field.
-        let query = "{ items { nodes { comments(first: 1, last: 1) { nodes { id } } } } }";
-        let answer = app.call(&acme, &acme.member, query).answer().await;
-        assert_eq!(found(&answer)[0], refused("BAD_REQUEST", "Item.comments"), "{answer:#}");
-        // A failure that the selection leaves out is one of the input.
-        let hidden = "mutation { d: itemCreate(input: { title: \"\" }) { cursor } }";
-        let answer = app.call(&acme, &acme.member, hidden).answer().await;
-        assert_eq!(found(&answer), [refused("REQUIRED", "ItemCreateInput.title")], "{answer:#}");
-        let hidden = "mutation { itemCreate(input: { title: \"x\", subtasks: [{ title: \"\" }] }) { cursor } }";
-        let answer = app.call(&acme, &acme.member, hidden).answer().await;
-        assert_eq!(found(&answer), [refused("REQUIRED", "ItemCreateInput.title")], "{answer:#}");
-        // What the whole request is refused for is of no field.
-        let answer = app.gql("{ viewer { user { id } } }").token("made up").answer().await;
-        assert_eq!(found(&answer), [refused("UNAUTHENTICATED", "")], "{answer:#}");
+#[databases]
+async fn what_is_wrong_with_a_variable_is_told_by_its_input(app: TestApp) {
+    let document = "mutation($input: ItemCreateInput!) { itemCreate(input: $input) { cursor } }";
+    let table = [
+        (json!({ "title": 1 }), "ItemCreateInput.title"),
+        (json!({}), "ItemCreateInput.title"),
+        (json!({ "title": "x", "titel": "x" }), "ItemCreateInput"),
+        (json!({ "title": "x", "priority": "HGIH" }), "ItemCreateInput.priority"),
+        (json!({ "title": "x", "subtasks": [{ "title": "y" }, { "title": null }] }), "ItemCreateInput.title"),
+        (json!("x"), "ItemCreateInput"),
+    ];
+    let registry = schema::registry(false);
+    for (input, coordinate) in table {
+        let answer = app.gql(document).vars(json!({ "input": input })).answer().await;
+        assert_eq!(found(&answer)[0], ("BAD_REQUEST".to_owned(), coordinate.to_owned()), "{input}\n{answer:#}");
+        assert!(exists(&registry, coordinate), "{coordinate}");
     }
+    // A variable is no element of the schema.
+    let answer = app.gql(document).answer().await;
+    assert_eq!(found(&answer), [("BAD_REQUEST".to_owned(), String::new())]);
+    // A filter that would widen, in a literal and in a variable.
+    let null = app.gql("query($t: String) { items(filter: { title: { eq: $t } }) { totalCount } }").answer().await;
+    assert_eq!(found(&null), [("BAD_REQUEST".to_owned(), "StringFilter.eq".to_owned())], "{null:#}");
+    let query = "query($f: ItemFilter) { items(filter: $f) { totalCount } }";
+    let null = app.gql(query).vars(json!({ "f": { "and": [{ "title": null }] } })).answer().await;
+    assert_eq!(found(&null), [("BAD_REQUEST".to_owned(), "ItemFilter.title".to_owned())], "{null:#}");
+}
 
-    async fn what_costs_too_much_is_told_by_its_dearest_field(app: TestApp) {
-        let acme = app.company("acme").await;
-        let query = "{ i: items(first: 100) { nodes { s: subtasks(first: 100) { nodes { id } } } } }";
-        let answer = app.call(&acme, &acme.member, query).answer().await;
-        assert_eq!(found(&answer), [("QUERY_TOO_COMPLEX".to_owned(), "ItemConnection.nodes".to_owned())], "{answer:#}");
-        assert_eq!(answer["errors"][0]["extensions"]["dearestPath"], json!("i.nodes.s.nodes"));
-    }
+#[databases]
+async fn a_field_that_fails_is_told_whatever_the_answer_calls_it(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "an item").await;
+    let refused = |code: &str, coordinate: &str| (code.to_owned(), coordinate.to_owned());
+    // A denial, at the root and below, through fragments and aliases.
+    let denied =
+        "{ a: organization { ...F } } fragment F on Organization { ... on Organization { k: apiKeys { totalCount } } }";
+    let answer = app.call(&acme, &acme.viewer, denied).answer().await;
+    assert_eq!(found(&answer), [refused("FORBIDDEN", "Organization.apiKeys")], "{answer:#}");
+    let denied = "mutation { mine: itemCreate(input: { title: \"x\" }) { userErrors { code } } }";
+    let answer = app.call(&acme, &acme.viewer, denied).answer().await;
+    assert_eq!(found(&answer), [refused("FORBIDDEN", "Mutation.itemCreate")], "{answer:#}");
+    let answer = app.gql("{ b: viewer { id: user { id } } }").answer().await;
+    assert_eq!(found(&answer), [refused("UNAUTHENTICATED", "Query.viewer")], "{answer:#}");
+    // An argument that no rule of the schema refuses.
+    let answer = app.call(&acme, &acme.member, "{ c: items(first: 1000) { nodes { id } } }").answer().await;
+    assert_eq!(found(&answer), [refused("BAD_REQUEST", "Query.items")], "{answer:#}");
+    // Within a list: each place is the same field.
+    let query = "{ items { nodes { comments(first: 1, last: 1) { nodes { id } } } } }";
+    let answer = app.call(&acme, &acme.member, query).answer().await;
+    assert_eq!(found(&answer)[0], refused("BAD_REQUEST", "Item.comments"), "{answer:#}");
+    // A failure that the selection leaves out is one of the input.
+    let hidden = "mutation { d: itemCreate(input: { title: \"\" }) { cursor } }";
+    let answer = app.call(&acme, &acme.member, hidden).answer().await;
+    assert_eq!(found(&answer), [refused("REQUIRED", "ItemCreateInput.title")], "{answer:#}");
+    let hidden = "mutation { itemCreate(input: { title: \"x\", subtasks: [{ title: \"\" }] }) { cursor } }";
+    let answer = app.call(&acme, &acme.member, hidden).answer().await;
+    assert_eq!(found(&answer), [refused("REQUIRED", "ItemCreateInput.title")], "{answer:#}");
+    // What the whole request is refused for is of no field.
+    let answer = app.gql("{ viewer { user { id } } }").token("made up").answer().await;
+    assert_eq!(found(&answer), [refused("UNAUTHENTICATED", "")], "{answer:#}");
+}
+
+#[databases]
+async fn what_costs_too_much_is_told_by_its_dearest_field(app: TestApp) {
+    let acme = app.company("acme").await;
+    let query = "{ i: items(first: 100) { nodes { s: subtasks(first: 100) { nodes { id } } } } }";
+    let answer = app.call(&acme, &acme.member, query).answer().await;
+    assert_eq!(found(&answer), [("QUERY_TOO_COMPLEX".to_owned(), "ItemConnection.nodes".to_owned())], "{answer:#}");
+    assert_eq!(answer["errors"][0]["extensions"]["dearestPath"], json!("i.nodes.s.nodes"));
 }
 
 /// Of a schema that is not shown, nothing is told by asking for what it has not.

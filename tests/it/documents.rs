@@ -9,10 +9,8 @@ use todo_platform::base::{
     error::{Error, Refusal},
 };
 
-use crate::{
-    databases,
-    support::{app::TestApp, schema::gate, socket::Frame, world::Company},
-};
+use crate::support::{app::TestApp, schema::gate, socket::Frame, world::Company};
+use todo_test_macros::databases;
 
 /// What the gate says of a document: its refusals, none where it passes.
 fn refusals(query: &str, variables: &Value) -> Vec<Refusal> {
@@ -35,155 +33,194 @@ async fn titles(app: &TestApp, company: &Company) -> Vec<String> {
     nodes.map(|node| node["title"].as_str().expect("a title").to_owned()).collect()
 }
 
-databases! {
-    async fn a_mutation_selected_twice_under_one_key_runs_once(app: TestApp) {
-        let acme = app.company("acme").await;
-        let create = "itemCreate(input: {title: \"once\"})";
-        let twice = [
-            format!("mutation {{ {create} {{ item {{ id }} }} {create} {{ item {{ title }} userErrors {{ code }} }} }}"),
+#[databases]
+async fn a_mutation_selected_twice_under_one_key_runs_once(app: TestApp) {
+    let acme = app.company("acme").await;
+    let create = "itemCreate(input: {title: \"once\"})";
+    let twice = [
+        format!("mutation {{ {create} {{ item {{ id }} }} {create} {{ item {{ title }} userErrors {{ code }} }} }}"),
+        format!(
+            "mutation {{ ...A ...B }} fragment A on Mutation {{ {create} {{ item {{ id }} }} }} \
+             fragment B on Mutation {{ {create} {{ item {{ title }} userErrors {{ code }} }} }}"
+        ),
+        format!(
+            "mutation {{ ...A ...A }} fragment A on Mutation {{ {create} {{ item {{ id title }} userErrors {{ code }} }} }}"
+        ),
+    ];
+    for (number, mutation) in twice.iter().enumerate() {
+        let payload = app.call(&acme, &acme.member, mutation).done().await;
+        assert_eq!(payload["item"]["title"], json!("once"), "{payload:#}");
+        assert!(payload["item"]["id"].is_string(), "both selections are in one answer: {payload:#}");
+        assert_eq!(titles(&app, &acme).await.len(), number + 1, "{mutation}");
+    }
+}
+
+#[databases]
+async fn skip_and_include_know_a_variables_default(app: TestApp) {
+    let acme = app.company("acme").await;
+    let dry = "mutation($dry: Boolean! = true) { itemCreate(input: {title: \"wet\"}) @skip(if: $dry) { item { id } \
+               userErrors { code } } }";
+    let wet = "mutation($really: Boolean = false) { ... @include(if: $really) { itemCreate(input: {title: \"wet\"}) \
+               { item { id } userErrors { code } } } }";
+    for (mutation, on) in [(dry, json!({ "dry": false })), (wet, json!({ "really": true }))] {
+        let before = titles(&app, &acme).await.len();
+        assert_eq!(app.call(&acme, &acme.member, mutation).data().await, json!({}), "{mutation}");
+        assert_eq!(titles(&app, &acme).await.len(), before, "{mutation}");
+        app.call(&acme, &acme.member, mutation).vars(on).done().await;
+        assert_eq!(titles(&app, &acme).await.len(), before + 1, "{mutation}");
+    }
+    let null = app.call(&acme, &acme.member, wet).vars(json!({ "really": null }));
+    assert_eq!(null.error_code().await, "BAD_REQUEST", "null is neither");
+}
+
+/// One verdict, one code and a position, whatever carries it; the first of two fields has not run.
+#[databases]
+async fn nothing_of_a_refused_operation_runs(app: TestApp) {
+    let acme = app.company("acme").await;
+    let good = "a: itemCreate(input: {title: \"unwanted\"}) { item { id } userErrors { code } }";
+    let update = |patch: &str| {
+        format!("b: itemUpdate(input: {{id: \"x\", patch: {patch}}}) {{ item {{ id }} userErrors {{ code }} }}")
+    };
+    let invalid = "GRAPHQL_VALIDATION_FAILED";
+    let cases = [
+        (format!("mutation($d: DateTime = \"tomorrow\") {{ {good} {} }}", update("{dueAt: $d}")), json!({}), invalid),
+        (
+            format!("mutation($d: DateTime) {{ {good} {} }}", update("{dueAt: $d}")),
+            json!({ "d": "tomorrow" }),
+            "BAD_REQUEST",
+        ),
+        (format!("mutation {{ {good} {} }}", update("{dueAt: \"tomorrow\"}")), json!({}), invalid),
+        (format!("mutation {{ {good} {} }}", update("{estimatedHours: \"many\"}")), json!({}), invalid),
+        (format!("mutation {{ {good} {} }}", update("{title: 5}")), json!({}), invalid),
+        (format!("mutation {{ {good} {} }}", update("{title: \"one\", title: \"two\"}")), json!({}), invalid),
+        (format!("mutation {{ {good} {} }}", update("{colour: \"red\"}")), json!({}), invalid),
+        (format!("mutation {{ {good} {} }}", update("{status: \"DONE\"}")), json!({}), invalid),
+        (format!("mutation {{ {good} {} }}", update("{status: DOING}")), json!({}), invalid),
+        (format!("mutation {{ {good} b: itemUpdate(input: {{id: \"x\"}}) {{ item {{ id }} }} }}"), json!({}), invalid),
+        (
+            format!("mutation($p: ItemPatch!) {{ {good} {} }}", update("$p")),
+            json!({ "p": { "estimatedHours": "many" } }),
+            "BAD_REQUEST",
+        ),
+        (
+            format!("mutation($p: ItemPatch!) {{ {good} {} }}", update("$p")),
+            json!({ "p": { "colour": "red" } }),
+            "BAD_REQUEST",
+        ),
+        (
             format!(
-                "mutation {{ ...A ...B }} fragment A on Mutation {{ {create} {{ item {{ id }} }} }} \
-                 fragment B on Mutation {{ {create} {{ item {{ title }} userErrors {{ code }} }} }}"
+                "mutation($v: Int) {{ {good} c: itemDelete(input: {{id: \"x\", ifVersion: $v}}) {{ userErrors {{ code }} }} }}"
             ),
-            format!("mutation {{ ...A ...A }} fragment A on Mutation {{ {create} {{ item {{ id title }} userErrors {{ code }} }} }}"),
-        ];
-        for (number, mutation) in twice.iter().enumerate() {
-            let payload = app.call(&acme, &acme.member, mutation).done().await;
-            assert_eq!(payload["item"]["title"], json!("once"), "{payload:#}");
-            assert!(payload["item"]["id"].is_string(), "both selections are in one answer: {payload:#}");
-            assert_eq!(titles(&app, &acme).await.len(), number + 1, "{mutation}");
-        }
-    }
-
-    async fn skip_and_include_know_a_variables_default(app: TestApp) {
-        let acme = app.company("acme").await;
-        let dry = "mutation($dry: Boolean! = true) { itemCreate(input: {title: \"wet\"}) @skip(if: $dry) { item { id } \
-                   userErrors { code } } }";
-        let wet = "mutation($really: Boolean = false) { ... @include(if: $really) { itemCreate(input: {title: \"wet\"}) \
-                   { item { id } userErrors { code } } } }";
-        for (mutation, on) in [(dry, json!({ "dry": false })), (wet, json!({ "really": true }))] {
-            let before = titles(&app, &acme).await.len();
-            assert_eq!(app.call(&acme, &acme.member, mutation).data().await, json!({}), "{mutation}");
-            assert_eq!(titles(&app, &acme).await.len(), before, "{mutation}");
-            app.call(&acme, &acme.member, mutation).vars(on).done().await;
-            assert_eq!(titles(&app, &acme).await.len(), before + 1, "{mutation}");
-        }
-        let null = app.call(&acme, &acme.member, wet).vars(json!({ "really": null }));
-        assert_eq!(null.error_code().await, "BAD_REQUEST", "null is neither");
-    }
-
-    /// One verdict, one code and a position, whatever carries it; the first of two fields has not run.
-    async fn nothing_of_a_refused_operation_runs(app: TestApp) {
-        let acme = app.company("acme").await;
-        let good = "a: itemCreate(input: {title: \"unwanted\"}) { item { id } userErrors { code } }";
-        let update = |patch: &str| format!("b: itemUpdate(input: {{id: \"x\", patch: {patch}}}) {{ item {{ id }} userErrors {{ code }} }}");
-        let invalid = "GRAPHQL_VALIDATION_FAILED";
-        let cases = [
-            (format!("mutation($d: DateTime = \"tomorrow\") {{ {good} {} }}", update("{dueAt: $d}")), json!({}), invalid),
-            (format!("mutation($d: DateTime) {{ {good} {} }}", update("{dueAt: $d}")), json!({ "d": "tomorrow" }), "BAD_REQUEST"),
-            (format!("mutation {{ {good} {} }}", update("{dueAt: \"tomorrow\"}")), json!({}), invalid),
-            (format!("mutation {{ {good} {} }}", update("{estimatedHours: \"many\"}")), json!({}), invalid),
-            (format!("mutation {{ {good} {} }}", update("{title: 5}")), json!({}), invalid),
-            (format!("mutation {{ {good} {} }}", update("{title: \"one\", title: \"two\"}")), json!({}), invalid),
-            (format!("mutation {{ {good} {} }}", update("{colour: \"red\"}")), json!({}), invalid),
-            (format!("mutation {{ {good} {} }}", update("{status: \"DONE\"}")), json!({}), invalid),
-            (format!("mutation {{ {good} {} }}", update("{status: DOING}")), json!({}), invalid),
-            (format!("mutation {{ {good} b: itemUpdate(input: {{id: \"x\"}}) {{ item {{ id }} }} }}"), json!({}), invalid),
-            (
-                format!("mutation($p: ItemPatch!) {{ {good} {} }}", update("$p")),
-                json!({ "p": { "estimatedHours": "many" } }),
-                "BAD_REQUEST",
+            json!({ "v": 3_000_000_000_u64 }),
+            "BAD_REQUEST",
+        ),
+        (
+            format!(
+                "mutation {{ {good} c: itemDelete(input: {{id: \"x\", ifVersion: 3000000000}}) {{ userErrors {{ code }} }} }}"
             ),
-            (format!("mutation($p: ItemPatch!) {{ {good} {} }}", update("$p")), json!({ "p": { "colour": "red" } }), "BAD_REQUEST"),
-            (format!("mutation($v: Int) {{ {good} c: itemDelete(input: {{id: \"x\", ifVersion: $v}}) {{ userErrors {{ code }} }} }}"),
-                json!({ "v": 3_000_000_000_u64 }), "BAD_REQUEST"),
-            (format!("mutation {{ {good} c: itemDelete(input: {{id: \"x\", ifVersion: 3000000000}}) {{ userErrors {{ code }} }} }}"),
-                json!({}), invalid),
-            (format!("mutation {{ {good} a: itemCreate(input: {{title: \"other\"}}) {{ item {{ id }} }} }}"), json!({}), invalid),
-            (format!("mutation {{ {good} b: tagCreate(input: {{name: \"n\"}}) @skip(iff: true) {{ cursor }} }}"), json!({}), invalid),
-            (format!("mutation {{ {good} }} }}"), json!({}), "GRAPHQL_PARSE_FAILED"),
-        ];
-        let mut socket = app.socket_of(&acme, &acme.member).await;
-        for (mutation, variables, code) in cases {
-            let answer = app.call(&acme, &acme.member, &mutation).vars(variables.clone()).answer().await;
-            let errors = &answer["errors"];
-            assert!(answer.get("data").is_none(), "{mutation}\n{answer:#}");
-            for error in errors.as_array().expect("errors") {
-                assert_eq!(error["extensions"]["code"], json!(code), "{mutation}\n{answer:#}");
-                assert!(error["locations"][0]["column"].as_u64().is_some_and(|column| column > 1), "{mutation}\n{answer:#}");
-                assert!(error.get("path").is_none(), "{mutation}\n{answer:#}");
-            }
-            let same = |found: &Value| {
-                let told = |errors: &Value| -> Vec<(Value, Value)> {
-                    let errors = errors.as_array().expect("errors").iter();
-                    errors.map(|error| (error["message"].clone(), error["locations"].clone())).collect()
-                };
-                assert_eq!(told(found), told(errors), "{mutation}");
+            json!({}),
+            invalid,
+        ),
+        (
+            format!("mutation {{ {good} a: itemCreate(input: {{title: \"other\"}}) {{ item {{ id }} }} }}"),
+            json!({}),
+            invalid,
+        ),
+        (
+            format!("mutation {{ {good} b: tagCreate(input: {{name: \"n\"}}) @skip(iff: true) {{ cursor }} }}"),
+            json!({}),
+            invalid,
+        ),
+        (format!("mutation {{ {good} }} }}"), json!({}), "GRAPHQL_PARSE_FAILED"),
+    ];
+    let mut socket = app.socket_of(&acme, &acme.member).await;
+    for (mutation, variables, code) in cases {
+        let answer = app.call(&acme, &acme.member, &mutation).vars(variables.clone()).answer().await;
+        let errors = &answer["errors"];
+        assert!(answer.get("data").is_none(), "{mutation}\n{answer:#}");
+        for error in errors.as_array().expect("errors") {
+            assert_eq!(error["extensions"]["code"], json!(code), "{mutation}\n{answer:#}");
+            assert!(
+                error["locations"][0]["column"].as_u64().is_some_and(|column| column > 1),
+                "{mutation}\n{answer:#}"
+            );
+            assert!(error.get("path").is_none(), "{mutation}\n{answer:#}");
+        }
+        let same = |found: &Value| {
+            let told = |errors: &Value| -> Vec<(Value, Value)> {
+                let errors = errors.as_array().expect("errors").iter();
+                errors.map(|error| (error["message"].clone(), error["locations"].clone())).collect()
             };
-            socket.subscribe(&mutation, variables.clone()).await;
-            match socket.next().await {
-                Frame::Json(message) if message["type"] == "error" => same(&message["payload"]),
-                other => panic!("{mutation}\n{other:#?}"),
-            }
-            let streamed = app.call(&acme, &acme.member, &mutation).vars(variables).events().await;
-            let (_, _, told) = streamed.expect("a stream").next().await.expect("an answer");
-            same(&serde_json::from_str::<Value>(&told).expect("JSON")["errors"]);
+            assert_eq!(told(found), told(errors), "{mutation}");
+        };
+        socket.subscribe(&mutation, variables.clone()).await;
+        match socket.next().await {
+            Frame::Json(message) if message["type"] == "error" => same(&message["payload"]),
+            other => panic!("{mutation}\n{other:#?}"),
         }
-        assert_eq!(titles(&app, &acme).await, Vec::<String>::new());
+        let streamed = app.call(&acme, &acme.member, &mutation).vars(variables).events().await;
+        let (_, _, told) = streamed.expect("a stream").next().await.expect("an answer");
+        same(&serde_json::from_str::<Value>(&told).expect("JSON")["errors"]);
     }
+    assert_eq!(titles(&app, &acme).await, Vec::<String>::new());
+}
 
-    async fn an_unset_variable_leaves_an_argument_its_default(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "one").await;
-        let query = "query($s: ItemScope, $o: [ItemOrder!], $n: Int, $f: ItemFilter) { items(scope: $s, orderBy: $o, first: $n, \
-                     filter: $f) { totalCount } sync(first: $n) { hasMore } }";
-        let data = app.call(&acme, &acme.member, query).data().await;
-        assert_eq!(data["items"]["totalCount"], json!(1));
-        // Null is a value, and no argument's that can't be null.
-        let null = app.call(&acme, &acme.member, query).vars(json!({ "s": null })).answer().await;
-        assert_eq!(null["errors"][0]["extensions"]["code"], json!("BAD_REQUEST"), "{null:#}");
-        assert_eq!(null["errors"][0]["extensions"]["argument"], json!("scope"), "{null:#}");
-        // A field of an input whose variable is not set is not touched.
-        let id = app.create(&acme, &acme.member, "item", json!({ "title": "two", "description": "stays" })).await;
-        let update = "mutation($id: ID!, $d: Markdown, $t: String) { itemUpdate(input: {id: $id, patch: {title: $t, description: $d}}) \
-                      { item { title description } userErrors { code } } }";
-        let payload = app.call(&acme, &acme.member, update).vars(json!({ "id": id, "t": "three" })).done().await;
-        assert_eq!(payload["item"], json!({ "title": "three", "description": "stays" }));
-        let payload = app.call(&acme, &acme.member, update).vars(json!({ "id": id, "t": "three", "d": null })).done().await;
-        assert_eq!(payload["item"]["description"], Value::Null);
+#[databases]
+async fn an_unset_variable_leaves_an_argument_its_default(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "one").await;
+    let query = "query($s: ItemScope, $o: [ItemOrder!], $n: Int, $f: ItemFilter) { items(scope: $s, orderBy: $o, first: $n, \
+                 filter: $f) { totalCount } sync(first: $n) { hasMore } }";
+    let data = app.call(&acme, &acme.member, query).data().await;
+    assert_eq!(data["items"]["totalCount"], json!(1));
+    // Null is a value, and no argument's that can't be null.
+    let null = app.call(&acme, &acme.member, query).vars(json!({ "s": null })).answer().await;
+    assert_eq!(null["errors"][0]["extensions"]["code"], json!("BAD_REQUEST"), "{null:#}");
+    assert_eq!(null["errors"][0]["extensions"]["argument"], json!("scope"), "{null:#}");
+    // A field of an input whose variable is not set is not touched.
+    let id = app.create(&acme, &acme.member, "item", json!({ "title": "two", "description": "stays" })).await;
+    let update = "mutation($id: ID!, $d: Markdown, $t: String) { itemUpdate(input: {id: $id, patch: {title: $t, description: $d}}) \
+                  { item { title description } userErrors { code } } }";
+    let payload = app.call(&acme, &acme.member, update).vars(json!({ "id": id, "t": "three" })).done().await;
+    assert_eq!(payload["item"], json!({ "title": "three", "description": "stays" }));
+    let payload = app.call(&acme, &acme.member, update).vars(json!({ "id": id, "t": "three", "d": null })).done().await;
+    assert_eq!(payload["item"]["description"], Value::Null);
+}
+
+#[databases]
+async fn a_subscriptions_field_may_stand_in_a_fragment_or_twice(app: TestApp) {
+    let acme = app.company("acme").await;
+    let documents = [
+        "subscription { ...F } fragment F on Subscription { events { cursor isLive events { id } } }",
+        "subscription { events { cursor } events { isLive events { id } } }",
+        "subscription S { ... on Subscription { events { cursor } } ...F } fragment F on Subscription { events { isLive events { id } } }",
+    ];
+    for document in documents {
+        let mut socket = app.socket_of(&acme, &acme.viewer).await;
+        socket.subscribe(document, json!({})).await;
+        let batch = socket.batch().await;
+        assert_eq!((&batch["isLive"], &batch["events"]), (&json!(true), &json!([])), "{document}");
+        assert!(batch["cursor"].is_string(), "{document}");
     }
+}
 
-    async fn a_subscriptions_field_may_stand_in_a_fragment_or_twice(app: TestApp) {
-        let acme = app.company("acme").await;
-        let documents = [
-            "subscription { ...F } fragment F on Subscription { events { cursor isLive events { id } } }",
-            "subscription { events { cursor } events { isLive events { id } } }",
-            "subscription S { ... on Subscription { events { cursor } } ...F } fragment F on Subscription { events { isLive events { id } } }",
-        ];
-        for document in documents {
-            let mut socket = app.socket_of(&acme, &acme.viewer).await;
-            socket.subscribe(document, json!({})).await;
-            let batch = socket.batch().await;
-            assert_eq!((&batch["isLive"], &batch["events"]), (&json!(true), &json!([])), "{document}");
-            assert!(batch["cursor"].is_string(), "{document}");
-        }
-    }
-
-    async fn strings_are_read_to_the_letter(app: TestApp) {
-        let acme = app.company("acme").await;
-        let literals = [
-            ("\"\\uD83D\\uDE00\"", "😀"),
-            ("\"\\u{1F600} \\u{00e9}\"", "😀 é"),
-            ("\"\\u0041\\n\\\"\\\\\"", "A\n\"\\"),
-            ("\"\"\"say \\\"\"\"yes\\\"\"\" \\n\"\"\"", "say \"\"\"yes\"\"\" \\n"),
-            ("\"\"\"\n    one\n      two\n\n    three\n  \"\"\"", "one\n  two\n\nthree"),
-            ("\"שלום 👩‍👩‍👧 é\"", "שלום 👩‍👩‍👧 é"),
-        ];
-        for (literal, text) in literals {
-            let mutation = format!("mutation {{ itemCreate(input: {{title: \"t\", description: {literal}}}) {{ item {{ description }} userErrors {{ code }} }} }}");
-            let payload = app.call(&acme, &acme.member, &mutation).done().await;
-            assert_eq!(payload["item"]["description"], json!(text), "{literal}");
-        }
+#[databases]
+async fn strings_are_read_to_the_letter(app: TestApp) {
+    let acme = app.company("acme").await;
+    let literals = [
+        ("\"\\uD83D\\uDE00\"", "😀"),
+        ("\"\\u{1F600} \\u{00e9}\"", "😀 é"),
+        ("\"\\u0041\\n\\\"\\\\\"", "A\n\"\\"),
+        ("\"\"\"say \\\"\"\"yes\\\"\"\" \\n\"\"\"", "say \"\"\"yes\"\"\" \\n"),
+        ("\"\"\"\n    one\n      two\n\n    three\n  \"\"\"", "one\n  two\n\nthree"),
+        ("\"שלום 👩‍👩‍👧 é\"", "שלום 👩‍👩‍👧 é"),
+    ];
+    for (literal, text) in literals {
+        let mutation = format!(
+            "mutation {{ itemCreate(input: {{title: \"t\", description: {literal}}}) {{ item {{ description }} userErrors {{ code }} }} }}"
+        );
+        let payload = app.call(&acme, &acme.member, &mutation).done().await;
+        assert_eq!(payload["item"]["description"], json!(text), "{literal}");
     }
 }
 

@@ -12,10 +12,8 @@ use todo_platform::{
     },
 };
 
-use crate::{
-    databases,
-    support::{app::TestApp, schema::gate},
-};
+use crate::support::{app::TestApp, schema::gate};
+use todo_test_macros::databases;
 
 /// How long the gate may take before a test calls it stuck; far more than any document needs.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -264,25 +262,24 @@ fn a_page_size_in_a_variable_is_priced_by_its_value() {
     assert_eq!(check_with(unset, json!({})).expect("it passes").cost, 21, "the default of the page");
 }
 
-databases! {
-    async fn what_costs_too_much_is_refused_with_the_dearest_path(app: TestApp) {
-        let ann = app.register("ann").await;
-        app.found(&ann, "acme").await;
-        let query = "{ server { version } board: items(first: 100) { nodes { team { id } tags { id } \
-                     assignees { teams: membership { teams { id } } } } } }";
-        app.take_statements();
-        let answer = app.gql(query).token(&ann.token).answer().await;
-        assert!(answer.get("data").is_none(), "{answer:#}");
-        let extensions = &answer["errors"][0]["extensions"];
-        assert_eq!(extensions["code"], json!("QUERY_TOO_COMPLEX"));
-        // Below an assignee: a membership and its teams, 1 + 3; an assignee 1 + 4, the list of them 1 + 2 × 5.
-        assert_eq!(extensions["cost"], json!(1 + 1 + 100 * (1 + 1 + 3 + 11)));
-        assert_eq!(extensions["limit"], json!(1_000));
-        assert_eq!(extensions["dearestPath"], json!("board.nodes.assignees.teams.teams"));
-        let message = answer["errors"][0]["message"].as_str().unwrap_or_default();
-        assert!(message.contains("board.nodes.assignees"), "{message}");
-        assert_eq!(app.take_statements(), Vec::<String>::new(), "nothing was asked of the database");
-    }
+#[databases]
+async fn what_costs_too_much_is_refused_with_the_dearest_path(app: TestApp) {
+    let ann = app.register("ann").await;
+    app.found(&ann, "acme").await;
+    let query = "{ server { version } board: items(first: 100) { nodes { team { id } tags { id } \
+                 assignees { teams: membership { teams { id } } } } } }";
+    app.take_statements();
+    let answer = app.gql(query).token(&ann.token).answer().await;
+    assert!(answer.get("data").is_none(), "{answer:#}");
+    let extensions = &answer["errors"][0]["extensions"];
+    assert_eq!(extensions["code"], json!("QUERY_TOO_COMPLEX"));
+    // Below an assignee: a membership and its teams, 1 + 3; an assignee 1 + 4, the list of them 1 + 2 × 5.
+    assert_eq!(extensions["cost"], json!(1 + 1 + 100 * (1 + 1 + 3 + 11)));
+    assert_eq!(extensions["limit"], json!(1_000));
+    assert_eq!(extensions["dearestPath"], json!("board.nodes.assignees.teams.teams"));
+    let message = answer["errors"][0]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("board.nodes.assignees"), "{message}");
+    assert_eq!(app.take_statements(), Vec::<String>::new(), "nothing was asked of the database");
 }
 
 // ── introspection ──
@@ -367,31 +364,30 @@ fn a_wide_fragment_at_the_root_is_not_written_out() {
     assert!(found <= 20_001, "{}", refusal.message);
 }
 
-databases! {
-    async fn a_fragment_that_spreads_itself_or_none_is_an_error(app: TestApp) {
-        let ann = app.register("ann").await;
-        app.found(&ann, "acme").await;
-        let documents = [
-            "{ ...A } fragment A on Query { ...A }",
-            "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
-            "{ ...A } fragment A on Query { ...A ...A ...A server { version } }",
-            "{ item(id: \"x\") { ...A } } fragment A on Item { parent { ...B } } fragment B on Item { parent { ...A } }",
-            "{ items { ...A } } fragment A on ItemConnection { ...A nodes { id } }",
-            "{ items { nodes { ...A } } } fragment A on Item { subtasks { nodes { ...A } } }",
-            "{ ...Missing }",
-            "{ items { ...Missing } }",
-            "{ item(id: \"x\") { ...Missing } }",
-        ];
-        for document in documents {
-            let (app, token) = (app.clone(), ann.token.clone());
-            let asked = tokio::spawn(async move { app.gql(document).token(&token).reply().await });
-            let reply = tokio::time::timeout(DEADLINE, asked).await.expect("an answer in time").expect("no panic");
-            let answer = reply.json();
-            assert!(answer.get("data").is_none(), "{document}\n{answer:#}");
-            let code = answer["errors"][0]["extensions"]["code"].as_str();
-            let expected = ["GRAPHQL_VALIDATION_FAILED", "QUERY_TOO_COMPLEX", "QUERY_TOO_DEEP"];
-            assert!(code.is_some_and(|code| expected.contains(&code)), "{document}\n{answer:#}");
-        }
+#[databases]
+async fn a_fragment_that_spreads_itself_or_none_is_an_error(app: TestApp) {
+    let ann = app.register("ann").await;
+    app.found(&ann, "acme").await;
+    let documents = [
+        "{ ...A } fragment A on Query { ...A }",
+        "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
+        "{ ...A } fragment A on Query { ...A ...A ...A server { version } }",
+        "{ item(id: \"x\") { ...A } } fragment A on Item { parent { ...B } } fragment B on Item { parent { ...A } }",
+        "{ items { ...A } } fragment A on ItemConnection { ...A nodes { id } }",
+        "{ items { nodes { ...A } } } fragment A on Item { subtasks { nodes { ...A } } }",
+        "{ ...Missing }",
+        "{ items { ...Missing } }",
+        "{ item(id: \"x\") { ...Missing } }",
+    ];
+    for document in documents {
+        let (app, token) = (app.clone(), ann.token.clone());
+        let asked = tokio::spawn(async move { app.gql(document).token(&token).reply().await });
+        let reply = tokio::time::timeout(DEADLINE, asked).await.expect("an answer in time").expect("no panic");
+        let answer = reply.json();
+        assert!(answer.get("data").is_none(), "{document}\n{answer:#}");
+        let code = answer["errors"][0]["extensions"]["code"].as_str();
+        let expected = ["GRAPHQL_VALIDATION_FAILED", "QUERY_TOO_COMPLEX", "QUERY_TOO_DEEP"];
+        assert!(code.is_some_and(|code| expected.contains(&code)), "{document}\n{answer:#}");
     }
 }
 
@@ -452,19 +448,18 @@ fn a_null_or_an_unset_variable_in_a_filter_is_refused_by_its_path() {
     }
 }
 
-databases! {
-    async fn an_unset_variable_does_not_widen_a_filter(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "one").await;
-        app.item(&acme, "two").await;
-        let query = "query($title: String) { items(filter: {title: {eq: $title}}) { nodes { title } } }";
-        let data = app.call(&acme, &acme.member, query).vars(json!({ "title": "one" })).data().await;
-        assert_eq!(data["items"]["nodes"], json!([{ "title": "one" }]));
-        let answer = app.call(&acme, &acme.member, query).answer().await;
-        assert!(answer.get("data").is_none(), "{answer:#}");
-        assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_REQUEST"));
-        assert_eq!(answer["errors"][0]["extensions"]["argument"], json!("filter.title.eq"));
-    }
+#[databases]
+async fn an_unset_variable_does_not_widen_a_filter(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "one").await;
+    app.item(&acme, "two").await;
+    let query = "query($title: String) { items(filter: {title: {eq: $title}}) { nodes { title } } }";
+    let data = app.call(&acme, &acme.member, query).vars(json!({ "title": "one" })).data().await;
+    assert_eq!(data["items"]["nodes"], json!([{ "title": "one" }]));
+    let answer = app.call(&acme, &acme.member, query).answer().await;
+    assert!(answer.get("data").is_none(), "{answer:#}");
+    assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_REQUEST"));
+    assert_eq!(answer["errors"][0]["extensions"]["argument"], json!("filter.title.eq"));
 }
 
 // ── operations and texts ──

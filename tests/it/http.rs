@@ -11,14 +11,12 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use todo_platform::{api::schema, base::config::LimitsConfig};
 
-use crate::{
-    databases,
-    support::{
-        app::TestApp,
-        client::Reply,
-        world::{PASSWORD, Person},
-    },
+use crate::support::{
+    app::TestApp,
+    client::Reply,
+    world::{PASSWORD, Person},
 };
+use todo_test_macros::databases;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const GRAPHQL_RESPONSE: (&str, &str) = ("accept", "application/graphql-response+json");
@@ -349,26 +347,25 @@ async fn the_operation_of_the_given_name_runs() {
     assert_refused(&post(&app, &[JSON, GRAPHQL_RESPONSE], body(two)).await, 400, "BAD_REQUEST");
 }
 
-databases! {
-    /// Not a failed field: nothing of the operation may run.
-    async fn a_required_variable_that_is_missing_stops_the_whole_operation(app: TestApp) {
-        let acme = app.company("acme").await;
-        let mutation = "mutation($title: String!, $hours: Float) { a: itemCreate(input: {title: \"first\"}) \
-                        { item { id } } b: itemCreate(input: {title: $title, estimatedHours: $hours}) { item { id } } }";
-        let wrong = [json!({}), json!({ "title": null }), json!({ "Title": "x" }), json!({ "hours": 1.0 })];
-        for variables in wrong {
-            let call = app.call(&acme, &acme.member, mutation).vars(variables.clone());
-            let reply = call.header("accept", GRAPHQL_RESPONSE.1).reply().await;
-            let answer = reply.json();
-            assert_eq!(reply.status, 400, "{variables} {answer:#}");
-            assert!(answer.get("data").is_none(), "{variables} {answer:#}");
-            assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_REQUEST"), "{variables} {answer:#}");
-            assert_eq!(answer["errors"][0]["extensions"]["variable"], json!("title"), "{variables} {answer:#}");
-        }
-        let items = app.call(&acme, &acme.member, "{ items { totalCount } }").data().await;
-        assert_eq!(items["items"]["totalCount"], json!(0));
-        app.call(&acme, &acme.member, mutation).vars(json!({ "title": "second" })).data().await;
+/// Not a failed field: nothing of the operation may run.
+#[databases]
+async fn a_required_variable_that_is_missing_stops_the_whole_operation(app: TestApp) {
+    let acme = app.company("acme").await;
+    let mutation = "mutation($title: String!, $hours: Float) { a: itemCreate(input: {title: \"first\"}) \
+                    { item { id } } b: itemCreate(input: {title: $title, estimatedHours: $hours}) { item { id } } }";
+    let wrong = [json!({}), json!({ "title": null }), json!({ "Title": "x" }), json!({ "hours": 1.0 })];
+    for variables in wrong {
+        let call = app.call(&acme, &acme.member, mutation).vars(variables.clone());
+        let reply = call.header("accept", GRAPHQL_RESPONSE.1).reply().await;
+        let answer = reply.json();
+        assert_eq!(reply.status, 400, "{variables} {answer:#}");
+        assert!(answer.get("data").is_none(), "{variables} {answer:#}");
+        assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_REQUEST"), "{variables} {answer:#}");
+        assert_eq!(answer["errors"][0]["extensions"]["variable"], json!("title"), "{variables} {answer:#}");
     }
+    let items = app.call(&acme, &acme.member, "{ items { totalCount } }").data().await;
+    assert_eq!(items["items"]["totalCount"], json!(0));
+    app.call(&acme, &acme.member, mutation).vars(json!({ "title": "second" })).data().await;
 }
 
 #[tokio::test]
@@ -407,44 +404,52 @@ async fn every_answer_says_how_long_it_took_and_is_not_to_be_sniffed() {
     }
 }
 
-databases! {
-    async fn a_mutation_that_fails_does_not_erase_the_answer_of_the_next(app: TestApp) {
-        let acme = app.company("acme").await;
-        let wrong = acme.member.id.clone();
-        let mutation = format!(
-            "mutation {{ a: itemUpdate(input: {{id: \"{wrong}\", patch: {{title: \"x\"}}}}) {{ item {{ id }} \
-             userErrors {{ code }} }} b: itemCreate(input: {{title: \"kept\"}}) {{ item {{ title }} userErrors {{ code }} }} }}"
-        );
-        let reply = app.call(&acme, &acme.member, &mutation).reply().await;
-        let answer = reply.json();
-        assert_eq!(reply.status, 200, "{answer:#}");
-        assert_eq!(answer["data"], json!({ "a": null, "b": { "item": { "title": "kept" }, "userErrors": [] } }), "{answer:#}");
-        assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1), "{answer:#}");
-        assert_eq!(answer["errors"][0]["path"], json!(["a"]));
-        assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_REQUEST"));
-        assert_eq!(answer["errors"][0]["extensions"]["requestId"], json!(reply.header("x-request-id")));
-        let items = app.call(&acme, &acme.viewer, "{ items { nodes { title } } }").data().await;
-        assert_eq!(items["items"]["nodes"], json!([{ "title": "kept" }]));
-    }
+#[databases]
+async fn a_mutation_that_fails_does_not_erase_the_answer_of_the_next(app: TestApp) {
+    let acme = app.company("acme").await;
+    let wrong = acme.member.id.clone();
+    let mutation = format!(
+        "mutation {{ a: itemUpdate(input: {{id: \"{wrong}\", patch: {{title: \"x\"}}}}) {{ item {{ id }} \
+         userErrors {{ code }} }} b: itemCreate(input: {{title: \"kept\"}}) {{ item {{ title }} userErrors {{ code }} }} }}"
+    );
+    let reply = app.call(&acme, &acme.member, &mutation).reply().await;
+    let answer = reply.json();
+    assert_eq!(reply.status, 200, "{answer:#}");
+    assert_eq!(
+        answer["data"],
+        json!({ "a": null, "b": { "item": { "title": "kept" }, "userErrors": [] } }),
+        "{answer:#}"
+    );
+    assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1), "{answer:#}");
+    assert_eq!(answer["errors"][0]["path"], json!(["a"]));
+    assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_REQUEST"));
+    assert_eq!(answer["errors"][0]["extensions"]["requestId"], json!(reply.header("x-request-id")));
+    let items = app.call(&acme, &acme.viewer, "{ items { nodes { title } } }").data().await;
+    assert_eq!(items["items"]["nodes"], json!([{ "title": "kept" }]));
+}
 
-    async fn a_failure_that_the_document_would_not_show_is_raised_with_its_own_code(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.create(&acme, &acme.admin, "tag", json!({ "name": "bug" })).await;
-        let create = |selection: &str| format!("mutation {{ tagCreate(input: {{name: \"bug\"}}) {{ {selection} }} }}");
-        for selection in ["tag { id }", "cursor", "__typename", "tag { id } userErrors @skip(if: true) { code }"] {
-            let answer = app.call(&acme, &acme.admin, &create(selection)).answer().await;
-            assert_eq!(answer["data"]["tagCreate"], Value::Null, "{selection}: {answer:#}");
-            assert_eq!(answer["errors"][0]["extensions"]["code"], json!("TAKEN"), "{selection}: {answer:#}");
-            assert_eq!(answer["errors"][0]["extensions"]["inputPath"], json!(["input", "name"]), "{answer:#}");
-            assert_eq!(answer["errors"][0]["path"], json!(["tagCreate"]), "{answer:#}");
-        }
-        let shown = ["userErrors { code }", "e: userErrors { code }", "... on TagPayload { userErrors { code } }",
-            "... on Payload { userErrors { code } }"];
-        for selection in shown {
-            let answer = app.call(&acme, &acme.admin, &create(selection)).answer().await;
-            assert!(answer.get("errors").is_none(), "{selection}: {answer:#}");
-            assert!(answer["data"]["tagCreate"].to_string().contains("TAKEN"), "{selection}: {answer:#}");
-        }
+#[databases]
+async fn a_failure_that_the_document_would_not_show_is_raised_with_its_own_code(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.create(&acme, &acme.admin, "tag", json!({ "name": "bug" })).await;
+    let create = |selection: &str| format!("mutation {{ tagCreate(input: {{name: \"bug\"}}) {{ {selection} }} }}");
+    for selection in ["tag { id }", "cursor", "__typename", "tag { id } userErrors @skip(if: true) { code }"] {
+        let answer = app.call(&acme, &acme.admin, &create(selection)).answer().await;
+        assert_eq!(answer["data"]["tagCreate"], Value::Null, "{selection}: {answer:#}");
+        assert_eq!(answer["errors"][0]["extensions"]["code"], json!("TAKEN"), "{selection}: {answer:#}");
+        assert_eq!(answer["errors"][0]["extensions"]["inputPath"], json!(["input", "name"]), "{answer:#}");
+        assert_eq!(answer["errors"][0]["path"], json!(["tagCreate"]), "{answer:#}");
+    }
+    let shown = [
+        "userErrors { code }",
+        "e: userErrors { code }",
+        "... on TagPayload { userErrors { code } }",
+        "... on Payload { userErrors { code } }",
+    ];
+    for selection in shown {
+        let answer = app.call(&acme, &acme.admin, &create(selection)).answer().await;
+        assert!(answer.get("errors").is_none(), "{selection}: {answer:#}");
+        assert!(answer["data"]["tagCreate"].to_string().contains("TAKEN"), "{selection}: {answer:#}");
     }
 }
 
@@ -469,74 +474,80 @@ async fn credentials_of_another_kind_are_401() {
 
 const WHERE: &str = "{ organization { slug } }";
 
-databases! {
-    async fn the_organization_is_named_by_path_or_header_and_not_by_both_differently(app: TestApp) {
-        let ann = app.register("ann").await;
-        let acme = app.found(&ann, "acme").await;
-        let other = app.found(&ann, "other").await;
-        for name in ["acme", "ACME", &acme] {
-            let by_path = app.gql(WHERE).token(&ann.token).at(name).data().await;
-            assert_eq!(by_path["organization"]["slug"], json!("acme"), "{name}");
-            let by_header = app.gql(WHERE).token(&ann.token).header("x-organization", name).data().await;
-            assert_eq!(by_header["organization"]["slug"], json!("acme"), "{name}");
-        }
-        for (path, header) in [("acme", acme.as_str()), (&acme, "acme"), ("acme", "Acme"), ("other", "other")] {
-            app.gql(WHERE).token(&ann.token).at(path).header("x-organization", header).data().await;
-        }
-        for (path, header) in [("acme", "other"), ("acme", &other), (&acme, &other), ("acme", "absent"), ("absent", "acme")] {
-            let call = app.gql(WHERE).token(&ann.token).at(path).header("x-organization", header);
-            let reply = call.header("accept", GRAPHQL_RESPONSE.1).reply().await;
-            assert_refused(&reply, 400, "BAD_REQUEST");
-        }
+#[databases]
+async fn the_organization_is_named_by_path_or_header_and_not_by_both_differently(app: TestApp) {
+    let ann = app.register("ann").await;
+    let acme = app.found(&ann, "acme").await;
+    let other = app.found(&ann, "other").await;
+    for name in ["acme", "ACME", &acme] {
+        let by_path = app.gql(WHERE).token(&ann.token).at(name).data().await;
+        assert_eq!(by_path["organization"]["slug"], json!("acme"), "{name}");
+        let by_header = app.gql(WHERE).token(&ann.token).header("x-organization", name).data().await;
+        assert_eq!(by_header["organization"]["slug"], json!("acme"), "{name}");
     }
-
-    async fn the_only_membership_is_used_and_several_are_listed(app: TestApp) {
-        let ann = app.register("ann").await;
-        let none = app.gql(WHERE).token(&ann.token).answer().await;
-        assert_eq!(none["errors"][0]["extensions"]["code"], json!("ORGANIZATION_REQUIRED"));
-        assert_eq!(none["errors"][0]["extensions"]["organizations"], json!([]));
-        let acme = app.found(&ann, "acme").await;
-        assert_eq!(app.gql(WHERE).token(&ann.token).data().await["organization"]["slug"], json!("acme"));
-        let other = app.found(&ann, "other").await;
-        let several = app.gql(WHERE).token(&ann.token).answer().await;
-        let extensions = &several["errors"][0]["extensions"];
-        assert_eq!(extensions["code"], json!("ORGANIZATION_REQUIRED"));
-        let mut choices = extensions["organizations"].as_array().cloned().unwrap_or_default();
-        choices.sort_unstable_by_key(|choice| choice["slug"].to_string());
-        let expected = [(acme, "acme"), (other, "other")].map(|(id, slug)| json!({ "id": id, "slug": slug, "name": slug }));
-        assert_eq!(choices, expected);
+    for (path, header) in [("acme", acme.as_str()), (&acme, "acme"), ("acme", "Acme"), ("other", "other")] {
+        app.gql(WHERE).token(&ann.token).at(path).header("x-organization", header).data().await;
     }
+    for (path, header) in [("acme", "other"), ("acme", &other), (&acme, &other), ("acme", "absent"), ("absent", "acme")]
+    {
+        let call = app.gql(WHERE).token(&ann.token).at(path).header("x-organization", header);
+        let reply = call.header("accept", GRAPHQL_RESPONSE.1).reply().await;
+        assert_refused(&reply, 400, "BAD_REQUEST");
+    }
+}
 
-    async fn a_foreign_and_an_absent_organization_are_answered_alike(app: TestApp) {
-        let ann = owner(&app, "acme").await;
-        let bob = app.register("bob").await;
-        let foreign = app.found(&bob, "globex").await;
-        let absent = format!("{}{}", &foreign[..foreign.len() - 4], if foreign.ends_with("0000") { "1111" } else { "0000" });
-        let pairs = [("globex".to_owned(), "absent".to_owned()), (foreign, absent)];
-        for (foreign, absent) in &pairs {
-            for token in [Some(&ann.token), None] {
-                let mut answers = Vec::new();
-                for name in [foreign, absent] {
-                    for by_path in [true, false] {
-                        // The caller's points are back: each answer tells of a full bucket less its own cost.
-                        app.clock.advance(chrono::Duration::seconds(1));
-                        let call = app.gql(WHERE).header("x-request-id", "same");
-                        let call = if by_path { call.at(name) } else { call.header("x-organization", name) };
-                        let call = if let Some(token) = token { call.token(token) } else { call };
-                        let mut reply = call.reply().await;
-                        reply.headers.remove("x-process-time");
-                        let body = String::from_utf8(reply.body).expect("text");
-                        assert!(!body.contains(name.as_str()), "{body}");
-                        answers.push((reply.status, reply.headers, body));
-                    }
+#[databases]
+async fn the_only_membership_is_used_and_several_are_listed(app: TestApp) {
+    let ann = app.register("ann").await;
+    let none = app.gql(WHERE).token(&ann.token).answer().await;
+    assert_eq!(none["errors"][0]["extensions"]["code"], json!("ORGANIZATION_REQUIRED"));
+    assert_eq!(none["errors"][0]["extensions"]["organizations"], json!([]));
+    let acme = app.found(&ann, "acme").await;
+    assert_eq!(app.gql(WHERE).token(&ann.token).data().await["organization"]["slug"], json!("acme"));
+    let other = app.found(&ann, "other").await;
+    let several = app.gql(WHERE).token(&ann.token).answer().await;
+    let extensions = &several["errors"][0]["extensions"];
+    assert_eq!(extensions["code"], json!("ORGANIZATION_REQUIRED"));
+    let mut choices = extensions["organizations"].as_array().cloned().unwrap_or_default();
+    choices.sort_unstable_by_key(|choice| choice["slug"].to_string());
+    let expected = [(acme, "acme"), (other, "other")].map(|(id, slug)| json!({ "id": id, "slug": slug, "name": slug }));
+    assert_eq!(choices, expected);
+}
+
+#[databases]
+async fn a_foreign_and_an_absent_organization_are_answered_alike(app: TestApp) {
+    let ann = owner(&app, "acme").await;
+    let bob = app.register("bob").await;
+    let foreign = app.found(&bob, "globex").await;
+    let absent =
+        format!("{}{}", &foreign[..foreign.len() - 4], if foreign.ends_with("0000") { "1111" } else { "0000" });
+    let pairs = [("globex".to_owned(), "absent".to_owned()), (foreign, absent)];
+    for (foreign, absent) in &pairs {
+        for token in [Some(&ann.token), None] {
+            let mut answers = Vec::new();
+            for name in [foreign, absent] {
+                for by_path in [true, false] {
+                    // The caller's points are back: each answer tells of a full bucket less its own cost.
+                    app.clock.advance(chrono::Duration::seconds(1));
+                    let call = app.gql(WHERE).header("x-request-id", "same");
+                    let call = if by_path { call.at(name) } else { call.header("x-organization", name) };
+                    let call = if let Some(token) = token { call.token(token) } else { call };
+                    let mut reply = call.reply().await;
+                    reply.headers.remove("x-process-time");
+                    let body = String::from_utf8(reply.body).expect("text");
+                    assert!(!body.contains(name.as_str()), "{body}");
+                    answers.push((reply.status, reply.headers, body));
                 }
-                assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
-                assert!(answers[0].2.contains(if token.is_some() { "ORGANIZATION_REQUIRED" } else { "UNAUTHENTICATED" }), "{answers:#?}");
             }
+            assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+            assert!(
+                answers[0].2.contains(if token.is_some() { "ORGANIZATION_REQUIRED" } else { "UNAUTHENTICATED" }),
+                "{answers:#?}"
+            );
         }
-        // Public fields don't care.
-        app.gql("{ server { version } }").at("globex").data().await;
     }
+    // Public fields don't care.
+    app.gql("{ server { version } }").at("globex").data().await;
 }
 
 // ── browsers ──
@@ -626,44 +637,45 @@ async fn assert_unavailable(app: &TestApp, token: &str) {
     }
 }
 
-databases! {
-    async fn health_says_that_it_lives_and_ready_that_it_can_work(app: TestApp) {
-        let live = app.get("/health").await;
-        assert_eq!(live.status, 200);
-        let expected = json!({ "status": "ok", "time": "2026-03-02T09:00:00.000Z", "version": env!("CARGO_PKG_VERSION") });
-        assert_eq!(live.json(), expected);
-        let ready = app.get("/health/ready").await;
-        assert_eq!(ready.status, 200);
-        let checks = json!({ "database": "ok", "writes": "ok", "migrations": "ok", "shutdown": "no" });
-        assert_eq!(ready.json(), json!({ "status": "ready", "checks": checks }));
-        assert_eq!(ready.header("cache-control"), "no-store");
-    }
+#[databases]
+async fn health_says_that_it_lives_and_ready_that_it_can_work(app: TestApp) {
+    let live = app.get("/health").await;
+    assert_eq!(live.status, 200);
+    let expected = json!({ "status": "ok", "time": "2026-03-02T09:00:00.000Z", "version": env!("CARGO_PKG_VERSION") });
+    assert_eq!(live.json(), expected);
+    let ready = app.get("/health/ready").await;
+    assert_eq!(ready.status, 200);
+    let checks = json!({ "database": "ok", "writes": "ok", "migrations": "ok", "shutdown": "no" });
+    assert_eq!(ready.json(), json!({ "status": "ready", "checks": checks }));
+    assert_eq!(ready.header("cache-control"), "no-store");
+}
 
-    async fn a_missing_schema_step_makes_it_unready(app: TestApp) {
-        let url = app.state.config.database.url.as_str();
-        let db = sea_orm::Database::connect(url).await.expect("a connection of our own");
-        let last = "DELETE FROM seaql_migrations WHERE version = (SELECT max(version) FROM seaql_migrations)";
-        let gone = db.execute_unprepared(last).await.expect("the row goes");
-        assert_eq!(gone.rows_affected(), 1);
-        db.close().await.expect("it closes");
-        let ready = app.get("/health/ready").await;
-        assert_eq!(ready.status, 503);
-        let checks = json!({ "database": "ok", "writes": "ok", "migrations": "failing", "shutdown": "no" });
-        assert_eq!(ready.json(), json!({ "status": "unavailable", "checks": checks }));
-        assert_eq!(app.get("/health").await.status, 200, "it lives all the same");
-    }
+#[databases]
+async fn a_missing_schema_step_makes_it_unready(app: TestApp) {
+    let url = app.state.config.database.url.as_str();
+    let db = sea_orm::Database::connect(url).await.expect("a connection of our own");
+    let last = "DELETE FROM seaql_migrations WHERE version = (SELECT max(version) FROM seaql_migrations)";
+    let gone = db.execute_unprepared(last).await.expect("the row goes");
+    assert_eq!(gone.rows_affected(), 1);
+    db.close().await.expect("it closes");
+    let ready = app.get("/health/ready").await;
+    assert_eq!(ready.status, 503);
+    let checks = json!({ "database": "ok", "writes": "ok", "migrations": "failing", "shutdown": "no" });
+    assert_eq!(ready.json(), json!({ "status": "unavailable", "checks": checks }));
+    assert_eq!(app.get("/health").await.status, 200, "it lives all the same");
+}
 
-    async fn without_its_database_it_is_unready_and_says_unavailable(app: TestApp) {
-        let ann = owner(&app, "acme").await;
-        app.state.db.clone().close().await;
-        let ready = app.get("/health/ready").await;
-        assert_eq!(ready.status, 503);
-        assert_eq!(ready.json()["checks"]["database"], json!("failing"));
-        assert!(!String::from_utf8_lossy(&ready.body).to_lowercase().contains("sql"));
-        assert_eq!(app.get("/health").await.status, 200);
-        assert_unavailable(&app, &ann.token).await;
-        app.gql("{ server { version } }").data().await;
-    }
+#[databases]
+async fn without_its_database_it_is_unready_and_says_unavailable(app: TestApp) {
+    let ann = owner(&app, "acme").await;
+    app.state.db.clone().close().await;
+    let ready = app.get("/health/ready").await;
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["checks"]["database"], json!("failing"));
+    assert!(!String::from_utf8_lossy(&ready.body).to_lowercase().contains("sql"));
+    assert_eq!(app.get("/health").await.status, 200);
+    assert_unavailable(&app, &ann.token).await;
+    app.gql("{ server { version } }").data().await;
 }
 
 // ── the other pages ──

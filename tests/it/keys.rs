@@ -15,13 +15,11 @@ use todo_platform::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    databases,
-    support::{
-        app::TestApp,
-        world::{PASSWORD, Person},
-    },
+use crate::support::{
+    app::TestApp,
+    world::{PASSWORD, Person},
 };
+use todo_test_macros::databases;
 
 const LIFE: Span = Span::from_secs(15 * 60);
 const WHO: &str = "{ viewer { user { username } } }";
@@ -59,123 +57,128 @@ async fn claims(app: &TestApp, token: &str) -> (UserId, SessionId) {
     (claims.sub, claims.sid)
 }
 
-databases! {
-    async fn a_token_signed_before_a_rotation_still_works(app: TestApp) {
-        let ann = app.register("ann").await;
-        let id = app.state.keys.rotate().await.expect("a new key");
-        assert_ne!(key_of(&ann.token), id);
-        assert!(admits(&app, &ann.token).await);
-        let token = sign_in(&app, &ann).await;
-        assert_eq!(key_of(&token), id, "it signs from now on");
-        assert!(admits(&app, &token).await);
-        // Nor does the session notice.
-        let refresh = "mutation($token: String!) { sessionRefresh(input: {refreshToken: $token}) { accessToken \
-                       userErrors { code } } }";
-        let refreshed = app.gql(refresh).vars(json!({ "token": ann.refresh_token })).done().await;
-        assert_eq!(key_of(refreshed["accessToken"].as_str().unwrap_or_default()), id);
-    }
+#[databases]
+async fn a_token_signed_before_a_rotation_still_works(app: TestApp) {
+    let ann = app.register("ann").await;
+    let id = app.state.keys.rotate().await.expect("a new key");
+    assert_ne!(key_of(&ann.token), id);
+    assert!(admits(&app, &ann.token).await);
+    let token = sign_in(&app, &ann).await;
+    assert_eq!(key_of(&token), id, "it signs from now on");
+    assert!(admits(&app, &token).await);
+    // Nor does the session notice.
+    let refresh = "mutation($token: String!) { sessionRefresh(input: {refreshToken: $token}) { accessToken \
+                   userErrors { code } } }";
+    let refreshed = app.gql(refresh).vars(json!({ "token": ann.refresh_token })).done().await;
+    assert_eq!(key_of(refreshed["accessToken"].as_str().unwrap_or_default()), id);
+}
 
-    /// Kept out of an instance that never heard of the rotation, an old key would sign for ever.
-    async fn after_its_retirement_a_key_signs_nothing_that_is_accepted(app: TestApp) {
-        let ann = app.register("ann").await;
-        let stale = app.another_instance(|_| {}).await;
-        let (user, session) = claims(&app, &ann.token).await;
-        app.state.keys.rotate().await.expect("a new key");
-        // An instance may sign with it for as long as it takes to read the ring again.
-        app.clock.advance(Duration::from_std(REFRESH).expect("a span"));
-        let (last, ends) = stale.state.keys.sign(user, session, LIFE).expect("a token");
-        assert!(admits(&app, &last).await);
-        app.clock.set(ends - Duration::seconds(1));
-        assert!(admits(&app, &last).await, "accepted to its end");
-        let (late, _) = stale.state.keys.sign(user, session, LIFE).expect("a token");
-        assert!(admits(&app, &late).await);
-        app.clock.set(ends + Duration::seconds(30));
-        assert!(!admits(&app, &late).await, "its key has retired, also in the memory of this instance");
-        stale.state.keys.refresh().await.expect("the ring is read");
-        assert!(!admits(&stale, &late).await);
-        let (good, _) = stale.state.keys.sign(user, session, LIFE).expect("a token");
-        assert!(admits(&app, &good).await && admits(&stale, &good).await);
-        stale.state.db.close().await;
-    }
+/// Kept out of an instance that never heard of the rotation, an old key would sign for ever.
+#[databases]
+async fn after_its_retirement_a_key_signs_nothing_that_is_accepted(app: TestApp) {
+    let ann = app.register("ann").await;
+    let stale = app.another_instance(|_| {}).await;
+    let (user, session) = claims(&app, &ann.token).await;
+    app.state.keys.rotate().await.expect("a new key");
+    // An instance may sign with it for as long as it takes to read the ring again.
+    app.clock.advance(Duration::from_std(REFRESH).expect("a span"));
+    let (last, ends) = stale.state.keys.sign(user, session, LIFE).expect("a token");
+    assert!(admits(&app, &last).await);
+    app.clock.set(ends - Duration::seconds(1));
+    assert!(admits(&app, &last).await, "accepted to its end");
+    let (late, _) = stale.state.keys.sign(user, session, LIFE).expect("a token");
+    assert!(admits(&app, &late).await);
+    app.clock.set(ends + Duration::seconds(30));
+    assert!(!admits(&app, &late).await, "its key has retired, also in the memory of this instance");
+    stale.state.keys.refresh().await.expect("the ring is read");
+    assert!(!admits(&stale, &late).await);
+    let (good, _) = stale.state.keys.sign(user, session, LIFE).expect("a token");
+    assert!(admits(&app, &good).await && admits(&stale, &good).await);
+    stale.state.db.close().await;
+}
 
-    async fn another_instance_takes_the_new_key(app: TestApp) {
-        let ann = app.register("ann").await;
-        let other = app.another_instance(|_| {}).await;
-        let id = app.state.keys.rotate().await.expect("a new key");
-        let token = sign_in(&app, &ann).await;
-        // Many at once, so that those who come while the ring is being read are among them.
-        let admitted = join_all((0..10).map(|_| admits(&other, &token))).await;
-        assert!(admitted.iter().all(|admitted| *admitted), "{admitted:?}");
-        assert_eq!(key_of(&sign_in(&other, &ann).await), id);
+#[databases]
+async fn another_instance_takes_the_new_key(app: TestApp) {
+    let ann = app.register("ann").await;
+    let other = app.another_instance(|_| {}).await;
+    let id = app.state.keys.rotate().await.expect("a new key");
+    let token = sign_in(&app, &ann).await;
+    // Many at once, so that those who come while the ring is being read are among them.
+    let admitted = join_all((0..10).map(|_| admits(&other, &token))).await;
+    assert!(admitted.iter().all(|admitted| *admitted), "{admitted:?}");
+    assert_eq!(key_of(&sign_in(&other, &ann).await), id);
 
-        let id = app.state.keys.rotate().await.expect("a new key");
-        assert_ne!(key_of(&sign_in(&other, &ann).await), id, "it has not heard of it");
-        other.state.keys.refresh().await.expect("the ring is read");
-        assert_eq!(key_of(&sign_in(&other, &ann).await), id);
-        other.state.db.close().await;
-    }
+    let id = app.state.keys.rotate().await.expect("a new key");
+    assert_ne!(key_of(&sign_in(&other, &ann).await), id, "it has not heard of it");
+    other.state.keys.refresh().await.expect("the ring is read");
+    assert_eq!(key_of(&sign_in(&other, &ann).await), id);
+    other.state.db.close().await;
+}
 
-    async fn rotating_twice_keeps_the_tokens_of_both(app: TestApp) {
-        let ann = app.register("ann").await;
-        app.state.keys.rotate().await.expect("a new key");
-        app.clock.advance(Duration::minutes(5));
-        let second = sign_in(&app, &ann).await;
-        let id = app.state.keys.rotate().await.expect("a new key");
-        let third = sign_in(&app, &ann).await;
-        assert_eq!(key_of(&third), id);
-        for token in [&ann.token, &second, &third] {
-            assert!(admits(&app, token).await);
-        }
-        // The first is forgotten, with its secret, by the rotation after its time.
-        app.clock.advance(Duration::minutes(12));
-        app.state.keys.rotate().await.expect("a new key");
-        let known = app.state.db.find_global::<signing_key::Entity>(signing_key::Column::Id.ne("")).await.expect("keys");
-        let known: BTreeSet<String> = known.into_iter().map(|key| key.id).collect();
-        assert!(!known.contains(&key_of(&ann.token)) && known.contains(&key_of(&second)) && known.contains(&id));
-        assert!(admits(&app, &third).await);
+#[databases]
+async fn rotating_twice_keeps_the_tokens_of_both(app: TestApp) {
+    let ann = app.register("ann").await;
+    app.state.keys.rotate().await.expect("a new key");
+    app.clock.advance(Duration::minutes(5));
+    let second = sign_in(&app, &ann).await;
+    let id = app.state.keys.rotate().await.expect("a new key");
+    let third = sign_in(&app, &ann).await;
+    assert_eq!(key_of(&third), id);
+    for token in [&ann.token, &second, &third] {
+        assert!(admits(&app, token).await);
     }
+    // The first is forgotten, with its secret, by the rotation after its time.
+    app.clock.advance(Duration::minutes(12));
+    app.state.keys.rotate().await.expect("a new key");
+    let known = app.state.db.find_global::<signing_key::Entity>(signing_key::Column::Id.ne("")).await.expect("keys");
+    let known: BTreeSet<String> = known.into_iter().map(|key| key.id).collect();
+    assert!(!known.contains(&key_of(&ann.token)) && known.contains(&key_of(&second)) && known.contains(&id));
+    assert!(admits(&app, &third).await);
+}
 
-    async fn of_rotations_at_once_one_key_signs(app: TestApp) {
-        let ann = app.register("ann").await;
-        let other = app.another_instance(|_| {}).await;
-        let keys = join_all([app.state.keys.rotate(), other.state.keys.rotate(), app.state.keys.rotate()]).await;
-        assert!(keys.iter().all(Result::is_ok), "{keys:?}");
-        let signing = app.state.db.find_global::<signing_key::Entity>(signing_key::Column::RetiredAt.is_null()).await;
-        assert_eq!(signing.expect("keys").len(), 1);
-        for instance in [&app, &other] {
-            instance.state.keys.refresh().await.expect("the ring is read");
-            assert!(admits(instance, &sign_in(&app, &ann).await).await);
-        }
-        assert!(admits(&other, &ann.token).await);
-        other.state.db.close().await;
+#[databases]
+async fn of_rotations_at_once_one_key_signs(app: TestApp) {
+    let ann = app.register("ann").await;
+    let other = app.another_instance(|_| {}).await;
+    let keys = join_all([app.state.keys.rotate(), other.state.keys.rotate(), app.state.keys.rotate()]).await;
+    assert!(keys.iter().all(Result::is_ok), "{keys:?}");
+    let signing = app.state.db.find_global::<signing_key::Entity>(signing_key::Column::RetiredAt.is_null()).await;
+    assert_eq!(signing.expect("keys").len(), 1);
+    for instance in [&app, &other] {
+        instance.state.keys.refresh().await.expect("the ring is read");
+        assert!(admits(instance, &sign_in(&app, &ann).await).await);
     }
+    assert!(admits(&other, &ann.token).await);
+    other.state.db.close().await;
+}
 
-    /// Whoever invents key ids must not have the ring read each time; nor may a clock that jumps shut it.
-    async fn unknown_keys_are_looked_for_once_a_second(app: TestApp) {
-        let ann = app.register("ann").await;
-        let invent = |n: usize| {
-            let header = json!({ "alg": "HS256", "typ": "at+jwt", "kid": format!("{n:032}") }).to_string();
-            let rest = ann.token.split_once('.').expect("three parts").1;
-            format!("{}.{rest}", BASE64_URL_SAFE_NO_PAD.encode(header))
-        };
-        let looked = |statements: Vec<String>| statements.iter().filter(|sql| sql.contains("signing_key")).count();
-        app.take_statements();
-        for n in 0..5 {
-            assert!(!admits(&app, &invent(n)).await);
-        }
-        assert_eq!(looked(app.take_statements()), 1);
-        app.clock.advance(Duration::hours(-2));
-        assert!(!admits(&app, &invent(9)).await);
-        assert_eq!(looked(app.take_statements()), 1);
+/// Whoever invents key ids must not have the ring read each time; nor may a clock that jumps shut it.
+#[databases]
+async fn unknown_keys_are_looked_for_once_a_second(app: TestApp) {
+    let ann = app.register("ann").await;
+    let invent = |n: usize| {
+        let header = json!({ "alg": "HS256", "typ": "at+jwt", "kid": format!("{n:032}") }).to_string();
+        let rest = ann.token.split_once('.').expect("three parts").1;
+        format!("{}.{rest}", BASE64_URL_SAFE_NO_PAD.encode(header))
+    };
+    let looked = |statements: Vec<String>| statements.iter().filter(|sql| sql.contains("signing_key")).count();
+    app.take_statements();
+    for n in 0..5 {
+        assert!(!admits(&app, &invent(n)).await);
     }
+    assert_eq!(looked(app.take_statements()), 1);
+    app.clock.advance(Duration::hours(-2));
+    assert!(!admits(&app, &invent(9)).await);
+    assert_eq!(looked(app.take_statements()), 1);
+}
 
-    async fn the_jobs_end_when_the_server_stops(app: TestApp) {
-        let stop = CancellationToken::new();
-        maintenance::start(&app.state, &stop);
-        assert!(!app.state.background.is_empty());
-        stop.cancel();
-        app.state.background.close();
-        let ended = tokio::time::timeout(Span::from_secs(60), app.state.background.wait()).await;
-        assert!(ended.is_ok(), "they went on");
-    }
+#[databases]
+async fn the_jobs_end_when_the_server_stops(app: TestApp) {
+    let stop = CancellationToken::new();
+    maintenance::start(&app.state, &stop);
+    assert!(!app.state.background.is_empty());
+    stop.cancel();
+    app.state.background.close();
+    let ended = tokio::time::timeout(Span::from_secs(60), app.state.background.wait()).await;
+    assert!(ended.is_ok(), "they went on");
 }

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use todo_platform::base::id::kind;
 
 use crate::{
-    databases,
     items::mutate,
     support::{
         app::{TestApp, beginning},
@@ -22,6 +21,7 @@ use crate::{
         world::Company,
     },
 };
+use todo_test_macros::databases;
 
 /// Titles whose order differs between languages, cases, bytes and code points.
 const TITLES: [&str; 30] = [
@@ -534,459 +534,472 @@ fn times(dice: &mut Dice) -> Value {
     }
 }
 
-databases! {
-    async fn every_order_pages_both_ways_through_the_same_list(app: TestApp) {
-        let World { acme, rows, .. } = world(&app, 25).await;
-        for field in FIELDS {
-            for direction in ["ASC", "DESC"] {
-                for nulls in ["FIRST", "LAST"] {
-                    let orders = [json!({ "field": field, "direction": direction, "nulls": nulls })];
-                    walks(&app, &acme, &orders, &sorted(&rows, &orders)).await;
-                }
+#[databases]
+async fn every_order_pages_both_ways_through_the_same_list(app: TestApp) {
+    let World { acme, rows, .. } = world(&app, 25).await;
+    for field in FIELDS {
+        for direction in ["ASC", "DESC"] {
+            for nulls in ["FIRST", "LAST"] {
+                let orders = [json!({ "field": field, "direction": direction, "nulls": nulls })];
+                walks(&app, &acme, &orders, &sorted(&rows, &orders)).await;
             }
         }
     }
+}
 
-    async fn an_order_of_several_fields_pages_alike(app: TestApp) {
-        let World { acme, rows, .. } = world(&app, 25).await;
-        for orders in [
-            vec![json!({ "field": "PRIORITY", "direction": "DESC" }), json!({ "field": "DUE_AT", "nulls": "FIRST" })],
-            vec![json!({ "field": "STATUS" }), json!({ "field": "TITLE", "direction": "DESC" })],
-            vec![json!({ "field": "COMPLETED_AT", "direction": "DESC", "nulls": "FIRST" }), json!({ "field": "STATUS" })],
-            vec![],
-        ] {
-            walks(&app, &acme, &orders, &sorted(&rows, &orders)).await;
-        }
-        let six = vec![json!({ "field": "TITLE" }); 6];
-        assert_eq!(refused(&app, &acme, json!({ "orderBy": six })).await, "BAD_REQUEST");
+#[databases]
+async fn an_order_of_several_fields_pages_alike(app: TestApp) {
+    let World { acme, rows, .. } = world(&app, 25).await;
+    for orders in [
+        vec![json!({ "field": "PRIORITY", "direction": "DESC" }), json!({ "field": "DUE_AT", "nulls": "FIRST" })],
+        vec![json!({ "field": "STATUS" }), json!({ "field": "TITLE", "direction": "DESC" })],
+        vec![json!({ "field": "COMPLETED_AT", "direction": "DESC", "nulls": "FIRST" }), json!({ "field": "STATUS" })],
+        vec![],
+    ] {
+        walks(&app, &acme, &orders, &sorted(&rows, &orders)).await;
     }
+    let six = vec![json!({ "field": "TITLE" }); 6];
+    assert_eq!(refused(&app, &acme, json!({ "orderBy": six })).await, "BAD_REQUEST");
+}
 
-    async fn titles_sort_by_their_folded_form_in_code_points(app: TestApp) {
-        let acme = app.company("acme").await;
-        for title in ["Zoo", "zoo 2", "Äpfel", "äpfel 2", "apfel", "Banane", "😀", "\u{fffd}", "ÖL", "a_b", "a b", "A-b"] {
-            app.item(&acme, title).await;
+#[databases]
+async fn titles_sort_by_their_folded_form_in_code_points(app: TestApp) {
+    let acme = app.company("acme").await;
+    for title in ["Zoo", "zoo 2", "Äpfel", "äpfel 2", "apfel", "Banane", "😀", "\u{fffd}", "ÖL", "a_b", "a b", "A-b"]
+    {
+        app.item(&acme, title).await;
+    }
+    let arguments = json!({ "orderBy": [{ "field": "TITLE" }] });
+    let data = list(&app, &acme, &arguments, "nodes { title }").data().await;
+    let nodes = data["items"]["nodes"].as_array().cloned().unwrap_or_default();
+    let titles: Vec<&str> = nodes.iter().map(|node| text(node, "title")).collect();
+    let expected = ["a b", "A-b", "a_b", "apfel", "Banane", "Zoo", "zoo 2", "Äpfel", "äpfel 2", "ÖL", "\u{fffd}", "😀"];
+    assert_eq!(titles, expected);
+}
+
+#[databases]
+async fn what_is_inserted_between_pages_shifts_nothing(app: TestApp) {
+    let World { acme, rows, .. } = world(&app, 25).await;
+    let newest = [json!({ "field": "CREATED_AT", "direction": "DESC" })];
+    let whole = sorted(&rows, &newest);
+    let mut seen = Vec::new();
+    let mut cursor = Value::Null;
+    for round in 0..4 {
+        let mut arguments = json!({ "scope": "ALL", "first": 7 });
+        if round > 0 {
+            arguments["after"] = cursor;
         }
-        let arguments = json!({ "orderBy": [{ "field": "TITLE" }] });
-        let data = list(&app, &acme, &arguments, "nodes { title }").data().await;
+        let page = page(&app, &acme, &arguments).await;
+        assert_eq!(page["totalCount"], 25 + round);
+        seen.extend(page_ids(&page));
+        cursor = page["pageInfo"]["endCursor"].clone();
+        app.clock.advance(Duration::seconds(1));
+        app.item(&acme, "new").await;
+    }
+    assert_eq!(seen, whole);
+}
+
+/// A row that a cursor names may be gone; its place is not.
+#[databases]
+async fn a_cursor_outlives_its_row(app: TestApp) {
+    let World { acme, rows, .. } = world(&app, 25).await;
+    let whole = sorted(&rows, &[json!({ "field": "CREATED_AT", "direction": "DESC" })]);
+    let first = page(&app, &acme, &json!({ "scope": "ALL", "first": 7 })).await;
+    let input = json!({ "id": whole[6], "permanently": true });
+    let leaf = mutate(&app, &acme, &acme.admin, ("itemDelete", ""), input);
+    leaf.done().await;
+    let next = json!({ "scope": "ALL", "first": 7, "after": first["pageInfo"]["endCursor"] });
+    assert_eq!(page_ids(&page(&app, &acme, &next).await), whole[7..14]);
+}
+
+#[databases]
+async fn a_cursor_belongs_to_its_list(app: TestApp) {
+    let acme = app.company("acme").await;
+    let team = app.create(&acme, &acme.admin, "team", json!({ "name": "Core" })).await;
+    for title in ["a", "b", "c"] {
+        app.create(&acme, &acme.member, "item", json!({ "title": title, "teamId": team })).await;
+    }
+    let base = json!({ "first": 1, "filter": { "status": { "eq": "TODO" } } });
+    let cursor = page(&app, &acme, &base).await["pageInfo"]["endCursor"].clone();
+    let mut same = base.clone();
+    same["after"] = cursor.clone();
+    same["first"] = json!(2);
+    assert_eq!(page_ids(&page(&app, &acme, &same).await).len(), 2, "the size of a page may change");
+    for (field, other) in [
+        ("orderBy", json!([{ "field": "TITLE" }])),
+        ("orderBy", json!([{ "field": "CREATED_AT", "direction": "ASC" }])),
+        ("orderBy", json!([{ "field": "CREATED_AT", "direction": "DESC", "nulls": "FIRST" }])),
+        ("filter", json!({ "status": { "neq": "DONE" } })),
+        ("filter", json!({})),
+        ("scope", json!("ALL")),
+    ] {
+        let mut arguments = same.clone();
+        arguments[field] = other;
+        assert_eq!(refused(&app, &acme, arguments.clone()).await, "INVALID_CURSOR", "{arguments}");
+    }
+    // Another list with the same arguments is another list.
+    let plain = page(&app, &acme, &json!({ "first": 1 })).await["pageInfo"]["endCursor"].clone();
+    for query in [
+        "query($t: ID!, $c: Cursor) { node(id: $t) { ... on Team { items(first: 1, after: $c) { nodes { id } } } } }",
+        "query($c: Cursor) { organization { tags(first: 1, after: $c) { nodes { id } } } }",
+        "query($c: Cursor) { organization { members(first: 1, after: $c) { nodes { id } } } }",
+        "query($c: Cursor) { events(first: 1, after: $c) { nodes { id } } }",
+    ] {
+        let variables = if query.contains("$t") { json!({ "t": team, "c": plain }) } else { json!({ "c": plain }) };
+        let code = app.call(&acme, &acme.member, query).vars(variables).error_code().await;
+        assert_eq!(code, "INVALID_CURSOR", "{query}");
+    }
+}
+
+#[databases]
+async fn a_cursor_that_was_not_given_out_is_refused(app: TestApp) {
+    let acme = app.company("acme").await;
+    for title in ["a", "b"] {
+        app.item(&acme, title).await;
+    }
+    for field in ["TITLE", "DUE_AT", "CREATED_AT", "PRIORITY"] {
+        let order = json!([{ "field": field }]);
+        let data = page(&app, &acme, &json!({ "first": 1, "orderBy": order })).await;
+        let cursor = text(&data["pageInfo"], "endCursor").to_owned();
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(&cursor).expect("base64url");
+        let parts: Value = serde_json::from_slice(&bytes).expect("what the server writes");
+        let changed = |change: &dyn Fn(&mut Value)| {
+            let mut parts = parts.clone();
+            change(&mut parts);
+            BASE64_URL_SAFE_NO_PAD.encode(parts.to_string())
+        };
+        let id = parts[2][1].clone();
+        let tampered = [
+            String::new(),
+            "x".to_owned(),
+            "not a cursor".to_owned(),
+            "AAAA".to_owned(),
+            format!("{cursor}="),
+            format!("{cursor}{cursor}"),
+            cursor[..cursor.len() - 2].to_owned(),
+            cursor[2..].to_owned(),
+            BASE64_URL_SAFE_NO_PAD.encode("[]"),
+            BASE64_URL_SAFE_NO_PAD.encode("{}"),
+            changed(&|parts| parts[0] = json!(1)),
+            changed(&|parts| parts[1] = json!(i64::MAX)),
+            changed(&|parts| parts[2] = json!([])),
+            changed(&|parts| parts[2] = json!([id])),
+            changed(&|parts| parts[2] = json!([parts[2][0], id, id])),
+            changed(&|parts| parts[2][1] = Value::Null),
+            changed(&|parts| parts[2][1] = json!("nonsense")),
+            changed(&|parts| parts[2][0] = json!({})),
+            changed(&|parts| parts[2][0] = json!([1])),
+            changed(&|parts| parts[2][0] = json!(if field == "TITLE" { json!(1) } else { json!("a") })),
+            changed(&|parts| parts[2][0] = json!(if field == "TITLE" { json!("a\0") } else { json!(i64::MAX) })),
+        ];
+        for cursor in tampered {
+            let arguments = json!({ "first": 1, "orderBy": order, "after": cursor });
+            assert_eq!(refused(&app, &acme, arguments).await, "INVALID_CURSOR", "{field} {cursor}");
+        }
+        // Far beyond any calendar: refused or an empty page, never a failure of the server.
+        for far in [-8_000_000_000_000_000_i64, 8_000_000_000_000_000] {
+            let cursor = changed(&|parts| parts[2][0] = if field == "TITLE" { json!("a") } else { json!(far) });
+            let arguments = json!({ "first": 1, "orderBy": order, "after": cursor });
+            let answer = list(&app, &acme, &arguments, "nodes { id }").answer().await;
+            let code = &answer["errors"][0]["extensions"]["code"];
+            assert!(code.is_null() || code == "INVALID_CURSOR", "{field} {far} {answer:#}");
+        }
+    }
+}
+
+#[databases]
+async fn sizes_and_cursors_that_contradict_are_refused(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "a").await;
+    let cursor = page(&app, &acme, &json!({ "first": 1 })).await["pageInfo"]["endCursor"].clone();
+    for arguments in [
+        json!({ "first": 1, "last": 1 }),
+        json!({ "first": 101 }),
+        json!({ "last": 101 }),
+        json!({ "first": -1 }),
+        json!({ "last": -1 }),
+        json!({ "first": 1, "after": cursor, "before": cursor }),
+        json!({ "last": 1, "after": cursor }),
+        json!({ "first": 1, "before": cursor }),
+    ] {
+        assert_eq!(refused(&app, &acme, arguments.clone()).await, "BAD_REQUEST", "{arguments}");
+    }
+    let none = page(&app, &acme, &json!({ "first": 0 })).await;
+    let info = json!({ "hasNextPage": true, "hasPreviousPage": false, "startCursor": null, "endCursor": null });
+    assert_eq!(none, json!({ "totalCount": 1, "pageInfo": info, "edges": [] }));
+    assert_eq!(page_ids(&page(&app, &acme, &json!({ "first": 100 })).await).len(), 1);
+    let beyond = page(&app, &acme, &json!({ "first": 1, "after": cursor })).await;
+    assert_eq!((page_ids(&beyond).len(), &beyond["totalCount"]), (0, &json!(1)));
+    assert_eq!(beyond["pageInfo"]["hasPreviousPage"], true);
+    assert_eq!(beyond["pageInfo"]["hasNextPage"], false);
+}
+
+#[databases]
+async fn a_page_has_twenty_nodes_unless_said(app: TestApp) {
+    let World { acme, rows, .. } = world(&app, 25).await;
+    let whole = sorted(&rows, &[json!({ "field": "CREATED_AT", "direction": "DESC" })]);
+    let default = page(&app, &acme, &json!({ "scope": "ALL" })).await;
+    assert_eq!(page_ids(&default), whole[..20]);
+}
+
+#[databases]
+async fn text_is_compared_without_wildcards(app: TestApp) {
+    let acme = app.company("acme").await;
+    for title in ["100% sure", "1000 sure", "a_b", "axb", "Straße", "ÄPFEL", "äpfel", "back\\slash", "quo'te", "*x?"]
+    {
+        app.item(&acme, title).await;
+    }
+    for (filter, expected) in [
+        (json!({ "contains": "0%" }), vec!["100% sure"]),
+        (json!({ "contains": "%" }), vec!["100% sure"]),
+        (json!({ "startsWith": "a_" }), vec!["a_b"]),
+        (json!({ "contains": "_" }), vec!["a_b"]),
+        (json!({ "contains": "\\" }), vec!["back\\slash"]),
+        (json!({ "contains": "'" }), vec!["quo'te"]),
+        (json!({ "startsWith": "*" }), vec!["*x?"]),
+        (json!({ "eq": "äPFEL" }), vec!["ÄPFEL", "äpfel"]),
+        (json!({ "eq": "äpfel", "ignoreCase": false }), vec!["äpfel"]),
+        (json!({ "startsWith": "Ä", "ignoreCase": false }), vec!["ÄPFEL"]),
+        (json!({ "contains": "PFE" }), vec!["ÄPFEL", "äpfel"]),
+        (json!({ "contains": "PFE", "ignoreCase": false }), vec!["ÄPFEL"]),
+        (json!({ "startsWith": "STRAß" }), vec!["Straße"]),
+        (json!({ "startsWith": "a", "contains": "b" }), vec!["a_b", "axb"]),
+        (json!({ "contains": " sure" }), vec!["100% sure", "1000 sure"]),
+        (json!({ "in": ["A_B", "nothing", "AXB"] }), vec!["a_b", "axb"]),
+        (json!({ "in": [] }), vec![]),
+    ] {
+        assert_eq!(found(&app, &acme, json!({ "title": filter })).await, expected, "{filter}");
+    }
+    let rest = found(&app, &acme, json!({ "title": { "notIn": ["ÄPFEL"] } })).await;
+    assert_eq!(rest.len(), 8);
+    assert_eq!(found(&app, &acme, json!({ "title": { "contains": "" } })).await.len(), 10);
+}
+
+#[databases]
+async fn a_relative_time_is_relative_to_the_first_page(app: TestApp) {
+    let acme = app.company("acme").await;
+    for (title, due) in [
+        ("week ago", "2026-02-23T09:00:00Z"),
+        ("almost a week ago", "2026-02-23T09:00:00.001Z"),
+        ("in a month", "2026-04-02T09:00:00Z"),
+        ("in 30 days", "2026-04-01T09:00:00Z"),
+    ] {
+        app.create(&acme, &acme.member, "item", json!({ "title": title, "dueAt": due })).await;
+    }
+    app.item(&acme, "never").await;
+    for (filter, expected) in [
+        (json!({ "gt": "-P7D" }), vec!["almost a week ago", "in 30 days", "in a month"]),
+        (json!({ "lte": "-P7D" }), vec!["week ago"]),
+        (json!({ "lte": "-P1W" }), vec!["week ago"]),
+        (json!({ "gte": "P1M" }), vec!["in a month"]),
+        (json!({ "gt": "P30D" }), vec!["in a month"]),
+        (json!({ "lt": "PT0S", "gt": "-P7D" }), vec!["almost a week ago"]),
+        (json!({ "gt": "2026-03-02T09:00:00+14:00", "lte": "2026-04-01T09:00:00Z" }), vec!["in 30 days"]),
+        (json!({ "isNull": true }), vec!["never"]),
+    ] {
+        assert_eq!(found(&app, &acme, json!({ "dueAt": filter })).await, expected, "{filter}");
+    }
+    let arguments = json!({ "first": 1, "filter": { "dueAt": { "gt": "-P7D" } }, "orderBy": [{ "field": "DUE_AT" }] });
+    let first = page(&app, &acme, &arguments).await;
+    assert_eq!(first["totalCount"], 3);
+    app.clock.advance(Duration::minutes(5));
+    let mut next = arguments.clone();
+    next["after"] = first["pageInfo"]["endCursor"].clone();
+    assert_eq!(page(&app, &acme, &next).await["totalCount"], 3, "the list does not drift between pages");
+    assert_eq!(page(&app, &acme, &arguments).await["totalCount"], 2);
+    for wrong in ["7 days", "P", "", "yesterday", "P1D2"] {
+        let filter = json!({ "filter": { "dueAt": { "gt": wrong } } });
+        let answer = list(&app, &acme, &filter, "nodes { id }").answer().await;
+        let code = answer["errors"][0]["extensions"]["code"].as_str().unwrap_or("none");
+        assert!(["BAD_REQUEST", "GRAPHQL_VALIDATION_FAILED"].contains(&code), "{wrong} {code}");
+    }
+    // Beyond what a calendar holds: an answer all the same, or a refusal, never a failure of the server.
+    for (far, side, holds) in [
+        ("P9000Y", "lt", true),
+        ("P9000Y", "gt", false),
+        ("-P9000Y", "lt", false),
+        ("-P9000Y", "gt", true),
+        ("P200000Y", "lt", true),
+        ("-P200000Y", "gt", true),
+        ("P4000000Y", "lt", true),
+    ] {
+        let filter = json!({ "filter": { "dueAt": { side: far } } });
+        let answer = list(&app, &acme, &filter, "totalCount").answer().await;
+        let refused = answer["errors"][0]["extensions"]["code"] == "BAD_REQUEST";
+        let expected = if holds { 4 } else { 0 };
+        assert!(refused || answer["data"]["items"]["totalCount"] == expected, "{side} {far} {answer:#}");
+    }
+}
+
+#[databases]
+async fn what_is_absent_is_included_by_not(app: TestApp) {
+    let acme = app.company("acme").await;
+    let team = app.create(&acme, &acme.admin, "team", json!({ "name": "Core" })).await;
+    let due = json!({ "title": "due", "dueAt": "2026-03-01T00:00:00Z", "teamId": team, "estimatedHours": 2 });
+    app.create(&acme, &acme.member, "item", due).await;
+    app.item(&acme, "bare").await;
+    for condition in [
+        json!({ "dueAt": { "lt": "PT0S" } }),
+        json!({ "estimatedHours": { "gt": 1 } }),
+        json!({ "team": { "id": { "eq": team } } }),
+        json!({ "team": { "name": { "startsWith": "c" } } }),
+        json!({ "isOverdue": true }),
+    ] {
+        assert_eq!(found(&app, &acme, condition.clone()).await, ["due"], "{condition}");
+        assert_eq!(found(&app, &acme, json!({ "not": condition })).await, ["bare"], "{condition}");
+        let twice = json!({ "not": { "not": condition } });
+        assert_eq!(found(&app, &acme, twice).await, ["due"], "{condition}");
+    }
+    assert_eq!(found(&app, &acme, json!({ "team": { "id": { "neq": team } } })).await, ["bare"]);
+    assert_eq!(found(&app, &acme, json!({ "team": { "id": { "notIn": [team] } } })).await, ["bare"]);
+}
+
+#[databases]
+async fn nothing_combined_is_true_for_and_and_false_for_or(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "a").await;
+    for (filter, holds) in [
+        (json!({}), true),
+        (json!({ "and": [] }), true),
+        (json!({ "or": [] }), false),
+        (json!({ "not": {} }), false),
+        (json!({ "and": [{}] }), true),
+        (json!({ "or": [{}] }), true),
+        (json!({ "not": { "and": [] } }), false),
+        (json!({ "not": { "or": [] } }), true),
+        (json!({ "or": [{ "or": [] }, { "and": [] }] }), true),
+        (json!({ "and": [{ "or": [] }, { "and": [] }] }), false),
+        (json!({ "not": { "not": {} } }), true),
+        (json!({ "or": [{ "not": {} }] }), false),
+        (json!({ "team": {} }), true),
+        (json!({ "not": { "team": {} } }), false),
+        (json!({ "assignees": { "every": {} } }), true),
+        (json!({ "assignees": { "some": {} } }), false),
+        (json!({ "assignees": { "none": {} } }), true),
+        (json!({ "not": { "createdBy": {} } }), false),
+    ] {
+        assert_eq!(!found(&app, &acme, filter.clone()).await.is_empty(), holds, "{filter}");
+    }
+}
+
+#[databases]
+async fn a_comparator_that_says_nothing_is_refused(app: TestApp) {
+    let acme = app.company("acme").await;
+    let id = app.clock.new_id::<kind::User>().to_string();
+    for filter in [
+        json!({ "status": {} }),
+        json!({ "priority": {} }),
+        json!({ "title": {} }),
+        json!({ "title": { "ignoreCase": false } }),
+        json!({ "id": {} }),
+        json!({ "dueAt": {} }),
+        json!({ "estimatedHours": {} }),
+        json!({ "team": { "id": {} } }),
+        json!({ "team": { "name": {} } }),
+        json!({ "parent": { "id": {} } }),
+        json!({ "createdBy": { "email": {} } }),
+        json!({ "assignees": { "some": { "id": {} } } }),
+        json!({ "tags": { "none": { "name": {} } } }),
+        json!({ "or": [{ "and": [{ "title": {} }] }] }),
+        json!({ "team": { "id": { "eq": id } } }),
+        json!({ "id": { "in": [id] } }),
+    ] {
+        assert_eq!(refused(&app, &acme, json!({ "filter": filter })).await, "BAD_REQUEST", "{filter}");
+    }
+    for filter in [
+        json!({ "status": null }),
+        json!({ "title": { "eq": null } }),
+        json!({ "and": null }),
+        json!({ "or": [{ "not": null }] }),
+        json!({ "assignees": { "some": null } }),
+        json!({ "isOverdue": null }),
+    ] {
+        let code = refused(&app, &acme, json!({ "filter": filter })).await;
+        assert!(["BAD_REQUEST", "GRAPHQL_VALIDATION_FAILED"].contains(&code.as_str()), "{filter} {code}");
+    }
+    // A whole filter that is null or unset is as if left out.
+    app.item(&acme, "Found").await;
+    let unset = "query($f: ItemFilter) { items(filter: $f) { totalCount } }";
+    for variables in [json!({}), json!({ "f": null })] {
+        let seen = app.call(&acme, &acme.member, unset).vars(variables).data().await;
+        assert_eq!(seen["items"]["totalCount"], 1);
+    }
+    let unset = "query($t: StringFilter) { items(filter: {title: $t}) { nodes { id } } }";
+    let code = app.call(&acme, &acme.member, unset).answer().await;
+    assert!(code["errors"].is_array() || code["data"]["items"]["nodes"] == json!([]), "{code:#}");
+}
+
+#[databases]
+async fn a_filter_is_five_deep_and_has_fifty_conditions_at_most(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "a").await;
+    let condition = json!({ "title": { "eq": "a" } });
+    let nested = |levels: usize| (1..levels).fold(condition.clone(), |inner, _| json!({ "and": [inner] }));
+    assert_eq!(found(&app, &acme, nested(5)).await, ["a"]);
+    assert_eq!(refused(&app, &acme, json!({ "filter": nested(6) })).await, "BAD_REQUEST");
+    let negated = (1..6).fold(condition.clone(), |inner, _| json!({ "not": inner }));
+    assert_eq!(refused(&app, &acme, json!({ "filter": negated })).await, "BAD_REQUEST");
+    let wide = |count: usize| json!({ "or": vec![condition.clone(); count] });
+    assert_eq!(found(&app, &acme, wide(50)).await, ["a"]);
+    assert_eq!(refused(&app, &acme, json!({ "filter": wide(51) })).await, "BAD_REQUEST");
+}
+
+#[databases]
+async fn people_are_found_by_their_names(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.create(&acme, &acme.admin, "item", json!({ "title": "of admin" })).await;
+    app.item(&acme, "of member").await;
+    let named = "mutation { userUpdate(input: {patch: {fullName: \"Ann Lee\"}}) { userErrors { code path } } }";
+    app.call(&acme, &acme.admin, named).done().await;
+    let by = |name: Value| found(&app, &acme, json!({ "createdBy": { "name": name } }));
+    assert_eq!(by(json!({ "eq": "ACME-member" })).await, ["of member"]);
+    assert_eq!(by(json!({ "eq": "Ann Lee" })).await, ["of admin"], "the full name");
+    assert_eq!(by(json!({ "contains": "Lee" })).await, ["of admin"]);
+    assert_eq!(by(json!({ "eq": "acme-admin" })).await, ["of admin"], "the username still");
+    assert_eq!(by(json!({ "neq": "acme-member" })).await, ["of admin"], "neither name is");
+    assert_eq!(by(json!({ "notIn": ["acme-admin", "x"] })).await, ["of member"]);
+    assert_eq!(by(json!({ "neq": "Ann Lee" })).await, ["of member"]);
+}
+
+/// Somebody of another organization can't be asked about.
+#[databases]
+async fn a_filter_can_not_look_into_another_tenant(app: TestApp) {
+    let (acme, other) = (app.company("acme").await, app.company("other").await);
+    let team = app.create(&other, &other.admin, "team", json!({ "name": "Secret" })).await;
+    app.create(&other, &other.member, "item", json!({ "title": "theirs", "teamId": team })).await;
+    app.item(&acme, "mine").await;
+    for filter in [
+        json!({ "team": { "id": { "eq": team } } }),
+        json!({ "team": { "name": { "eq": "Secret" } } }),
+        json!({ "createdBy": { "email": { "contains": "other" } } }),
+        json!({ "title": { "eq": "theirs" } }),
+    ] {
+        assert_eq!(found(&app, &acme, filter.clone()).await, Vec::<String>::new(), "{filter}");
+    }
+}
+
+#[databases]
+async fn random_filters_find_what_they_mean(app: TestApp) {
+    let world = world(&app, 30).await;
+    let mut dice = Dice(7);
+    let (mut none, mut all) = (0, 0);
+    for round in 0..200 {
+        let filter = world.random(&mut dice, 4);
+        let now = world.now(&app);
+        let mut expected: Vec<&str> =
+            world.rows.iter().filter(|row| world.holds(&filter, row, now)).map(|row| text(row, "id")).collect();
+        expected.sort_unstable_by_key(|id| Reverse(*id));
+        let arguments = json!({ "filter": filter, "scope": "ALL", "first": 50, "orderBy": [
+            { "field": "IDENTIFIER", "direction": "DESC" },
+        ] });
+        let data = list(&app, &world.acme, &arguments, "totalCount nodes { id }").data().await;
         let nodes = data["items"]["nodes"].as_array().cloned().unwrap_or_default();
-        let titles: Vec<&str> = nodes.iter().map(|node| text(node, "title")).collect();
-        let expected =
-            ["a b", "A-b", "a_b", "apfel", "Banane", "Zoo", "zoo 2", "Äpfel", "äpfel 2", "ÖL", "\u{fffd}", "😀"];
-        assert_eq!(titles, expected);
+        let mut given: Vec<&str> = nodes.iter().map(|node| text(node, "id")).collect();
+        given.sort_unstable_by_key(|id| Reverse(*id));
+        assert_eq!(given, expected, "round {round}: {filter:#}");
+        assert_eq!(data["items"]["totalCount"], expected.len());
+        none += usize::from(expected.is_empty());
+        all += usize::from(expected.len() == world.rows.len());
     }
-
-    async fn what_is_inserted_between_pages_shifts_nothing(app: TestApp) {
-        let World { acme, rows, .. } = world(&app, 25).await;
-        let newest = [json!({ "field": "CREATED_AT", "direction": "DESC" })];
-        let whole = sorted(&rows, &newest);
-        let mut seen = Vec::new();
-        let mut cursor = Value::Null;
-        for round in 0..4 {
-            let mut arguments = json!({ "scope": "ALL", "first": 7 });
-            if round > 0 {
-                arguments["after"] = cursor;
-            }
-            let page = page(&app, &acme, &arguments).await;
-            assert_eq!(page["totalCount"], 25 + round);
-            seen.extend(page_ids(&page));
-            cursor = page["pageInfo"]["endCursor"].clone();
-            app.clock.advance(Duration::seconds(1));
-            app.item(&acme, "new").await;
-        }
-        assert_eq!(seen, whole);
-    }
-
-    /// A row that a cursor names may be gone; its place is not.
-    async fn a_cursor_outlives_its_row(app: TestApp) {
-        let World { acme, rows, .. } = world(&app, 25).await;
-        let whole = sorted(&rows, &[json!({ "field": "CREATED_AT", "direction": "DESC" })]);
-        let first = page(&app, &acme, &json!({ "scope": "ALL", "first": 7 })).await;
-        let input = json!({ "id": whole[6], "permanently": true });
-        let leaf = mutate(&app, &acme, &acme.admin, ("itemDelete", ""), input);
-        leaf.done().await;
-        let next = json!({ "scope": "ALL", "first": 7, "after": first["pageInfo"]["endCursor"] });
-        assert_eq!(page_ids(&page(&app, &acme, &next).await), whole[7..14]);
-    }
-
-    async fn a_cursor_belongs_to_its_list(app: TestApp) {
-        let acme = app.company("acme").await;
-        let team = app.create(&acme, &acme.admin, "team", json!({ "name": "Core" })).await;
-        for title in ["a", "b", "c"] {
-            app.create(&acme, &acme.member, "item", json!({ "title": title, "teamId": team })).await;
-        }
-        let base = json!({ "first": 1, "filter": { "status": { "eq": "TODO" } } });
-        let cursor = page(&app, &acme, &base).await["pageInfo"]["endCursor"].clone();
-        let mut same = base.clone();
-        same["after"] = cursor.clone();
-        same["first"] = json!(2);
-        assert_eq!(page_ids(&page(&app, &acme, &same).await).len(), 2, "the size of a page may change");
-        for (field, other) in [
-            ("orderBy", json!([{ "field": "TITLE" }])),
-            ("orderBy", json!([{ "field": "CREATED_AT", "direction": "ASC" }])),
-            ("orderBy", json!([{ "field": "CREATED_AT", "direction": "DESC", "nulls": "FIRST" }])),
-            ("filter", json!({ "status": { "neq": "DONE" } })),
-            ("filter", json!({})),
-            ("scope", json!("ALL")),
-        ] {
-            let mut arguments = same.clone();
-            arguments[field] = other;
-            assert_eq!(refused(&app, &acme, arguments.clone()).await, "INVALID_CURSOR", "{arguments}");
-        }
-        // Another list with the same arguments is another list.
-        let plain = page(&app, &acme, &json!({ "first": 1 })).await["pageInfo"]["endCursor"].clone();
-        for query in [
-            "query($t: ID!, $c: Cursor) { node(id: $t) { ... on Team { items(first: 1, after: $c) { nodes { id } } } } }",
-            "query($c: Cursor) { organization { tags(first: 1, after: $c) { nodes { id } } } }",
-            "query($c: Cursor) { organization { members(first: 1, after: $c) { nodes { id } } } }",
-            "query($c: Cursor) { events(first: 1, after: $c) { nodes { id } } }",
-        ] {
-            let variables = if query.contains("$t") { json!({ "t": team, "c": plain }) } else { json!({ "c": plain }) };
-            let code = app.call(&acme, &acme.member, query).vars(variables).error_code().await;
-            assert_eq!(code, "INVALID_CURSOR", "{query}");
-        }
-    }
-
-    async fn a_cursor_that_was_not_given_out_is_refused(app: TestApp) {
-        let acme = app.company("acme").await;
-        for title in ["a", "b"] {
-            app.item(&acme, title).await;
-        }
-        for field in ["TITLE", "DUE_AT", "CREATED_AT", "PRIORITY"] {
-            let order = json!([{ "field": field }]);
-            let data = page(&app, &acme, &json!({ "first": 1, "orderBy": order })).await;
-            let cursor = text(&data["pageInfo"], "endCursor").to_owned();
-            let bytes = BASE64_URL_SAFE_NO_PAD.decode(&cursor).expect("base64url");
-            let parts: Value = serde_json::from_slice(&bytes).expect("what the server writes");
-            let changed = |change: &dyn Fn(&mut Value)| {
-                let mut parts = parts.clone();
-                change(&mut parts);
-                BASE64_URL_SAFE_NO_PAD.encode(parts.to_string())
-            };
-            let id = parts[2][1].clone();
-            let tampered = [
-                String::new(),
-                "x".to_owned(),
-                "not a cursor".to_owned(),
-                "AAAA".to_owned(),
-                format!("{cursor}="),
-                format!("{cursor}{cursor}"),
-                cursor[..cursor.len() - 2].to_owned(),
-                cursor[2..].to_owned(),
-                BASE64_URL_SAFE_NO_PAD.encode("[]"),
-                BASE64_URL_SAFE_NO_PAD.encode("{}"),
-                changed(&|parts| parts[0] = json!(1)),
-                changed(&|parts| parts[1] = json!(i64::MAX)),
-                changed(&|parts| parts[2] = json!([])),
-                changed(&|parts| parts[2] = json!([id])),
-                changed(&|parts| parts[2] = json!([parts[2][0], id, id])),
-                changed(&|parts| parts[2][1] = Value::Null),
-                changed(&|parts| parts[2][1] = json!("nonsense")),
-                changed(&|parts| parts[2][0] = json!({})),
-                changed(&|parts| parts[2][0] = json!([1])),
-                changed(&|parts| parts[2][0] = json!(if field == "TITLE" { json!(1) } else { json!("a") })),
-                changed(&|parts| parts[2][0] = json!(if field == "TITLE" { json!("a\0") } else { json!(i64::MAX) })),
-            ];
-            for cursor in tampered {
-                let arguments = json!({ "first": 1, "orderBy": order, "after": cursor });
-                assert_eq!(refused(&app, &acme, arguments).await, "INVALID_CURSOR", "{field} {cursor}");
-            }
-            // Far beyond any calendar: refused or an empty page, never a failure of the server.
-            for far in [-8_000_000_000_000_000_i64, 8_000_000_000_000_000] {
-                let cursor = changed(&|parts| parts[2][0] = if field == "TITLE" { json!("a") } else { json!(far) });
-                let arguments = json!({ "first": 1, "orderBy": order, "after": cursor });
-                let answer = list(&app, &acme, &arguments, "nodes { id }").answer().await;
-                let code = &answer["errors"][0]["extensions"]["code"];
-                assert!(code.is_null() || code == "INVALID_CURSOR", "{field} {far} {answer:#}");
-            }
-        }
-    }
-
-    async fn sizes_and_cursors_that_contradict_are_refused(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "a").await;
-        let cursor = page(&app, &acme, &json!({ "first": 1 })).await["pageInfo"]["endCursor"].clone();
-        for arguments in [
-            json!({ "first": 1, "last": 1 }),
-            json!({ "first": 101 }),
-            json!({ "last": 101 }),
-            json!({ "first": -1 }),
-            json!({ "last": -1 }),
-            json!({ "first": 1, "after": cursor, "before": cursor }),
-            json!({ "last": 1, "after": cursor }),
-            json!({ "first": 1, "before": cursor }),
-        ] {
-            assert_eq!(refused(&app, &acme, arguments.clone()).await, "BAD_REQUEST", "{arguments}");
-        }
-        let none = page(&app, &acme, &json!({ "first": 0 })).await;
-        let info = json!({ "hasNextPage": true, "hasPreviousPage": false, "startCursor": null, "endCursor": null });
-        assert_eq!(none, json!({ "totalCount": 1, "pageInfo": info, "edges": [] }));
-        assert_eq!(page_ids(&page(&app, &acme, &json!({ "first": 100 })).await).len(), 1);
-        let beyond = page(&app, &acme, &json!({ "first": 1, "after": cursor })).await;
-        assert_eq!((page_ids(&beyond).len(), &beyond["totalCount"]), (0, &json!(1)));
-        assert_eq!(beyond["pageInfo"]["hasPreviousPage"], true);
-        assert_eq!(beyond["pageInfo"]["hasNextPage"], false);
-    }
-
-    async fn a_page_has_twenty_nodes_unless_said(app: TestApp) {
-        let World { acme, rows, .. } = world(&app, 25).await;
-        let whole = sorted(&rows, &[json!({ "field": "CREATED_AT", "direction": "DESC" })]);
-        let default = page(&app, &acme, &json!({ "scope": "ALL" })).await;
-        assert_eq!(page_ids(&default), whole[..20]);
-    }
-
-    async fn text_is_compared_without_wildcards(app: TestApp) {
-        let acme = app.company("acme").await;
-        for title in ["100% sure", "1000 sure", "a_b", "axb", "Straße", "ÄPFEL", "äpfel", "back\\slash", "quo'te", "*x?"] {
-            app.item(&acme, title).await;
-        }
-        for (filter, expected) in [
-            (json!({ "contains": "0%" }), vec!["100% sure"]),
-            (json!({ "contains": "%" }), vec!["100% sure"]),
-            (json!({ "startsWith": "a_" }), vec!["a_b"]),
-            (json!({ "contains": "_" }), vec!["a_b"]),
-            (json!({ "contains": "\\" }), vec!["back\\slash"]),
-            (json!({ "contains": "'" }), vec!["quo'te"]),
-            (json!({ "startsWith": "*" }), vec!["*x?"]),
-            (json!({ "eq": "äPFEL" }), vec!["ÄPFEL", "äpfel"]),
-            (json!({ "eq": "äpfel", "ignoreCase": false }), vec!["äpfel"]),
-            (json!({ "startsWith": "Ä", "ignoreCase": false }), vec!["ÄPFEL"]),
-            (json!({ "contains": "PFE" }), vec!["ÄPFEL", "äpfel"]),
-            (json!({ "contains": "PFE", "ignoreCase": false }), vec!["ÄPFEL"]),
-            (json!({ "startsWith": "STRAß" }), vec!["Straße"]),
-            (json!({ "startsWith": "a", "contains": "b" }), vec!["a_b", "axb"]),
-            (json!({ "contains": " sure" }), vec!["100% sure", "1000 sure"]),
-            (json!({ "in": ["A_B", "nothing", "AXB"] }), vec!["a_b", "axb"]),
-            (json!({ "in": [] }), vec![]),
-        ] {
-            assert_eq!(found(&app, &acme, json!({ "title": filter })).await, expected, "{filter}");
-        }
-        let rest = found(&app, &acme, json!({ "title": { "notIn": ["ÄPFEL"] } })).await;
-        assert_eq!(rest.len(), 8);
-        assert_eq!(found(&app, &acme, json!({ "title": { "contains": "" } })).await.len(), 10);
-    }
-
-    async fn a_relative_time_is_relative_to_the_first_page(app: TestApp) {
-        let acme = app.company("acme").await;
-        for (title, due) in [
-            ("week ago", "2026-02-23T09:00:00Z"),
-            ("almost a week ago", "2026-02-23T09:00:00.001Z"),
-            ("in a month", "2026-04-02T09:00:00Z"),
-            ("in 30 days", "2026-04-01T09:00:00Z"),
-        ] {
-            app.create(&acme, &acme.member, "item", json!({ "title": title, "dueAt": due })).await;
-        }
-        app.item(&acme, "never").await;
-        for (filter, expected) in [
-            (json!({ "gt": "-P7D" }), vec!["almost a week ago", "in 30 days", "in a month"]),
-            (json!({ "lte": "-P7D" }), vec!["week ago"]),
-            (json!({ "lte": "-P1W" }), vec!["week ago"]),
-            (json!({ "gte": "P1M" }), vec!["in a month"]),
-            (json!({ "gt": "P30D" }), vec!["in a month"]),
-            (json!({ "lt": "PT0S", "gt": "-P7D" }), vec!["almost a week ago"]),
-            (json!({ "gt": "2026-03-02T09:00:00+14:00", "lte": "2026-04-01T09:00:00Z" }), vec!["in 30 days"]),
-            (json!({ "isNull": true }), vec!["never"]),
-        ] {
-            assert_eq!(found(&app, &acme, json!({ "dueAt": filter })).await, expected, "{filter}");
-        }
-        let arguments = json!({ "first": 1, "filter": { "dueAt": { "gt": "-P7D" } }, "orderBy": [{ "field": "DUE_AT" }] });
-        let first = page(&app, &acme, &arguments).await;
-        assert_eq!(first["totalCount"], 3);
-        app.clock.advance(Duration::minutes(5));
-        let mut next = arguments.clone();
-        next["after"] = first["pageInfo"]["endCursor"].clone();
-        assert_eq!(page(&app, &acme, &next).await["totalCount"], 3, "the list does not drift between pages");
-        assert_eq!(page(&app, &acme, &arguments).await["totalCount"], 2);
-        for wrong in ["7 days", "P", "", "yesterday", "P1D2"] {
-            let filter = json!({ "filter": { "dueAt": { "gt": wrong } } });
-            let answer = list(&app, &acme, &filter, "nodes { id }").answer().await;
-            let code = answer["errors"][0]["extensions"]["code"].as_str().unwrap_or("none");
-            assert!(["BAD_REQUEST", "GRAPHQL_VALIDATION_FAILED"].contains(&code), "{wrong} {code}");
-        }
-        // Beyond what a calendar holds: an answer all the same, or a refusal, never a failure of the server.
-        for (far, side, holds) in [
-            ("P9000Y", "lt", true),
-            ("P9000Y", "gt", false),
-            ("-P9000Y", "lt", false),
-            ("-P9000Y", "gt", true),
-            ("P200000Y", "lt", true),
-            ("-P200000Y", "gt", true),
-            ("P4000000Y", "lt", true),
-        ] {
-            let filter = json!({ "filter": { "dueAt": { side: far } } });
-            let answer = list(&app, &acme, &filter, "totalCount").answer().await;
-            let refused = answer["errors"][0]["extensions"]["code"] == "BAD_REQUEST";
-            let expected = if holds { 4 } else { 0 };
-            assert!(refused || answer["data"]["items"]["totalCount"] == expected, "{side} {far} {answer:#}");
-        }
-    }
-
-    async fn what_is_absent_is_included_by_not(app: TestApp) {
-        let acme = app.company("acme").await;
-        let team = app.create(&acme, &acme.admin, "team", json!({ "name": "Core" })).await;
-        let due = json!({ "title": "due", "dueAt": "2026-03-01T00:00:00Z", "teamId": team, "estimatedHours": 2 });
-        app.create(&acme, &acme.member, "item", due).await;
-        app.item(&acme, "bare").await;
-        for condition in [
-            json!({ "dueAt": { "lt": "PT0S" } }),
-            json!({ "estimatedHours": { "gt": 1 } }),
-            json!({ "team": { "id": { "eq": team } } }),
-            json!({ "team": { "name": { "startsWith": "c" } } }),
-            json!({ "isOverdue": true }),
-        ] {
-            assert_eq!(found(&app, &acme, condition.clone()).await, ["due"], "{condition}");
-            assert_eq!(found(&app, &acme, json!({ "not": condition })).await, ["bare"], "{condition}");
-            let twice = json!({ "not": { "not": condition } });
-            assert_eq!(found(&app, &acme, twice).await, ["due"], "{condition}");
-        }
-        assert_eq!(found(&app, &acme, json!({ "team": { "id": { "neq": team } } })).await, ["bare"]);
-        assert_eq!(found(&app, &acme, json!({ "team": { "id": { "notIn": [team] } } })).await, ["bare"]);
-    }
-
-    async fn nothing_combined_is_true_for_and_and_false_for_or(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "a").await;
-        for (filter, holds) in [
-            (json!({}), true),
-            (json!({ "and": [] }), true),
-            (json!({ "or": [] }), false),
-            (json!({ "not": {} }), false),
-            (json!({ "and": [{}] }), true),
-            (json!({ "or": [{}] }), true),
-            (json!({ "not": { "and": [] } }), false),
-            (json!({ "not": { "or": [] } }), true),
-            (json!({ "or": [{ "or": [] }, { "and": [] }] }), true),
-            (json!({ "and": [{ "or": [] }, { "and": [] }] }), false),
-            (json!({ "not": { "not": {} } }), true),
-            (json!({ "or": [{ "not": {} }] }), false),
-            (json!({ "team": {} }), true),
-            (json!({ "not": { "team": {} } }), false),
-            (json!({ "assignees": { "every": {} } }), true),
-            (json!({ "assignees": { "some": {} } }), false),
-            (json!({ "assignees": { "none": {} } }), true),
-            (json!({ "not": { "createdBy": {} } }), false),
-        ] {
-            assert_eq!(!found(&app, &acme, filter.clone()).await.is_empty(), holds, "{filter}");
-        }
-    }
-
-    async fn a_comparator_that_says_nothing_is_refused(app: TestApp) {
-        let acme = app.company("acme").await;
-        let id = app.clock.new_id::<kind::User>().to_string();
-        for filter in [
-            json!({ "status": {} }),
-            json!({ "priority": {} }),
-            json!({ "title": {} }),
-            json!({ "title": { "ignoreCase": false } }),
-            json!({ "id": {} }),
-            json!({ "dueAt": {} }),
-            json!({ "estimatedHours": {} }),
-            json!({ "team": { "id": {} } }),
-            json!({ "team": { "name": {} } }),
-            json!({ "parent": { "id": {} } }),
-            json!({ "createdBy": { "email": {} } }),
-            json!({ "assignees": { "some": { "id": {} } } }),
-            json!({ "tags": { "none": { "name": {} } } }),
-            json!({ "or": [{ "and": [{ "title": {} }] }] }),
-            json!({ "team": { "id": { "eq": id } } }),
-            json!({ "id": { "in": [id] } }),
-        ] {
-            assert_eq!(refused(&app, &acme, json!({ "filter": filter })).await, "BAD_REQUEST", "{filter}");
-        }
-        for filter in [
-            json!({ "status": null }),
-            json!({ "title": { "eq": null } }),
-            json!({ "and": null }),
-            json!({ "or": [{ "not": null }] }),
-            json!({ "assignees": { "some": null } }),
-            json!({ "isOverdue": null }),
-        ] {
-            let code = refused(&app, &acme, json!({ "filter": filter })).await;
-            assert!(["BAD_REQUEST", "GRAPHQL_VALIDATION_FAILED"].contains(&code.as_str()), "{filter} {code}");
-        }
-        // A whole filter that is null or unset is as if left out.
-        app.item(&acme, "Found").await;
-        let unset = "query($f: ItemFilter) { items(filter: $f) { totalCount } }";
-        for variables in [json!({}), json!({ "f": null })] {
-            let seen = app.call(&acme, &acme.member, unset).vars(variables).data().await;
-            assert_eq!(seen["items"]["totalCount"], 1);
-        }
-        let unset = "query($t: StringFilter) { items(filter: {title: $t}) { nodes { id } } }";
-        let code = app.call(&acme, &acme.member, unset).answer().await;
-        assert!(code["errors"].is_array() || code["data"]["items"]["nodes"] == json!([]), "{code:#}");
-    }
-
-    async fn a_filter_is_five_deep_and_has_fifty_conditions_at_most(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "a").await;
-        let condition = json!({ "title": { "eq": "a" } });
-        let nested = |levels: usize| (1..levels).fold(condition.clone(), |inner, _| json!({ "and": [inner] }));
-        assert_eq!(found(&app, &acme, nested(5)).await, ["a"]);
-        assert_eq!(refused(&app, &acme, json!({ "filter": nested(6) })).await, "BAD_REQUEST");
-        let negated = (1..6).fold(condition.clone(), |inner, _| json!({ "not": inner }));
-        assert_eq!(refused(&app, &acme, json!({ "filter": negated })).await, "BAD_REQUEST");
-        let wide = |count: usize| json!({ "or": vec![condition.clone(); count] });
-        assert_eq!(found(&app, &acme, wide(50)).await, ["a"]);
-        assert_eq!(refused(&app, &acme, json!({ "filter": wide(51) })).await, "BAD_REQUEST");
-    }
-
-    async fn people_are_found_by_their_names(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.create(&acme, &acme.admin, "item", json!({ "title": "of admin" })).await;
-        app.item(&acme, "of member").await;
-        let named = "mutation { userUpdate(input: {patch: {fullName: \"Ann Lee\"}}) { userErrors { code path } } }";
-        app.call(&acme, &acme.admin, named).done().await;
-        let by = |name: Value| found(&app, &acme, json!({ "createdBy": { "name": name } }));
-        assert_eq!(by(json!({ "eq": "ACME-member" })).await, ["of member"]);
-        assert_eq!(by(json!({ "eq": "Ann Lee" })).await, ["of admin"], "the full name");
-        assert_eq!(by(json!({ "contains": "Lee" })).await, ["of admin"]);
-        assert_eq!(by(json!({ "eq": "acme-admin" })).await, ["of admin"], "the username still");
-        assert_eq!(by(json!({ "neq": "acme-member" })).await, ["of admin"], "neither name is");
-        assert_eq!(by(json!({ "notIn": ["acme-admin", "x"] })).await, ["of member"]);
-        assert_eq!(by(json!({ "neq": "Ann Lee" })).await, ["of member"]);
-    }
-
-    /// Somebody of another organization can't be asked about.
-    async fn a_filter_can_not_look_into_another_tenant(app: TestApp) {
-        let (acme, other) = (app.company("acme").await, app.company("other").await);
-        let team = app.create(&other, &other.admin, "team", json!({ "name": "Secret" })).await;
-        app.create(&other, &other.member, "item", json!({ "title": "theirs", "teamId": team })).await;
-        app.item(&acme, "mine").await;
-        for filter in [
-            json!({ "team": { "id": { "eq": team } } }),
-            json!({ "team": { "name": { "eq": "Secret" } } }),
-            json!({ "createdBy": { "email": { "contains": "other" } } }),
-            json!({ "title": { "eq": "theirs" } }),
-        ] {
-            assert_eq!(found(&app, &acme, filter.clone()).await, Vec::<String>::new(), "{filter}");
-        }
-    }
-
-    async fn random_filters_find_what_they_mean(app: TestApp) {
-        let world = world(&app, 30).await;
-        let mut dice = Dice(7);
-        let (mut none, mut all) = (0, 0);
-        for round in 0..200 {
-            let filter = world.random(&mut dice, 4);
-            let now = world.now(&app);
-            let mut expected: Vec<&str> = world
-                .rows
-                .iter()
-                .filter(|row| world.holds(&filter, row, now))
-                .map(|row| text(row, "id"))
-                .collect();
-            expected.sort_unstable_by_key(|id| Reverse(*id));
-            let arguments = json!({ "filter": filter, "scope": "ALL", "first": 50, "orderBy": [
-                { "field": "IDENTIFIER", "direction": "DESC" },
-            ] });
-            let data = list(&app, &world.acme, &arguments, "totalCount nodes { id }").data().await;
-            let nodes = data["items"]["nodes"].as_array().cloned().unwrap_or_default();
-            let mut given: Vec<&str> = nodes.iter().map(|node| text(node, "id")).collect();
-            given.sort_unstable_by_key(|id| Reverse(*id));
-            assert_eq!(given, expected, "round {round}: {filter:#}");
-            assert_eq!(data["items"]["totalCount"], expected.len());
-            none += usize::from(expected.is_empty());
-            all += usize::from(expected.len() == world.rows.len());
-        }
-        assert!(none < 100 && all < 100, "filters that tell: {none} found nothing, {all} everything");
-    }
+    assert!(none < 100 && all < 100, "filters that tell: {none} found nothing, {all} everything");
 }

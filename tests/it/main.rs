@@ -1,7 +1,7 @@
 //! The tests: one binary, every test on both databases, each in a schema or file of its own.
 //!
 //! A test tells a story: make the world (`support::world`), act through the API, look at the answer and at what else
-//! should have happened. `databases!` runs it on SQLite and, where a server is found, on PostgreSQL.
+//! should have happened. `#[databases]` runs it on SQLite and, where a server is found, on PostgreSQL.
 
 mod support;
 

@@ -4,17 +4,15 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use async_graphql::registry::{MetaField, MetaType, Registry};
 use serde_json::json;
-use todo_platform::{api::schema, base::policy::Permission, graphql::guard::Rule};
+use todo_platform::{api::schema, base::policy::Permission, graphql::rule::Rule};
 
-use crate::{
-    databases,
-    support::{
-        app::TestApp,
-        receiver::Receiver,
-        schema::{Documents, bare},
-        world::Company,
-    },
+use crate::support::{
+    app::TestApp,
+    receiver::Receiver,
+    schema::{Documents, bare},
+    world::Company,
 };
+use todo_test_macros::databases;
 
 /// How to reach the guarded fields of a type: the document around `{{}}`. A new guarded type without a way fails.
 fn way_to(type_name: &str) -> Option<&'static str> {
@@ -123,118 +121,121 @@ fn guarded_fields() -> Vec<(String, String, serde_json::Value)> {
     rows
 }
 
-databases! {
-    async fn the_grid(app: TestApp) {
-        let acme = furnished(&app).await;
-        let rival = app.company("rival").await;
-        let callers = [
-            ("anonymous", None),
-            ("outsider", Some(&rival.owner)),
-            ("VIEWER", Some(&acme.viewer)),
-            ("MEMBER", Some(&acme.member)),
-            ("ADMIN", Some(&acme.admin)),
-            ("OWNER", Some(&acme.owner)),
-        ];
-        let mut grid = format!("{:32}", "");
-        for (caller, _) in callers {
-            let _ = write!(grid, "{caller:22}");
-        }
-        for (name, document, variables) in guarded_fields() {
-            let _ = write!(grid, "\n{name:32}");
-            // Out of the throttle's window: some fields count a try for each caller.
-            app.clock.advance(chrono::Duration::hours(1));
-            for (_, caller) in callers {
-                // Every try has a session of its own: some of the fields end it.
-                let caller = match caller {
-                    Some(person) => Some(app.sign_in(person).await),
-                    None => None,
-                };
-                let token = caller.as_ref().map(|person| person.token.as_str());
-                let verdict = verdict(&app, &document, &variables, token, "acme").await;
-                let _ = write!(grid, "{verdict:22}");
-            }
-        }
-        let grid: Vec<&str> = grid.lines().map(str::trim_end).collect();
-        insta::assert_snapshot!("policy_grid", grid.join("\n"));
+#[databases]
+async fn the_grid(app: TestApp) {
+    let acme = furnished(&app).await;
+    let rival = app.company("rival").await;
+    let callers = [
+        ("anonymous", None),
+        ("outsider", Some(&rival.owner)),
+        ("VIEWER", Some(&acme.viewer)),
+        ("MEMBER", Some(&acme.member)),
+        ("ADMIN", Some(&acme.admin)),
+        ("OWNER", Some(&acme.owner)),
+    ];
+    let mut grid = format!("{:32}", "");
+    for (caller, _) in callers {
+        let _ = write!(grid, "{caller:22}");
     }
-
-    /// The same for an owner's API keys of one scope each: a column a scope.
-    async fn the_grid_of_scopes(app: TestApp) {
-        let acme = furnished(&app).await;
-        let scopes: Vec<String> = Permission::all().map(Permission::name).collect();
-        // What hangs on an item or a team is reached with ITEM_READ besides.
-        let (mut keys, mut readers) = (Vec::new(), Vec::new());
-        for scope in &scopes {
-            keys.push(app.api_key(&acme, &acme.owner, &[scope]).await.1);
-            readers.push(app.api_key(&acme, &acme.owner, &["ITEM_READ", scope]).await.1);
+    for (name, document, variables) in guarded_fields() {
+        let _ = write!(grid, "\n{name:32}");
+        // Out of the throttle's window: some fields count a try for each caller.
+        app.clock.advance(chrono::Duration::hours(1));
+        for (_, caller) in callers {
+            // Every try has a session of its own: some of the fields end it.
+            let caller = match caller {
+                Some(person) => Some(app.sign_in(person).await),
+                None => None,
+            };
+            let token = caller.as_ref().map(|person| person.token.as_str());
+            let verdict = verdict(&app, &document, &variables, token, "acme").await;
+            let _ = write!(grid, "{verdict:22}");
         }
-        let mut grid = String::new();
-        for (number, scope) in scopes.iter().enumerate() {
-            let _ = writeln!(grid, "{:2} {scope}", number + 1);
-        }
-        let _ = write!(grid, "\n{:32}", "");
-        for number in 1..=scopes.len() {
-            let _ = write!(grid, "{number:3}");
-        }
-        for (name, document, variables) in guarded_fields() {
-            let _ = write!(grid, "\n{name:32}");
-            for key in if name.contains('.') { &readers } else { &keys } {
-                let cell = match verdict(&app, &document, &variables, Some(key), "acme").await.as_str() {
-                    "yes" => "+",
-                    "FORBIDDEN" => ".",
-                    other => panic!("{name}: {other}"),
-                };
-                let _ = write!(grid, "{cell:>3}");
-            }
-        }
-        insta::assert_snapshot!("policy_grid_of_scopes", grid);
     }
+    let grid: Vec<&str> = grid.lines().map(str::trim_end).collect();
+    insta::assert_snapshot!("policy_grid", grid.join("\n"));
+}
 
-    /// Below the roots, a field asks for what it declares and for what the type needs that it leads to: a key that holds
-    /// everything else is refused. A new way to a guarded type without a check fails.
-    async fn everything_but_the_permission_is_not_enough(app: TestApp) {
-        let acme = furnished(&app).await;
-        let documents = Documents::new();
-        let mut tried = Vec::new();
-        for (type_name, ty) in &documents.registry.types {
-            let MetaType::Object { fields, .. } = ty else { continue };
-            for field in fields.values() {
-                let own = match declared(field) {
-                    Some(Rule::Requires(permission)) => Some(permission),
-                    _ => None,
-                };
-                let is_root = matches!(type_name.as_str(), "Query" | "Mutation" | "Subscription");
-                let behind = needed_behind(&documents.registry, type_name, field);
-                for permission in own.into_iter().chain(behind.filter(|_| behind != own)) {
-                    if is_root {
-                        continue;
-                    }
-                    let way = way_to(type_name).unwrap_or_else(|| panic!("no way to {type_name}.{}", field.name));
-                    let document = way.replace("{}", &format!("{} {}", field.name, documents.selection(field)));
-                    let others: Vec<String> = Permission::all().filter(|other| *other != permission).map(Permission::name).collect();
-                    let others: Vec<&str> = others.iter().map(String::as_str).collect();
-                    let (_, key) = app.api_key(&acme, &acme.owner, &others).await;
-                    let verdict = verdict(&app, &document, &json!({}), Some(&key), "acme").await;
-                    assert_eq!(verdict, "FORBIDDEN", "{type_name}.{} without {}", field.name, permission.name());
-                    tried.push(format!("{type_name}.{} {}", field.name, permission.name()));
+/// The same for an owner's API keys of one scope each: a column a scope.
+#[databases]
+async fn the_grid_of_scopes(app: TestApp) {
+    let acme = furnished(&app).await;
+    let scopes: Vec<String> = Permission::all().map(Permission::name).collect();
+    // What hangs on an item or a team is reached with ITEM_READ besides.
+    let (mut keys, mut readers) = (Vec::new(), Vec::new());
+    for scope in &scopes {
+        keys.push(app.api_key(&acme, &acme.owner, &[scope]).await.1);
+        readers.push(app.api_key(&acme, &acme.owner, &["ITEM_READ", scope]).await.1);
+    }
+    let mut grid = String::new();
+    for (number, scope) in scopes.iter().enumerate() {
+        let _ = writeln!(grid, "{:2} {scope}", number + 1);
+    }
+    let _ = write!(grid, "\n{:32}", "");
+    for number in 1..=scopes.len() {
+        let _ = write!(grid, "{number:3}");
+    }
+    for (name, document, variables) in guarded_fields() {
+        let _ = write!(grid, "\n{name:32}");
+        for key in if name.contains('.') { &readers } else { &keys } {
+            let cell = match verdict(&app, &document, &variables, Some(key), "acme").await.as_str() {
+                "yes" => "+",
+                "FORBIDDEN" => ".",
+                other => panic!("{name}: {other}"),
+            };
+            let _ = write!(grid, "{cell:>3}");
+        }
+    }
+    insta::assert_snapshot!("policy_grid_of_scopes", grid);
+}
+
+/// Below the roots, a field asks for what it declares and for what the type needs that it leads to: a key that holds
+/// everything else is refused. A new way to a guarded type without a check fails.
+#[databases]
+async fn everything_but_the_permission_is_not_enough(app: TestApp) {
+    let acme = furnished(&app).await;
+    let documents = Documents::new();
+    let mut tried = Vec::new();
+    for (type_name, ty) in &documents.registry.types {
+        let MetaType::Object { fields, .. } = ty else { continue };
+        for field in fields.values() {
+            let own = match declared(field) {
+                Some(Rule::Requires(permission)) => Some(permission),
+                _ => None,
+            };
+            let is_root = matches!(type_name.as_str(), "Query" | "Mutation" | "Subscription");
+            let behind = needed_behind(&documents.registry, type_name, field);
+            for permission in own.into_iter().chain(behind.filter(|_| behind != own)) {
+                if is_root {
+                    continue;
                 }
+                let way = way_to(type_name).unwrap_or_else(|| panic!("no way to {type_name}.{}", field.name));
+                let document = way.replace("{}", &format!("{} {}", field.name, documents.selection(field)));
+                let others: Vec<String> =
+                    Permission::all().filter(|other| *other != permission).map(Permission::name).collect();
+                let others: Vec<&str> = others.iter().map(String::as_str).collect();
+                let (_, key) = app.api_key(&acme, &acme.owner, &others).await;
+                let verdict = verdict(&app, &document, &json!({}), Some(&key), "acme").await;
+                assert_eq!(verdict, "FORBIDDEN", "{type_name}.{} without {}", field.name, permission.name());
+                tried.push(format!("{type_name}.{} {}", field.name, permission.name()));
             }
         }
-        insta::assert_snapshot!("policy_below_the_roots", tried.join("\n"));
     }
+    insta::assert_snapshot!("policy_below_the_roots", tried.join("\n"));
+}
 
-    /// What only some may see is null by `node`, like what isn't there.
-    async fn node_hides_what_a_type_requires(app: TestApp) {
-        let acme = app.company("acme").await;
-        let invite = "mutation { invitationCreate(input: {email: \"new@example.com\"}) { invitation { id } \
-                      userErrors { code } } }";
-        let invited = app.call(&acme, &acme.owner, invite).done().await;
-        let node = "query($id: ID!) { node(id: $id) { id } }";
-        let variables = json!({ "id": invited["invitation"]["id"] });
-        for (person, visible) in [(&acme.owner, true), (&acme.admin, true), (&acme.member, false), (&acme.viewer, false)] {
-            let data = app.call(&acme, person, node).vars(variables.clone()).data().await;
-            assert_eq!(data["node"].is_object(), visible);
-        }
+/// What only some may see is null by `node`, like what isn't there.
+#[databases]
+async fn node_hides_what_a_type_requires(app: TestApp) {
+    let acme = app.company("acme").await;
+    let invite = "mutation { invitationCreate(input: {email: \"new@example.com\"}) { invitation { id } \
+                  userErrors { code } } }";
+    let invited = app.call(&acme, &acme.owner, invite).done().await;
+    let node = "query($id: ID!) { node(id: $id) { id } }";
+    let variables = json!({ "id": invited["invitation"]["id"] });
+    for (person, visible) in [(&acme.owner, true), (&acme.admin, true), (&acme.member, false), (&acme.viewer, false)] {
+        let data = app.call(&acme, person, node).vars(variables.clone()).data().await;
+        assert_eq!(data["node"].is_object(), visible);
     }
 }
 

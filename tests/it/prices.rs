@@ -18,10 +18,11 @@ use todo_platform::{
     base::config::LimitsConfig,
 };
 
-use crate::{
-    databases,
-    support::schema::{Documents, bare},
+use crate::support::{
+    app::TestApp,
+    schema::{Documents, bare},
 };
+use todo_test_macros::databases;
 
 /// Where the directives say more than is charged, by name; the draft has no words for these. For each a document, with
 /// what it costs and what the directives make of it.
@@ -407,61 +408,66 @@ fn the_directives_are_where_the_draft_allows_them() {
     assert!(schema::registry(false).directives.contains_key("listSize"));
 }
 
-databases! {
-    /// What a client computes from `/schema.graphql` is what the server says it took.
-    async fn a_client_knows_the_price_before_it_asks(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "an item").await;
-        let app = app
-            .another_instance(|config| {
-                config.limits =
-                    LimitsConfig { cost: u64::MAX, cost_per_minute: Some(0), aliases: 10_000, ..LimitsConfig::default() };
-            })
-            .await;
-        let text = String::from_utf8(app.get("/schema.graphql").await.body).expect("text");
-        let schema = Schema::parse_and_validate(text, "schema.graphql").expect("a valid schema");
-        let selections = Selections { documents: Documents::new() };
-        let mut documents = vec![(EXAMPLE.to_owned(), json!({}))];
-        for (keyword, field) in selections.documents.root_fields() {
-            if keyword == "query" && field.name != "nodes" {
-                documents.extend((0..2).map(|levels| selections.document(keyword, field, levels)));
-            }
-        }
-        for (document, variables) in documents {
-            let expected = by_directives(&schema, &document, &variables).max(1.0);
-            let call = app.call(&acme, &acme.owner, &document).vars(variables).header("x-include-cost", "true");
-            let answer = call.answer().await;
-            let cost = &answer["extensions"]["cost"];
-            assert!((cost["requested"].as_f64().unwrap_or_default() - expected).abs() < 0.01, "{expected}: {document}: {cost}");
+/// What a client computes from `/schema.graphql` is what the server says it took.
+#[databases]
+async fn a_client_knows_the_price_before_it_asks(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "an item").await;
+    let app = app
+        .another_instance(|config| {
+            config.limits =
+                LimitsConfig { cost: u64::MAX, cost_per_minute: Some(0), aliases: 10_000, ..LimitsConfig::default() };
+        })
+        .await;
+    let text = String::from_utf8(app.get("/schema.graphql").await.body).expect("text");
+    let schema = Schema::parse_and_validate(text, "schema.graphql").expect("a valid schema");
+    let selections = Selections { documents: Documents::new() };
+    let mut documents = vec![(EXAMPLE.to_owned(), json!({}))];
+    for (keyword, field) in selections.documents.root_fields() {
+        if keyword == "query" && field.name != "nodes" {
+            documents.extend((0..2).map(|levels| selections.document(keyword, field, levels)));
         }
     }
-
-    async fn the_answer_explains_its_price(app: TestApp) {
-        let acme = app.company("acme").await;
-        let query = "{ board: items(first: 5) { nodes { id tags { name } people: assignees { id } } totalCount } \
-            viewer { user { id } } }";
-        let answer = app.call(&acme, &acme.member, query).header("x-include-cost", "true").answer().await;
-        let part = |path: &str, coordinate: &str, points: u32| {
-            json!({ "path": path, "coordinate": coordinate, "points": points })
-        };
-        assert_eq!(answer["extensions"]["cost"]["requested"], json!(48), "{answer:#}");
-        assert_eq!(
-            answer["extensions"]["cost"]["breakdown"],
-            json!([
-                part("board", "Query.items", 46),
-                part("board.nodes", "ItemConnection.nodes", 35),
-                part("board.nodes.tags", "Item.tags", 15),
-                part("board.nodes.people", "Item.assignees", 15),
-                part("viewer", "Query.viewer", 2),
-                part("viewer.user", "Viewer.user", 1),
-            ]),
-            "{answer:#}"
+    for (document, variables) in documents {
+        let expected = by_directives(&schema, &document, &variables).max(1.0);
+        let call = app.call(&acme, &acme.owner, &document).vars(variables).header("x-include-cost", "true");
+        let answer = call.answer().await;
+        let cost = &answer["extensions"]["cost"];
+        assert!(
+            (cost["requested"].as_f64().unwrap_or_default() - expected).abs() < 0.01,
+            "{expected}: {document}: {cost}"
         );
-        // Ten at most, and none of what costs nothing.
-        let query = format!("{{ {} }}", (0..20).fold(String::new(), |all, number| format!("{all} i{number}: viewer {{ user {{ id }} }}")));
-        let answer = app.call(&acme, &acme.member, &query).header("x-include-cost", "true").answer().await;
-        assert_eq!(answer["extensions"]["cost"]["breakdown"].as_array().map(Vec::len), Some(10));
-        let answer = app.call(&acme, &acme.member, "{ __typename }").header("x-include-cost", "true").answer().await;
-        assert_eq!(answer["extensions"]["cost"]["breakdown"], json!([]));
     }
+}
+
+#[databases]
+async fn the_answer_explains_its_price(app: TestApp) {
+    let acme = app.company("acme").await;
+    let query = "{ board: items(first: 5) { nodes { id tags { name } people: assignees { id } } totalCount } \
+        viewer { user { id } } }";
+    let answer = app.call(&acme, &acme.member, query).header("x-include-cost", "true").answer().await;
+    let part =
+        |path: &str, coordinate: &str, points: u32| json!({ "path": path, "coordinate": coordinate, "points": points });
+    assert_eq!(answer["extensions"]["cost"]["requested"], json!(48), "{answer:#}");
+    assert_eq!(
+        answer["extensions"]["cost"]["breakdown"],
+        json!([
+            part("board", "Query.items", 46),
+            part("board.nodes", "ItemConnection.nodes", 35),
+            part("board.nodes.tags", "Item.tags", 15),
+            part("board.nodes.people", "Item.assignees", 15),
+            part("viewer", "Query.viewer", 2),
+            part("viewer.user", "Viewer.user", 1),
+        ]),
+        "{answer:#}"
+    );
+    // Ten at most, and none of what costs nothing.
+    let query = format!(
+        "{{ {} }}",
+        (0..20).fold(String::new(), |all, number| format!("{all} i{number}: viewer {{ user {{ id }} }}"))
+    );
+    let answer = app.call(&acme, &acme.member, &query).header("x-include-cost", "true").answer().await;
+    assert_eq!(answer["extensions"]["cost"]["breakdown"].as_array().map(Vec::len), Some(10));
+    let answer = app.call(&acme, &acme.member, "{ __typename }").header("x-include-cost", "true").answer().await;
+    assert_eq!(answer["extensions"]["cost"]["breakdown"], json!([]));
 }

@@ -8,17 +8,17 @@ use serde_json::json;
 use todo_platform::{
     base::config::AuthConfig,
     data::{
-        actor::{ActorRef, Origin},
+        actor::Origin,
         db::{AccountTx, OrgScope, retention},
         entity::{
-            Global, account_token, invitation, invitation_team, refresh_token, security_event, session, sign_in_failure,
+            ActorRef, Global, account_token, invitation, invitation_team, refresh_token, security_event, session,
+            sign_in_failure,
         },
     },
     jobs::maintenance,
 };
 
 use crate::{
-    databases,
     sessions::sign_in,
     support::{
         app::TestApp,
@@ -26,6 +26,7 @@ use crate::{
         world::{Company, Person},
     },
 };
+use todo_test_macros::databases;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// More than are deleted at once.
@@ -96,155 +97,160 @@ async fn invitations(app: &TestApp, company: &Company) -> (usize, usize) {
     (open, scope.find::<invitation_team::Entity>().all().await.expect("rows").len())
 }
 
-databases! {
-    async fn sessions_that_ended_go_with_their_tokens_and_live_ones_stay(app: TestApp) {
-        let short = |auth: &mut AuthConfig| auth.session_retention = 10 * DAY;
-        let ann = app.register("ann").await;
-        let revoked = sign_in(&app, &ann, "revoked").await;
-        app.gql("mutation { sessionRevoke(input: {}) { deletedId userErrors { code } } }").token(&revoked).done().await;
-        sign_in(&app, &ann, "never seen again").await;
-        app.clock.advance(TimeDelta::days(6));
-        let second = refresh(&app, &ann.refresh_token).await;
-        app.clock.advance(TimeDelta::days(3));
-        let purged = app.purge_with(short).await;
-        assert_eq!((purged["session"], purged["refresh_token"]), (0, 0), "nothing is old enough");
+#[databases]
+async fn sessions_that_ended_go_with_their_tokens_and_live_ones_stay(app: TestApp) {
+    let short = |auth: &mut AuthConfig| auth.session_retention = 10 * DAY;
+    let ann = app.register("ann").await;
+    let revoked = sign_in(&app, &ann, "revoked").await;
+    app.gql("mutation { sessionRevoke(input: {}) { deletedId userErrors { code } } }").token(&revoked).done().await;
+    sign_in(&app, &ann, "never seen again").await;
+    app.clock.advance(TimeDelta::days(6));
+    let second = refresh(&app, &ann.refresh_token).await;
+    app.clock.advance(TimeDelta::days(3));
+    let purged = app.purge_with(short).await;
+    assert_eq!((purged["session"], purged["refresh_token"]), (0, 0), "nothing is old enough");
 
-        app.clock.advance(TimeDelta::days(6));
-        let third = refresh(&app, &second).await;
-        let purged = app.purge_with(short).await;
-        assert_eq!((purged["session"], purged["refresh_token"]), (1, 1), "the revoked one; the first token, traded");
-        assert_eq!(app.count::<session::Entity>().await, 2);
-        assert_eq!(app.count::<refresh_token::Entity>().await, 3, "two of the live session, one that waits");
-        // The newest works, and of one that was traded it is still known that it was.
-        app.clock.advance(TimeDelta::minutes(1));
-        let fourth = refresh(&app, &third).await;
-        let bad = problem("BAD_CREDENTIALS", "input.refreshToken");
-        assert_eq!(refreshes(&app, &ann.refresh_token).refused().await, bad, "purged");
-        let fifth = refresh(&app, &fourth).await;
-        assert_eq!(refreshes(&app, &second).refused().await, bad);
-        assert_eq!(refreshes(&app, &fifth).refused().await, bad, "the return of the second has ended the session");
+    app.clock.advance(TimeDelta::days(6));
+    let third = refresh(&app, &second).await;
+    let purged = app.purge_with(short).await;
+    assert_eq!((purged["session"], purged["refresh_token"]), (1, 1), "the revoked one; the first token, traded");
+    assert_eq!(app.count::<session::Entity>().await, 2);
+    assert_eq!(app.count::<refresh_token::Entity>().await, 3, "two of the live session, one that waits");
+    // The newest works, and of one that was traded it is still known that it was.
+    app.clock.advance(TimeDelta::minutes(1));
+    let fourth = refresh(&app, &third).await;
+    let bad = problem("BAD_CREDENTIALS", "input.refreshToken");
+    assert_eq!(refreshes(&app, &ann.refresh_token).refused().await, bad, "purged");
+    let fifth = refresh(&app, &fourth).await;
+    assert_eq!(refreshes(&app, &second).refused().await, bad);
+    assert_eq!(refreshes(&app, &fifth).refused().await, bad, "the return of the second has ended the session");
 
-        // The revoked session, and the one whose time has passed.
-        app.clock.advance(TimeDelta::days(26));
-        let bob = app.register("bob").await;
-        let purged = app.purge_with(short).await;
-        assert_eq!(purged["session"], 2);
-        assert_eq!((app.count::<session::Entity>().await, app.count::<refresh_token::Entity>().await), (1, 1));
-        refresh(&app, &bob.refresh_token).await;
+    // The revoked session, and the one whose time has passed.
+    app.clock.advance(TimeDelta::days(26));
+    let bob = app.register("bob").await;
+    let purged = app.purge_with(short).await;
+    assert_eq!(purged["session"], 2);
+    assert_eq!((app.count::<session::Entity>().await, app.count::<refresh_token::Entity>().await), (1, 1));
+    refresh(&app, &bob.refresh_token).await;
+}
+
+/// The newest token of a session is its only way on, however long ago it was issued.
+#[databases]
+async fn a_live_session_keeps_its_newest_token(app: TestApp) {
+    let ann = app.register("ann").await;
+    app.clock.advance(TimeDelta::days(29));
+    let purged = app.purge_with(|auth| auth.session_retention = DAY).await;
+    assert_eq!((purged["session"], purged["refresh_token"]), (0, 0));
+    refresh(&app, &ann.refresh_token).await;
+}
+
+#[databases]
+async fn more_than_a_chunk_goes(app: TestApp) {
+    let ann = app.register("ann").await;
+    let owner = app.state.db.find_global::<session::Entity>(Condition::all()).await.expect("rows").remove(0);
+    let begun = app.clock.now();
+    let tx = AccountTx::begin(&app.state.db, &Origin::command("test")).await.expect("a write");
+    for number in 0..MANY {
+        let hash = format!("token {number}").into_bytes();
+        let (issued_at, used_at) = (Set(begun), Set(Some(begun)));
+        let token = refresh_token::ActiveModel { hash: Set(hash), session_id: Set(owner.id), issued_at, used_at };
+        tx.insert(token).await.expect("a token");
+        let revoked = session::Model { id: app.clock.new_id(), revoked_at: Some(begun), ..owner.clone() };
+        tx.insert(session::ActiveModel::from(revoked)).await.expect("a session");
+        let (id, account_key, ip) = (Set(app.clock.new_uuid()), Set("ann".to_owned()), Set("::1".to_owned()));
+        let failure = sign_in_failure::ActiveModel { id, account_key, ip, created_at: Set(begun) };
+        tx.insert(failure).await.expect("a failure");
     }
+    tx.commit(ActorRef::SYSTEM, ()).await.expect("it commits");
+    app.clock.advance(TimeDelta::days(2));
+    let purged = app.purge_with(|auth| auth.session_retention = DAY).await;
+    let many = MANY as u64;
+    let found = ["refresh_token", "session", "sign_in_failure"].map(|table| purged[table]);
+    assert_eq!(found, [many, many, many]);
+    assert_eq!((app.count::<session::Entity>().await, app.count::<refresh_token::Entity>().await), (1, 1));
+    refresh(&app, &ann.refresh_token).await;
+}
 
-    /// The newest token of a session is its only way on, however long ago it was issued.
-    async fn a_live_session_keeps_its_newest_token(app: TestApp) {
-        let ann = app.register("ann").await;
-        app.clock.advance(TimeDelta::days(29));
-        let purged = app.purge_with(|auth| auth.session_retention = DAY).await;
-        assert_eq!((purged["session"], purged["refresh_token"]), (0, 0));
-        refresh(&app, &ann.refresh_token).await;
-    }
+#[databases]
+async fn the_security_log_keeps_what_is_young(app: TestApp) {
+    let ann = app.register("ann").await;
+    app.clock.advance(TimeDelta::days(399));
+    sign_in(&app, &ann, "young").await;
+    app.settle().await;
+    let before = app.count::<security_event::Entity>().await;
+    assert_eq!(app.purge().await["security_event"], 0);
+    app.clock.advance(TimeDelta::days(2));
+    assert_eq!(app.purge().await["security_event"], 1);
+    assert_eq!(app.count::<security_event::Entity>().await, before - 1);
+    let left = sign_in(&app, &ann, "now").await;
+    let query = "{ viewer { securityEvents(first: 10) { nodes { kind } } } }";
+    let data = app.gql(query).token(&left).data().await;
+    let kinds = json!([{ "kind": "SIGNED_IN" }, { "kind": "SIGNED_IN" }]);
+    assert_eq!(data["viewer"]["securityEvents"]["nodes"], kinds);
+}
 
-    async fn more_than_a_chunk_goes(app: TestApp) {
-        let ann = app.register("ann").await;
-        let owner = app.state.db.find_global::<session::Entity>(Condition::all()).await.expect("rows").remove(0);
-        let begun = app.clock.now();
-        let tx = AccountTx::begin(&app.state.db, &Origin::command("test")).await.expect("a write");
-        for number in 0..MANY {
-            let hash = format!("token {number}").into_bytes();
-            let (issued_at, used_at) = (Set(begun), Set(Some(begun)));
-            let token = refresh_token::ActiveModel { hash: Set(hash), session_id: Set(owner.id), issued_at, used_at };
-            tx.insert(token).await.expect("a token");
-            let revoked = session::Model { id: app.clock.new_id(), revoked_at: Some(begun), ..owner.clone() };
-            tx.insert(session::ActiveModel::from(revoked)).await.expect("a session");
-            let (id, account_key, ip) = (Set(app.clock.new_uuid()), Set("ann".to_owned()), Set("::1".to_owned()));
-            let failure = sign_in_failure::ActiveModel { id, account_key, ip, created_at: Set(begun) };
-            tx.insert(failure).await.expect("a failure");
-        }
-        tx.commit(ActorRef::SYSTEM, ()).await.expect("it commits");
-        app.clock.advance(TimeDelta::days(2));
-        let purged = app.purge_with(|auth| auth.session_retention = DAY).await;
-        let many = MANY as u64;
-        let found = ["refresh_token", "session", "sign_in_failure"].map(|table| purged[table]);
-        assert_eq!(found, [many, many, many]);
-        assert_eq!((app.count::<session::Entity>().await, app.count::<refresh_token::Entity>().await), (1, 1));
-        refresh(&app, &ann.refresh_token).await;
-    }
+#[databases]
+async fn mailed_tokens_go_a_week_after_their_end(app: TestApp) {
+    let ann = app.register("ann").await;
+    let token = app.letter(&ann.email, "Confirm your e-mail address").await.token();
+    let verify = async |token: &str| app.gql(VERIFY).vars(json!({ "token": token })).refused().await;
+    app.clock.advance(TimeDelta::days(7));
+    let bob = app.register("bob").await;
+    app.clock.advance(TimeDelta::days(1));
+    assert_eq!(app.purge().await["account_token"], 0, "expired a week ago, and no longer");
+    assert_eq!(verify(&token).await, problem("EXPIRED", "input.token"));
+    app.clock.advance(TimeDelta::milliseconds(1));
+    assert_eq!(app.purge().await["account_token"], 1);
+    assert_eq!(app.count::<account_token::Entity>().await, 1);
+    assert_eq!(verify(&token).await, problem("BAD_CREDENTIALS", "input.token"));
+    let young = app.letter(&bob.email, "Confirm your e-mail address").await.token();
+    assert_eq!(verify(&young).await, problem("EXPIRED", "input.token"));
+}
 
-    async fn the_security_log_keeps_what_is_young(app: TestApp) {
-        let ann = app.register("ann").await;
-        app.clock.advance(TimeDelta::days(399));
-        sign_in(&app, &ann, "young").await;
-        app.settle().await;
-        let before = app.count::<security_event::Entity>().await;
-        assert_eq!(app.purge().await["security_event"], 0);
-        app.clock.advance(TimeDelta::days(2));
-        assert_eq!(app.purge().await["security_event"], 1);
-        assert_eq!(app.count::<security_event::Entity>().await, before - 1);
-        let left = sign_in(&app, &ann, "now").await;
-        let query = "{ viewer { securityEvents(first: 10) { nodes { kind } } } }";
-        let data = app.gql(query).token(&left).data().await;
-        let kinds = json!([{ "kind": "SIGNED_IN" }, { "kind": "SIGNED_IN" }]);
-        assert_eq!(data["viewer"]["securityEvents"]["nodes"], kinds);
-    }
+#[databases]
+async fn invitations_go_a_month_after_their_end(app: TestApp) {
+    let acme = app.company("acme").await;
+    let team = app.create(&acme, &acme.owner, "team", json!({ "name": "Team" })).await;
+    let ann = app.register("ann").await;
+    let old = invite(&app, &acme, &ann.email, &team).await;
+    app.clock.advance(TimeDelta::days(20));
+    let bob = app.register("bob").await;
+    let acme = Company { owner: app.sign_in(&acme.owner).await, ..acme };
+    let younger = invite(&app, &acme, &bob.email, &team).await;
+    app.clock.advance(TimeDelta::days(17));
+    let acme = Company { owner: app.sign_in(&acme.owner).await, ..acme };
+    let ann = app.sign_in(&ann).await;
+    let cyd = app.register("cyd").await;
+    let open = invite(&app, &acme, &cyd.email, &team).await;
+    assert_eq!(app.purge().await["invitation"], 0, "expired a month ago, and no longer");
+    assert_eq!(refusal(&app, &ann, &old).await, problem("EXPIRED", "input.token"));
+    app.clock.advance(TimeDelta::milliseconds(1));
+    assert_eq!(app.purge().await["invitation"], 1);
+    assert_eq!(invitations(&app, &acme).await, (2, 2));
+    assert_eq!(refusal(&app, &ann, &old).await, problem("NOT_FOUND", "input.token"));
+    let bob = app.sign_in(&bob).await;
+    assert_eq!(refusal(&app, &bob, &younger).await, problem("EXPIRED", "input.token"));
+    app.gql(ACCEPT).vars(json!({ "token": open })).token(&cyd.token).done().await;
+}
 
-    async fn mailed_tokens_go_a_week_after_their_end(app: TestApp) {
-        let ann = app.register("ann").await;
-        let token = app.letter(&ann.email, "Confirm your e-mail address").await.token();
-        let verify = async |token: &str| app.gql(VERIFY).vars(json!({ "token": token })).refused().await;
-        app.clock.advance(TimeDelta::days(7));
-        let bob = app.register("bob").await;
-        app.clock.advance(TimeDelta::days(1));
-        assert_eq!(app.purge().await["account_token"], 0, "expired a week ago, and no longer");
-        assert_eq!(verify(&token).await, problem("EXPIRED", "input.token"));
-        app.clock.advance(TimeDelta::milliseconds(1));
-        assert_eq!(app.purge().await["account_token"], 1);
-        assert_eq!(app.count::<account_token::Entity>().await, 1);
-        assert_eq!(verify(&token).await, problem("BAD_CREDENTIALS", "input.token"));
-        let young = app.letter(&bob.email, "Confirm your e-mail address").await.token();
-        assert_eq!(verify(&young).await, problem("EXPIRED", "input.token"));
-    }
-
-    async fn invitations_go_a_month_after_their_end(app: TestApp) {
-        let acme = app.company("acme").await;
-        let team = app.create(&acme, &acme.owner, "team", json!({ "name": "Team" })).await;
-        let ann = app.register("ann").await;
-        let old = invite(&app, &acme, &ann.email, &team).await;
-        app.clock.advance(TimeDelta::days(20));
-        let bob = app.register("bob").await;
-        let acme = Company { owner: app.sign_in(&acme.owner).await, ..acme };
-        let younger = invite(&app, &acme, &bob.email, &team).await;
-        app.clock.advance(TimeDelta::days(17));
-        let acme = Company { owner: app.sign_in(&acme.owner).await, ..acme };
-        let ann = app.sign_in(&ann).await;
-        let cyd = app.register("cyd").await;
-        let open = invite(&app, &acme, &cyd.email, &team).await;
-        assert_eq!(app.purge().await["invitation"], 0, "expired a month ago, and no longer");
-        assert_eq!(refusal(&app, &ann, &old).await, problem("EXPIRED", "input.token"));
-        app.clock.advance(TimeDelta::milliseconds(1));
-        assert_eq!(app.purge().await["invitation"], 1);
-        assert_eq!(invitations(&app, &acme).await, (2, 2));
-        assert_eq!(refusal(&app, &ann, &old).await, problem("NOT_FOUND", "input.token"));
-        let bob = app.sign_in(&bob).await;
-        assert_eq!(refusal(&app, &bob, &younger).await, problem("EXPIRED", "input.token"));
-        app.gql(ACCEPT).vars(json!({ "token": open })).token(&cyd.token).done().await;
-    }
-
-    async fn failed_sign_ins_go_after_their_window(app: TestApp) {
-        let ann = app.register("ann").await;
-        let query = "mutation($email: String!) { sessionCreate(input: {email: $email, password: \"not it at all\"}) { \
-                     accessToken userErrors { code path } } }";
-        let wrong = || app.gql(query).vars(json!({ "email": ann.email }));
-        wrong().refused().await;
-        app.clock.advance(TimeDelta::minutes(30));
-        wrong().refused().await;
-        let all = app.count::<sign_in_failure::Entity>().await;
-        app.clock.advance(TimeDelta::minutes(30) - TimeDelta::milliseconds(1));
-        assert_eq!(app.purge().await["sign_in_failure"], 0);
-        app.clock.advance(TimeDelta::milliseconds(1));
-        assert!(app.purge().await["sign_in_failure"] >= 1);
-        assert!(app.count::<sign_in_failure::Entity>().await < all);
-        app.clock.advance(TimeDelta::minutes(30));
-        app.purge().await;
-        assert_eq!(app.count::<sign_in_failure::Entity>().await, 0);
-    }
+#[databases]
+async fn failed_sign_ins_go_after_their_window(app: TestApp) {
+    let ann = app.register("ann").await;
+    let query = "mutation($email: String!) { sessionCreate(input: {email: $email, password: \"not it at all\"}) { \
+                 accessToken userErrors { code path } } }";
+    let wrong = || app.gql(query).vars(json!({ "email": ann.email }));
+    wrong().refused().await;
+    app.clock.advance(TimeDelta::minutes(30));
+    wrong().refused().await;
+    let all = app.count::<sign_in_failure::Entity>().await;
+    app.clock.advance(TimeDelta::minutes(30) - TimeDelta::milliseconds(1));
+    assert_eq!(app.purge().await["sign_in_failure"], 0);
+    app.clock.advance(TimeDelta::milliseconds(1));
+    assert!(app.purge().await["sign_in_failure"] >= 1);
+    assert!(app.count::<sign_in_failure::Entity>().await < all);
+    app.clock.advance(TimeDelta::minutes(30));
+    app.purge().await;
+    assert_eq!(app.count::<sign_in_failure::Entity>().await, 0);
 }
 
 #[tokio::test]

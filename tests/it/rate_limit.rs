@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use todo_platform::{
     base::enums::ActorKind,
-    data::actor::ActorRef,
+    data::entity::ActorRef,
     platform::rate_limit::{
         Allowance, Holder,
         bucket::{Bucket, Level, WINDOW},
@@ -21,16 +21,14 @@ use todo_platform::{
 };
 use uuid::Uuid;
 
-use crate::{
-    databases,
-    support::{
-        app::{TestApp, beginning},
-        client::{Call, Reply},
-        redis::RedisServer,
-        schema::Documents,
-        world::Person,
-    },
+use crate::support::{
+    app::{TestApp, beginning},
+    client::{Call, Reply},
+    redis::RedisServer,
+    schema::Documents,
+    world::Person,
 };
+use todo_test_macros::databases;
 
 /// How long a test waits for what another process does; far more than a busy machine needs.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -94,115 +92,128 @@ async fn somebody(app: &TestApp, name: &str) -> Person {
 
 // ── prices ──
 
-databases! {
-    async fn an_operation_costs_what_its_answer_holds(app: TestApp) {
-        let acme = app.company("acme").await;
-        let tag = app.create(&acme, &acme.owner, "tag", json!({ "name": "red" })).await;
-        for number in 0..3 {
-            let people = if number == 0 { vec![&acme.member.id, &acme.owner.id, &acme.admin.id] } else { vec![] };
-            let input = json!({ "title": format!("item {number}"), "assigneeIds": people, "tagIds": [tag] });
-            app.create(&acme, &acme.member, "item", input).await;
-        }
-        let priced = |query: &str| cost(app.call(&acme, &acme.member, query));
-        let cases = [
-            // An operation that asks for nothing dear costs a point all the same.
-            ("{ __typename }", 1, 1),
-            ("{ server { version limits { maxCost } } }", 2, 2),
-            // Nothing is there: the look for it is what it cost.
-            ("{ item(id: \"ACME-9\") { id team { id } } }", 2, 1),
-            ("{ item(id: \"ACME-1\") { id team { id } } }", 2, 2),
-            // A page of 50, with 3 on it.
-            ("{ items(first: 50) { nodes { id } } }", 1 + 50, 1 + 3),
-            ("{ items(first: 50) { edges { cursor node { id } } } }", 1 + 50, 1 + 3),
-            ("{ items(first: 50) { nodes { id } totalCount } }", 1 + 50 + 10, 1 + 3 + 10),
-            ("{ items(first: 50) { totalCount } }", 10, 10),
-            ("{ items(first: 50) { pageInfo { hasNextPage } } }", 1, 1),
-            ("{ items(first: 5) { nodes { comments { totalCount } } } }", 1 + 5 * 2, 1 + 3 * 2),
-            // Three items, a tag, four members, the organization.
-            ("{ sync(first: 50) { nodes { id } removedIds cursor } }", 1 + 50, 1 + 9),
-            ("{ sync(first: 50, types: [ITEM]) { nodes { ... on Item { tags { id } } } } }", 1 + 50 * 2, 1 + 3 * 2),
-            ("{ sync(first: 50) { removedIds } }", 1 + 50, 1 + 50),
-            // A plain list is priced as two, and has one here.
-            ("{ items(first: 5) { nodes { tags { id } } } }", 1 + 5 * 4, 1 + 3 * 3),
-            // One item has three assignees: more than the price of that item foresaw, less than that of the page.
-            ("{ items(first: 5) { nodes { assignees { id } } } }", 1 + 5 * 4, 1 + 3 * 2 + 3),
-            // Exactly one item, with three: never more than was asked for.
-            ("{ item(id: \"ACME-1\") { assignees { id } } }", 1 + 1 + 2, 1 + 1 + 2),
-            // What is skipped is not asked for.
-            ("{ items(first: 5) { nodes { id } } item(id: \"ACME-1\") @skip(if: true) { id } }", 1 + 5, 1 + 3),
-            ("{ ...F } fragment F on Query { items(first: 5) { ...G } } fragment G on ItemConnection { nodes { id } }", 6, 4),
-            ("{ __schema { queryType { name } } }", 10, 10),
-            ("{ nodes(ids: [\"itm_00000000000000000000000000\", \"itm_00000000000000000000000001\"]) { id } }", 2, 2),
-            // Aliases are where the answer has them.
-            ("{ a: item(id: \"ACME-1\") { t: tags { id } } b: item(id: \"ACME-9\") { t: tags { id } } }", 8, 3 + 1),
-        ];
-        for (query, requested, actual) in cases {
-            let (found_requested, found_actual, _) = priced(query).await;
-            assert_eq!((found_requested, found_actual), (requested, actual), "{query}");
-        }
-        // What was not needed is back at once.
-        let (_, _, before) = priced("{ __typename }").await;
-        let (_, actual, after) = priced("{ items(first: 100) { nodes { tags { id } } } }").await;
-        assert_eq!(before - after, actual);
+#[databases]
+async fn an_operation_costs_what_its_answer_holds(app: TestApp) {
+    let acme = app.company("acme").await;
+    let tag = app.create(&acme, &acme.owner, "tag", json!({ "name": "red" })).await;
+    for number in 0..3 {
+        let people = if number == 0 { vec![&acme.member.id, &acme.owner.id, &acme.admin.id] } else { vec![] };
+        let input = json!({ "title": format!("item {number}"), "assigneeIds": people, "tagIds": [tag] });
+        app.create(&acme, &acme.member, "item", input).await;
     }
+    let priced = |query: &str| cost(app.call(&acme, &acme.member, query));
+    let cases = [
+        // An operation that asks for nothing dear costs a point all the same.
+        ("{ __typename }", 1, 1),
+        ("{ server { version limits { maxCost } } }", 2, 2),
+        // Nothing is there: the look for it is what it cost.
+        ("{ item(id: \"ACME-9\") { id team { id } } }", 2, 1),
+        ("{ item(id: \"ACME-1\") { id team { id } } }", 2, 2),
+        // A page of 50, with 3 on it.
+        ("{ items(first: 50) { nodes { id } } }", 1 + 50, 1 + 3),
+        ("{ items(first: 50) { edges { cursor node { id } } } }", 1 + 50, 1 + 3),
+        ("{ items(first: 50) { nodes { id } totalCount } }", 1 + 50 + 10, 1 + 3 + 10),
+        ("{ items(first: 50) { totalCount } }", 10, 10),
+        ("{ items(first: 50) { pageInfo { hasNextPage } } }", 1, 1),
+        ("{ items(first: 5) { nodes { comments { totalCount } } } }", 1 + 5 * 2, 1 + 3 * 2),
+        // Three items, a tag, four members, the organization.
+        ("{ sync(first: 50) { nodes { id } removedIds cursor } }", 1 + 50, 1 + 9),
+        ("{ sync(first: 50, types: [ITEM]) { nodes { ... on Item { tags { id } } } } }", 1 + 50 * 2, 1 + 3 * 2),
+        ("{ sync(first: 50) { removedIds } }", 1 + 50, 1 + 50),
+        // A plain list is priced as two, and has one here.
+        ("{ items(first: 5) { nodes { tags { id } } } }", 1 + 5 * 4, 1 + 3 * 3),
+        // One item has three assignees: more than the price of that item foresaw, less than that of the page.
+        ("{ items(first: 5) { nodes { assignees { id } } } }", 1 + 5 * 4, 1 + 3 * 2 + 3),
+        // Exactly one item, with three: never more than was asked for.
+        ("{ item(id: \"ACME-1\") { assignees { id } } }", 1 + 1 + 2, 1 + 1 + 2),
+        // What is skipped is not asked for.
+        ("{ items(first: 5) { nodes { id } } item(id: \"ACME-1\") @skip(if: true) { id } }", 1 + 5, 1 + 3),
+        (
+            "{ ...F } fragment F on Query { items(first: 5) { ...G } } fragment G on ItemConnection { nodes { id } }",
+            6,
+            4,
+        ),
+        ("{ __schema { queryType { name } } }", 10, 10),
+        ("{ nodes(ids: [\"itm_00000000000000000000000000\", \"itm_00000000000000000000000001\"]) { id } }", 2, 2),
+        // Aliases are where the answer has them.
+        ("{ a: item(id: \"ACME-1\") { t: tags { id } } b: item(id: \"ACME-9\") { t: tags { id } } }", 8, 3 + 1),
+    ];
+    for (query, requested, actual) in cases {
+        let (found_requested, found_actual, _) = priced(query).await;
+        assert_eq!((found_requested, found_actual), (requested, actual), "{query}");
+    }
+    // What was not needed is back at once.
+    let (_, _, before) = priced("{ __typename }").await;
+    let (_, actual, after) = priced("{ items(first: 100) { nodes { tags { id } } } }").await;
+    assert_eq!(before - after, actual);
+}
 
-    /// Whatever the schema has, an answer is never dearer than its question.
-    async fn nothing_costs_more_than_was_asked_for(app: TestApp) {
-        let acme = app.company("acme").await;
-        let item = app.item(&acme, "an item").await;
-        let documents = Documents::new();
-        for (keyword, field) in documents.root_fields() {
-            // What ends this session or this organization has nothing to answer with afterwards.
-            if matches!(field.name.as_str(), "sessionRevoke" | "organizationDelete") {
-                continue;
-            }
-            let variables = documents.least(field, &|_| json!(item));
-            let document = documents.document_with(keyword, field, &variables, &documents.selection(field));
-            let (requested, actual, remaining) = cost(app.call(&acme, &acme.owner, &document).vars(variables)).await;
-            assert!(1 <= actual && actual <= requested && remaining <= 1_000_000, "{document}: {actual} of {requested}");
+/// Whatever the schema has, an answer is never dearer than its question.
+#[databases]
+async fn nothing_costs_more_than_was_asked_for(app: TestApp) {
+    let acme = app.company("acme").await;
+    let item = app.item(&acme, "an item").await;
+    let documents = Documents::new();
+    for (keyword, field) in documents.root_fields() {
+        // What ends this session or this organization has nothing to answer with afterwards.
+        if matches!(field.name.as_str(), "sessionRevoke" | "organizationDelete") {
+            continue;
         }
+        let variables = documents.least(field, &|_| json!(item));
+        let document = documents.document_with(keyword, field, &variables, &documents.selection(field));
+        let (requested, actual, remaining) = cost(app.call(&acme, &acme.owner, &document).vars(variables)).await;
+        assert!(1 <= actual && actual <= requested && remaining <= 1_000_000, "{document}: {actual} of {requested}");
     }
+}
 
-    async fn rate_limit_tells_what_the_headers_tell(app: TestApp) {
-        let acme = app.company("acme").await;
-        let query = "{ rateLimit { limit remaining restoreRate resetAt requestedCost } items(first: 5) { nodes { id } } }";
-        let reply = app.call(&acme, &acme.member, query).reply().await;
-        assert_eq!(reply.header("ratelimit-policy"), "\"cost\";q=1000000;w=60");
-        let shown = &reply.json()["data"]["rateLimit"];
-        assert_eq!((&shown["limit"], &shown["requestedCost"]), (&json!(1_000_000), &json!(1 + 1 + 5)));
-        let before = shown["remaining"].as_u64().expect("a number");
-        // While it ran all of it was taken; the answer holds the list of nothing, and `rateLimit`.
-        assert_eq!(u64::from(remaining(&reply)), before + 7 - 2);
-        assert!((shown["restoreRate"].as_f64().expect("a number") - 1_000_000.0 / 60.0).abs() < 0.001);
-        let reset = shown["resetAt"].as_str().expect("an instant").parse::<chrono::DateTime<chrono::Utc>>();
-        assert!(reset.expect("an instant") > app.clock.now());
-        assert_eq!(app.gql("{ rateLimit { limit } }").error_code().await, "UNAUTHENTICATED");
-    }
+#[databases]
+async fn rate_limit_tells_what_the_headers_tell(app: TestApp) {
+    let acme = app.company("acme").await;
+    let query = "{ rateLimit { limit remaining restoreRate resetAt requestedCost } items(first: 5) { nodes { id } } }";
+    let reply = app.call(&acme, &acme.member, query).reply().await;
+    assert_eq!(reply.header("ratelimit-policy"), "\"cost\";q=1000000;w=60");
+    let shown = &reply.json()["data"]["rateLimit"];
+    assert_eq!((&shown["limit"], &shown["requestedCost"]), (&json!(1_000_000), &json!(1 + 1 + 5)));
+    let before = shown["remaining"].as_u64().expect("a number");
+    // While it ran all of it was taken; the answer holds the list of nothing, and `rateLimit`.
+    assert_eq!(u64::from(remaining(&reply)), before + 7 - 2);
+    assert!((shown["restoreRate"].as_f64().expect("a number") - 1_000_000.0 / 60.0).abs() < 0.001);
+    let reset = shown["resetAt"].as_str().expect("an instant").parse::<chrono::DateTime<chrono::Utc>>();
+    assert!(reset.expect("an instant") > app.clock.now());
+    assert_eq!(app.gql("{ rateLimit { limit } }").error_code().await, "UNAUTHENTICATED");
+}
 
-    async fn a_plan_sizes_the_bucket_and_everybody_has_their_own(app: TestApp) {
-        let acme = app.company("acme").await;
-        let rival = app.company("rival").await;
-        let spent = app.call(&acme, &acme.member, &costs(40)).reply().await;
-        let full = remaining(&spent) + 40;
-        // Another person of the organization, and of another.
-        for (company, person) in [(&acme, &acme.admin), (&rival, &rival.member)] {
-            let reply = app.call(company, person, "{ __typename }").reply().await;
-            assert!(remaining(&reply) > full - 40, "{}", remaining(&reply));
-        }
-        // The same person in two organizations has two buckets, and in none a third, as on the plan FREE.
-        let invited = app.call(&acme, &acme.owner, "mutation { invitationCreate(input: {email: \"rival-member@example.com\"}) \
-            { token userErrors { code } } }").done().await;
-        let accept = "mutation($t: String!) { invitationAccept(input: {token: $t}) { userErrors { code } } }";
-        app.call(&rival, &rival.member, accept).vars(json!({ "t": invited["token"] })).done().await;
-        app.call(&rival, &rival.member, &costs(40)).data().await;
-        let here = app.call(&acme, &rival.member, "{ __typename }").reply().await;
-        let there = app.call(&rival, &rival.member, "{ __typename }").reply().await;
-        assert_eq!((quota(&here), quota(&there)), (1_000_000, 1_000_000));
-        assert_eq!(remaining(&here), 999_999);
-        assert!(remaining(&there) <= 999_959);
-        let nowhere = app.gql("{ __typename }").token(&rival.member.token).reply().await;
-        assert_eq!((quota(&nowhere), nowhere.status), (5_000, StatusCode::OK));
+#[databases]
+async fn a_plan_sizes_the_bucket_and_everybody_has_their_own(app: TestApp) {
+    let acme = app.company("acme").await;
+    let rival = app.company("rival").await;
+    let spent = app.call(&acme, &acme.member, &costs(40)).reply().await;
+    let full = remaining(&spent) + 40;
+    // Another person of the organization, and of another.
+    for (company, person) in [(&acme, &acme.admin), (&rival, &rival.member)] {
+        let reply = app.call(company, person, "{ __typename }").reply().await;
+        assert!(remaining(&reply) > full - 40, "{}", remaining(&reply));
     }
+    // The same person in two organizations has two buckets, and in none a third, as on the plan FREE.
+    let invited = app
+        .call(
+            &acme,
+            &acme.owner,
+            "mutation { invitationCreate(input: {email: \"rival-member@example.com\"}) \
+        { token userErrors { code } } }",
+        )
+        .done()
+        .await;
+    let accept = "mutation($t: String!) { invitationAccept(input: {token: $t}) { userErrors { code } } }";
+    app.call(&rival, &rival.member, accept).vars(json!({ "t": invited["token"] })).done().await;
+    app.call(&rival, &rival.member, &costs(40)).data().await;
+    let here = app.call(&acme, &rival.member, "{ __typename }").reply().await;
+    let there = app.call(&rival, &rival.member, "{ __typename }").reply().await;
+    assert_eq!((quota(&here), quota(&there)), (1_000_000, 1_000_000));
+    assert_eq!(remaining(&here), 999_999);
+    assert!(remaining(&there) <= 999_959);
+    let nowhere = app.gql("{ __typename }").token(&rival.member.token).reply().await;
+    assert_eq!((quota(&nowhere), nowhere.status), (5_000, StatusCode::OK));
 }
 
 #[tokio::test]

@@ -6,10 +6,13 @@ use async_graphql::registry::MetaType;
 use serde_json::{Value, json};
 
 use crate::{
-    databases,
     items::mutate,
-    support::schema::{Documents, bare},
+    support::{
+        app::TestApp,
+        schema::{Documents, bare},
+    },
 };
+use todo_test_macros::databases;
 
 /// Inputs that compare one value, whatever it is.
 const COMPARATORS: &[&str] =
@@ -133,60 +136,60 @@ fn every_filter_field_says_where_the_same_can_be_read() {
     assert_eq!(guarded, asked, "each that needs a permission is tried without");
 }
 
-databases! {
-    async fn a_filter_asks_for_the_permission_of_what_it_tells(app: TestApp) {
-        let acme = app.company("acme").await;
-        for (name, scopes, document) in WITHOUT {
-            let needs = FIELDS.iter().find(|(field, ..)| field == name).map_or("", |(.., needs)| needs);
-            let (_, without) = app.api_key(&acme, &acme.admin, scopes).await;
-            let answer = app.gql(*document).key(&without).answer().await;
-            assert!(answer["errors"][0]["message"].to_string().contains(needs), "{name}: {answer:#}");
-            let both: Vec<&str> = scopes.iter().copied().chain([needs]).collect();
-            let (_, with) = app.api_key(&acme, &acme.admin, &both).await;
-            app.gql(*document).key(&with).data().await;
-        }
+#[databases]
+async fn a_filter_asks_for_the_permission_of_what_it_tells(app: TestApp) {
+    let acme = app.company("acme").await;
+    for (name, scopes, document) in WITHOUT {
+        let needs = FIELDS.iter().find(|(field, ..)| field == name).map_or("", |(.., needs)| needs);
+        let (_, without) = app.api_key(&acme, &acme.admin, scopes).await;
+        let answer = app.gql(*document).key(&without).answer().await;
+        assert!(answer["errors"][0]["message"].to_string().contains(needs), "{name}: {answer:#}");
+        let both: Vec<&str> = scopes.iter().copied().chain([needs]).collect();
+        let (_, with) = app.api_key(&acme, &acme.admin, &both).await;
+        app.gql(*document).key(&with).data().await;
     }
+}
 
-    /// It could be spelled out, a letter at a time, in 595 questions.
-    async fn a_former_members_address_is_not_told_by_a_filter(app: TestApp) {
-        let acme = app.company("acme").await;
-        app.item(&acme, "made by the member").await;
-        let count = |created_by: Value| {
-            let query = "query($filter: ItemFilter) { items(filter: $filter) { totalCount } }";
-            let call = app.call(&acme, &acme.admin, query).vars(json!({ "filter": { "createdBy": created_by } }));
-            async move { call.data().await["items"]["totalCount"].clone() }
-        };
-        let email = &acme.member.email;
-        let present = [
-            (json!({ "email": { "startsWith": "acme-m" } }), 1),
-            (json!({ "email": { "eq": email } }), 1),
-            (json!({ "email": { "neq": email } }), 0),
-            (json!({ "email": { "notIn": [email] } }), 0),
-            (json!({ "email": { "contains": "member", "neq": "x@example.com" } }), 1),
-            (json!({ "email": { "neq": "x@example.com" } }), 1),
-        ];
-        for (filter, expected) in present {
-            assert_eq!(count(filter.clone()).await, expected, "{filter}");
-        }
-        let input = json!({ "id": acme.member.membership_id });
-        mutate(&app, &acme, &acme.admin, ("membershipRemove", "deletedId"), input).done().await;
-        let former = [
-            (json!({ "email": { "startsWith": "acme-m" } }), 0),
-            (json!({ "email": { "eq": email } }), 0),
-            (json!({ "email": { "in": [email] } }), 0),
-            (json!({ "email": { "contains": "@" } }), 0),
-            (json!({ "email": { "contains": "member", "neq": "x@example.com" } }), 0),
-            // As of whom no address is known: unequal to whatever it is compared with.
-            (json!({ "email": { "neq": email } }), 1),
-            (json!({ "email": { "neq": "x@example.com" } }), 1),
-            (json!({ "email": { "notIn": [email] } }), 1),
-            (json!({ "name": { "contains": "member" } }), 1),
-        ];
-        for (filter, expected) in former {
-            assert_eq!(count(filter.clone()).await, expected, "{filter}");
-        }
-        let shown = "{ items { nodes { createdBy { ... on User { email displayName } } } } }";
-        let shown = app.call(&acme, &acme.admin, shown).data().await;
-        assert_eq!(shown["items"]["nodes"][0]["createdBy"], json!({ "email": null, "displayName": "acme-member" }));
+/// It could be spelled out, a letter at a time, in 595 questions.
+#[databases]
+async fn a_former_members_address_is_not_told_by_a_filter(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "made by the member").await;
+    let count = |created_by: Value| {
+        let query = "query($filter: ItemFilter) { items(filter: $filter) { totalCount } }";
+        let call = app.call(&acme, &acme.admin, query).vars(json!({ "filter": { "createdBy": created_by } }));
+        async move { call.data().await["items"]["totalCount"].clone() }
+    };
+    let email = &acme.member.email;
+    let present = [
+        (json!({ "email": { "startsWith": "acme-m" } }), 1),
+        (json!({ "email": { "eq": email } }), 1),
+        (json!({ "email": { "neq": email } }), 0),
+        (json!({ "email": { "notIn": [email] } }), 0),
+        (json!({ "email": { "contains": "member", "neq": "x@example.com" } }), 1),
+        (json!({ "email": { "neq": "x@example.com" } }), 1),
+    ];
+    for (filter, expected) in present {
+        assert_eq!(count(filter.clone()).await, expected, "{filter}");
     }
+    let input = json!({ "id": acme.member.membership_id });
+    mutate(&app, &acme, &acme.admin, ("membershipRemove", "deletedId"), input).done().await;
+    let former = [
+        (json!({ "email": { "startsWith": "acme-m" } }), 0),
+        (json!({ "email": { "eq": email } }), 0),
+        (json!({ "email": { "in": [email] } }), 0),
+        (json!({ "email": { "contains": "@" } }), 0),
+        (json!({ "email": { "contains": "member", "neq": "x@example.com" } }), 0),
+        // As of whom no address is known: unequal to whatever it is compared with.
+        (json!({ "email": { "neq": email } }), 1),
+        (json!({ "email": { "neq": "x@example.com" } }), 1),
+        (json!({ "email": { "notIn": [email] } }), 1),
+        (json!({ "name": { "contains": "member" } }), 1),
+    ];
+    for (filter, expected) in former {
+        assert_eq!(count(filter.clone()).await, expected, "{filter}");
+    }
+    let shown = "{ items { nodes { createdBy { ... on User { email displayName } } } } }";
+    let shown = app.call(&acme, &acme.admin, shown).data().await;
+    assert_eq!(shown["items"]["nodes"][0]["createdBy"], json!({ "email": null, "displayName": "acme-member" }));
 }

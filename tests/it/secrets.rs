@@ -13,11 +13,11 @@ use todo_platform::{
 };
 
 use crate::{
-    databases,
     items::mutate,
     process::{KEY, Process, folder},
     support::{app::TestApp, world::Company},
 };
+use todo_test_macros::databases;
 
 const NEW: &str = "quite another secret of thirty-two bytes";
 
@@ -81,80 +81,82 @@ async fn with_secrets(app: &TestApp, acme: &Company) {
     }
 }
 
-databases! {
-    async fn the_servers_secret_can_be_changed(app: TestApp) {
-        let acme = app.company("acme").await;
-        with_secrets(&app, &acme).await;
-        let (_, used) = app.api_key(&acme, &acme.admin, &["ITEM_READ"]).await;
-        let (_, idle) = app.api_key(&acme, &acme.admin, &["ITEM_READ"]).await;
-        assert_eq!(sealed(&app, &acme).await.len(), 5);
+#[databases]
+async fn the_servers_secret_can_be_changed(app: TestApp) {
+    let acme = app.company("acme").await;
+    with_secrets(&app, &acme).await;
+    let (_, used) = app.api_key(&acme, &acme.admin, &["ITEM_READ"]).await;
+    let (_, idle) = app.api_key(&acme, &acme.admin, &["ITEM_READ"]).await;
+    assert_eq!(sealed(&app, &acme).await.len(), 5);
 
-        // Both are accepted: nobody notices.
-        let both = with_secret(&app, NEW, &[KEY]).await;
-        let who = "{ viewer { user { id } } }";
-        both.gql(who).token(&acme.owner.token).data().await;
-        let refresh = "mutation($t: String!) { sessionRefresh(input: {refreshToken: $t}) { refreshToken userErrors { code } } }";
-        let before = app.gql(refresh).vars(json!({ "t": acme.owner.refresh_token })).done().await;
-        let after = both.gql(refresh).vars(json!({ "t": acme.owner.refresh_token })).done().await;
-        assert_eq!(before, after, "the overlap goes across the change");
-        for (place, value) in sealed(&app, &acme).await {
-            both.state.secret.open(&place, &value).expect("under the old one");
-            assert!(!both.state.secret.is_current(&value));
-        }
-        assert!(works(&both, &used).await, "its hash is under the old secret");
-        assert!(works(&both, &used).await && works(&app, &idle).await);
-
-        // Looked at, then done, then done again.
-        let (succeeded, said) = reencrypt(&app, KEY, &["--dry-run"]);
-        assert!(succeeded && said.contains("signing keys: 0 current, 1 to be encrypted anew"), "{said}");
-        assert!(said.contains("API keys: 1 not used yet"), "{said}");
-        assert!(sealed(&app, &acme).await.iter().all(|(_, value)| !both.state.secret.is_current(value)));
-        let (succeeded, said) = reencrypt(&app, KEY, &[]);
-        assert!(succeeded && said.contains("webhook secrets: 0 current, 1 encrypted anew, 0 unreadable"), "{said}");
-        assert!(said.contains("Keep SECRET_KEY_OLD until the 1 API key(s) have been used"), "{said}");
-        for (place, value) in sealed(&app, &acme).await {
-            assert!(both.state.secret.is_current(&value), "{place:?}");
-        }
-        assert!(works(&both, &idle).await);
-        let (succeeded, said) = reencrypt(&app, KEY, &[]);
-        assert!(succeeded && said.contains("inbound hook secrets: 1 current, 0 encrypted anew"), "{said}");
-        assert!(said.contains("Nothing is left: SECRET_KEY_OLD may go."), "{said}");
-
-        // The new one alone.
-        let alone = with_secret(&app, NEW, &[]).await;
-        for (place, value) in sealed(&app, &acme).await {
-            alone.state.secret.open(&place, &value).expect("under the new one");
-        }
-        alone.gql(who).token(&acme.owner.token).data().await;
-        assert!(works(&alone, &used).await && works(&alone, &idle).await);
+    // Both are accepted: nobody notices.
+    let both = with_secret(&app, NEW, &[KEY]).await;
+    let who = "{ viewer { user { id } } }";
+    both.gql(who).token(&acme.owner.token).data().await;
+    let refresh =
+        "mutation($t: String!) { sessionRefresh(input: {refreshToken: $t}) { refreshToken userErrors { code } } }";
+    let before = app.gql(refresh).vars(json!({ "t": acme.owner.refresh_token })).done().await;
+    let after = both.gql(refresh).vars(json!({ "t": acme.owner.refresh_token })).done().await;
+    assert_eq!(before, after, "the overlap goes across the change");
+    for (place, value) in sealed(&app, &acme).await {
+        both.state.secret.open(&place, &value).expect("under the old one");
+        assert!(!both.state.secret.is_current(&value));
     }
+    assert!(works(&both, &used).await, "its hash is under the old secret");
+    assert!(works(&both, &used).await && works(&app, &idle).await);
 
-    /// A value copied to another organization's row, or to another column, is none.
-    async fn a_sealed_value_is_bound_to_its_place(app: TestApp) {
-        let acme = app.company("acme").await;
-        with_secrets(&app, &acme).await;
-        let values = sealed(&app, &acme).await;
-        for (here, (place, _)) in values.iter().enumerate() {
-            for (there, (_, value)) in values.iter().enumerate() {
-                let opened = app.state.secret.open(place, value);
-                assert_eq!(opened.is_ok(), here == there, "{place:?}");
-            }
-        }
-        let other = Some(todo_platform::base::id::OrganizationId::from_uuid(Uuid::from_u128(7)));
-        let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await;
-        let hook = scope.expect("a scope").find::<webhook::Entity>().one().await.expect("a row").expect("a webhook");
-        assert!(app.state.secret.open(&Place::new(WEBHOOK, other, hook.id), &hook.secret).is_err());
+    // Looked at, then done, then done again.
+    let (succeeded, said) = reencrypt(&app, KEY, &["--dry-run"]);
+    assert!(succeeded && said.contains("signing keys: 0 current, 1 to be encrypted anew"), "{said}");
+    assert!(said.contains("API keys: 1 not used yet"), "{said}");
+    assert!(sealed(&app, &acme).await.iter().all(|(_, value)| !both.state.secret.is_current(value)));
+    let (succeeded, said) = reencrypt(&app, KEY, &[]);
+    assert!(succeeded && said.contains("webhook secrets: 0 current, 1 encrypted anew, 0 unreadable"), "{said}");
+    assert!(said.contains("Keep SECRET_KEY_OLD until the 1 API key(s) have been used"), "{said}");
+    for (place, value) in sealed(&app, &acme).await {
+        assert!(both.state.secret.is_current(&value), "{place:?}");
     }
+    assert!(works(&both, &idle).await);
+    let (succeeded, said) = reencrypt(&app, KEY, &[]);
+    assert!(succeeded && said.contains("inbound hook secrets: 1 current, 0 encrypted anew"), "{said}");
+    assert!(said.contains("Nothing is left: SECRET_KEY_OLD may go."), "{said}");
 
-    async fn what_opens_under_no_secret_is_said(app: TestApp) {
-        let acme = app.company("acme").await;
-        with_secrets(&app, &acme).await;
-        let third = "a third secret, of thirty-two bytes too";
-        let (succeeded, said) = reencrypt(&app, third, &[]);
-        assert!(!succeeded, "{said}");
-        assert!(said.contains("SECRET_KEY"), "{said}");
-        for (place, value) in sealed(&app, &acme).await {
-            app.state.secret.open(&place, &value).expect("untouched");
+    // The new one alone.
+    let alone = with_secret(&app, NEW, &[]).await;
+    for (place, value) in sealed(&app, &acme).await {
+        alone.state.secret.open(&place, &value).expect("under the new one");
+    }
+    alone.gql(who).token(&acme.owner.token).data().await;
+    assert!(works(&alone, &used).await && works(&alone, &idle).await);
+}
+
+/// A value copied to another organization's row, or to another column, is none.
+#[databases]
+async fn a_sealed_value_is_bound_to_its_place(app: TestApp) {
+    let acme = app.company("acme").await;
+    with_secrets(&app, &acme).await;
+    let values = sealed(&app, &acme).await;
+    for (here, (place, _)) in values.iter().enumerate() {
+        for (there, (_, value)) in values.iter().enumerate() {
+            let opened = app.state.secret.open(place, value);
+            assert_eq!(opened.is_ok(), here == there, "{place:?}");
         }
+    }
+    let other = Some(todo_platform::base::id::OrganizationId::from_uuid(Uuid::from_u128(7)));
+    let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test")).await;
+    let hook = scope.expect("a scope").find::<webhook::Entity>().one().await.expect("a row").expect("a webhook");
+    assert!(app.state.secret.open(&Place::new(WEBHOOK, other, hook.id), &hook.secret).is_err());
+}
+
+#[databases]
+async fn what_opens_under_no_secret_is_said(app: TestApp) {
+    let acme = app.company("acme").await;
+    with_secrets(&app, &acme).await;
+    let third = "a third secret, of thirty-two bytes too";
+    let (succeeded, said) = reencrypt(&app, third, &[]);
+    assert!(!succeeded, "{said}");
+    assert!(said.contains("SECRET_KEY"), "{said}");
+    for (place, value) in sealed(&app, &acme).await {
+        app.state.secret.open(&place, &value).expect("untouched");
     }
 }

@@ -6,13 +6,11 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseBackend, Databa
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{
-    databases,
-    support::{
-        app::TestApp,
-        world::{Company, Person},
-    },
+use crate::support::{
+    app::TestApp,
+    world::{Company, Person},
 };
+use todo_test_macros::databases;
 
 /// What no operation of these stories comes to by itself.
 const FOREVER: Duration = Duration::from_secs(600);
@@ -98,91 +96,94 @@ async fn nothing_runs(db: &DatabaseConnection) {
     tokio::time::timeout(Duration::from_secs(30), none).await.expect("statements end with their operations");
 }
 
-databases! {
-    async fn who_keeps_the_database_busy_leaves_room_for_others(app: TestApp) {
-        let (acme, bravo, calm) = (app.company("acme").await, app.company("bravo").await, app.company("calm").await);
-        app.create(&calm, &calm.member, "tag", json!({ "name": "one", "color": "#112233" })).await;
-        let app = server(&app, 8, FOREVER, Duration::from_secs(30)).await;
-        let lock = slow_items(&app, &acme, &acme.member).await;
-        let mut busy = JoinSet::new();
-        for person in [&acme.owner, &acme.admin, &acme.member] {
-            keep_busy(&mut busy, &app, &acme, person, 20);
-        }
-        if lock.get_database_backend() == DatabaseBackend::Postgres {
-            keep_busy(&mut busy, &app, &bravo, &bravo.owner, 20);
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        // Reads and writes of others go on, again and again.
-        for n in 0..10 {
-            let data = app.call(&calm, &calm.member, TAGS).data().await;
-            assert_eq!(data["organization"]["tags"]["totalCount"], 1 + n);
-            app.create(&calm, &calm.member, "tag", json!({ "name": format!("more {n}"), "color": "#112233" })).await;
-        }
-        assert!(busy.try_join_next().is_none(), "the others were done before");
-        busy.shutdown().await;
-        nothing_runs(&lock).await;
-        app.state.db.close().await;
-        lock.close().await.expect("closed");
+#[databases]
+async fn who_keeps_the_database_busy_leaves_room_for_others(app: TestApp) {
+    let (acme, bravo, calm) = (app.company("acme").await, app.company("bravo").await, app.company("calm").await);
+    app.create(&calm, &calm.member, "tag", json!({ "name": "one", "color": "#112233" })).await;
+    let app = server(&app, 8, FOREVER, Duration::from_secs(30)).await;
+    let lock = slow_items(&app, &acme, &acme.member).await;
+    let mut busy = JoinSet::new();
+    for person in [&acme.owner, &acme.admin, &acme.member] {
+        keep_busy(&mut busy, &app, &acme, person, 20);
     }
-
-    async fn a_statement_ends_with_its_operation(app: TestApp) {
-        let acme = app.company("acme").await;
-        // One connection: whatever runs on would keep everybody out.
-        let app = server(&app, 1, Duration::from_secs(2), Duration::from_secs(60)).await;
-        let lock = slow_items(&app, &acme, &acme.member).await;
-        for _ in 0..2 {
-            let read = app.call(&acme, &acme.owner, &reads(20)).vars(json!({ "filter": never_ending() }));
-            assert_eq!(read.error_code().await, "TIMEOUT");
-            // A client that goes is as good as a timeout.
-            let gone = app.call(&acme, &acme.owner, &reads(20)).vars(json!({ "filter": never_ending() }));
-            assert!(tokio::time::timeout(Duration::from_millis(300), gone.reply()).await.is_err());
-            app.call(&acme, &acme.member, TAGS).data().await;
-            nothing_runs(&lock).await;
-        }
-        if lock.get_database_backend() == DatabaseBackend::Postgres {
-            // So does a transaction, wherever it waits.
-            let write = "mutation { itemCreate(input: {title: \"two\"}) { item { id } } }";
-            assert_eq!(app.call(&acme, &acme.owner, write).error_code().await, "TIMEOUT");
-            nothing_runs(&lock).await;
-        }
-        app.create(&acme, &acme.member, "tag", json!({ "name": "one", "color": "#112233" })).await;
-        app.state.db.close().await;
-        lock.close().await.expect("closed");
+    if lock.get_database_backend() == DatabaseBackend::Postgres {
+        keep_busy(&mut busy, &app, &bravo, &bravo.owner, 20);
     }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Reads and writes of others go on, again and again.
+    for n in 0..10 {
+        let data = app.call(&calm, &calm.member, TAGS).data().await;
+        assert_eq!(data["organization"]["tags"]["totalCount"], 1 + n);
+        app.create(&calm, &calm.member, "tag", json!({ "name": format!("more {n}"), "color": "#112233" })).await;
+    }
+    assert!(busy.try_join_next().is_none(), "the others were done before");
+    busy.shutdown().await;
+    nothing_runs(&lock).await;
+    app.state.db.close().await;
+    lock.close().await.expect("closed");
+}
 
-    async fn who_waits_too_long_is_told_whose_share_is_used_up(app: TestApp) {
-        let acme = app.company("acme").await;
-        let app = server(&app, 4, FOREVER, Duration::from_millis(500)).await;
-        let lock = slow_items(&app, &acme, &acme.member).await;
-        let mut answers = JoinSet::new();
-        keep_busy(&mut answers, &app, &acme, &acme.owner, 1);
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let answer = app.call(&acme, &acme.owner, TAGS).answer().await;
-        assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{answer:#}");
-        assert_eq!(answer["errors"][0]["extensions"]["retryAfterSeconds"], 1, "{answer:#}");
-        // A colleague has a share of their own.
+#[databases]
+async fn a_statement_ends_with_its_operation(app: TestApp) {
+    let acme = app.company("acme").await;
+    // One connection: whatever runs on would keep everybody out.
+    let app = server(&app, 1, Duration::from_secs(2), Duration::from_secs(60)).await;
+    let lock = slow_items(&app, &acme, &acme.member).await;
+    for _ in 0..2 {
+        let read = app.call(&acme, &acme.owner, &reads(20)).vars(json!({ "filter": never_ending() }));
+        assert_eq!(read.error_code().await, "TIMEOUT");
+        // A client that goes is as good as a timeout.
+        let gone = app.call(&acme, &acme.owner, &reads(20)).vars(json!({ "filter": never_ending() }));
+        assert!(tokio::time::timeout(Duration::from_millis(300), gone.reply()).await.is_err());
         app.call(&acme, &acme.member, TAGS).data().await;
-        answers.shutdown().await;
         nothing_runs(&lock).await;
-        app.call(&acme, &acme.owner, TAGS).data().await;
-        app.state.db.close().await;
-        lock.close().await.expect("closed");
     }
+    if lock.get_database_backend() == DatabaseBackend::Postgres {
+        // So does a transaction, wherever it waits.
+        let write = "mutation { itemCreate(input: {title: \"two\"}) { item { id } } }";
+        assert_eq!(app.call(&acme, &acme.owner, write).error_code().await, "TIMEOUT");
+        nothing_runs(&lock).await;
+    }
+    app.create(&acme, &acme.member, "tag", json!({ "name": "one", "color": "#112233" })).await;
+    app.state.db.close().await;
+    lock.close().await.expect("closed");
+}
 
-    async fn a_statement_that_takes_too_long_is_ended(app: TestApp) {
-        let acme = app.company("acme").await;
-        let app = app.another_instance(|config| {
+#[databases]
+async fn who_waits_too_long_is_told_whose_share_is_used_up(app: TestApp) {
+    let acme = app.company("acme").await;
+    let app = server(&app, 4, FOREVER, Duration::from_millis(500)).await;
+    let lock = slow_items(&app, &acme, &acme.member).await;
+    let mut answers = JoinSet::new();
+    keep_busy(&mut answers, &app, &acme, &acme.owner, 1);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let answer = app.call(&acme, &acme.owner, TAGS).answer().await;
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{answer:#}");
+    assert_eq!(answer["errors"][0]["extensions"]["retryAfterSeconds"], 1, "{answer:#}");
+    // A colleague has a share of their own.
+    app.call(&acme, &acme.member, TAGS).data().await;
+    answers.shutdown().await;
+    nothing_runs(&lock).await;
+    app.call(&acme, &acme.owner, TAGS).data().await;
+    app.state.db.close().await;
+    lock.close().await.expect("closed");
+}
+
+#[databases]
+async fn a_statement_that_takes_too_long_is_ended(app: TestApp) {
+    let acme = app.company("acme").await;
+    let app = app
+        .another_instance(|config| {
             config.database.statement_timeout = Duration::from_secs(1);
             config.limits.timeout = FOREVER;
             config.limits.cost_per_minute = Some(0);
         })
         .await;
-        let lock = slow_items(&app, &acme, &acme.member).await;
-        let query = "query($filter: ItemFilter) { items(first: 1, filter: $filter) { nodes { id } } }";
-        let read = app.call(&acme, &acme.owner, query).vars(json!({ "filter": never_ending() }));
-        assert_eq!(read.error_code().await, "TIMEOUT");
-        app.call(&acme, &acme.owner, TAGS).data().await;
-        app.state.db.close().await;
-        lock.close().await.expect("closed");
-    }
+    let lock = slow_items(&app, &acme, &acme.member).await;
+    let query = "query($filter: ItemFilter) { items(first: 1, filter: $filter) { nodes { id } } }";
+    let read = app.call(&acme, &acme.owner, query).vars(json!({ "filter": never_ending() }));
+    assert_eq!(read.error_code().await, "TIMEOUT");
+    app.call(&acme, &acme.owner, TAGS).data().await;
+    app.state.db.close().await;
+    lock.close().await.expect("closed");
 }

@@ -12,14 +12,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    databases,
-    support::{
-        app::TestApp,
-        socket::{DEADLINE, Socket},
-        world::Company,
-    },
+use crate::support::{
+    app::TestApp,
+    socket::{DEADLINE, Socket},
+    world::Company,
 };
+use todo_test_macros::databases;
 
 /// From an address of loopback, with a small window, so that what is not read soon stops the writer.
 async fn connect_from(source: &str, address: &str) -> TcpStream {
@@ -71,73 +69,77 @@ fn post(acme: &Company, accept: &str, query: &str) -> Vec<u8> {
     (head + &body).into_bytes()
 }
 
-databases! {
-    /// Fifty operations of a client that never reads: whatever they change is done or undone, none of them keeps a
-    /// connection or a transaction, and the server can stop.
-    async fn a_socket_that_is_not_read_holds_up_nobody(app: TestApp) {
-        let app = app.another_instance(|config| {
+/// Fifty operations of a client that never reads: whatever they change is done or undone, none of them keeps a
+/// connection or a transaction, and the server can stop.
+#[databases]
+async fn a_socket_that_is_not_read_holds_up_nobody(app: TestApp) {
+    let app = app
+        .another_instance(|config| {
             config.limits.cost_per_minute = Some(0);
             config.server.write_timeout = Duration::from_secs(1);
-        }).await;
-        let acme = app.company("acme").await;
-        for _ in 0..18 {
-            fat_item(&app, &acme).await;
-        }
-        let address = app.listen().await;
-        let mut stalled = Socket::of(&address, &acme, &acme.member).await;
-        let subtasks: Vec<Value> = (1..40).map(|number| json!({ "title": format!("{number}") })).collect();
-        let create = "mutation($input: ItemCreateInput!) { itemCreate(input: $input) { item { subtasks(first: 100) { nodes { id title } } } } }";
-        for number in 0..25 {
-            stalled.subscribe(FAT, json!({})).await;
-            stalled.subscribe(create, json!({ "input": { "title": format!("parent {number}"), "subtasks": subtasks } })).await;
-        }
-        // Somebody else, meanwhile, until the socket is gone.
-        let mut written = 0;
-        let meanwhile = async {
-            while app.state.connections.count() > 0 || written == 0 {
-                // Until it is full, whatever the system's buffers take.
-                stalled.subscribe(FAT, json!({})).await;
-                app.item(&acme, "in between").await;
-                let found = app.call(&acme, &acme.viewer, "{ items(first: 1) { totalCount } }").data().await;
-                assert!(found["items"]["totalCount"].is_number(), "{found}");
-                written += 1;
-            }
-        };
-        timeout(Duration::from_secs(300), meanwhile).await.expect("the socket is cut");
-        let all = app.call(&acme, &acme.member, "{ items(first: 1) { totalCount } }").data().await;
-        let created = all["items"]["totalCount"].as_u64().expect("a number") - 18 - written;
-        assert_eq!(created % 40, 0, "each create is whole or not at all: {created}");
-        timeout(DEADLINE, app.state.live.stop()).await.expect("the server can stop");
-        drop(stalled);
+        })
+        .await;
+    let acme = app.company("acme").await;
+    for _ in 0..18 {
+        fat_item(&app, &acme).await;
     }
+    let address = app.listen().await;
+    let mut stalled = Socket::of(&address, &acme, &acme.member).await;
+    let subtasks: Vec<Value> = (1..40).map(|number| json!({ "title": format!("{number}") })).collect();
+    let create = "mutation($input: ItemCreateInput!) { itemCreate(input: $input) { item { subtasks(first: 100) { nodes { id title } } } } }";
+    for number in 0..25 {
+        stalled.subscribe(FAT, json!({})).await;
+        stalled
+            .subscribe(create, json!({ "input": { "title": format!("parent {number}"), "subtasks": subtasks } }))
+            .await;
+    }
+    // Somebody else, meanwhile, until the socket is gone.
+    let mut written = 0;
+    let meanwhile = async {
+        while app.state.connections.count() > 0 || written == 0 {
+            // Until it is full, whatever the system's buffers take.
+            stalled.subscribe(FAT, json!({})).await;
+            app.item(&acme, "in between").await;
+            let found = app.call(&acme, &acme.viewer, "{ items(first: 1) { totalCount } }").data().await;
+            assert!(found["items"]["totalCount"].is_number(), "{found}");
+            written += 1;
+        }
+    };
+    timeout(Duration::from_secs(300), meanwhile).await.expect("the socket is cut");
+    let all = app.call(&acme, &acme.member, "{ items(first: 1) { totalCount } }").data().await;
+    let created = all["items"]["totalCount"].as_u64().expect("a number") - 18 - written;
+    assert_eq!(created % 40, 0, "each create is whole or not at all: {created}");
+    timeout(DEADLINE, app.state.live.stop()).await.expect("the server can stop");
+    drop(stalled);
+}
 
-    /// More than fits in any buffer of a socket, for a subscriber who was away.
-    async fn a_large_history_arrives(app: TestApp) {
-        let acme = app.company("acme").await;
-        let mut socket = app.socket_of(&acme, &acme.member).await;
-        let document = "subscription($after: Cursor) { events(after: $after) { events { sequence changes { field before after } \
-                        subject { ... on Item { description } } } cursor isLive } }";
-        socket.subscribe(document, json!({})).await;
-        let begun = socket.batch().await["cursor"].clone();
-        let id = fat_item(&app, &acme).await;
-        let update = "mutation($id: ID!, $text: Markdown!) { itemUpdate(input: {id: $id, patch: {description: $text}}) { userErrors { code } } }";
-        for number in 0..12 {
-            let text = format!("{number:02}").repeat(25_000);
-            app.call(&acme, &acme.member, update).vars(json!({ "id": id, "text": text })).done().await;
-        }
-        let last = format!("{:02}", 11).repeat(25_000);
-        let is_last = |event: &Value| {
-            event["changes"].as_array().is_some_and(|changes| changes.iter().any(|change| change["after"] == json!(last)))
-        };
-        let live = socket.events_until(is_last).await;
-        let mut again = app.socket_of(&acme, &acme.member).await;
-        again.subscribe(document, json!({ "after": begun })).await;
-        let resumed = again.events_until(is_last).await;
-        for events in [live, resumed] {
-            let sequences: Vec<i64> = events.iter().filter_map(|event| event["sequence"].as_str()?.parse().ok()).collect();
-            assert_eq!(sequences.len(), 13);
-            assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sequences:?}");
-        }
+/// More than fits in any buffer of a socket, for a subscriber who was away.
+#[databases]
+async fn a_large_history_arrives(app: TestApp) {
+    let acme = app.company("acme").await;
+    let mut socket = app.socket_of(&acme, &acme.member).await;
+    let document = "subscription($after: Cursor) { events(after: $after) { events { sequence changes { field before after } \
+                    subject { ... on Item { description } } } cursor isLive } }";
+    socket.subscribe(document, json!({})).await;
+    let begun = socket.batch().await["cursor"].clone();
+    let id = fat_item(&app, &acme).await;
+    let update = "mutation($id: ID!, $text: Markdown!) { itemUpdate(input: {id: $id, patch: {description: $text}}) { userErrors { code } } }";
+    for number in 0..12 {
+        let text = format!("{number:02}").repeat(25_000);
+        app.call(&acme, &acme.member, update).vars(json!({ "id": id, "text": text })).done().await;
+    }
+    let last = format!("{:02}", 11).repeat(25_000);
+    let is_last = |event: &Value| {
+        event["changes"].as_array().is_some_and(|changes| changes.iter().any(|change| change["after"] == json!(last)))
+    };
+    let live = socket.events_until(is_last).await;
+    let mut again = app.socket_of(&acme, &acme.member).await;
+    again.subscribe(document, json!({ "after": begun })).await;
+    let resumed = again.events_until(is_last).await;
+    for events in [live, resumed] {
+        let sequences: Vec<i64> = events.iter().filter_map(|event| event["sequence"].as_str()?.parse().ok()).collect();
+        assert_eq!(sequences.len(), 13);
+        assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sequences:?}");
     }
 }
 

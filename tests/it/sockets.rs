@@ -5,13 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::{
-    databases,
-    support::{
-        app::TestApp,
-        socket::{Frame, Socket},
-    },
+use crate::support::{
+    app::TestApp,
+    socket::{Frame, Socket},
 };
+use todo_test_macros::databases;
 
 fn init() -> Value {
     json!({ "type": "connection_init" })
@@ -148,49 +146,52 @@ async fn whoever_is_silent_for_too_long_is_gone() {
     assert!(matches!(quiet.next().await, Frame::Closed(1001, _) | Frame::Gone));
 }
 
-databases! {
-    /// The same gate, limits, errors and idempotency as over HTTP.
-    async fn queries_and_mutations_run_over_the_socket(app: TestApp) {
-        let acme = app.company("acme").await;
-        let mut socket = app.socket_of(&acme, &acme.member).await;
-        socket.subscribe("{ viewer { user { username } } }", json!({})).await;
-        assert_eq!(socket.result().await, json!({ "data": { "viewer": { "user": { "username": "acme-member" } } } }));
+/// The same gate, limits, errors and idempotency as over HTTP.
+#[databases]
+async fn queries_and_mutations_run_over_the_socket(app: TestApp) {
+    let acme = app.company("acme").await;
+    let mut socket = app.socket_of(&acme, &acme.member).await;
+    socket.subscribe("{ viewer { user { username } } }", json!({})).await;
+    assert_eq!(socket.result().await, json!({ "data": { "viewer": { "user": { "username": "acme-member" } } } }));
 
-        let create = "mutation($title: String!) { itemCreate(input: {title: $title}) { item { identifier } userErrors { code } } }";
-        let create = json!({
-            "query": create, "variables": { "title": "Once" }, "extensions": { "idempotencyKey": "the same" },
-        });
-        let mut answers = Vec::new();
-        for _ in 0..2 {
-            socket.start(create.clone()).await;
-            answers.push(socket.result().await);
-        }
-        assert_eq!(answers[0], answers[1]);
-        assert_eq!(answers[0]["data"]["itemCreate"]["item"]["identifier"], json!("ACME-1"));
-        let items = app.call(&acme, &acme.member, "{ items { totalCount } }").data().await;
-        assert_eq!(items["items"]["totalCount"], json!(1));
+    let create =
+        "mutation($title: String!) { itemCreate(input: {title: $title}) { item { identifier } userErrors { code } } }";
+    let create = json!({
+        "query": create, "variables": { "title": "Once" }, "extensions": { "idempotencyKey": "the same" },
+    });
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        socket.start(create.clone()).await;
+        answers.push(socket.result().await);
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0]["data"]["itemCreate"]["item"]["identifier"], json!("ACME-1"));
+    let items = app.call(&acme, &acme.member, "{ items { totalCount } }").data().await;
+    assert_eq!(items["items"]["totalCount"], json!(1));
 
-        let deep = format!("{{ items {{ nodes {{ {} id {} }} }} }}", "parent {".repeat(14), "}".repeat(14));
-        let many = format!("{{ {} }}", (0..31).map(|n| format!("a{n}: __typename")).collect::<Vec<_>>().join(" "));
-        for (query, code) in [
-            ("{ nonsense }", "GRAPHQL_VALIDATION_FAILED"),
-            ("{ viewer {", "GRAPHQL_PARSE_FAILED"),
-            (&deep, "QUERY_TOO_DEEP"),
-            (&many, "QUERY_TOO_COMPLEX"),
-            ("subscription { events { cursor } b: events { cursor } }", "GRAPHQL_VALIDATION_FAILED"),
-            ("subscription { ... on Subscription { events { cursor } other: events { cursor } } }", "GRAPHQL_VALIDATION_FAILED"),
-            ("subscription { __typename }", "GRAPHQL_VALIDATION_FAILED"),
-            ("subscription { events(after: \"nonsense\") { cursor } }", "INVALID_CURSOR"),
-            ("subscription { events(filter: {occurredAt: {}}) { cursor } }", "BAD_REQUEST"),
-        ] {
-            socket.subscribe(query, json!({})).await;
-            assert_eq!(socket.error_code().await, code, "{query}");
-        }
-        // An id is free again once its operation is over.
-        for _ in 0..2 {
-            socket.send(json!({ "type": "subscribe", "id": "x", "payload": { "query": "{ __typename }" } })).await;
-            socket.result().await;
-        }
+    let deep = format!("{{ items {{ nodes {{ {} id {} }} }} }}", "parent {".repeat(14), "}".repeat(14));
+    let many = format!("{{ {} }}", (0..31).map(|n| format!("a{n}: __typename")).collect::<Vec<_>>().join(" "));
+    for (query, code) in [
+        ("{ nonsense }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ viewer {", "GRAPHQL_PARSE_FAILED"),
+        (&deep, "QUERY_TOO_DEEP"),
+        (&many, "QUERY_TOO_COMPLEX"),
+        ("subscription { events { cursor } b: events { cursor } }", "GRAPHQL_VALIDATION_FAILED"),
+        (
+            "subscription { ... on Subscription { events { cursor } other: events { cursor } } }",
+            "GRAPHQL_VALIDATION_FAILED",
+        ),
+        ("subscription { __typename }", "GRAPHQL_VALIDATION_FAILED"),
+        ("subscription { events(after: \"nonsense\") { cursor } }", "INVALID_CURSOR"),
+        ("subscription { events(filter: {occurredAt: {}}) { cursor } }", "BAD_REQUEST"),
+    ] {
+        socket.subscribe(query, json!({})).await;
+        assert_eq!(socket.error_code().await, code, "{query}");
+    }
+    // An id is free again once its operation is over.
+    for _ in 0..2 {
+        socket.send(json!({ "type": "subscribe", "id": "x", "payload": { "query": "{ __typename }" } })).await;
+        socket.result().await;
     }
 }
 

@@ -6,45 +6,46 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{databases, support::app::TestApp};
+use crate::support::app::TestApp;
+use todo_test_macros::databases;
 
 fn json_of(data: &str) -> Value {
     serde_json::from_str(data).expect("JSON")
 }
 
-databases! {
-    async fn a_broken_stream_resumes_by_the_last_id(app: TestApp) {
-        let acme = app.company("acme").await;
-        let query = "subscription { events { events { type subjectId } cursor isLive } }";
-        let mut stream = app.call(&acme, &acme.member, query).events().await.expect("a stream");
-        let (event, id, data) = stream.next().await.expect("the beginning");
-        let batch = json_of(&data)["data"]["events"].clone();
-        assert_eq!((event.as_str(), &batch["cursor"]), ("next", &json!(id)));
-        assert_eq!((&batch["events"], &batch["isLive"]), (&json!([]), &json!(true)));
-        let first = app.item(&acme, "first").await;
-        let (_, id, data) = stream.next().await.expect("the event");
-        assert_eq!(json_of(&data)["data"]["events"]["events"], json!([{ "type": "ITEM_CREATED", "subjectId": first }]));
-        drop(stream);
-        let second = app.item(&acme, "second").await;
-        let call = app.call(&acme, &acme.member, query).header("last-event-id", &id);
-        let mut stream = call.events().await.expect("a stream");
-        let (_, _, data) = stream.next().await.expect("what was missed");
-        assert_eq!(json_of(&data)["data"]["events"]["events"], json!([{ "type": "ITEM_CREATED", "subjectId": second }]));
-        let nonsense = app.call(&acme, &acme.member, query).header("last-event-id", "nonsense").answer().await;
-        assert_eq!(nonsense["errors"][0]["extensions"]["code"], json!("INVALID_CURSOR"));
-    }
+#[databases]
+async fn a_broken_stream_resumes_by_the_last_id(app: TestApp) {
+    let acme = app.company("acme").await;
+    let query = "subscription { events { events { type subjectId } cursor isLive } }";
+    let mut stream = app.call(&acme, &acme.member, query).events().await.expect("a stream");
+    let (event, id, data) = stream.next().await.expect("the beginning");
+    let batch = json_of(&data)["data"]["events"].clone();
+    assert_eq!((event.as_str(), &batch["cursor"]), ("next", &json!(id)));
+    assert_eq!((&batch["events"], &batch["isLive"]), (&json!([]), &json!(true)));
+    let first = app.item(&acme, "first").await;
+    let (_, id, data) = stream.next().await.expect("the event");
+    assert_eq!(json_of(&data)["data"]["events"]["events"], json!([{ "type": "ITEM_CREATED", "subjectId": first }]));
+    drop(stream);
+    let second = app.item(&acme, "second").await;
+    let call = app.call(&acme, &acme.member, query).header("last-event-id", &id);
+    let mut stream = call.events().await.expect("a stream");
+    let (_, _, data) = stream.next().await.expect("what was missed");
+    assert_eq!(json_of(&data)["data"]["events"]["events"], json!([{ "type": "ITEM_CREATED", "subjectId": second }]));
+    let nonsense = app.call(&acme, &acme.member, query).header("last-event-id", "nonsense").answer().await;
+    assert_eq!(nonsense["errors"][0]["extensions"]["code"], json!("INVALID_CURSOR"));
+}
 
-    async fn queries_and_mutations_are_streams_of_one_answer(app: TestApp) {
-        let acme = app.company("acme").await;
-        let create = "mutation { itemCreate(input: {title: \"x\"}) { item { identifier } userErrors { code } } }";
-        for (query, at) in [("{ organization { slug } }", "/organization/slug"), (create, "/itemCreate/item/identifier")] {
-            let mut stream = app.call(&acme, &acme.member, query).events().await.expect("a stream");
-            let (event, id, data) = stream.next().await.expect("the answer");
-            assert_eq!((event.as_str(), id.as_str()), ("next", ""));
-            assert!(json_of(&data)["data"].pointer(at).is_some_and(Value::is_string), "{data}");
-            assert_eq!(stream.next().await, Some(("complete".to_owned(), String::new(), String::new())));
-            assert_eq!(stream.next().await, None);
-        }
+#[databases]
+async fn queries_and_mutations_are_streams_of_one_answer(app: TestApp) {
+    let acme = app.company("acme").await;
+    let create = "mutation { itemCreate(input: {title: \"x\"}) { item { identifier } userErrors { code } } }";
+    for (query, at) in [("{ organization { slug } }", "/organization/slug"), (create, "/itemCreate/item/identifier")] {
+        let mut stream = app.call(&acme, &acme.member, query).events().await.expect("a stream");
+        let (event, id, data) = stream.next().await.expect("the answer");
+        assert_eq!((event.as_str(), id.as_str()), ("next", ""));
+        assert!(json_of(&data)["data"].pointer(at).is_some_and(Value::is_string), "{data}");
+        assert_eq!(stream.next().await, Some(("complete".to_owned(), String::new(), String::new())));
+        assert_eq!(stream.next().await, None);
     }
 }
 

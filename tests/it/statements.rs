@@ -7,10 +7,10 @@ use todo_platform::data::ledger::LedgerCursor;
 use tokio::task::JoinSet;
 
 use crate::{
-    databases,
     inbound_hooks::hexadecimal_hmac,
     support::{app::TestApp, receiver::Receiver, world::Company},
 };
+use todo_test_macros::databases;
 
 /// A board page: what `docs/performance.md` measures.
 pub const BOARD: &str = "query($first: Int!) { items(first: $first) { \
@@ -182,72 +182,77 @@ async fn fill(app: &TestApp, acme: &Company) {
     }
 }
 
-databases! {
-    async fn lists_cost_the_same_whatever_their_size(app: TestApp) {
-        let acme = app.company("acme").await;
-        fill(&app, &acme).await;
-        // Every request looks its caller up, so that the count doesn't hang on what was remembered.
-        let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
-        let mut wrong = Vec::new();
-        for (name, document, allowed) in COSTS {
-            // The largest page finds something of everything; none may cost more.
-            for first in [1, 5, 25] {
-                app.take_statements();
-                let data = app.call(&acme, &acme.owner, document).vars(json!({ "first": first })).data().await;
-                let statements = app.take_statements();
-                if statements.len() > *allowed || (first == 25 && statements.len() < *allowed) {
-                    wrong.push(format!("{name}, first: {first}: {} instead of {allowed}\n{data}\n  {}", statements.len(), statements.join("\n  ")));
-                }
+#[databases]
+async fn lists_cost_the_same_whatever_their_size(app: TestApp) {
+    let acme = app.company("acme").await;
+    fill(&app, &acme).await;
+    // Every request looks its caller up, so that the count doesn't hang on what was remembered.
+    let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
+    let mut wrong = Vec::new();
+    for (name, document, allowed) in COSTS {
+        // The largest page finds something of everything; none may cost more.
+        for first in [1, 5, 25] {
+            app.take_statements();
+            let data = app.call(&acme, &acme.owner, document).vars(json!({ "first": first })).data().await;
+            let statements = app.take_statements();
+            if statements.len() > *allowed || (first == 25 && statements.len() < *allowed) {
+                wrong.push(format!(
+                    "{name}, first: {first}: {} instead of {allowed}\n{data}\n  {}",
+                    statements.len(),
+                    statements.join("\n  ")
+                ));
             }
         }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
 
-    async fn what_has_changed_costs_a_statement_for_each_type(app: TestApp) {
-        let acme = app.company("acme").await;
-        fill(&app, &acme).await;
-        let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
-        let begun = LedgerCursor { organization_id: acme.id.parse().expect("an id"), sequence: 0 }.encode();
-        let query = "query($first: Int!, $after: Cursor) { sync(first: $first, after: $after) { nodes { \
-                     ... on Item { id team { id } tags { id } } } removedIds cursor hasMore } }";
-        for first in [1, 10, 160] {
-            app.take_statements();
-            let ask = app.call(&acme, &acme.owner, query).vars(json!({ "first": first, "after": begun }));
-            let page = ask.data().await["sync"].clone();
-            let statements = app.take_statements();
-            // Caller; head; events; the oldest kept; the states of six types, the items' teams and tags.
-            let costs = statements.len();
-            assert!(costs <= 12 && (first < 160 || costs == 12), "{first}: {costs}\n{page}\n{}", statements.join("\n"));
-        }
-        // Nothing new: caller and head.
-        let now = app.call(&acme, &acme.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
+#[databases]
+async fn what_has_changed_costs_a_statement_for_each_type(app: TestApp) {
+    let acme = app.company("acme").await;
+    fill(&app, &acme).await;
+    let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
+    let begun = LedgerCursor { organization_id: acme.id.parse().expect("an id"), sequence: 0 }.encode();
+    let query = "query($first: Int!, $after: Cursor) { sync(first: $first, after: $after) { nodes { \
+                 ... on Item { id team { id } tags { id } } } removedIds cursor hasMore } }";
+    for first in [1, 10, 160] {
         app.take_statements();
-        app.call(&acme, &acme.owner, query).vars(json!({ "first": 160, "after": now })).data().await;
+        let ask = app.call(&acme, &acme.owner, query).vars(json!({ "first": first, "after": begun }));
+        let page = ask.data().await["sync"].clone();
         let statements = app.take_statements();
-        assert_eq!(statements.len(), 2, "{}", statements.join("\n"));
+        // Caller; head; events; the oldest kept; the states of six types, the items' teams and tags.
+        let costs = statements.len();
+        assert!(costs <= 12 && (first < 160 || costs == 12), "{first}: {costs}\n{page}\n{}", statements.join("\n"));
     }
+    // Nothing new: caller and head.
+    let now = app.call(&acme, &acme.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
+    app.take_statements();
+    app.call(&acme, &acme.owner, query).vars(json!({ "first": 160, "after": now })).data().await;
+    let statements = app.take_statements();
+    assert_eq!(statements.len(), 2, "{}", statements.join("\n"));
+}
 
-    async fn a_write_costs_what_it_must(app: TestApp) {
-        let acme = app.company("acme").await;
-        let tags = [
-            app.create(&acme, &acme.owner, "tag", json!({ "name": "bug" })).await,
-            app.create(&acme, &acme.owner, "tag", json!({ "name": "new" })).await,
-        ];
-        let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
-        app.take_statements();
-        app.create(&acme, &acme.member, "item", json!({ "title": "One", "tagIds": tags })).await;
-        // Caller; tags there; sequence and number; item; its tags; the event.
-        let statements = app.take_statements();
-        assert_eq!(statements.len(), 6, "{}", statements.join("\n"));
-        // With webhooks two more, however many there are: who wants it, and what goes to them.
-        for url in ["http://127.0.0.1:1/one", "http://127.0.0.1:1/two"] {
-            app.create(&acme, &acme.owner, "webhook", json!({ "url": url })).await;
-        }
-        app.take_statements();
-        app.create(&acme, &acme.member, "item", json!({ "title": "Two", "tagIds": tags })).await;
-        let statements = app.take_statements();
-        assert_eq!(statements.len(), 8, "{}", statements.join("\n"));
+#[databases]
+async fn a_write_costs_what_it_must(app: TestApp) {
+    let acme = app.company("acme").await;
+    let tags = [
+        app.create(&acme, &acme.owner, "tag", json!({ "name": "bug" })).await,
+        app.create(&acme, &acme.owner, "tag", json!({ "name": "new" })).await,
+    ];
+    let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
+    app.take_statements();
+    app.create(&acme, &acme.member, "item", json!({ "title": "One", "tagIds": tags })).await;
+    // Caller; tags there; sequence and number; item; its tags; the event.
+    let statements = app.take_statements();
+    assert_eq!(statements.len(), 6, "{}", statements.join("\n"));
+    // With webhooks two more, however many there are: who wants it, and what goes to them.
+    for url in ["http://127.0.0.1:1/one", "http://127.0.0.1:1/two"] {
+        app.create(&acme, &acme.owner, "webhook", json!({ "url": url })).await;
     }
+    app.take_statements();
+    app.create(&acme, &acme.member, "item", json!({ "title": "Two", "tagIds": tags })).await;
+    let statements = app.take_statements();
+    assert_eq!(statements.len(), 8, "{}", statements.join("\n"));
 }
 
 /// Batches are as full on several threads, with much else going on: no clock cuts them.

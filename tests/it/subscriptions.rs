@@ -16,15 +16,13 @@ use todo_platform::{
     platform::auth::session::Credential,
 };
 
-use crate::{
-    databases,
-    support::{
-        app::TestApp,
-        redis::RedisServer,
-        socket::{DEADLINE, Frame, Socket},
-        world::{Company, Person},
-    },
+use crate::support::{
+    app::TestApp,
+    redis::RedisServer,
+    socket::{DEADLINE, Frame, Socket},
+    world::{Company, Person},
 };
+use todo_test_macros::databases;
 
 /// The fields of subscriptions whose answers are shared, by type.
 fn shared_fields() -> Vec<(String, Vec<String>)> {
@@ -95,280 +93,350 @@ async fn done(app: &TestApp, company: &Company, person: &Person, mutation: &str)
     app.call(company, person, &format!("mutation {{ {mutation} }}")).done().await
 }
 
-databases! {
-    async fn one_reads_ones_own_write(app: TestApp) {
-        let acme = app.company("acme").await;
-        let mut socket = app.socket_of(&acme, &acme.viewer).await;
-        subscribe(&mut socket, json!({})).await;
-        let begun = socket.batch().await;
-        assert_eq!((&begun["events"], &begun["isLive"]), (&json!([]), &json!(true)), "at once, with a cursor to resume by");
-        for number in 0..5 {
-            let cursor = write(&app, &acme, &acme.member, &format!("item {number}")).await;
+#[databases]
+async fn one_reads_ones_own_write(app: TestApp) {
+    let acme = app.company("acme").await;
+    let mut socket = app.socket_of(&acme, &acme.viewer).await;
+    subscribe(&mut socket, json!({})).await;
+    let begun = socket.batch().await;
+    assert_eq!((&begun["events"], &begun["isLive"]), (&json!([]), &json!(true)), "at once, with a cursor to resume by");
+    for number in 0..5 {
+        let cursor = write(&app, &acme, &acme.member, &format!("item {number}")).await;
+        let batch = socket.batch().await;
+        assert_eq!((&batch["cursor"], &batch["isLive"]), (&cursor, &json!(true)));
+        assert_eq!((&batch["events"][0]["cursor"], &batch["events"][0]["type"]), (&cursor, &json!("ITEM_CREATED")));
+    }
+    // From the first cursor on, the same again; from the last nothing.
+    let mut again = app.socket_of(&acme, &acme.viewer).await;
+    subscribe(&mut again, after(&begun["cursor"])).await;
+    let batch = again.batch().await;
+    assert_eq!(batch["events"].as_array().map(Vec::len), Some(5));
+    subscribe(&mut again, after(&batch["cursor"])).await;
+    let nothing = again.batch().await;
+    assert_eq!((&nothing["events"], &nothing["cursor"]), (&json!([]), &batch["cursor"]));
+}
+
+/// More than a page of history, and writes meanwhile.
+#[databases]
+async fn history_and_presence_meet_without_a_seam(app: TestApp) {
+    let acme = app.company("acme").await;
+    let start = app.call(&acme, &acme.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
+    let titles: Vec<Value> = (0..20).map(|n| json!({ "title": format!("subtask {n}") })).collect();
+    for _ in 0..13 {
+        app.create(&acme, &acme.member, "item", json!({ "title": "with subtasks", "subtasks": titles })).await;
+    }
+    let mut socket = app.socket_of(&acme, &acme.owner).await;
+    subscribe(&mut socket, after(&start)).await;
+    let more = async {
+        for number in 0..30 {
+            write(&app, &acme, &acme.member, &format!("meanwhile {number}")).await;
+        }
+        write(&app, &acme, &acme.member, "the last").await
+    };
+    let reading = async {
+        let (mut seen, mut was_live) = (Vec::new(), false);
+        while seen.len() < 13 * 21 + 31 {
             let batch = socket.batch().await;
-            assert_eq!((&batch["cursor"], &batch["isLive"]), (&cursor, &json!(true)));
-            assert_eq!((&batch["events"][0]["cursor"], &batch["events"][0]["type"]), (&cursor, &json!("ITEM_CREATED")));
+            let is_live = batch["isLive"] == json!(true);
+            assert!(is_live || !was_live, "history comes first");
+            was_live = is_live;
+            seen.extend(sequences(batch["events"].as_array().expect("events")));
         }
-        // From the first cursor on, the same again; from the last nothing.
-        let mut again = app.socket_of(&acme, &acme.viewer).await;
-        subscribe(&mut again, after(&begun["cursor"])).await;
-        let batch = again.batch().await;
-        assert_eq!(batch["events"].as_array().map(Vec::len), Some(5));
-        subscribe(&mut again, after(&batch["cursor"])).await;
-        let nothing = again.batch().await;
-        assert_eq!((&nothing["events"], &nothing["cursor"]), (&json!([]), &batch["cursor"]));
-    }
+        seen
+    };
+    let (_, seen) = tokio::join!(more, reading);
+    let whole = ledger(&app, &acme).await;
+    assert_eq!(seen, whole[whole.len() - seen.len()..]);
+}
 
-    /// More than a page of history, and writes meanwhile.
-    async fn history_and_presence_meet_without_a_seam(app: TestApp) {
-        let acme = app.company("acme").await;
-        let start = app.call(&acme, &acme.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
-        let titles: Vec<Value> = (0..20).map(|n| json!({ "title": format!("subtask {n}") })).collect();
-        for _ in 0..13 {
-            app.create(&acme, &acme.member, "item", json!({ "title": "with subtasks", "subtasks": titles })).await;
-        }
-        let mut socket = app.socket_of(&acme, &acme.owner).await;
-        subscribe(&mut socket, after(&start)).await;
-        let more = async {
-            for number in 0..30 {
-                write(&app, &acme, &acme.member, &format!("meanwhile {number}")).await;
-            }
-            write(&app, &acme, &acme.member, "the last").await
-        };
-        let reading = async {
-            let (mut seen, mut was_live) = (Vec::new(), false);
-            while seen.len() < 13 * 21 + 31 {
-                let batch = socket.batch().await;
-                let is_live = batch["isLive"] == json!(true);
-                assert!(is_live || !was_live, "history comes first");
-                was_live = is_live;
-                seen.extend(sequences(batch["events"].as_array().expect("events")));
-            }
-            seen
-        };
-        let (_, seen) = tokio::join!(more, reading);
-        let whole = ledger(&app, &acme).await;
-        assert_eq!(seen, whole[whole.len() - seen.len()..]);
-    }
-
-    async fn one_sees_what_one_may(app: TestApp) {
-        let acme = app.company("acme").await;
-        let address = app.listen().await;
-        let mut owner = Socket::of(&address, &acme, &acme.owner).await;
-        let mut member = Socket::of(&address, &acme, &acme.member).await;
-        let (_, key) = app.api_key(&acme, &acme.owner, &["MEMBER_READ"]).await;
-        let mut integration = Socket::let_in(&address, json!({ "x-api-key": key })).await;
-        for socket in [&mut owner, &mut member, &mut integration] {
-            subscribe(socket, json!({})).await;
-            socket.batch().await;
-        }
-        app.item(&acme, "work").await;
-        done(&app, &acme, &acme.owner, "invitationCreate(input: {email: \"new@example.com\"}) { userErrors { code } }").await;
-        done(&app, &acme, &acme.owner, "organizationUpdate(input: {patch: {name: \"Acme Inc\"}}) { userErrors { code } }").await;
-        let is_last = |event: &Value| event["type"] == "ORGANIZATION_UPDATED";
-        let types = |events: Vec<Value>| -> Vec<String> {
-            events.iter().map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect()
-        };
-        assert_eq!(types(owner.events_until(is_last).await), ["ITEM_CREATED", "MEMBER_INVITED", "ORGANIZATION_UPDATED"]);
-        assert_eq!(types(member.events_until(is_last).await), ["ITEM_CREATED", "ORGANIZATION_UPDATED"]);
-        assert_eq!(types(integration.events_until(is_last).await), ["ORGANIZATION_UPDATED"]);
-    }
-
-    /// Two implementations of one filter: the database's, for history, and ours, for what is live.
-    async fn a_filter_says_the_same_live_as_in_the_list(app: TestApp) {
-        let acme = app.company("acme").await;
-        let start = app.call(&acme, &acme.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
-        let team = app.create(&acme, &acme.owner, "team", json!({ "name": "Core" })).await;
-        let item = app.create(&acme, &acme.owner, "item", json!({ "title": "of the team", "teamId": team })).await;
-        let filters = [
-            json!({ "types": ["ITEM_CREATED", "COMMENT_CREATED"] }),
-            json!({ "types": [] }),
-            json!({ "subjectIds": [item, team] }),
-            json!({ "itemIds": [item] }),
-            json!({ "teamIds": [team] }),
-            json!({ "actorIds": [acme.member.id] }),
-            json!({ "excludeViewer": true }),
-            json!({ "excludeViewer": false }),
-            json!({ "occurredAt": { "gt": "-PT1H" } }),
-            json!({ "occurredAt": { "gte": "2026-03-02T09:00:00Z", "lt": "2026-03-02T09:00:01Z" } }),
-            json!({ "occurredAt": { "lte": "2026-03-02T08:59:59Z" } }),
-            json!({ "occurredAt": { "isNull": true } }),
-            json!({ "occurredAt": { "isNull": false } }),
-            json!({ "types": ["COMMENT_CREATED"], "itemIds": [item], "actorIds": [acme.owner.id] }),
-        ];
-        let mut socket = app.socket_of(&acme, &acme.owner).await;
-        let mut by_id = std::collections::HashMap::new();
-        for filter in &filters {
-            let (query, variables) = from(json!({ "filter": filter }));
-            by_id.insert(socket.subscribe(&query, variables).await, Vec::new());
-        }
-        // Without a filter: says when all has come.
-        let whole = socket.subscribe(LIVE, json!({})).await;
-        by_id.insert(whole.clone(), Vec::new());
-        for _ in 0..by_id.len() {
-            socket.batch().await;
-        }
-        app.create(&acme, &acme.member, "comment", json!({ "itemId": item, "body": "Hello" })).await;
-        app.create(&acme, &acme.owner, "comment", json!({ "itemId": item, "body": "Hello" })).await;
-        app.clock.advance(Span::seconds(30));
-        app.item(&acme, "of nobody").await;
-        done(&app, &acme, &acme.owner, &format!("teamUpdate(input: {{id: \"{team}\", patch: {{name: \"Hard core\"}}}}) {{ userErrors {{ code }} }}")).await;
-        let last = write(&app, &acme, &acme.owner, "the last").await;
-        let before_last = |events: &[Value]| events.iter().filter(|event| event["cursor"] != last).cloned().collect::<Vec<_>>();
-        // Each subscriber gets a batch in turn; the one without a filter is not the first to hear.
-        let mut rest = 0;
-        while rest < 200 {
-            rest += 1;
-            let Ok(Frame::Json(message)) = tokio::time::timeout(Duration::from_millis(500), socket.next()).await else { break };
-            let events = message["payload"]["data"]["events"]["events"].as_array().expect("events").clone();
-            by_id.get_mut(message["id"].as_str().unwrap_or_default()).expect("one of ours").extend(events);
-        }
-        assert_eq!(by_id[&whole].len(), 5);
-        for (number, filter) in filters.iter().enumerate() {
-            let live = before_last(&by_id[&format!("op-{}", number + 1)]);
-            let query = "query($filter: EventFilter!) { events(first: 100, filter: $filter) { nodes { sequence type subjectId cursor } } }";
-            let listed = app.call(&acme, &acme.owner, query).vars(json!({ "filter": filter })).data().await;
-            let listed: Vec<Value> = before_last(listed["events"]["nodes"].as_array().expect("events"));
-            let begun = sequences(&by_id[&whole])[0];
-            let listed: Vec<Value> = listed.into_iter().filter(|event| sequences(std::slice::from_ref(event))[0] >= begun).collect();
-            // What is relative is relative to when it was asked: half a minute apart here.
-            assert_eq!(live, listed, "{filter}");
-            // History, by the database, under the same filter.
-            let mut again = app.socket_of(&acme, &acme.owner).await;
-            subscribe(&mut again, json!({ "after": start, "filter": filter })).await;
-            let history = again.batch().await;
-            let history = before_last(history["events"].as_array().expect("events"));
-            assert!(history.ends_with(&live), "{filter}");
-        }
-    }
-
-    async fn cursors_that_are_no_good_are_told_apart(app: TestApp) {
-        let acme = app.company("acme").await;
-        let rival = app.company("rival").await;
-        let foreign = app.call(&rival, &rival.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
-        let list = app.call(&acme, &acme.owner, "{ events(first: 1) { pageInfo { endCursor } } }").data().await;
-        let future = todo_platform::data::ledger::LedgerCursor {
-            organization_id: acme.id.parse().expect("an id"),
-            sequence: i64::MAX,
-        };
-        let mut socket = app.socket_of(&acme, &acme.owner).await;
-        for cursor in [json!("nonsense"), foreign, list["events"]["pageInfo"]["endCursor"].clone(), json!(future.encode())] {
-            subscribe(&mut socket, after(&cursor)).await;
-            assert_eq!(socket.error_code().await, "INVALID_CURSOR", "{cursor}");
-        }
-    }
-
-    async fn whoever_may_no_longer_call_is_cut_off(app: TestApp) {
-        let acme = app.company("acme").await;
-        let address = app.listen().await;
-        let name = |n: usize| format!("guest{n}");
-        let mut guests = Vec::new();
-        for number in 0..4 {
-            guests.push(app.join(&acme.owner, "acme", &name(number), "MEMBER").await);
-        }
-        let (key_id, key) = app.api_key(&acme, &acme.owner, &["ITEM_READ"]).await;
-        let (_, orphan) = app.api_key(&acme, &acme.admin, &["ITEM_READ"]).await;
-        let mut sockets = Vec::new();
-        for guest in &guests {
-            sockets.push(Socket::of(&address, &acme, guest).await);
-        }
-        sockets.push(Socket::let_in(&address, json!({ "x-api-key": key })).await);
-        sockets.push(Socket::let_in(&address, json!({ "x-api-key": orphan })).await);
-        let mut staying = Socket::of(&address, &acme, &acme.viewer).await;
-        for socket in sockets.iter_mut().chain([&mut staying]) {
-            subscribe(socket, json!({})).await;
-            socket.batch().await;
-        }
-        let member = |guest: &Person| guest.membership_id.clone();
-        done(&app, &acme, &acme.owner, &format!("membershipRemove(input: {{id: \"{}\"}}) {{ userErrors {{ code message path }} }}", member(&guests[0]))).await;
-        done(&app, &acme, &acme.owner, &format!("membershipUpdate(input: {{id: \"{}\", patch: {{status: SUSPENDED}}}}) {{ userErrors {{ code message path }} }}", member(&guests[1]))).await;
-        done(&app, &acme, &guests[2], "sessionRevoke(input: {}) { userErrors { code } }").await;
-        done(&app, &acme, &guests[3], &format!("userDelete(input: {{password: \"{}\"}}) {{ userErrors {{ code message path }} }}", crate::support::world::PASSWORD)).await;
-        done(&app, &acme, &acme.owner, &format!("apiKeyRevoke(input: {{id: \"{key_id}\"}}) {{ userErrors {{ code }} }}")).await;
-        done(&app, &acme, &acme.owner, &format!("membershipRemove(input: {{id: \"{}\"}}) {{ userErrors {{ code message path }} }}", acme.admin.membership_id)).await;
-        for (number, socket) in sockets.iter_mut().enumerate() {
-            let mut code = String::new();
-            loop {
-                match socket.next().await {
-                    Frame::Json(message) if message["type"] == "error" => {
-                        code = message["payload"][0]["extensions"]["code"].as_str().unwrap_or_default().to_owned();
-                    }
-                    Frame::Json(_) => {}
-                    Frame::Closed(closed, _) => {
-                        assert_eq!((code.as_str(), closed), ("UNAUTHENTICATED", 4403), "{number}");
-                        break;
-                    }
-                    Frame::Gone => panic!("{number} is gone"),
-                }
-            }
-        }
-        let cursor = write(&app, &acme, &acme.member, "for whoever is left").await;
-        staying.events_until(|event| event["cursor"] == cursor).await;
-        // An organization that is gone has no subscribers.
-        done(&app, &acme, &acme.owner, "organizationDelete(input: {confirmSlug: \"acme\"}) { userErrors { code message path } }").await;
-        assert_eq!(staying.close_code().await, 4403);
-    }
-
-    async fn a_lowered_role_stops_what_it_may_not_see_at_once(app: TestApp) {
-        let acme = app.company("acme").await;
-        let mut socket = app.socket_of(&acme, &acme.admin).await;
-        subscribe(&mut socket, json!({})).await;
+#[databases]
+async fn one_sees_what_one_may(app: TestApp) {
+    let acme = app.company("acme").await;
+    let address = app.listen().await;
+    let mut owner = Socket::of(&address, &acme, &acme.owner).await;
+    let mut member = Socket::of(&address, &acme, &acme.member).await;
+    let (_, key) = app.api_key(&acme, &acme.owner, &["MEMBER_READ"]).await;
+    let mut integration = Socket::let_in(&address, json!({ "x-api-key": key })).await;
+    for socket in [&mut owner, &mut member, &mut integration] {
+        subscribe(socket, json!({})).await;
         socket.batch().await;
-        let invite = |name: &str| format!("invitationCreate(input: {{email: \"{name}@example.com\"}}) {{ userErrors {{ code }} }}");
-        done(&app, &acme, &acme.owner, &invite("before")).await;
-        done(&app, &acme, &acme.owner, &format!("membershipUpdate(input: {{id: \"{}\", patch: {{role: MEMBER}}}}) {{ userErrors {{ code message path }} }}", acme.admin.membership_id)).await;
-        done(&app, &acme, &acme.owner, &invite("after")).await;
-        app.item(&acme, "work").await;
-        let events = socket.events_until(|event| event["type"] == "ITEM_CREATED").await;
-        let types: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
-        assert_eq!(types, ["MEMBER_INVITED", "MEMBER_UPDATED", "ITEM_CREATED"]);
     }
+    app.item(&acme, "work").await;
+    done(&app, &acme, &acme.owner, "invitationCreate(input: {email: \"new@example.com\"}) { userErrors { code } }")
+        .await;
+    done(&app, &acme, &acme.owner, "organizationUpdate(input: {patch: {name: \"Acme Inc\"}}) { userErrors { code } }")
+        .await;
+    let is_last = |event: &Value| event["type"] == "ORGANIZATION_UPDATED";
+    let types = |events: Vec<Value>| -> Vec<String> {
+        events.iter().map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(types(owner.events_until(is_last).await), ["ITEM_CREATED", "MEMBER_INVITED", "ORGANIZATION_UPDATED"]);
+    assert_eq!(types(member.events_until(is_last).await), ["ITEM_CREATED", "ORGANIZATION_UPDATED"]);
+    assert_eq!(types(integration.events_until(is_last).await), ["ORGANIZATION_UPDATED"]);
+}
 
-    /// What is shared between subscribers must be the same for each of them.
-    async fn what_is_shared_is_the_same_for_all(app: TestApp) {
-        let acme = app.company("acme").await;
-        let other = app.join(&acme.owner, "acme", "another", "MEMBER").await;
-        let tag = app.create(&acme, &acme.owner, "tag", json!({ "name": "Red", "color": "#ff0000" })).await;
-        let team = app.create(&acme, &acme.owner, "team", json!({ "name": "Core", "memberIds": [acme.member.id] })).await;
-        let input = json!({ "title": "x", "teamId": team, "tagIds": [tag], "assigneeIds": [acme.member.id, other.id], "dueAt": "2026-03-01T00:00:00Z" });
-        let item = app.create(&acme, &acme.member, "item", input).await;
-        app.create(&acme, &acme.member, "comment", json!({ "itemId": item, "body": "Hello" })).await;
-        app.create(&acme, &other, "comment", json!({ "itemId": item, "body": "Hello" })).await;
-        let shared = shared_fields();
-        let of = |name: &str| &shared.iter().find(|(ty, _)| ty == name).expect("a type").1;
-        let plain = |name: &str, nested: &[(&str, String)]| {
-            let fields = of(name).iter().map(|field| match nested.iter().find(|(name, _)| name == field) {
-                Some((_, below)) => format!("{field} {below}"),
-                None => field.clone(),
-            });
-            format!("{{ __typename {} }}", fields.collect::<Vec<_>>().join(" "))
-        };
-        let user = plain("User", &[]);
-        let actor = format!("{{ __typename {} }}", of("Actor").join(" "));
-        let (tag, team) = (plain("Tag", &[]), plain("Team", &[]));
-        let item = plain("Item", &[("team", team.clone()), ("tags", tag.clone()), ("assignees", user.clone()), ("createdBy", actor.clone())]);
-        let comment = plain("Comment", &[("item", "{ id }".to_owned()), ("author", actor.clone())]);
-        // An item's status is another enumeration: both under one key would not merge.
-        let membership = plain("Membership", &[("user", user.clone())]).replace(" status", " state: status");
-        let subject = format!(
-            "{{ __typename id ... on User {user} ... on Item {item} ... on Comment {comment} ... on Tag {tag} ... on Team {team} ... on Membership {membership} }}"
-        );
-        let event = plain("Event", &[("actor", actor), ("subject", subject), ("item", item), ("changes", plain("FieldChange", &[]))]);
-        let event = event.replace(" ip", "");
-        let documents = [format!("{{ events(last: 20) {{ nodes {event} }} }}")];
-        for document in documents {
-            let mut answers = Vec::new();
-            for person in [&acme.member, &other] {
-                let mut answer = app.call(&acme, person, &document).data().await;
-                answer["requestId"] = Value::Null;
-                answers.push(answer);
-            }
-            assert_eq!(answers[0], answers[1]);
-        }
-        let listed: BTreeSet<&str> = shared.iter().map(|(ty, _)| ty.as_str()).collect();
-        let compared = ["EventBatch", "Event", "FieldChange", "Node", "Actor", "User", "Item", "Comment", "Tag", "Team", "Membership"];
-        let compared = BTreeSet::from(compared);
-        assert_eq!(listed, compared, "a type that nobody compares");
+/// Two implementations of one filter: the database's, for history, and ours, for what is live.
+#[databases]
+async fn a_filter_says_the_same_live_as_in_the_list(app: TestApp) {
+    let acme = app.company("acme").await;
+    let start = app.call(&acme, &acme.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
+    let team = app.create(&acme, &acme.owner, "team", json!({ "name": "Core" })).await;
+    let item = app.create(&acme, &acme.owner, "item", json!({ "title": "of the team", "teamId": team })).await;
+    let filters = [
+        json!({ "types": ["ITEM_CREATED", "COMMENT_CREATED"] }),
+        json!({ "types": [] }),
+        json!({ "subjectIds": [item, team] }),
+        json!({ "itemIds": [item] }),
+        json!({ "teamIds": [team] }),
+        json!({ "actorIds": [acme.member.id] }),
+        json!({ "excludeViewer": true }),
+        json!({ "excludeViewer": false }),
+        json!({ "occurredAt": { "gt": "-PT1H" } }),
+        json!({ "occurredAt": { "gte": "2026-03-02T09:00:00Z", "lt": "2026-03-02T09:00:01Z" } }),
+        json!({ "occurredAt": { "lte": "2026-03-02T08:59:59Z" } }),
+        json!({ "occurredAt": { "isNull": true } }),
+        json!({ "occurredAt": { "isNull": false } }),
+        json!({ "types": ["COMMENT_CREATED"], "itemIds": [item], "actorIds": [acme.owner.id] }),
+    ];
+    let mut socket = app.socket_of(&acme, &acme.owner).await;
+    let mut by_id = std::collections::HashMap::new();
+    for filter in &filters {
+        let (query, variables) = from(json!({ "filter": filter }));
+        by_id.insert(socket.subscribe(&query, variables).await, Vec::new());
     }
+    // Without a filter: says when all has come.
+    let whole = socket.subscribe(LIVE, json!({})).await;
+    by_id.insert(whole.clone(), Vec::new());
+    for _ in 0..by_id.len() {
+        socket.batch().await;
+    }
+    app.create(&acme, &acme.member, "comment", json!({ "itemId": item, "body": "Hello" })).await;
+    app.create(&acme, &acme.owner, "comment", json!({ "itemId": item, "body": "Hello" })).await;
+    app.clock.advance(Span::seconds(30));
+    app.item(&acme, "of nobody").await;
+    done(
+        &app,
+        &acme,
+        &acme.owner,
+        &format!("teamUpdate(input: {{id: \"{team}\", patch: {{name: \"Hard core\"}}}}) {{ userErrors {{ code }} }}"),
+    )
+    .await;
+    let last = write(&app, &acme, &acme.owner, "the last").await;
+    let before_last =
+        |events: &[Value]| events.iter().filter(|event| event["cursor"] != last).cloned().collect::<Vec<_>>();
+    // Each subscriber gets a batch in turn; the one without a filter is not the first to hear.
+    let mut rest = 0;
+    while rest < 200 {
+        rest += 1;
+        let Ok(Frame::Json(message)) = tokio::time::timeout(Duration::from_millis(500), socket.next()).await else {
+            break;
+        };
+        let events = message["payload"]["data"]["events"]["events"].as_array().expect("events").clone();
+        by_id.get_mut(message["id"].as_str().unwrap_or_default()).expect("one of ours").extend(events);
+    }
+    assert_eq!(by_id[&whole].len(), 5);
+    for (number, filter) in filters.iter().enumerate() {
+        let live = before_last(&by_id[&format!("op-{}", number + 1)]);
+        let query = "query($filter: EventFilter!) { events(first: 100, filter: $filter) { nodes { sequence type subjectId cursor } } }";
+        let listed = app.call(&acme, &acme.owner, query).vars(json!({ "filter": filter })).data().await;
+        let listed: Vec<Value> = before_last(listed["events"]["nodes"].as_array().expect("events"));
+        let begun = sequences(&by_id[&whole])[0];
+        let listed: Vec<Value> =
+            listed.into_iter().filter(|event| sequences(std::slice::from_ref(event))[0] >= begun).collect();
+        // What is relative is relative to when it was asked: half a minute apart here.
+        assert_eq!(live, listed, "{filter}");
+        // History, by the database, under the same filter.
+        let mut again = app.socket_of(&acme, &acme.owner).await;
+        subscribe(&mut again, json!({ "after": start, "filter": filter })).await;
+        let history = again.batch().await;
+        let history = before_last(history["events"].as_array().expect("events"));
+        assert!(history.ends_with(&live), "{filter}");
+    }
+}
+
+#[databases]
+async fn cursors_that_are_no_good_are_told_apart(app: TestApp) {
+    let acme = app.company("acme").await;
+    let rival = app.company("rival").await;
+    let foreign = app.call(&rival, &rival.owner, "{ viewer { cursor } }").data().await["viewer"]["cursor"].clone();
+    let list = app.call(&acme, &acme.owner, "{ events(first: 1) { pageInfo { endCursor } } }").data().await;
+    let future = todo_platform::data::ledger::LedgerCursor {
+        organization_id: acme.id.parse().expect("an id"),
+        sequence: i64::MAX,
+    };
+    let mut socket = app.socket_of(&acme, &acme.owner).await;
+    for cursor in [json!("nonsense"), foreign, list["events"]["pageInfo"]["endCursor"].clone(), json!(future.encode())]
+    {
+        subscribe(&mut socket, after(&cursor)).await;
+        assert_eq!(socket.error_code().await, "INVALID_CURSOR", "{cursor}");
+    }
+}
+
+#[databases]
+async fn whoever_may_no_longer_call_is_cut_off(app: TestApp) {
+    let acme = app.company("acme").await;
+    let address = app.listen().await;
+    let name = |n: usize| format!("guest{n}");
+    let mut guests = Vec::new();
+    for number in 0..4 {
+        guests.push(app.join(&acme.owner, "acme", &name(number), "MEMBER").await);
+    }
+    let (key_id, key) = app.api_key(&acme, &acme.owner, &["ITEM_READ"]).await;
+    let (_, orphan) = app.api_key(&acme, &acme.admin, &["ITEM_READ"]).await;
+    let mut sockets = Vec::new();
+    for guest in &guests {
+        sockets.push(Socket::of(&address, &acme, guest).await);
+    }
+    sockets.push(Socket::let_in(&address, json!({ "x-api-key": key })).await);
+    sockets.push(Socket::let_in(&address, json!({ "x-api-key": orphan })).await);
+    let mut staying = Socket::of(&address, &acme, &acme.viewer).await;
+    for socket in sockets.iter_mut().chain([&mut staying]) {
+        subscribe(socket, json!({})).await;
+        socket.batch().await;
+    }
+    let member = |guest: &Person| guest.membership_id.clone();
+    done(
+        &app,
+        &acme,
+        &acme.owner,
+        &format!(
+            "membershipRemove(input: {{id: \"{}\"}}) {{ userErrors {{ code message path }} }}",
+            member(&guests[0])
+        ),
+    )
+    .await;
+    done(&app, &acme, &acme.owner, &format!("membershipUpdate(input: {{id: \"{}\", patch: {{status: SUSPENDED}}}}) {{ userErrors {{ code message path }} }}", member(&guests[1]))).await;
+    done(&app, &acme, &guests[2], "sessionRevoke(input: {}) { userErrors { code } }").await;
+    done(
+        &app,
+        &acme,
+        &guests[3],
+        &format!(
+            "userDelete(input: {{password: \"{}\"}}) {{ userErrors {{ code message path }} }}",
+            crate::support::world::PASSWORD
+        ),
+    )
+    .await;
+    done(&app, &acme, &acme.owner, &format!("apiKeyRevoke(input: {{id: \"{key_id}\"}}) {{ userErrors {{ code }} }}"))
+        .await;
+    done(
+        &app,
+        &acme,
+        &acme.owner,
+        &format!(
+            "membershipRemove(input: {{id: \"{}\"}}) {{ userErrors {{ code message path }} }}",
+            acme.admin.membership_id
+        ),
+    )
+    .await;
+    for (number, socket) in sockets.iter_mut().enumerate() {
+        let mut code = String::new();
+        loop {
+            match socket.next().await {
+                Frame::Json(message) if message["type"] == "error" => {
+                    code = message["payload"][0]["extensions"]["code"].as_str().unwrap_or_default().to_owned();
+                }
+                Frame::Json(_) => {}
+                Frame::Closed(closed, _) => {
+                    assert_eq!((code.as_str(), closed), ("UNAUTHENTICATED", 4403), "{number}");
+                    break;
+                }
+                Frame::Gone => panic!("{number} is gone"),
+            }
+        }
+    }
+    let cursor = write(&app, &acme, &acme.member, "for whoever is left").await;
+    staying.events_until(|event| event["cursor"] == cursor).await;
+    // An organization that is gone has no subscribers.
+    done(
+        &app,
+        &acme,
+        &acme.owner,
+        "organizationDelete(input: {confirmSlug: \"acme\"}) { userErrors { code message path } }",
+    )
+    .await;
+    assert_eq!(staying.close_code().await, 4403);
+}
+
+#[databases]
+async fn a_lowered_role_stops_what_it_may_not_see_at_once(app: TestApp) {
+    let acme = app.company("acme").await;
+    let mut socket = app.socket_of(&acme, &acme.admin).await;
+    subscribe(&mut socket, json!({})).await;
+    socket.batch().await;
+    let invite =
+        |name: &str| format!("invitationCreate(input: {{email: \"{name}@example.com\"}}) {{ userErrors {{ code }} }}");
+    done(&app, &acme, &acme.owner, &invite("before")).await;
+    done(
+        &app,
+        &acme,
+        &acme.owner,
+        &format!(
+            "membershipUpdate(input: {{id: \"{}\", patch: {{role: MEMBER}}}}) {{ userErrors {{ code message path }} }}",
+            acme.admin.membership_id
+        ),
+    )
+    .await;
+    done(&app, &acme, &acme.owner, &invite("after")).await;
+    app.item(&acme, "work").await;
+    let events = socket.events_until(|event| event["type"] == "ITEM_CREATED").await;
+    let types: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!(types, ["MEMBER_INVITED", "MEMBER_UPDATED", "ITEM_CREATED"]);
+}
+
+/// What is shared between subscribers must be the same for each of them.
+#[databases]
+async fn what_is_shared_is_the_same_for_all(app: TestApp) {
+    let acme = app.company("acme").await;
+    let other = app.join(&acme.owner, "acme", "another", "MEMBER").await;
+    let tag = app.create(&acme, &acme.owner, "tag", json!({ "name": "Red", "color": "#ff0000" })).await;
+    let team = app.create(&acme, &acme.owner, "team", json!({ "name": "Core", "memberIds": [acme.member.id] })).await;
+    let input = json!({ "title": "x", "teamId": team, "tagIds": [tag], "assigneeIds": [acme.member.id, other.id], "dueAt": "2026-03-01T00:00:00Z" });
+    let item = app.create(&acme, &acme.member, "item", input).await;
+    app.create(&acme, &acme.member, "comment", json!({ "itemId": item, "body": "Hello" })).await;
+    app.create(&acme, &other, "comment", json!({ "itemId": item, "body": "Hello" })).await;
+    let shared = shared_fields();
+    let of = |name: &str| &shared.iter().find(|(ty, _)| ty == name).expect("a type").1;
+    let plain = |name: &str, nested: &[(&str, String)]| {
+        let fields = of(name).iter().map(|field| match nested.iter().find(|(name, _)| name == field) {
+            Some((_, below)) => format!("{field} {below}"),
+            None => field.clone(),
+        });
+        format!("{{ __typename {} }}", fields.collect::<Vec<_>>().join(" "))
+    };
+    let user = plain("User", &[]);
+    let actor = format!("{{ __typename {} }}", of("Actor").join(" "));
+    let (tag, team) = (plain("Tag", &[]), plain("Team", &[]));
+    let item = plain(
+        "Item",
+        &[("team", team.clone()), ("tags", tag.clone()), ("assignees", user.clone()), ("createdBy", actor.clone())],
+    );
+    let comment = plain("Comment", &[("item", "{ id }".to_owned()), ("author", actor.clone())]);
+    // An item's status is another enumeration: both under one key would not merge.
+    let membership = plain("Membership", &[("user", user.clone())]).replace(" status", " state: status");
+    let subject = format!(
+        "{{ __typename id ... on User {user} ... on Item {item} ... on Comment {comment} ... on Tag {tag} ... on Team {team} ... on Membership {membership} }}"
+    );
+    let event = plain(
+        "Event",
+        &[("actor", actor), ("subject", subject), ("item", item), ("changes", plain("FieldChange", &[]))],
+    );
+    let event = event.replace(" ip", "");
+    let documents = [format!("{{ events(last: 20) {{ nodes {event} }} }}")];
+    for document in documents {
+        let mut answers = Vec::new();
+        for person in [&acme.member, &other] {
+            let mut answer = app.call(&acme, person, &document).data().await;
+            answer["requestId"] = Value::Null;
+            answers.push(answer);
+        }
+        assert_eq!(answers[0], answers[1]);
+    }
+    let listed: BTreeSet<&str> = shared.iter().map(|(ty, _)| ty.as_str()).collect();
+    let compared =
+        ["EventBatch", "Event", "FieldChange", "Node", "Actor", "User", "Item", "Comment", "Tag", "Team", "Membership"];
+    let compared = BTreeSet::from(compared);
+    assert_eq!(listed, compared, "a type that nobody compares");
 }
 
 /// One statement an event for its reader, whoever listens; the answer is made once.

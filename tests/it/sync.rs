@@ -18,12 +18,12 @@ use todo_platform::{
     data::{
         actor::Origin,
         db::OrgScope,
-        ledger::{EventType, LedgerCursor, NewEvent, retention},
+        entity::EventType,
+        ledger::{LedgerCursor, NewEvent, retention},
     },
 };
 
 use crate::{
-    databases,
     items::mutate,
     support::{
         app::TestApp,
@@ -32,6 +32,7 @@ use crate::{
         world::{Company, Person},
     },
 };
+use todo_test_macros::databases;
 
 // ── what is compared: the objects' own fields, and whom and what they name ──
 
@@ -285,248 +286,262 @@ async fn head(app: &TestApp, acme: &Company) -> i64 {
     of_system(app, acme).await.ledger_head().await.expect("the database answers")
 }
 
-databases! {
-    async fn a_snapshot_is_the_world_whatever_the_size_of_its_pages(app: TestApp) {
-        let acme = app.company("acme").await;
-        furnish(&app, &acme).await;
-        app.company("rival").await;
-        let truth = world(&app, &acme).await;
-        for first in [1, 2, 3, 7, 22, 23, 24, MOST] {
-            let mut copy = Copy::new();
-            let pages = copy.catch_up(&app, &acme, &acme.viewer, first).await;
-            same(&copy.objects, &truth, &format!("first: {first}"));
-            let (nodes, removed) = told(&pages);
-            assert_eq!((nodes.len(), removed.len()), (truth.len(), 0), "each once");
-            assert_eq!(pages.len(), truth.len().div_ceil(usize::try_from(first).expect("a size")), "full pages");
-            let types: Vec<&str> = pages.iter().flat_map(|page| list(&page["nodes"])).map(|node| text(&node["__typename"])).collect();
-            let mut order = types.clone();
-            order.dedup();
-            assert_eq!(order, ["Organization", "Membership", "Team", "Tag", "Item", "Comment"]);
-            assert_eq!(copy.cursor, position(&acme, head(&app, &acme).await));
-            let next = copy.pull(&app, &acme, &acme.viewer, first).await;
-            assert_eq!(next, json!({ "nodes": [], "removedIds": [], "cursor": copy.cursor, "hasMore": false }));
-        }
-        // What a mutation answers is such a cursor, too.
-        let viewer = app.call(&acme, &acme.viewer, "{ viewer { cursor } }").data().await;
-        assert_eq!(viewer["viewer"]["cursor"], position(&acme, head(&app, &acme).await));
-    }
-
-    async fn what_changes_during_a_snapshot_is_in_what_follows(app: TestApp) {
-        let acme = app.company("acme").await;
-        let there = furnish(&app, &acme).await;
+#[databases]
+async fn a_snapshot_is_the_world_whatever_the_size_of_its_pages(app: TestApp) {
+    let acme = app.company("acme").await;
+    furnish(&app, &acme).await;
+    app.company("rival").await;
+    let truth = world(&app, &acme).await;
+    for first in [1, 2, 3, 7, 22, 23, 24, MOST] {
         let mut copy = Copy::new();
-        // Into the items.
-        for _ in 0..6 {
-            assert_eq!(copy.pull(&app, &acme, &acme.viewer, 2).await["hasMore"], true);
-        }
-        assert!(copy.objects.contains_key(&there.items[0]) && !copy.objects.contains_key(&there.items[3]));
-        // What has been walked past, what is yet to come, and what comes before it in order.
-        change(&app, &acme, "organizationUpdate", json!({ "patch": { "name": "Renamed" } })).await;
-        change(&app, &acme, "tagDelete", json!({ "id": there.tags[0] })).await;
-        change(&app, &acme, "itemDelete", json!({ "id": there.items[0], "permanently": true })).await;
-        change(&app, &acme, "itemUpdate", json!({ "id": there.items[3], "patch": { "title": "later" } })).await;
-        change(&app, &acme, "tagCreate", json!({ "name": "new" })).await;
-        change(&app, &acme, "membershipRemove", json!({ "id": acme.member.membership_id })).await;
-        let mut last = Value::Null;
-        while LedgerCursor::decode(text(&copy.cursor)).is_none() {
-            last = copy.pull(&app, &acme, &acme.viewer, 2).await;
-        }
-        assert_eq!(last["hasMore"], true, "the ledger went on meanwhile");
-        copy.catch_up(&app, &acme, &acme.viewer, 2).await;
-        same(&copy.objects, &world(&app, &acme).await, "after the snapshot");
+        let pages = copy.catch_up(&app, &acme, &acme.viewer, first).await;
+        same(&copy.objects, &truth, &format!("first: {first}"));
+        let (nodes, removed) = told(&pages);
+        assert_eq!((nodes.len(), removed.len()), (truth.len(), 0), "each once");
+        assert_eq!(pages.len(), truth.len().div_ceil(usize::try_from(first).expect("a size")), "full pages");
+        let types: Vec<&str> =
+            pages.iter().flat_map(|page| list(&page["nodes"])).map(|node| text(&node["__typename"])).collect();
+        let mut order = types.clone();
+        order.dedup();
+        assert_eq!(order, ["Organization", "Membership", "Team", "Tag", "Item", "Comment"]);
+        assert_eq!(copy.cursor, position(&acme, head(&app, &acme).await));
+        let next = copy.pull(&app, &acme, &acme.viewer, first).await;
+        assert_eq!(next, json!({ "nodes": [], "removedIds": [], "cursor": copy.cursor, "hasMore": false }));
     }
+    // What a mutation answers is such a cursor, too.
+    let viewer = app.call(&acme, &acme.viewer, "{ viewer { cursor } }").data().await;
+    assert_eq!(viewer["viewer"]["cursor"], position(&acme, head(&app, &acme).await));
+}
 
-    async fn each_object_is_told_once_however_often_it_changed(app: TestApp) {
-        let acme = app.company("acme").await;
-        let there = furnish(&app, &acme).await;
-        let mut copy = Copy::new();
-        copy.catch_up(&app, &acme, &acme.viewer, MOST).await;
-        for number in 0..5 {
-            for item in &there.items[..2] {
-                change(&app, &acme, "itemUpdate", json!({ "id": item, "patch": { "title": format!("title {number}") } })).await;
-            }
+#[databases]
+async fn what_changes_during_a_snapshot_is_in_what_follows(app: TestApp) {
+    let acme = app.company("acme").await;
+    let there = furnish(&app, &acme).await;
+    let mut copy = Copy::new();
+    // Into the items.
+    for _ in 0..6 {
+        assert_eq!(copy.pull(&app, &acme, &acme.viewer, 2).await["hasMore"], true);
+    }
+    assert!(copy.objects.contains_key(&there.items[0]) && !copy.objects.contains_key(&there.items[3]));
+    // What has been walked past, what is yet to come, and what comes before it in order.
+    change(&app, &acme, "organizationUpdate", json!({ "patch": { "name": "Renamed" } })).await;
+    change(&app, &acme, "tagDelete", json!({ "id": there.tags[0] })).await;
+    change(&app, &acme, "itemDelete", json!({ "id": there.items[0], "permanently": true })).await;
+    change(&app, &acme, "itemUpdate", json!({ "id": there.items[3], "patch": { "title": "later" } })).await;
+    change(&app, &acme, "tagCreate", json!({ "name": "new" })).await;
+    change(&app, &acme, "membershipRemove", json!({ "id": acme.member.membership_id })).await;
+    let mut last = Value::Null;
+    while LedgerCursor::decode(text(&copy.cursor)).is_none() {
+        last = copy.pull(&app, &acme, &acme.viewer, 2).await;
+    }
+    assert_eq!(last["hasMore"], true, "the ledger went on meanwhile");
+    copy.catch_up(&app, &acme, &acme.viewer, 2).await;
+    same(&copy.objects, &world(&app, &acme).await, "after the snapshot");
+}
+
+#[databases]
+async fn each_object_is_told_once_however_often_it_changed(app: TestApp) {
+    let acme = app.company("acme").await;
+    let there = furnish(&app, &acme).await;
+    let mut copy = Copy::new();
+    copy.catch_up(&app, &acme, &acme.viewer, MOST).await;
+    for number in 0..5 {
+        for item in &there.items[..2] {
+            change(&app, &acme, "itemUpdate", json!({ "id": item, "patch": { "title": format!("title {number}") } }))
+                .await;
         }
-        change(&app, &acme, "tagUpdate", json!({ "id": there.tags[1], "patch": { "name": "UX" } })).await;
-        for first in [1, 2, 3, 4] {
-            let mut run = copy.clone();
-            let pages = run.catch_up(&app, &acme, &acme.viewer, first).await;
-            let (nodes, removed) = told(&pages);
-            assert_eq!(nodes, [&there.items[0], &there.items[1], &there.tags[1]].map(Clone::clone), "by their last events");
-            assert!(removed.is_empty());
-            assert_eq!(pages.len(), [3, 2, 1, 1][usize::try_from(first).expect("a size") - 1], "no page for nothing");
-            same(&run.objects, &world(&app, &acme).await, "after the changes");
-        }
-        // Changed again between two pages: once more, and no other.
-        copy.pull(&app, &acme, &acme.viewer, 1).await;
-        change(&app, &acme, "itemUpdate", json!({ "id": there.items[0], "patch": { "title": "again" } })).await;
-        let (nodes, _) = told(&copy.catch_up(&app, &acme, &acme.viewer, 1).await);
-        assert_eq!(nodes, [&there.items[1], &there.tags[1], &there.items[0]].map(Clone::clone));
     }
+    change(&app, &acme, "tagUpdate", json!({ "id": there.tags[1], "patch": { "name": "UX" } })).await;
+    for first in [1, 2, 3, 4] {
+        let mut run = copy.clone();
+        let pages = run.catch_up(&app, &acme, &acme.viewer, first).await;
+        let (nodes, removed) = told(&pages);
+        assert_eq!(nodes, [&there.items[0], &there.items[1], &there.tags[1]].map(Clone::clone), "by their last events");
+        assert!(removed.is_empty());
+        assert_eq!(pages.len(), [3, 2, 1, 1][usize::try_from(first).expect("a size") - 1], "no page for nothing");
+        same(&run.objects, &world(&app, &acme).await, "after the changes");
+    }
+    // Changed again between two pages: once more, and no other.
+    copy.pull(&app, &acme, &acme.viewer, 1).await;
+    change(&app, &acme, "itemUpdate", json!({ "id": there.items[0], "patch": { "title": "again" } })).await;
+    let (nodes, _) = told(&copy.catch_up(&app, &acme, &acme.viewer, 1).await);
+    assert_eq!(nodes, [&there.items[1], &there.tags[1], &there.items[0]].map(Clone::clone));
+}
 
-    async fn what_is_gone_for_good_is_removed(app: TestApp) {
-        let acme = app.company("acme").await;
-        let there = furnish(&app, &acme).await;
-        let mut copy = Copy::new();
-        copy.catch_up(&app, &acme, &acme.viewer, MOST).await;
-        // In the trash it is still there, and says so.
-        change(&app, &acme, "itemDelete", json!({ "id": there.items[0] })).await;
-        let page = copy.pull(&app, &acme, &acme.viewer, MOST).await;
-        assert_eq!(page["nodes"][0]["id"], there.items[0].as_str());
-        assert!(page["nodes"][0]["deletedAt"].is_string());
-        assert_eq!(page["removedIds"], json!([]));
-        // For good, with the comments on it.
-        change(&app, &acme, "itemDelete", json!({ "id": there.items[0], "permanently": true })).await;
-        let page = copy.pull(&app, &acme, &acme.viewer, MOST).await;
-        let removed: BTreeSet<&str> = list(&page["removedIds"]).iter().map(text).collect();
-        assert_eq!(removed, [&there.items[0], &there.comments[0], &there.comments[1]].map(String::as_str).into());
-        assert_eq!(page["nodes"], json!([]));
-        // A comment with its answer, a tag, and a member with their place in a team.
-        change(&app, &acme, "commentDelete", json!({ "id": there.comments[3] })).await;
-        change(&app, &acme, "tagDelete", json!({ "id": there.tags[2] })).await;
-        change(&app, &acme, "membershipRemove", json!({ "id": acme.member.membership_id })).await;
-        let page = copy.pull(&app, &acme, &acme.viewer, MOST).await;
-        let removed: BTreeSet<&str> = list(&page["removedIds"]).iter().map(text).collect();
-        let gone = [&there.comments[2], &there.comments[3], &there.tags[2], &acme.member.membership_id];
-        assert_eq!(removed, gone.map(String::as_str).into());
-        let (nodes, _) = told(&[page]);
-        assert_eq!(nodes, std::slice::from_ref(&there.team));
-        // Made and gone since: told as gone, which harms nobody.
-        let fleeting = app.create(&acme, &acme.owner, "tag", json!({ "name": "fleeting" })).await;
-        change(&app, &acme, "tagDelete", json!({ "id": fleeting })).await;
-        assert_eq!(copy.pull(&app, &acme, &acme.viewer, MOST).await["removedIds"], json!([fleeting]));
-        same(&copy.objects, &world(&app, &acme).await, "at the end");
-    }
+#[databases]
+async fn what_is_gone_for_good_is_removed(app: TestApp) {
+    let acme = app.company("acme").await;
+    let there = furnish(&app, &acme).await;
+    let mut copy = Copy::new();
+    copy.catch_up(&app, &acme, &acme.viewer, MOST).await;
+    // In the trash it is still there, and says so.
+    change(&app, &acme, "itemDelete", json!({ "id": there.items[0] })).await;
+    let page = copy.pull(&app, &acme, &acme.viewer, MOST).await;
+    assert_eq!(page["nodes"][0]["id"], there.items[0].as_str());
+    assert!(page["nodes"][0]["deletedAt"].is_string());
+    assert_eq!(page["removedIds"], json!([]));
+    // For good, with the comments on it.
+    change(&app, &acme, "itemDelete", json!({ "id": there.items[0], "permanently": true })).await;
+    let page = copy.pull(&app, &acme, &acme.viewer, MOST).await;
+    let removed: BTreeSet<&str> = list(&page["removedIds"]).iter().map(text).collect();
+    assert_eq!(removed, [&there.items[0], &there.comments[0], &there.comments[1]].map(String::as_str).into());
+    assert_eq!(page["nodes"], json!([]));
+    // A comment with its answer, a tag, and a member with their place in a team.
+    change(&app, &acme, "commentDelete", json!({ "id": there.comments[3] })).await;
+    change(&app, &acme, "tagDelete", json!({ "id": there.tags[2] })).await;
+    change(&app, &acme, "membershipRemove", json!({ "id": acme.member.membership_id })).await;
+    let page = copy.pull(&app, &acme, &acme.viewer, MOST).await;
+    let removed: BTreeSet<&str> = list(&page["removedIds"]).iter().map(text).collect();
+    let gone = [&there.comments[2], &there.comments[3], &there.tags[2], &acme.member.membership_id];
+    assert_eq!(removed, gone.map(String::as_str).into());
+    let (nodes, _) = told(&[page]);
+    assert_eq!(nodes, std::slice::from_ref(&there.team));
+    // Made and gone since: told as gone, which harms nobody.
+    let fleeting = app.create(&acme, &acme.owner, "tag", json!({ "name": "fleeting" })).await;
+    change(&app, &acme, "tagDelete", json!({ "id": fleeting })).await;
+    assert_eq!(copy.pull(&app, &acme, &acme.viewer, MOST).await["removedIds"], json!([fleeting]));
+    same(&copy.objects, &world(&app, &acme).await, "at the end");
+}
 
-    /// Ids are made by clients: those of two kinds may be the same but for the prefix.
-    async fn objects_of_two_kinds_may_share_the_rest_of_their_ids(app: TestApp) {
-        let acme = app.company("acme").await;
-        let tag = app.clock.new_id::<kind::Tag>().to_string();
-        let item = tag.replace("tag_", "itm_");
-        let mut copy = Copy::new();
-        copy.catch_up(&app, &acme, &acme.viewer, MOST).await;
-        app.create(&acme, &acme.owner, "tag", json!({ "id": tag, "name": "twin" })).await;
-        app.create(&acme, &acme.owner, "item", json!({ "id": item, "title": "twin" })).await;
-        let (nodes, _) = told(&copy.catch_up(&app, &acme, &acme.viewer, 1).await);
-        assert_eq!(nodes, [tag, item]);
-    }
+/// Ids are made by clients: those of two kinds may be the same but for the prefix.
+#[databases]
+async fn objects_of_two_kinds_may_share_the_rest_of_their_ids(app: TestApp) {
+    let acme = app.company("acme").await;
+    let tag = app.clock.new_id::<kind::Tag>().to_string();
+    let item = tag.replace("tag_", "itm_");
+    let mut copy = Copy::new();
+    copy.catch_up(&app, &acme, &acme.viewer, MOST).await;
+    app.create(&acme, &acme.owner, "tag", json!({ "id": tag, "name": "twin" })).await;
+    app.create(&acme, &acme.owner, "item", json!({ "id": item, "title": "twin" })).await;
+    let (nodes, _) = told(&copy.catch_up(&app, &acme, &acme.viewer, 1).await);
+    assert_eq!(nodes, [tag, item]);
+}
 
-    async fn only_the_types_asked_for_are_told(app: TestApp) {
-        let acme = app.company("acme").await;
-        let there = furnish(&app, &acme).await;
-        let mut copy = Copy::of(json!(["COMMENT", "TAG"]));
-        let pages = copy.catch_up(&app, &acme, &acme.viewer, 4).await;
-        same(&copy.objects, &only(&world(&app, &acme).await, &["Tag", "Comment"]), "the snapshot");
-        assert_eq!(told(&pages).0.len(), 3 + 8);
-        let before = copy.cursor.clone();
-        change(&app, &acme, "itemUpdate", json!({ "id": there.items[0], "patch": { "title": "x" } })).await;
-        let page = copy.pull(&app, &acme, &acme.viewer, 1).await;
-        let now = position(&acme, head(&app, &acme).await);
-        assert_eq!(page, json!({ "nodes": [], "removedIds": [], "cursor": now, "hasMore": false }), "past what others changed");
-        assert_ne!(before, now);
-        change(&app, &acme, "tagUpdate", json!({ "id": there.tags[0], "patch": { "name": "Bug" } })).await;
-        change(&app, &acme, "itemDelete", json!({ "id": there.items[1], "permanently": true })).await;
-        let (nodes, removed) = told(&copy.catch_up(&app, &acme, &acme.viewer, 2).await);
-        assert_eq!(nodes, [there.tags[0].clone()]);
-        assert_eq!(removed.len(), 2, "the comments, not their item");
-        same(&copy.objects, &only(&world(&app, &acme).await, &["Tag", "Comment"]), "the delta");
-        // None at all: only the ledger's position.
-        let page = page_of(&app, &acme, json!({ "types": [] })).await;
-        let now = position(&acme, head(&app, &acme).await);
-        assert_eq!(page, json!({ "nodes": [], "removedIds": [], "cursor": now, "hasMore": false }));
-        let page = page_of(&app, &acme, json!({ "types": [], "after": before })).await;
-        assert_eq!(page, json!({ "nodes": [], "removedIds": [], "cursor": now, "hasMore": false }));
-    }
+#[databases]
+async fn only_the_types_asked_for_are_told(app: TestApp) {
+    let acme = app.company("acme").await;
+    let there = furnish(&app, &acme).await;
+    let mut copy = Copy::of(json!(["COMMENT", "TAG"]));
+    let pages = copy.catch_up(&app, &acme, &acme.viewer, 4).await;
+    same(&copy.objects, &only(&world(&app, &acme).await, &["Tag", "Comment"]), "the snapshot");
+    assert_eq!(told(&pages).0.len(), 3 + 8);
+    let before = copy.cursor.clone();
+    change(&app, &acme, "itemUpdate", json!({ "id": there.items[0], "patch": { "title": "x" } })).await;
+    let page = copy.pull(&app, &acme, &acme.viewer, 1).await;
+    let now = position(&acme, head(&app, &acme).await);
+    assert_eq!(
+        page,
+        json!({ "nodes": [], "removedIds": [], "cursor": now, "hasMore": false }),
+        "past what others changed"
+    );
+    assert_ne!(before, now);
+    change(&app, &acme, "tagUpdate", json!({ "id": there.tags[0], "patch": { "name": "Bug" } })).await;
+    change(&app, &acme, "itemDelete", json!({ "id": there.items[1], "permanently": true })).await;
+    let (nodes, removed) = told(&copy.catch_up(&app, &acme, &acme.viewer, 2).await);
+    assert_eq!(nodes, [there.tags[0].clone()]);
+    assert_eq!(removed.len(), 2, "the comments, not their item");
+    same(&copy.objects, &only(&world(&app, &acme).await, &["Tag", "Comment"]), "the delta");
+    // None at all: only the ledger's position.
+    let page = page_of(&app, &acme, json!({ "types": [] })).await;
+    let now = position(&acme, head(&app, &acme).await);
+    assert_eq!(page, json!({ "nodes": [], "removedIds": [], "cursor": now, "hasMore": false }));
+    let page = page_of(&app, &acme, json!({ "types": [], "after": before })).await;
+    assert_eq!(page, json!({ "nodes": [], "removedIds": [], "cursor": now, "hasMore": false }));
+}
 
-    async fn a_cursor_that_is_none_of_its_own_is_refused(app: TestApp) {
-        let acme = app.company("acme").await;
-        let rival = app.company("rival").await;
-        furnish(&app, &acme).await;
-        let unfinished = page(&app, &acme, &acme.viewer, &Value::Null, 3, &json!(["TAG", "ITEM"])).data().await;
-        let unfinished = &unfinished["sync"]["cursor"];
-        let foreign = page(&app, &rival, &rival.viewer, &Value::Null, 3, &json!(["TAG", "MEMBERSHIP"])).data().await;
-        let foreign = &foreign["sync"]["cursor"];
-        let listed = app.call(&acme, &acme.viewer, "{ items(first: 1) { pageInfo { endCursor } } }").data().await;
-        let beyond = |cursor: &Value| {
-            let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(text(cursor)).expect("base64url");
-            bytes[16..24].copy_from_slice(&i64::MAX.to_be_bytes());
-            json!(BASE64_URL_SAFE_NO_PAD.encode(bytes))
-        };
-        let elsewhere = |cursor: &Value| {
-            let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(text(cursor)).expect("base64url");
-            // A type that the walk does not go through.
-            bytes[25] = 0;
-            json!(BASE64_URL_SAFE_NO_PAD.encode(bytes))
-        };
-        let tagged = json!(["ITEM", "TAG"]);
-        let refused = [
-            (json!(""), Value::Null),
-            (json!("garbage"), Value::Null),
-            (json!("ÄÖÜ"), Value::Null),
-            (listed["items"]["pageInfo"]["endCursor"].clone(), Value::Null),
-            (position(&rival, 1), Value::Null),
-            (position(&acme, head(&app, &acme).await + 1), Value::Null),
-            (position(&acme, -1), Value::Null),
-            (foreign.clone(), json!(["TAG", "MEMBERSHIP"])),
-            (beyond(unfinished), tagged.clone()),
-            (elsewhere(unfinished), tagged.clone()),
-            // Other types: fewer, more, all.
-            (unfinished.clone(), json!(["ITEM"])),
-            (unfinished.clone(), json!(["ITEM", "TAG", "COMMENT"])),
-            (unfinished.clone(), Value::Null),
-        ];
-        for (after, types) in refused {
-            let code = page(&app, &acme, &acme.viewer, &after, 3, &types).error_code().await;
-            assert_eq!(code, "INVALID_CURSOR", "{after} {types}");
-        }
-        // The order in which types are named makes no difference.
-        page(&app, &acme, &acme.viewer, unfinished, 3, &tagged).data().await;
-        for list in ["items", "events"] {
-            let query = format!("query($after: Cursor) {{ {list}(after: $after) {{ nodes {{ id }} }} }}");
-            let code = app.call(&acme, &acme.viewer, &query).vars(json!({ "after": unfinished })).error_code().await;
-            assert_eq!(code, "INVALID_CURSOR", "{list}");
-        }
-        for first in [-1, 0, 501] {
-            let query = "query($first: Int!) { sync(first: $first) { nodes { id } } }";
-            let code = app.call(&acme, &acme.viewer, query).vars(json!({ "first": first })).error_code().await;
-            assert_eq!(code, "BAD_REQUEST", "{first}");
-        }
-        assert_eq!(list(&page_of(&app, &acme, json!({ "first": 500 })).await["nodes"]).len(), 1 + 4 + 1 + 3 + 4 + 8);
+#[databases]
+async fn a_cursor_that_is_none_of_its_own_is_refused(app: TestApp) {
+    let acme = app.company("acme").await;
+    let rival = app.company("rival").await;
+    furnish(&app, &acme).await;
+    let unfinished = page(&app, &acme, &acme.viewer, &Value::Null, 3, &json!(["TAG", "ITEM"])).data().await;
+    let unfinished = &unfinished["sync"]["cursor"];
+    let foreign = page(&app, &rival, &rival.viewer, &Value::Null, 3, &json!(["TAG", "MEMBERSHIP"])).data().await;
+    let foreign = &foreign["sync"]["cursor"];
+    let listed = app.call(&acme, &acme.viewer, "{ items(first: 1) { pageInfo { endCursor } } }").data().await;
+    let beyond = |cursor: &Value| {
+        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(text(cursor)).expect("base64url");
+        bytes[16..24].copy_from_slice(&i64::MAX.to_be_bytes());
+        json!(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+    };
+    let elsewhere = |cursor: &Value| {
+        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(text(cursor)).expect("base64url");
+        // A type that the walk does not go through.
+        bytes[25] = 0;
+        json!(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+    };
+    let tagged = json!(["ITEM", "TAG"]);
+    let refused = [
+        (json!(""), Value::Null),
+        (json!("garbage"), Value::Null),
+        (json!("ÄÖÜ"), Value::Null),
+        (listed["items"]["pageInfo"]["endCursor"].clone(), Value::Null),
+        (position(&rival, 1), Value::Null),
+        (position(&acme, head(&app, &acme).await + 1), Value::Null),
+        (position(&acme, -1), Value::Null),
+        (foreign.clone(), json!(["TAG", "MEMBERSHIP"])),
+        (beyond(unfinished), tagged.clone()),
+        (elsewhere(unfinished), tagged.clone()),
+        // Other types: fewer, more, all.
+        (unfinished.clone(), json!(["ITEM"])),
+        (unfinished.clone(), json!(["ITEM", "TAG", "COMMENT"])),
+        (unfinished.clone(), Value::Null),
+    ];
+    for (after, types) in refused {
+        let code = page(&app, &acme, &acme.viewer, &after, 3, &types).error_code().await;
+        assert_eq!(code, "INVALID_CURSOR", "{after} {types}");
     }
+    // The order in which types are named makes no difference.
+    page(&app, &acme, &acme.viewer, unfinished, 3, &tagged).data().await;
+    for list in ["items", "events"] {
+        let query = format!("query($after: Cursor) {{ {list}(after: $after) {{ nodes {{ id }} }} }}");
+        let code = app.call(&acme, &acme.viewer, &query).vars(json!({ "after": unfinished })).error_code().await;
+        assert_eq!(code, "INVALID_CURSOR", "{list}");
+    }
+    for first in [-1, 0, 501] {
+        let query = "query($first: Int!) { sync(first: $first) { nodes { id } } }";
+        let code = app.call(&acme, &acme.viewer, query).vars(json!({ "first": first })).error_code().await;
+        assert_eq!(code, "BAD_REQUEST", "{first}");
+    }
+    assert_eq!(list(&page_of(&app, &acme, json!({ "first": 500 })).await["nodes"]).len(), 1 + 4 + 1 + 3 + 4 + 8);
+}
 
-    async fn a_key_is_told_what_it_may_read(app: TestApp) {
-        let acme = app.company("acme").await;
-        let there = furnish(&app, &acme).await;
-        let (_, key) = app.api_key(&acme, &acme.owner, &["MEMBER_READ"]).await;
-        let query = "query($after: Cursor, $types: [SyncType!]) { sync(after: $after, types: $types) { \
-                     nodes { __typename id } removedIds cursor hasMore } }";
-        let ask = |after: Value, types: Value| app.gql(query).key(&key).vars(json!({ "after": after, "types": types }));
-        let page = ask(Value::Null, Value::Null).data().await["sync"].clone();
-        let types: BTreeSet<&str> = list(&page["nodes"]).iter().map(|node| text(&node["__typename"])).collect();
-        assert_eq!(types, ["Membership", "Organization"].into());
-        assert_eq!(list(&ask(Value::Null, json!(["ITEM", "TEAM"])).data().await["sync"]["nodes"]).len(), 0);
-        // Nor does it learn that there was something.
-        change(&app, &acme, "itemDelete", json!({ "id": there.items[0], "permanently": true })).await;
-        change(&app, &acme, "itemUpdate", json!({ "id": there.items[1], "patch": { "title": "x" } })).await;
-        let delta = ask(page["cursor"].clone(), Value::Null).data().await["sync"].clone();
-        let now = position(&acme, head(&app, &acme).await);
-        assert_eq!(delta, json!({ "nodes": [], "removedIds": [], "cursor": now, "hasMore": false }));
-        change(&app, &acme, "membershipUpdate", json!({ "id": acme.viewer.membership_id, "patch": { "role": "MEMBER" } })).await;
-        let delta = ask(delta["cursor"].clone(), Value::Null).data().await["sync"].clone();
-        assert_eq!(told(&[delta]), (vec![acme.viewer.membership_id.clone()], vec![]));
-    }
+#[databases]
+async fn a_key_is_told_what_it_may_read(app: TestApp) {
+    let acme = app.company("acme").await;
+    let there = furnish(&app, &acme).await;
+    let (_, key) = app.api_key(&acme, &acme.owner, &["MEMBER_READ"]).await;
+    let query = "query($after: Cursor, $types: [SyncType!]) { sync(after: $after, types: $types) { \
+                 nodes { __typename id } removedIds cursor hasMore } }";
+    let ask = |after: Value, types: Value| app.gql(query).key(&key).vars(json!({ "after": after, "types": types }));
+    let page = ask(Value::Null, Value::Null).data().await["sync"].clone();
+    let types: BTreeSet<&str> = list(&page["nodes"]).iter().map(|node| text(&node["__typename"])).collect();
+    assert_eq!(types, ["Membership", "Organization"].into());
+    assert_eq!(list(&ask(Value::Null, json!(["ITEM", "TEAM"])).data().await["sync"]["nodes"]).len(), 0);
+    // Nor does it learn that there was something.
+    change(&app, &acme, "itemDelete", json!({ "id": there.items[0], "permanently": true })).await;
+    change(&app, &acme, "itemUpdate", json!({ "id": there.items[1], "patch": { "title": "x" } })).await;
+    let delta = ask(page["cursor"].clone(), Value::Null).data().await["sync"].clone();
+    let now = position(&acme, head(&app, &acme).await);
+    assert_eq!(delta, json!({ "nodes": [], "removedIds": [], "cursor": now, "hasMore": false }));
+    change(&app, &acme, "membershipUpdate", json!({ "id": acme.viewer.membership_id, "patch": { "role": "MEMBER" } }))
+        .await;
+    let delta = ask(delta["cursor"].clone(), Value::Null).data().await["sync"].clone();
+    assert_eq!(told(&[delta]), (vec![acme.viewer.membership_id.clone()], vec![]));
+}
 
-    /// What an instance remembers of its callers is older than what the ledger tells.
-    async fn another_instance_tells_the_organization_as_it_is(app: TestApp) {
-        let acme = app.company("acme").await;
-        let other = app.another_instance(|_| {}).await;
-        let mut copy = Copy::new();
-        copy.catch_up(&other, &acme, &acme.viewer, MOST).await;
-        change(&app, &acme, "organizationUpdate", json!({ "patch": { "name": "Renamed" } })).await;
-        let page = copy.pull(&other, &acme, &acme.viewer, MOST).await;
-        assert_eq!(page["nodes"][0]["name"], "Renamed");
-        let mut fresh = Copy::of(json!(["ORGANIZATION"]));
-        assert_eq!(fresh.pull(&other, &acme, &acme.viewer, 1).await["nodes"][0]["name"], "Renamed");
-    }
+/// What an instance remembers of its callers is older than what the ledger tells.
+#[databases]
+async fn another_instance_tells_the_organization_as_it_is(app: TestApp) {
+    let acme = app.company("acme").await;
+    let other = app.another_instance(|_| {}).await;
+    let mut copy = Copy::new();
+    copy.catch_up(&other, &acme, &acme.viewer, MOST).await;
+    change(&app, &acme, "organizationUpdate", json!({ "patch": { "name": "Renamed" } })).await;
+    let page = copy.pull(&other, &acme, &acme.viewer, MOST).await;
+    assert_eq!(page["nodes"][0]["name"], "Renamed");
+    let mut fresh = Copy::of(json!(["ORGANIZATION"]));
+    assert_eq!(fresh.pull(&other, &acme, &acme.viewer, 1).await["nodes"][0]["name"], "Renamed");
 }
 
 /// A page of ids alone, by the viewer.
@@ -568,112 +583,121 @@ async fn back(app: &TestApp, acme: &Company) -> Company {
     Company { viewer: app.sign_in(&acme.viewer).await, owner: app.sign_in(&acme.owner).await, ..acme.clone() }
 }
 
-databases! {
-    async fn a_cursor_from_before_what_is_kept_has_expired(app: TestApp) {
-        let acme = app.company("acme").await;
-        furnish(&app, &acme).await;
-        let old = position(&acme, 3);
-        let mut copy = Copy::new();
-        copy.pull(&app, &acme, &acme.viewer, 5).await;
-        let begun = position(&acme, head(&app, &acme).await);
-        let unfinished = copy.cursor.clone();
-        app.clock.advance(DAY * 2);
-        let acme = back(&app, &acme).await;
-        change(&app, &acme, "tagCreate", json!({ "name": "young" })).await;
-        change(&app, &acme, "tagCreate", json!({ "name": "younger" })).await;
-        purge(&app, days(1)).await;
-        assert_eq!(kept(&app, &acme).await.len(), 2);
-        let ask = |after: &Value| page(&app, &acme, &acme.viewer, after, 5, &Value::Null);
-        assert_eq!(ask(&old).error_code().await, "CURSOR_EXPIRED");
-        let live = "subscription($after: Cursor) { events(after: $after) { events { type } isLive } }";
-        let follow = |after: &Value| app.call(&acme, &acme.viewer, live).vars(json!({ "after": after }));
-        assert_eq!(follow(&old).error_code().await, "CURSOR_EXPIRED");
-        let young = follow(&begun).data().await;
-        assert_eq!(list(&young["events"]["events"]).len(), 2, "{young:#}");
-        // It stands right before the oldest that is kept.
-        assert_eq!(told(&[ask(&begun).data().await["sync"].clone()]).0.len(), 2);
-        ask(&unfinished).data().await;
-        app.clock.advance(DAY * 2);
-        let acme = back(&app, &acme).await;
-        purge(&app, days(1)).await;
-        assert_eq!(kept(&app, &acme).await, [0; 0]);
-        let ask = |after: &Value| page(&app, &acme, &acme.viewer, after, 5, &Value::Null);
-        assert_eq!(ask(&begun).error_code().await, "CURSOR_EXPIRED");
-        assert_eq!(ask(&unfinished).error_code().await, "CURSOR_EXPIRED", "what follows the snapshot is not known any more");
-        // The end is the end, whether or not anything is kept.
-        let now = position(&acme, head(&app, &acme).await);
-        assert_eq!(ask(&now).data().await["sync"]["hasMore"], false);
-        let mut fresh = Copy::new();
-        fresh.catch_up(&app, &acme, &acme.viewer, 5).await;
-        same(&fresh.objects, &world(&app, &acme).await, "a new snapshot");
-        assert_eq!(fresh.cursor, now);
-    }
+#[databases]
+async fn a_cursor_from_before_what_is_kept_has_expired(app: TestApp) {
+    let acme = app.company("acme").await;
+    furnish(&app, &acme).await;
+    let old = position(&acme, 3);
+    let mut copy = Copy::new();
+    copy.pull(&app, &acme, &acme.viewer, 5).await;
+    let begun = position(&acme, head(&app, &acme).await);
+    let unfinished = copy.cursor.clone();
+    app.clock.advance(DAY * 2);
+    let acme = back(&app, &acme).await;
+    change(&app, &acme, "tagCreate", json!({ "name": "young" })).await;
+    change(&app, &acme, "tagCreate", json!({ "name": "younger" })).await;
+    purge(&app, days(1)).await;
+    assert_eq!(kept(&app, &acme).await.len(), 2);
+    let ask = |after: &Value| page(&app, &acme, &acme.viewer, after, 5, &Value::Null);
+    assert_eq!(ask(&old).error_code().await, "CURSOR_EXPIRED");
+    let live = "subscription($after: Cursor) { events(after: $after) { events { type } isLive } }";
+    let follow = |after: &Value| app.call(&acme, &acme.viewer, live).vars(json!({ "after": after }));
+    assert_eq!(follow(&old).error_code().await, "CURSOR_EXPIRED");
+    let young = follow(&begun).data().await;
+    assert_eq!(list(&young["events"]["events"]).len(), 2, "{young:#}");
+    // It stands right before the oldest that is kept.
+    assert_eq!(told(&[ask(&begun).data().await["sync"].clone()]).0.len(), 2);
+    ask(&unfinished).data().await;
+    app.clock.advance(DAY * 2);
+    let acme = back(&app, &acme).await;
+    purge(&app, days(1)).await;
+    assert_eq!(kept(&app, &acme).await, [0; 0]);
+    let ask = |after: &Value| page(&app, &acme, &acme.viewer, after, 5, &Value::Null);
+    assert_eq!(ask(&begun).error_code().await, "CURSOR_EXPIRED");
+    assert_eq!(
+        ask(&unfinished).error_code().await,
+        "CURSOR_EXPIRED",
+        "what follows the snapshot is not known any more"
+    );
+    // The end is the end, whether or not anything is kept.
+    let now = position(&acme, head(&app, &acme).await);
+    assert_eq!(ask(&now).data().await["sync"]["hasMore"], false);
+    let mut fresh = Copy::new();
+    fresh.catch_up(&app, &acme, &acme.viewer, 5).await;
+    same(&fresh.objects, &world(&app, &acme).await, "a new snapshot");
+    assert_eq!(fresh.cursor, now);
+}
 
-    async fn events_are_kept_as_long_as_the_plan_and_the_configuration_say(app: TestApp) {
-        let acme = app.company("acme").await;
-        let small = app.company("small").await;
-        change(&app, &small, "planChange", json!({ "tier": "FREE" })).await;
-        let limit = "{ server { limits { eventRetentionDays } } }";
-        let days_of = |answer: Value| answer["server"]["limits"]["eventRetentionDays"].clone();
-        assert_eq!(days_of(app.call(&acme, &acme.viewer, limit).data().await), Value::Null);
-        assert_eq!(days_of(app.call(&small, &small.viewer, limit).data().await), 7);
-        assert_eq!(days_of(app.gql(limit).data().await), Value::Null);
-        let strict = app.another_instance(|config| config.ledger.retention = days(3)).await;
-        assert_eq!(days_of(strict.call(&small, &small.viewer, limit).data().await), 3);
-        assert_eq!(days_of(strict.gql(limit).data().await), 3);
-        let lax = app.another_instance(|config| config.ledger.retention = days(30)).await;
-        assert_eq!(days_of(lax.call(&acme, &acme.viewer, limit).data().await), 30);
-        assert_eq!(days_of(lax.call(&small, &small.viewer, limit).data().await), 7);
+#[databases]
+async fn events_are_kept_as_long_as_the_plan_and_the_configuration_say(app: TestApp) {
+    let acme = app.company("acme").await;
+    let small = app.company("small").await;
+    change(&app, &small, "planChange", json!({ "tier": "FREE" })).await;
+    let limit = "{ server { limits { eventRetentionDays } } }";
+    let days_of = |answer: Value| answer["server"]["limits"]["eventRetentionDays"].clone();
+    assert_eq!(days_of(app.call(&acme, &acme.viewer, limit).data().await), Value::Null);
+    assert_eq!(days_of(app.call(&small, &small.viewer, limit).data().await), 7);
+    assert_eq!(days_of(app.gql(limit).data().await), Value::Null);
+    let strict = app.another_instance(|config| config.ledger.retention = days(3)).await;
+    assert_eq!(days_of(strict.call(&small, &small.viewer, limit).data().await), 3);
+    assert_eq!(days_of(strict.gql(limit).data().await), 3);
+    let lax = app.another_instance(|config| config.ledger.retention = days(30)).await;
+    assert_eq!(days_of(lax.call(&acme, &acme.viewer, limit).data().await), 30);
+    assert_eq!(days_of(lax.call(&small, &small.viewer, limit).data().await), 7);
 
-        let (all, all_small) = (kept(&app, &acme).await, kept(&app, &small).await);
-        app.clock.advance(DAY * 7);
-        purge(&app, None).await;
-        assert_eq!((kept(&app, &acme).await, kept(&app, &small).await), (all.clone(), all_small.clone()), "not a moment early");
-        record(&app, &small, 1).await;
-        app.clock.advance(TimeDelta::milliseconds(1));
-        purge(&app, None).await;
-        assert_eq!(kept(&app, &acme).await, all);
-        assert_eq!(kept(&app, &small).await, [all_small.last().expect("events") + 1]);
-        purge(&app, Some(Duration::MAX)).await;
-        assert_eq!(kept(&app, &acme).await, all, "longer than the calendar");
-        purge(&app, days(10)).await;
-        assert_eq!(kept(&app, &acme).await, all);
-        purge(&app, days(7)).await;
-        assert_eq!(kept(&app, &acme).await, [0; 0]);
-        assert_eq!(kept(&app, &small).await.len(), 1);
-    }
+    let (all, all_small) = (kept(&app, &acme).await, kept(&app, &small).await);
+    app.clock.advance(DAY * 7);
+    purge(&app, None).await;
+    assert_eq!(
+        (kept(&app, &acme).await, kept(&app, &small).await),
+        (all.clone(), all_small.clone()),
+        "not a moment early"
+    );
+    record(&app, &small, 1).await;
+    app.clock.advance(TimeDelta::milliseconds(1));
+    purge(&app, None).await;
+    assert_eq!(kept(&app, &acme).await, all);
+    assert_eq!(kept(&app, &small).await, [all_small.last().expect("events") + 1]);
+    purge(&app, Some(Duration::MAX)).await;
+    assert_eq!(kept(&app, &acme).await, all, "longer than the calendar");
+    purge(&app, days(10)).await;
+    assert_eq!(kept(&app, &acme).await, all);
+    purge(&app, days(7)).await;
+    assert_eq!(kept(&app, &acme).await, [0; 0]);
+    assert_eq!(kept(&app, &small).await.len(), 1);
+}
 
-    async fn what_is_kept_has_no_gaps(app: TestApp) {
-        let acme = app.company("acme").await;
-        let begun = head(&app, &acme).await;
-        record(&app, &acme, 2_500).await;
-        app.clock.advance(DAY * 2);
-        record(&app, &acme, 7).await;
-        // A clock that went back: what came after something young stays with it.
-        app.clock.advance(-DAY * 2);
-        record(&app, &acme, 1).await;
-        app.clock.advance(DAY * 2);
-        let expected: Vec<i64> = (begun + 2_501..=begun + 2_508).collect();
-        let twice = [retention::run(&app.state.db, days(1)), retention::run(&app.state.db, days(1))];
-        for done in join_all(twice).await {
-            done.expect("the database answers");
-        }
-        assert_eq!(kept(&app, &acme).await, expected);
-        assert_eq!(head(&app, &acme).await, begun + 2_508);
-        let acme = back(&app, &acme).await;
-        let query = "query($last: Int, $first: Int) { events(first: $first, last: $last) { totalCount \
-                     nodes { sequence } pageInfo { hasPreviousPage hasNextPage } } }";
-        let data = app.call(&acme, &acme.owner, query).vars(json!({ "first": 100 })).data().await;
-        let sequences: Vec<String> = expected.iter().map(ToString::to_string).collect();
-        let found: Vec<&str> = list(&data["events"]["nodes"]).iter().map(|node| text(&node["sequence"])).collect();
-        assert_eq!(found, sequences);
-        let data = app.call(&acme, &acme.owner, query).vars(json!({ "last": 5 })).data().await;
-        assert_eq!(data["events"]["nodes"][0]["sequence"], sequences[3].as_str());
-        assert_eq!(data["events"]["totalCount"], 8);
-        // And it goes on where it was.
-        change(&app, &acme, "tagCreate", json!({ "name": "next" })).await;
-        assert_eq!(kept(&app, &acme).await.last(), Some(&(begun + 2_509)));
+#[databases]
+async fn what_is_kept_has_no_gaps(app: TestApp) {
+    let acme = app.company("acme").await;
+    let begun = head(&app, &acme).await;
+    record(&app, &acme, 2_500).await;
+    app.clock.advance(DAY * 2);
+    record(&app, &acme, 7).await;
+    // A clock that went back: what came after something young stays with it.
+    app.clock.advance(-DAY * 2);
+    record(&app, &acme, 1).await;
+    app.clock.advance(DAY * 2);
+    let expected: Vec<i64> = (begun + 2_501..=begun + 2_508).collect();
+    let twice = [retention::run(&app.state.db, days(1)), retention::run(&app.state.db, days(1))];
+    for done in join_all(twice).await {
+        done.expect("the database answers");
     }
+    assert_eq!(kept(&app, &acme).await, expected);
+    assert_eq!(head(&app, &acme).await, begun + 2_508);
+    let acme = back(&app, &acme).await;
+    let query = "query($last: Int, $first: Int) { events(first: $first, last: $last) { totalCount \
+                 nodes { sequence } pageInfo { hasPreviousPage hasNextPage } } }";
+    let data = app.call(&acme, &acme.owner, query).vars(json!({ "first": 100 })).data().await;
+    let sequences: Vec<String> = expected.iter().map(ToString::to_string).collect();
+    let found: Vec<&str> = list(&data["events"]["nodes"]).iter().map(|node| text(&node["sequence"])).collect();
+    assert_eq!(found, sequences);
+    let data = app.call(&acme, &acme.owner, query).vars(json!({ "last": 5 })).data().await;
+    assert_eq!(data["events"]["nodes"][0]["sequence"], sequences[3].as_str());
+    assert_eq!(data["events"]["totalCount"], 8);
+    // And it goes on where it was.
+    change(&app, &acme, "tagCreate", json!({ "name": "next" })).await;
+    assert_eq!(kept(&app, &acme).await.last(), Some(&(begun + 2_509)));
 }
 
 // ── a history made up at random ──
@@ -860,44 +884,47 @@ async fn history(app: &TestApp, seed: u64, steps: usize) {
     assert_eq!(fresh.cursor, full.cursor, "seed {seed}");
 }
 
-databases! {
-    async fn a_copy_follows_any_history_1(app: TestApp) {
-        history(&app, 1, 150).await;
-    }
+#[databases]
+async fn a_copy_follows_any_history_1(app: TestApp) {
+    history(&app, 1, 150).await;
+}
 
-    async fn a_copy_follows_any_history_2(app: TestApp) {
-        history(&app, 2, 150).await;
-    }
+#[databases]
+async fn a_copy_follows_any_history_2(app: TestApp) {
+    history(&app, 2, 150).await;
+}
 
-    async fn a_copy_follows_any_history_3(app: TestApp) {
-        history(&app, 3, 150).await;
-    }
+#[databases]
+async fn a_copy_follows_any_history_3(app: TestApp) {
+    history(&app, 3, 150).await;
+}
 
-    /// Another history each time.
-    async fn a_copy_follows_any_history_anew(app: TestApp) {
-        history(&app, fastrand::u64(..), 150).await;
-    }
+/// Another history each time.
+#[databases]
+async fn a_copy_follows_any_history_anew(app: TestApp) {
+    history(&app, fastrand::u64(..), 150).await;
+}
 
-    async fn a_copy_follows_writers_at_work(app: TestApp) {
-        let acme = app.company("acme").await;
-        furnish(&app, &acme).await;
-        let writer = async |seed: u64| {
-            let mut rng = Rng::with_seed(seed);
-            // Names of those who join are one's own.
-            let mut made = Made { joined: 1_000 * usize::try_from(seed).expect("a small one"), ..Made::default() };
-            for _ in 0..25 {
-                app.clock.advance(TimeDelta::milliseconds(1));
-                step(&app, &acme, &mut rng, &mut made).await;
-            }
-        };
-        let mut copy = Copy::new();
-        let reader = async {
-            for first in (1..8).cycle().take(40) {
-                copy.pull(&app, &acme, &acme.viewer, first).await;
-            }
-        };
-        futures_util::join!(join_all([11, 12, 13].map(writer)), reader);
-        copy.catch_up(&app, &acme, &acme.viewer, 5).await;
-        same(&copy.objects, &world(&app, &acme).await, "the copy and the lists");
-    }
+#[databases]
+async fn a_copy_follows_writers_at_work(app: TestApp) {
+    let acme = app.company("acme").await;
+    furnish(&app, &acme).await;
+    let writer = async |seed: u64| {
+        let mut rng = Rng::with_seed(seed);
+        // Names of those who join are one's own.
+        let mut made = Made { joined: 1_000 * usize::try_from(seed).expect("a small one"), ..Made::default() };
+        for _ in 0..25 {
+            app.clock.advance(TimeDelta::milliseconds(1));
+            step(&app, &acme, &mut rng, &mut made).await;
+        }
+    };
+    let mut copy = Copy::new();
+    let reader = async {
+        for first in (1..8).cycle().take(40) {
+            copy.pull(&app, &acme, &acme.viewer, first).await;
+        }
+    };
+    futures_util::join!(join_all([11, 12, 13].map(writer)), reader);
+    copy.catch_up(&app, &acme, &acme.viewer, 5).await;
+    same(&copy.objects, &world(&app, &acme).await, "the copy and the lists");
 }

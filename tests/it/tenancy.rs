@@ -3,14 +3,12 @@
 use serde_json::{Value, json};
 use todo_platform::base::{id::PREFIXES, secret};
 
-use crate::{
-    databases,
-    support::{
-        app::TestApp,
-        schema::{Documents, IdPath},
-        world::Company,
-    },
+use crate::support::{
+    app::TestApp,
+    schema::{Documents, IdPath},
+    world::Company,
 };
+use todo_test_macros::databases;
 
 /// Places where the two differ on purpose.
 const EXEMPT: &[(&str, &str, &str)] = &[(
@@ -109,50 +107,54 @@ fn absent(prefix: &str) -> String {
     id.to_string()
 }
 
-databases! {
-    async fn a_foreign_and_an_absent_id_get_the_same_answer(app: TestApp) {
-        let acme = app.company("acme").await;
-        let rival = app.company("rival").await;
-        let own = ids_of(&app, &acme, 0).await;
-        let mut foreign = ids_of(&app, &rival, 0).await;
-        let documents = Documents::new();
-        let mut places = 0;
-        for (keyword, field) in documents.root_fields() {
-            let paths = documents.id_paths(field);
-            let own = |name: &str| own_id(&own, &field.name, name);
-            for path in paths {
-                let shown = path.join(".");
-                if EXEMPT.iter().any(|(exempt, at, _)| (*exempt, *at) == (field.name.as_str(), shown.as_str())) {
-                    continue;
+#[databases]
+async fn a_foreign_and_an_absent_id_get_the_same_answer(app: TestApp) {
+    let acme = app.company("acme").await;
+    let rival = app.company("rival").await;
+    let own = ids_of(&app, &acme, 0).await;
+    let mut foreign = ids_of(&app, &rival, 0).await;
+    let documents = Documents::new();
+    let mut places = 0;
+    for (keyword, field) in documents.root_fields() {
+        let paths = documents.id_paths(field);
+        let own = |name: &str| own_id(&own, &field.name, name);
+        for path in paths {
+            let shown = path.join(".");
+            if EXEMPT.iter().any(|(exempt, at, _)| (*exempt, *at) == (field.name.as_str(), shown.as_str())) {
+                continue;
+            }
+            places += 1;
+            for (prefix, theirs) in &foreign {
+                let mut answers = Vec::new();
+                for id in [theirs.clone(), absent(prefix)] {
+                    answers.push(ask(&app, &acme, &documents, keyword, field, &path, &id, &own).await);
                 }
-                places += 1;
-                for (prefix, theirs) in &foreign {
-                    let mut answers = Vec::new();
-                    for id in [theirs.clone(), absent(prefix)] {
-                        answers.push(ask(&app, &acme, &documents, keyword, field, &path, &id, &own).await);
-                    }
-                    assert_eq!(answers[0], answers[1], "{}({shown}) tells a foreign `{prefix}` from an absent one", field.name);
-                    let text = answers[0].to_string();
-                    assert!(!text.contains("INTERNAL"), "{}({shown}) with a `{prefix}`: {text}", field.name);
-                }
-                // A create takes the id over as its own: the next place needs ids that are foreign still.
-                if field.name.ends_with("Create") && path.last().is_some_and(|name| name == "id") {
-                    foreign = ids_of(&app, &rival, places).await;
-                }
+                assert_eq!(
+                    answers[0], answers[1],
+                    "{}({shown}) tells a foreign `{prefix}` from an absent one",
+                    field.name
+                );
+                let text = answers[0].to_string();
+                assert!(!text.contains("INTERNAL"), "{}({shown}) with a `{prefix}`: {text}", field.name);
+            }
+            // A create takes the id over as its own: the next place needs ids that are foreign still.
+            if field.name.ends_with("Create") && path.last().is_some_and(|name| name == "id") {
+                foreign = ids_of(&app, &rival, places).await;
             }
         }
-        assert!(places > 60, "only {places} places for ids were found in the schema");
     }
+    assert!(places > 60, "only {places} places for ids were found in the schema");
+}
 
-    /// The same by reading: nothing of another tenant comes out of any lookup.
-    async fn another_tenants_objects_are_null(app: TestApp) {
-        let acme = app.company("acme").await;
-        let rival = app.company("rival").await;
-        for (prefix, id) in ids_of(&app, &rival, 0).await {
-            let node = app.call(&acme, &acme.owner, "query($id: ID!) { node(id: $id) { id } nodes(ids: [$id]) { id } }");
-            let data = node.vars(json!({ "id": id })).data().await;
-            assert_eq!(data, json!({ "node": null, "nodes": [null] }), "{prefix}");
-        }
+/// The same by reading: nothing of another tenant comes out of any lookup.
+#[databases]
+async fn another_tenants_objects_are_null(app: TestApp) {
+    let acme = app.company("acme").await;
+    let rival = app.company("rival").await;
+    for (prefix, id) in ids_of(&app, &rival, 0).await {
+        let node = app.call(&acme, &acme.owner, "query($id: ID!) { node(id: $id) { id } nodes(ids: [$id]) { id } }");
+        let data = node.vars(json!({ "id": id })).data().await;
+        assert_eq!(data, json!({ "node": null, "nodes": [null] }), "{prefix}");
     }
 }
 

@@ -8,13 +8,13 @@ use serde_json::json;
 use todo_platform::{base::clock::Clock, data::db::Db};
 
 use crate::{
-    databases,
     process::{KEY, Process, folder},
     support::{
         app::{TestApp, config},
         postgres, released,
     },
 };
+use todo_test_macros::databases;
 
 /// One connection of the test's own to a server's database.
 async fn beside(url: &str) -> DatabaseConnection {
@@ -176,69 +176,71 @@ async fn upgrade(app: &TestApp) {
     db.close().await.expect("it closes");
 }
 
-databases! {
-    /// A server of the release before, while and after the schema becomes the next one's: it is ready, starts, migrates
-    /// nothing, and everything it does works.
-    async fn a_newer_schema_is_no_matter_to_an_older_server(app: TestApp) {
-        let acme = app.company("acme").await;
-        let item = app.item(&acme, "Before").await;
-        upgrade(&app).await;
-        is_ready(&app).await;
-        let wait = app.state.config.database.migration_wait;
-        assert!(app.state.db.migrate(wait).await.expect("nothing to do").is_empty());
-        let started = app.another_instance(|_| {}).await;
-        let production = app.another_instance(|config| config.mode = todo_platform::base::config::Mode::Production).await;
-        for app in [&app, &started, &production] {
-            is_ready(app).await;
-            everything_works(app, &acme, &item).await;
-        }
-        for app in [&started, &production] {
-            app.settle().await;
-            app.state.db.close().await;
-        }
+/// A server of the release before, while and after the schema becomes the next one's: it is ready, starts, migrates
+/// nothing, and everything it does works.
+#[databases]
+async fn a_newer_schema_is_no_matter_to_an_older_server(app: TestApp) {
+    let acme = app.company("acme").await;
+    let item = app.item(&acme, "Before").await;
+    upgrade(&app).await;
+    is_ready(&app).await;
+    let wait = app.state.config.database.migration_wait;
+    assert!(app.state.db.migrate(wait).await.expect("nothing to do").is_empty());
+    let started = app.another_instance(|_| {}).await;
+    let production = app.another_instance(|config| config.mode = todo_platform::base::config::Mode::Production).await;
+    for app in [&app, &started, &production] {
+        is_ready(app).await;
+        everything_works(app, &acme, &item).await;
+    }
+    for app in [&started, &production] {
+        app.settle().await;
+        app.state.db.close().await;
     }
 }
 
-databases! {
-    /// Every statement of the release before is understood on this release's schema, and its inserts leave out nothing that
-    /// is needed.
-    async fn the_previous_release_works_on_this_schema(app: TestApp) {
-        let url = app.state.config.database.url.as_str();
-        let db = beside(url).await;
-        let is_sqlite = url.starts_with("sqlite");
-        let statements = released::statements(if is_sqlite { "sqlite" } else { "postgres" });
-        assert!(statements.len() > 100, "{} are on record", statements.len());
-        for sql in &statements {
-            let understood = if is_sqlite {
-                db.execute_unprepared(&format!("EXPLAIN {sql}")).await
-            } else {
-                db.execute_unprepared(&format!("PREPARE released AS {sql}")).await
-            };
-            understood.unwrap_or_else(|error| panic!("{error}: {sql}"));
-            if !is_sqlite {
-                db.execute_unprepared("DEALLOCATE released").await.expect("it goes");
-            }
-        }
-        let needed = if is_sqlite {
-            "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND \
-             c.\"notnull\" AND c.dflt_value IS NULL"
+/// Every statement of the release before is understood on this release's schema, and its inserts leave out nothing that
+/// is needed.
+#[databases]
+async fn the_previous_release_works_on_this_schema(app: TestApp) {
+    let url = app.state.config.database.url.as_str();
+    let db = beside(url).await;
+    let is_sqlite = url.starts_with("sqlite");
+    let statements = released::statements(if is_sqlite { "sqlite" } else { "postgres" });
+    assert!(statements.len() > 100, "{} are on record", statements.len());
+    for sql in &statements {
+        let understood = if is_sqlite {
+            db.execute_unprepared(&format!("EXPLAIN {sql}")).await
         } else {
-            "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = \
-             current_schema() AND is_nullable = 'NO' AND column_default IS NULL"
+            db.execute_unprepared(&format!("PREPARE released AS {sql}")).await
         };
-        let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), needed)).await.expect("columns");
-        let mut checked = 0;
-        for row in rows {
-            let (table, column): (String, String) = (row.try_get_by_index(0).expect("a name"), row.try_get_by_index(1).expect("a name"));
-            let insert = format!("INSERT INTO \"{table}\" (");
-            for columns in statements.iter().filter_map(|sql| sql.strip_prefix(&insert)?.split_once(')')) {
-                assert!(columns.0.contains(&format!("\"{column}\"")), "{table}.{column} is needed, and the release before leaves it out");
-                checked += 1;
-            }
+        understood.unwrap_or_else(|error| panic!("{error}: {sql}"));
+        if !is_sqlite {
+            db.execute_unprepared("DEALLOCATE released").await.expect("it goes");
         }
-        assert!(checked > 50, "{checked} columns of inserts");
-        db.close().await.expect("it closes");
     }
+    let needed = if is_sqlite {
+        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND \
+         c.\"notnull\" AND c.dflt_value IS NULL"
+    } else {
+        "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = \
+         current_schema() AND is_nullable = 'NO' AND column_default IS NULL"
+    };
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), needed)).await.expect("columns");
+    let mut checked = 0;
+    for row in rows {
+        let (table, column): (String, String) =
+            (row.try_get_by_index(0).expect("a name"), row.try_get_by_index(1).expect("a name"));
+        let insert = format!("INSERT INTO \"{table}\" (");
+        for columns in statements.iter().filter_map(|sql| sql.strip_prefix(&insert)?.split_once(')')) {
+            assert!(
+                columns.0.contains(&format!("\"{column}\"")),
+                "{table}.{column} is needed, and the release before leaves it out"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "{checked} columns of inserts");
+    db.close().await.expect("it closes");
 }
 
 /// A walk over every kind of object: made, changed, read, deleted.

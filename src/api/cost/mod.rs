@@ -31,12 +31,12 @@ use async_graphql::{
 };
 use serde_json::json;
 
-use super::{document::bare, validation::Dearest};
 use crate::{
     base::error::{Code, Refusal},
     graphql::{
         error::code_of,
         field_tags::{KEPT_COUNT, has},
+        type_name::bare,
     },
 };
 
@@ -423,4 +423,13 @@ impl Price {
         }
         page + nodes + counted
     }
+}
+
+/// Where most points of an operation go.
+#[derive(Clone, Debug, Default)]
+pub struct Dearest {
+    /// By the answer's names, `items.nodes.comments`; empty where nothing costs anything.
+    pub path: String,
+    /// `Item.comments`.
+    pub coordinate: Option<String>,
 }

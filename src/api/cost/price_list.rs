@@ -16,8 +16,8 @@ use async_graphql::{
 
 use super::{CONTAINS_PRICE, COUNT_PRICE, Kind, LIST_PRICE, LIST_SIZE, STARTS_WITH_PRICE};
 use crate::{
-    api::document::bare,
     data::db::page::{DEFAULT_PAGE, MAX_PAGE},
+    graphql::type_name::bare,
 };
 
 /// What it adds to an operation's price each time that it is asked for, in points. Without it an object counts 1, and

@@ -21,11 +21,11 @@ use async_graphql_value::{
 };
 use serde_json::json;
 
-use super::{Document, Operation, bare, measure::MAX_VISITS, path::Path};
+use super::{Document, Operation, measure::MAX_VISITS, path::Path};
 use crate::{
     api::document::coordinate::about_argument,
     base::error::{Code, Error, Refusal, Result},
-    graphql::filter::null_in_filter,
+    graphql::{filter::null_in_filter, type_name::bare},
 };
 
 /// What was collected first, for all requests whose variables are in the same states: most documents have but one.

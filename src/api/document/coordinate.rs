@@ -15,8 +15,8 @@ use async_graphql::{
     registry::{MetaField, MetaType, Registry},
 };
 
-use super::{Document, Operation, bare};
-use crate::base::error::Error;
+use super::{Document, Operation};
+use crate::{base::error::Error, graphql::type_name::bare};
 
 /// An element of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

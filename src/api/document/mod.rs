@@ -267,11 +267,6 @@ fn told(message: String) -> String {
     }
 }
 
-/// The name in a type: `[Item!]!` is `Item`.
-pub fn bare(ty: &str) -> &str {
-    ty.trim_matches(['[', ']', '!'])
-}
-
 fn apollo_faults(found: &DiagnosticList, elements: &Elements<'_>) -> Vec<Fault> {
     let name = |fault: &_| apollo_name(fault);
     let has_unknown_field = found.iter().any(|fault| name(fault.error) == Some("UndefinedField"));

@@ -17,10 +17,11 @@ use sha2::{Digest, Sha256};
 
 use self::stream::{Answers, Template};
 use super::{
+    cost::Dearest,
     processor::{Meter, Processor},
     response_sharing,
     schema::{self, ApiSchema},
-    validation::{Dearest, Gate, Passed, registered::DOCUMENT_ID},
+    validation::{Gate, Passed, registered::DOCUMENT_ID},
 };
 use crate::{
     base::{
@@ -221,7 +222,7 @@ impl Api {
         let mut context = RequestContext::new(&self.state, caller, origin);
         context.charge = answer.charge;
         let (budget, loads) = (context.budget.clone(), context.loads.clone());
-        let execution = loads.drive(self.schema.execute(request.data(context).data(self.gate.checker())));
+        let execution = loads.drive(self.schema.execute(request.data(context).data(self.gate.document_check())));
         let executed = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
         // What was stopped, or nobody waited for, cost all that it asked for.
         answer.charge.actual = answer.charge.requested;

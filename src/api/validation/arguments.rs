@@ -11,12 +11,12 @@ use serde_json::json;
 
 use super::walk::Walk;
 use crate::{
-    api::{
-        cost::Weight,
-        document::{bare, path::Path},
-    },
+    api::{cost::Weight, document::path::Path},
     base::error::{Code, Error, Refusal, Result},
-    graphql::filter::{MAX_CONDITIONS, bad, null_in_filter},
+    graphql::{
+        filter::{MAX_CONDITIONS, bad, null_in_filter},
+        type_name::bare,
+    },
 };
 
 /// Entries of one list in the variables.

@@ -5,7 +5,6 @@
 mod arguments;
 mod documents;
 mod introspection;
-mod manifest;
 pub mod registered;
 mod walk;
 
@@ -18,7 +17,6 @@ use async_graphql::{
 };
 use serde::Serialize;
 
-pub use self::manifest::Manifest;
 use self::{
     documents::{Documents, New},
     introspection::Sizes,
@@ -26,7 +24,7 @@ use self::{
     walk::{Found, Walk},
 };
 use super::{
-    cost::Prices,
+    cost::{Dearest, Prices},
     document::{Document, Operation, Validator, coordinate::Asked},
 };
 use crate::{
@@ -34,6 +32,7 @@ use crate::{
         config::LimitsConfig,
         error::{Error, Refusal, Result},
     },
+    domains::document_sets::manifest::DocumentCheck,
     graphql::guard,
 };
 
@@ -68,15 +67,6 @@ impl Passed {
     }
 }
 
-/// Where most points of an operation go.
-#[derive(Clone, Debug, Default)]
-pub struct Dearest {
-    /// By the answer's names, `items.nodes.comments`; empty where nothing costs anything.
-    pub path: String,
-    /// `Item.comments`.
-    pub coordinate: Option<String>,
-}
-
 /// A part of an operation, with all that is below it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Part {
@@ -104,20 +94,6 @@ impl std::fmt::Debug for Gate {
     }
 }
 
-/// Says whether a document is valid.
-#[derive(Clone)]
-pub struct Checker {
-    validator: Arc<Validator>,
-    limits: Arc<LimitsConfig>,
-}
-
-impl Checker {
-    /// What a request with this document would be refused for, whatever its variables are.
-    pub fn check(&self, text: &str) -> Result<()> {
-        self.validator.document(text, &self.limits).map(|_| ())
-    }
-}
-
 impl Gate {
     /// `sdl`: the same types as the validator reads them. `has_introspection`: whether `__schema` and `__type` pass, and
     /// refusals suggest names that the schema has. INTERNAL for types that are no valid schema, or declare no rules that can be
@@ -140,9 +116,10 @@ impl Gate {
         Ok(Self { registered, ..self })
     }
 
-    /// Checks documents as those of requests are.
-    pub fn checker(&self) -> Checker {
-        Checker { validator: self.validator.clone(), limits: self.limits.clone() }
+    /// What a request with a document would be refused for.
+    pub fn document_check(&self) -> DocumentCheck {
+        let (validator, limits) = (self.validator.clone(), self.limits.clone());
+        DocumentCheck::new(move |text| validator.document(text, &limits).map(drop))
     }
 
     /// The schema's types.

@@ -7,13 +7,13 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use async_graphql::{Request, Value};
 
-use super::manifest::Manifest;
 use crate::{
     api::document::{Document, Validator},
     base::{
         config::LimitsConfig,
         error::{Code, Error, Refusal, Result},
     },
+    domains::document_sets::manifest::Manifest,
 };
 
 /// Bytes of a manifest: some ten thousand documents.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{
         cost::{self, Price, Prices, Shape, Weight},
-        document::{bare, coordinate::about_argument},
+        document::coordinate::about_argument,
     },
     base::{
         config::LimitsConfig,
@@ -25,7 +25,8 @@ use crate::{
     data::db::page::{DEFAULT_PAGE, DEFAULT_SYNC_PAGE, MAX_PAGE, MAX_SYNC_PAGE},
     graphql::{
         field_tags::{THROTTLED, has},
-        guard::Rule,
+        rule::Rule,
+        type_name::bare,
     },
 };
 

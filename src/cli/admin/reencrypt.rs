@@ -15,9 +15,8 @@ use crate::{
     },
     cli::sample::told,
     data::{
-        actor::ActorRef,
         db::{AccountTx, retrying, sealed::SealedValue},
-        entity::signing_key,
+        entity::{ActorRef, signing_key},
     },
     platform::{auth::token, state::State},
 };

@@ -27,8 +27,10 @@ use crate::{
         id::{AnyId, OrganizationId},
     },
     data::{
-        actor::ActorRef,
-        entity::idempotency::{ActiveModel, Column, Entity, Model},
+        entity::{
+            ActorRef,
+            idempotency::{ActiveModel, Column, Entity, Model},
+        },
         ledger::LedgerCursor,
     },
 };

@@ -20,8 +20,8 @@ use crate::{
         policy::Permissions,
     },
     data::{
-        actor::{ActorRef, Origin, Person},
-        entity::{Global, api_key, inbound_hook, invitation, membership, organization, session, user},
+        actor::{Origin, Person},
+        entity::{ActorRef, Global, api_key, inbound_hook, invitation, membership, organization, session, user},
     },
 };
 

@@ -23,8 +23,11 @@ use crate::{
         id::OrganizationId,
     },
     data::{
-        actor::{ActorRef, Origin},
-        entity::job::{ActiveModel, Column, Entity, Model},
+        actor::Origin,
+        entity::{
+            ActorRef,
+            job::{ActiveModel, Column, Entity, Model},
+        },
     },
 };
 

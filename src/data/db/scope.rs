@@ -24,8 +24,8 @@ use crate::{
         policy::{Permission, Permissions},
     },
     data::{
-        actor::{ActorRef, Origin},
-        entity::{Keyed, Tenant, membership, organization, user},
+        actor::Origin,
+        entity::{ActorRef, Keyed, Tenant, membership, organization, user},
     },
 };
 

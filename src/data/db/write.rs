@@ -27,12 +27,12 @@ use crate::{
         policy::Permissions,
     },
     data::{
-        actor::{ActorRef, Origin},
+        actor::Origin,
         entity::{
-            Findable, Global, Keyed, Row, Tenant, event, invitation, ledger_head, membership, organization, session,
-            user,
+            ActorRef, EventType, Findable, Global, Keyed, Row, Tenant, event, invitation, ledger_head, membership,
+            organization, session, user,
         },
-        ledger::{EventType, LedgerCursor, NewEvent, PendingEvents, Written},
+        ledger::{LedgerCursor, NewEvent, PendingEvents, Written},
     },
 };
 

@@ -6,7 +6,7 @@ use crate::{
         enums::ActorKind,
         id::{EventId, ItemId, OrganizationId, TeamId},
     },
-    data::ledger::EventType,
+    data::entity::EventType,
 };
 
 /// One change; see `ledger`.

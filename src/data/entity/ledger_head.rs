@@ -1,6 +1,9 @@
 use sea_orm::entity::prelude::*;
 
-use crate::base::{enums::PlanTier, id::OrganizationId};
+use crate::base::{
+    enums::{PlanTier, QuotaResource},
+    id::OrganizationId,
+};
 
 /// Gives an organization's events their order, its items their numbers and what its plan limits its places; one narrow
 /// row, locked late.
@@ -29,3 +32,16 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// How much of a resource the organization uses; 0 of what is not counted.
+    pub const fn used(&self, resource: QuotaResource) -> i64 {
+        match resource {
+            QuotaResource::Members => self.member_count,
+            QuotaResource::Items => self.item_count,
+            QuotaResource::ApiKeys => self.api_key_count,
+            QuotaResource::Webhooks => self.webhook_count,
+            QuotaResource::StorageBytes | QuotaResource::AuditRetentionDays | QuotaResource::CostPerMinute => 0,
+        }
+    }
+}

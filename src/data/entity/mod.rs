@@ -1,12 +1,14 @@
 //! One file per table, flat, without logic. Which tables a tenant owns is said here, once.
 
 pub mod account_token;
+mod actor;
 pub mod api_key;
 pub mod billing_event;
 pub mod comment;
 pub mod credential;
 pub mod document_set;
 pub mod event;
+mod event_type;
 pub mod idempotency;
 pub mod inbound_hook;
 pub mod inbound_receipt;
@@ -36,6 +38,9 @@ pub mod webhook;
 pub mod webhook_attempt;
 pub mod webhook_delivery;
 pub mod webhook_lane;
+
+pub use actor::ActorRef;
+pub use event_type::EventType;
 
 use std::sync::Arc;
 

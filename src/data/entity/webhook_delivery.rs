@@ -6,7 +6,7 @@ use crate::{
         enums::DeliveryStatus,
         id::{EventId, OrganizationId, WebhookDeliveryId, WebhookId},
     },
-    data::ledger::EventType,
+    data::entity::EventType,
 };
 
 /// One event on its way to one webhook; a test's `ping` has no event.

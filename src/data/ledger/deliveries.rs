@@ -8,7 +8,7 @@ use sea_orm::{
     prelude::{ColumnTrait, Json},
 };
 
-use super::{Change, EventType};
+use super::Change;
 use crate::{
     base::{
         clock::{Clock, Instant},
@@ -19,7 +19,7 @@ use crate::{
     },
     data::{
         db::{Transaction, fail},
-        entity::{event, ledger_head, webhook, webhook_delivery},
+        entity::{EventType, event, ledger_head, webhook, webhook_delivery},
     },
 };
 

@@ -17,9 +17,9 @@ use crate::{
         plan::{self, Plan},
     },
     data::{
-        actor::{ActorRef, Origin},
+        actor::Origin,
         db::{Transaction, fail},
-        entity::{event, ledger_head},
+        entity::{ActorRef, event, ledger_head},
     },
 };
 
@@ -192,10 +192,10 @@ async fn raise(
         .into_iter()
         // Whatever gives places back, or takes none, may do so beyond the limit.
         .filter(|(resource, places)| {
-            *places > 0 && limits.limit(*resource).is_some_and(|limit| plan::used(&head, *resource) > limit)
+            *places > 0 && limits.limit(*resource).is_some_and(|limit| head.used(*resource) > limit)
         })
         .map(|(resource, places)| {
-            plan::exceeded(head.plan_tier, resource, plan::used(&head, resource) - places, places, &["input"])
+            plan::exceeded(head.plan_tier, resource, head.used(resource) - places, places, &["input"])
         })
         .collect();
     if too_many.is_empty() { Ok(head) } else { Err(Error::Invalid(too_many)) }

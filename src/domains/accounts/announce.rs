@@ -11,10 +11,9 @@ use crate::{
         id::{OrganizationId, UserId},
     },
     data::{
-        actor::ActorRef,
         db::AccountTx,
-        entity::membership,
-        ledger::{Change, EventType, NewEvent},
+        entity::{ActorRef, EventType, membership},
+        ledger::{Change, NewEvent},
     },
 };
 

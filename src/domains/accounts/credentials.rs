@@ -23,12 +23,12 @@ use crate::{
         id::UserId,
     },
     data::{
-        actor::{ActorRef, Origin, Person},
+        actor::{Origin, Person},
         db::{
             AccountTx, Committed,
             filter::{email_key, shown_email},
         },
-        entity::{account_token, credential, session, user},
+        entity::{ActorRef, account_token, credential, session, user},
     },
     platform::{mail::Letter, state::State},
 };

@@ -12,9 +12,8 @@ use crate::{
         id::UserId,
     },
     data::{
-        actor::ActorRef,
         db::AccountTx,
-        entity::{account_token, credential, membership, session, user},
+        entity::{ActorRef, account_token, credential, membership, session, user},
     },
     domains::members::{
         self,

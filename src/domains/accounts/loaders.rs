@@ -4,16 +4,23 @@ use async_graphql::dataloader::Loader;
 
 use super::query::live;
 use crate::{
-    base::id::{SecurityEventId, SessionId},
+    base::id::{SecurityEventId, SessionId, UserId},
     data::{
         db::{OrgScope, filter::among},
-        entity::{security_event, session},
+        entity::{security_event, session, user},
     },
-    graphql::loaders::LoadError,
+    graphql::loaders::{LoadError, ScopedLoader},
 };
+use std::sync::Arc;
 
 /// The caller's own live sessions; nobody else's, and none for an API key.
-pub struct OwnSessions(pub OrgScope);
+pub struct OwnSessions(OrgScope);
+
+impl ScopedLoader for OwnSessions {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<SessionId> for OwnSessions {
     type Value = session::Model;
@@ -28,7 +35,13 @@ impl Loader<SessionId> for OwnSessions {
 }
 
 /// The caller's own security events; nobody else's, and none for an API key.
-pub struct OwnSecurityEvents(pub OrgScope);
+pub struct OwnSecurityEvents(OrgScope);
+
+impl ScopedLoader for OwnSecurityEvents {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<SecurityEventId> for OwnSecurityEvents {
     type Value = security_event::Model;
@@ -44,5 +57,25 @@ impl Loader<SecurityEventId> for OwnSecurityEvents {
         let named = own.and(among(db, security_event::Column::Id, ids.iter().copied()));
         let rows = db.find_global::<security_event::Entity>(named).await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
+}
+
+/// People named by rows of the organization: members, and those who were.
+pub struct Users(OrgScope);
+
+impl ScopedLoader for Users {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
+
+impl Loader<UserId> for Users {
+    type Value = Arc<user::Model>;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[UserId]) -> Result<HashMap<UserId, Arc<user::Model>>, LoadError> {
+        let rows =
+            self.0.db().find_global::<user::Entity>(among(self.0.db(), user::Column::Id, ids.iter().copied())).await?;
+        Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
     }
 }

@@ -20,12 +20,12 @@ use crate::{
         secret::{hash_token, new_token},
     },
     data::{
-        actor::{ActorRef, Origin, Person},
+        actor::{Origin, Person},
         db::{
             AccountTx, Committed, at_version, changed,
             filter::{email_key, fold, shown_email},
         },
-        entity::{Findable, Versioned as _, credential, refresh_token, security_event, session, user},
+        entity::{ActorRef, Findable, Versioned as _, credential, refresh_token, security_event, session, user},
         ledger::{Fields, LedgerCursor},
     },
     domains::members::{self, invitations::Ticket},

@@ -14,9 +14,12 @@ use crate::{
         error::{Code, Error, Refusal, Result},
     },
     data::{
-        actor::{ActorRef, Origin, network_of},
+        actor::{Origin, network_of},
         db::{AccountTx, filter::email_key, retention::SIGN_IN_WINDOW, retrying},
-        entity::sign_in_failure::{ActiveModel, Column, Entity},
+        entity::{
+            ActorRef,
+            sign_in_failure::{ActiveModel, Column, Entity},
+        },
     },
     platform::state::State,
 };

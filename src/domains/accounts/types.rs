@@ -2,30 +2,35 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Description, Interface, Object, SimpleObject};
 
-use super::query;
+use super::{
+    loaders::{OwnSecurityEvents, OwnSessions, Users},
+    query,
+};
 use crate::{
     base::{
         enums::{ActorKind, Role, SecurityEventKind},
         error::Result,
-        id::{AnyId, InvitationId, OrganizationId, SecurityEventId, SessionId, UserId},
+        id::{AnyId, InvitationId, OrganizationId, SecurityEventId, SessionId, UserId, kind},
         policy::Permission,
     },
     data::{
-        actor::{ActorRef, Person},
+        actor::Person,
         db::identity::Identified,
-        entity::{Findable, invitation, organization, security_event, session, user},
+        entity::{ActorRef, Findable, api_key, inbound_hook, invitation, organization, security_event, session, user},
         ledger::LedgerCursor,
     },
     domains::{
         api_keys::types::ApiKeyActor,
         inbound_hooks::types::InboundHookActor,
-        members::{invitations, types::Membership},
+        members::{invitations, loaders::MembershipOfUser, types::Membership},
         organizations::types::Organization,
     },
     graphql::{
         connection::{Connection, page_args, wants},
         context::ContextExt,
         guard,
+        loaders::Rows,
+        node::NodeType,
         payload::{Common, Outcome, payload, payload_fields},
         scalars::{Cursor, DateTime, Url},
     },
@@ -38,6 +43,23 @@ pub struct User {
     pub row: Arc<user::Model>,
     /// Reached through the caller's own [`Viewer`], also that of a session which has just begun.
     own: bool,
+}
+
+impl NodeType for User {
+    type Kind = kind::User;
+
+    async fn find(ctx: &Context<'_>, id: UserId) -> Result<Option<Self>> {
+        // Oneself, also before there is an organization.
+        if let Ok(person) = ctx.person()
+            && person.user.id == id
+        {
+            return Ok(Some(Self::from(person.user.clone())));
+        }
+        match ctx.loader::<MembershipOfUser>()?.load_one(id).await? {
+            Some(_) => Ok(ctx.loader::<Users>()?.load_one(id).await?.map(Self::from)),
+            None => Ok(None),
+        }
+    }
 }
 
 impl From<Arc<user::Model>> for User {
@@ -97,7 +119,7 @@ impl User {
             }
             let Ok(scope) = ctx.scope() else { return Ok(None) };
             let visible = scope.allows(Permission::MemberRead)
-                && ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.is_some();
+                && ctx.loader::<MembershipOfUser>()?.load_one(self.row.id).await?.is_some();
             Ok(visible.then_some(self.row.email.as_str()))
         })
         .await
@@ -120,7 +142,7 @@ impl User {
                 return Ok(None);
             }
             guard::check_field::<Self>(ctx)?;
-            Ok(ctx.loaders()?.membership_of_user.load_one(self.row.id).await?.map(Membership))
+            Ok(ctx.loader::<MembershipOfUser>()?.load_one(self.row.id).await?.map(Membership))
         })
         .await
     }
@@ -192,11 +214,17 @@ impl Actor {
     /// Whoever a row names.
     pub async fn load(ctx: &Context<'_>, actor: ActorRef) -> Result<Self> {
         let found = if let Some(id) = actor.user_id() {
-            ctx.loaders()?.users.load_one(id).await?.map(|user| Self::User(user.into()))
+            ctx.loader::<Users>()?.load_one(id).await?.map(|user| Self::User(user.into()))
         } else if let Some(id) = actor.api_key_id() {
-            ctx.loaders()?.api_keys.load_one(id).await?.map(|key| Self::ApiKeyActor(ApiKeyActor::from(key)))
+            ctx.loader::<Rows<api_key::Entity>>()?
+                .load_one(id)
+                .await?
+                .map(|key| Self::ApiKeyActor(ApiKeyActor::from(key)))
         } else if let Some(id) = actor.inbound_hook_id() {
-            ctx.loaders()?.inbound_hooks.load_one(id).await?.map(|hook| Self::InboundHookActor(hook.into()))
+            ctx.loader::<Rows<inbound_hook::Entity>>()?
+                .load_one(id)
+                .await?
+                .map(|hook| Self::InboundHookActor(hook.into()))
         } else {
             None
         };
@@ -325,6 +353,16 @@ pub struct Session {
     is_current: bool,
 }
 
+impl NodeType for Session {
+    type Kind = kind::Session;
+
+    async fn find(ctx: &Context<'_>, id: SessionId) -> Result<Option<Self>> {
+        let Ok(person) = ctx.person() else { return Ok(None) };
+        let session = ctx.loader::<OwnSessions>()?.load_one(id).await?;
+        Ok(session.map(|row| Self::new(row, person)))
+    }
+}
+
 impl Session {
     /// As `person` sees it, through the session they call with.
     pub fn new(row: session::Model, person: &Person) -> Self {
@@ -373,6 +411,14 @@ impl Session {
 /// An entry of a person's own security log. Nobody else sees it.
 #[derive(Clone, Debug, Description)]
 pub struct SecurityEvent(pub security_event::Model);
+
+impl NodeType for SecurityEvent {
+    type Kind = kind::SecurityEvent;
+
+    async fn find(ctx: &Context<'_>, id: SecurityEventId) -> Result<Option<Self>> {
+        Ok(ctx.loader::<OwnSecurityEvents>()?.load_one(id).await?.map(Self))
+    }
+}
 
 #[Object(use_type_description)]
 impl SecurityEvent {

@@ -20,8 +20,8 @@ use crate::{
     },
     data::{
         db::{Committed, OrgScope, WriteTx, at_version},
-        entity::{api_key, document_set, membership},
-        ledger::{Change, EventType, Fields, NewEvent, changes},
+        entity::{EventType, api_key, document_set, membership},
+        ledger::{Change, Fields, NewEvent, changes},
     },
     platform::auth::api_key::KeyMint,
 };

@@ -6,11 +6,13 @@ use crate::{
         id::ApiKeyId,
         policy::{Permission, Permissions, requires},
     },
-    data::{actor::ActorRef, entity::api_key},
+    data::entity::{ActorRef, api_key, document_set},
     domains::{accounts::types::Actor, document_sets::types::DocumentSet},
     graphql::{
         context::ContextExt,
         guard,
+        loaders::Rows,
+        node::row_node,
         payload::payload,
         scalars::{DateTime, Url},
     },
@@ -21,6 +23,8 @@ use crate::{
 /// time.
 #[derive(Clone, Debug, Description)]
 pub struct ApiKey(pub api_key::Model);
+
+row_node!(ApiKey: api_key, Self);
 
 #[Object(use_type_description, directive = requires::apply(Permission::ApiKeyManage))]
 impl ApiKey {
@@ -52,7 +56,7 @@ impl ApiKey {
     /// The documents that it may run alone; null: it runs any.
     async fn document_set(&self, ctx: &Context<'_>) -> Result<Option<DocumentSet>> {
         let Some(id) = self.0.document_set_id else { return Ok(None) };
-        Ok(ctx.loaders()?.document_sets.load_one(id).await?.map(DocumentSet))
+        Ok(ctx.loader::<Rows<document_set::Entity>>()?.load_one(id).await?.map(DocumentSet))
     }
 
     /// The member who made it, or who made the key that did.

@@ -17,7 +17,7 @@ use crate::{
     graphql::{
         connection::{Connection, wants},
         context::ContextExt,
-        loaders::ChildPage,
+        loaders::{ChildPage, Children},
     },
 };
 
@@ -32,8 +32,7 @@ pub async fn children(
     let keys = vec![Key::asc(comment::Column::CreatedAt)];
     let plan = start.plan(everything(), keys, comment::Column::Id, wants(ctx))?;
     let page = ctx
-        .loaders()?
-        .comment_pages
+        .loader::<Children<comment::Entity>>()?
         .load_one(ChildPage::new(parent, ParentKey::column::<comment::Entity>(column), plan))
         .await?;
     Ok(Connection::new(page.unwrap_or_default(), Comment))

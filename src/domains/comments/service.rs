@@ -16,10 +16,9 @@ use crate::{
         policy::Permission,
     },
     data::{
-        actor::ActorRef,
         db::{Committed, OrgScope, WriteTx, at_version, filter::among},
-        entity::{comment, item},
-        ledger::{EventType, Fields, NewEvent, changes},
+        entity::{ActorRef, EventType, comment, item},
+        ledger::{Fields, NewEvent, changes},
     },
 };
 

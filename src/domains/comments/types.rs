@@ -6,11 +6,13 @@ use crate::{
         id::CommentId,
         policy::{Permission, requires},
     },
-    data::{actor::ActorRef, entity::comment},
+    data::entity::{ActorRef, comment, item},
     domains::{accounts::types::Actor, items::types::Item},
     graphql::{
         connection::{Connection, page_args},
         context::ContextExt,
+        loaders::Rows,
+        node::row_node,
         payload::payload,
         scalars::{Cursor, DateTime, Markdown},
     },
@@ -19,6 +21,8 @@ use crate::{
 /// What somebody said about an item. A comment at the top may have replies, 1,000 at most, which have none.
 #[derive(Clone, Debug, Description)]
 pub struct Comment(pub comment::Model);
+
+row_node!(Comment: comment, Self);
 
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Comment {
@@ -31,14 +35,14 @@ impl Comment {
     /// What it is about.
     #[graphql(tag = "same-for-all")]
     async fn item(&self, ctx: &Context<'_>) -> Result<Item> {
-        let item = ctx.loaders()?.items.load_one(self.0.item_id).await?;
+        let item = ctx.loader::<Rows<item::Entity>>()?.load_one(self.0.item_id).await?;
         item.map(Item::from).ok_or_else(|| Error::internal("a comment without an item"))
     }
 
     /// The comment it answers; null at the top of a thread.
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
         let Some(parent) = self.0.parent_id else { return Ok(None) };
-        Ok(ctx.loaders()?.comments.load_one(parent).await?.map(Self))
+        Ok(ctx.loader::<Rows<comment::Entity>>()?.load_one(parent).await?.map(Self))
     }
 
     /// Answers to it, oldest first.

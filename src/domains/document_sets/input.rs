@@ -2,12 +2,11 @@ use async_graphql::{InputObject, MaybeUndefined};
 
 use super::service::{MAX_DOCUMENTS, MAX_ID};
 use crate::{
-    api::validation::Manifest,
     base::{
         error::{Error, Problem, ProblemCode, Problems, Result},
         id::{ClientMade, DocumentSetId},
     },
-    domains::accounts::input::required,
+    domains::{accounts::input::required, document_sets::manifest::Manifest},
     graphql::scalars::Json,
 };
 

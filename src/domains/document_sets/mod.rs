@@ -2,6 +2,7 @@
 //! its id instead of sending the text, and an API key that is bound to a set runs nothing else.
 
 pub mod input;
+pub mod manifest;
 pub mod query;
 pub mod resolvers;
 pub mod service;

@@ -2,11 +2,11 @@ use async_graphql::{Context, Object};
 
 use super::{
     input::{DocumentSetCreateInput, DocumentSetDeleteInput, DocumentSetUpdateInput, documents},
+    manifest::DocumentCheck,
     service::{self, Documents, Said},
     types::{DocumentSet, DocumentSetPayload},
 };
 use crate::{
-    api::validation::Checker,
     base::{
         enums::Feature,
         error::{Error, Result},
@@ -75,6 +75,6 @@ impl DocumentSetMutation {
 
 /// The manifest's documents, each checked as a request with it would be.
 async fn read(ctx: &Context<'_>, manifest: &serde_json::Value, path: &[&str]) -> Result<Documents> {
-    let checker = ctx.data::<Checker>().map_err(|error| Error::internal(error.message))?;
+    let checker = ctx.data::<DocumentCheck>().map_err(|error| Error::internal(error.message))?;
     documents(manifest, path, |text| checker.check(text)).await
 }

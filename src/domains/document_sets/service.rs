@@ -15,8 +15,8 @@ use crate::{
     },
     data::{
         db::{Committed, OrgScope, WriteTx},
-        entity::{api_key, document_set, trusted_document},
-        ledger::{EventType, Fields, NewEvent, changes},
+        entity::{EventType, api_key, document_set, trusted_document},
+        ledger::{Fields, NewEvent, changes},
     },
     domains::api_keys::service::calling_key,
 };

@@ -6,15 +6,17 @@ use crate::{
         id::DocumentSetId,
         policy::{Permission, requires},
     },
-    data::{actor::ActorRef, entity::document_set},
+    data::entity::{ActorRef, document_set},
     domains::accounts::types::Actor,
-    graphql::{payload::payload, scalars::DateTime},
+    graphql::{node::row_node, payload::payload, scalars::DateTime},
 };
 
 /// The documents that an application sends. Every member's client may name one by `documentId`; an API key that is bound to
 /// the set runs nothing else.
 #[derive(Clone, Debug, Description)]
 pub struct DocumentSet(pub document_set::Model);
+
+row_node!(DocumentSet: document_set, Self);
 
 #[Object(use_type_description, directive = requires::apply(Permission::ApiKeyManage))]
 impl DocumentSet {

@@ -8,7 +8,10 @@ use crate::{
         id::{AnyId, ItemId, TeamId},
         policy::Permission,
     },
-    data::{actor::ActorRef, db::filter::everything, entity::event, ledger::EventType},
+    data::{
+        db::filter::everything,
+        entity::{ActorRef, EventType, event},
+    },
     graphql::filter::{DateTimeFilter, Filtering},
 };
 

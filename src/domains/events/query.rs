@@ -12,14 +12,13 @@ use crate::{
             filter::everything,
             page::{PageArgs, PagePlan, PageStart, ParentKey, Wants},
         },
-        entity::event,
-        ledger::EventType,
+        entity::{EventType, event},
     },
     graphql::{
         connection::{Connection, list_filtered, wants},
         context::ContextExt,
         filter::Filtering,
-        loaders::ChildPage,
+        loaders::{ChildPage, Children},
     },
 };
 
@@ -63,7 +62,7 @@ pub async fn events(ctx: &Context<'_>, filter: Option<&EventFilter>, args: &Page
 pub async fn of_item(ctx: &Context<'_>, item_id: ItemId, args: &PageArgs) -> Result<Connection<Event>> {
     let plan = plan("events of an item", ctx.scope()?, None, args, wants(ctx))?;
     let key = ChildPage::new(item_id.uuid(), ParentKey::column::<event::Entity>(event::Column::ItemId), plan);
-    let page = ctx.loaders()?.event_pages.load_one(key).await?;
+    let page = ctx.loader::<Children<event::Entity>>()?.load_one(key).await?;
     Ok(Connection::new(page.unwrap_or_default(), Event))
 }
 

@@ -1,15 +1,15 @@
 use async_graphql::{Context, Description, Object, SimpleObject};
 
+use super::query::may_see;
 use crate::{
     base::{
         error::{Error, Result},
-        id::{AnyId, EventId},
+        id::{AnyId, EventId, kind},
         policy::{Permission, requires},
     },
     data::{
-        actor::ActorRef,
-        entity::event,
-        ledger::{Change, EventType, LedgerCursor},
+        entity::{ActorRef, EventType, event, item},
+        ledger::{Change, LedgerCursor},
     },
     domains::{
         accounts::types::Actor,
@@ -19,6 +19,8 @@ use crate::{
     graphql::{
         context::ContextExt,
         guard,
+        loaders::Rows,
+        node::NodeType,
         scalars::{BigInt, Cursor, DateTime, Json},
     },
 };
@@ -26,6 +28,16 @@ use crate::{
 /// An immutable fact. The same id reaches the feed, the stream and every webhook.
 #[derive(Clone, Debug, Description)]
 pub struct Event(pub event::Model);
+
+impl NodeType for Event {
+    type Kind = kind::Event;
+
+    async fn find(ctx: &Context<'_>, id: EventId) -> Result<Option<Self>> {
+        let found = ctx.loader::<Rows<event::Entity>>()?.load_one(id).await?.map(Self);
+        let scope = ctx.scope()?;
+        Ok(found.filter(|event| may_see(scope, event)))
+    }
+}
 
 #[Object(use_type_description)]
 impl Event {
@@ -86,7 +98,7 @@ impl Event {
     async fn item(&self, ctx: &Context<'_>) -> Result<Option<Item>> {
         let Some(item) = self.0.item_id else { return Ok(None) };
         guard::check_field::<Self>(ctx)?;
-        Ok(ctx.loaders()?.items.load_one(item).await?.map(Item::from))
+        Ok(ctx.loader::<Rows<item::Entity>>()?.load_one(item).await?.map(Item::from))
     }
 
     /// Before and after of each field that changed.

@@ -8,7 +8,6 @@ pub mod mapping;
 pub mod presets;
 pub mod query;
 pub mod receive;
-pub mod refusals;
 pub mod resolvers;
 pub mod service;
 pub mod types;

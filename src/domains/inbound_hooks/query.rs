@@ -16,7 +16,7 @@ use crate::{
     graphql::{
         connection::{Connection, wants},
         context::ContextExt,
-        loaders::ChildPage,
+        loaders::{ChildPage, Children},
     },
 };
 
@@ -37,6 +37,6 @@ pub async fn receipts(
     let start = PageStart::read(args, "receipts", ctx.state().clock())?;
     let plan = start.plan(everything(), vec![Key::desc(Column::ReceivedAt)], Column::Id, wants(ctx))?;
     let key = ChildPage::new(hook_id.uuid(), ParentKey::column::<Entity>(Column::HookId), plan);
-    let page = ctx.loaders()?.receipt_pages.load_one(key).await?;
+    let page = ctx.loader::<Children<inbound_receipt::Entity>>()?.load_one(key).await?;
     Ok(Connection::new(page.unwrap_or_default(), InboundReceipt))
 }

@@ -20,8 +20,8 @@ use crate::{
     },
     data::{
         db::{Committed, Db, OrgScope},
-        entity::inbound_hook,
-        ledger::{EventType, Fields, NewEvent, changes},
+        entity::{EventType, inbound_hook},
+        ledger::{Fields, NewEvent, changes},
     },
 };
 

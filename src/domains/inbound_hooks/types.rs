@@ -8,12 +8,14 @@ use crate::{
         id::{InboundHookId, InboundReceiptId},
         policy::{Permission, requires},
     },
-    data::entity::{inbound_hook, inbound_receipt},
+    data::entity::{event, inbound_hook, inbound_receipt},
     domains::events::{self, types::Event},
     graphql::{
         connection::{Connection, page_args},
         context::ContextExt,
         guard,
+        loaders::Rows,
+        node::row_node,
         payload::payload,
         scalars::{Cursor, DateTime, Json, Url},
     },
@@ -23,6 +25,8 @@ use crate::{
 /// maker may at the time, cut down to writing items and comments.
 #[derive(Clone, Debug, Description)]
 pub struct InboundHook(pub inbound_hook::Model);
+
+row_node!(InboundHook: inbound_hook, Self);
 
 #[Object(use_type_description, directive = requires::apply(Permission::WebhookManage))]
 impl InboundHook {
@@ -88,6 +92,8 @@ impl InboundHook {
 #[derive(Clone, Debug, Description)]
 pub struct InboundReceipt(pub inbound_receipt::Model);
 
+row_node!(InboundReceipt: inbound_receipt, Self);
+
 #[Object(use_type_description, directive = requires::apply(Permission::WebhookManage))]
 impl InboundReceipt {
     /// Global id, `rcp_…`.
@@ -108,7 +114,7 @@ impl InboundReceipt {
     /// The last event that it caused; null when there is none, and where the caller may not see it.
     async fn event(&self, ctx: &Context<'_>) -> Result<Option<Event>> {
         let Some(id) = self.0.event_id else { return Ok(None) };
-        let event = ctx.loaders()?.events.load_one(id).await?.map(Event);
+        let event = ctx.loader::<Rows<event::Entity>>()?.load_one(id).await?.map(Event);
         let scope = ctx.scope()?;
         Ok(event.filter(|event| events::query::may_see(scope, event)))
     }

@@ -11,7 +11,7 @@ use crate::{
         entity::{item_assignee, item_tag, tag},
     },
     domains::{accounts::types::User, tags::types::Tag},
-    graphql::loaders::LoadError,
+    graphql::loaders::{LoadError, ScopedLoader},
 };
 
 /// The assignees of each item, by username: one statement.
@@ -50,7 +50,13 @@ pub async fn tags(scope: &OrgScope, items: &[ItemId]) -> Result<HashMap<ItemId, 
 }
 
 /// [`assignees`], batched.
-pub struct Assignees(pub OrgScope);
+pub struct Assignees(OrgScope);
+
+impl ScopedLoader for Assignees {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<ItemId> for Assignees {
     type Value = Vec<User>;
@@ -62,7 +68,13 @@ impl Loader<ItemId> for Assignees {
 }
 
 /// [`tags`], batched.
-pub struct Tags(pub OrgScope);
+pub struct Tags(OrgScope);
+
+impl ScopedLoader for Tags {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<ItemId> for Tags {
     type Value = Vec<Tag>;

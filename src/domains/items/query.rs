@@ -30,7 +30,7 @@ use crate::{
         connection::{Connection, list_with, wants},
         context::ContextExt,
         filter::{Filtering, bad},
-        loaders::ChildPage,
+        loaders::{ChildPage, Children},
     },
 };
 
@@ -79,8 +79,7 @@ pub async fn children(
 ) -> Result<Connection<Item>> {
     let plan = list.plan(&format!("items of {}", column.as_str()), ctx.scope()?, wants(ctx))?;
     let page = ctx
-        .loaders()?
-        .item_pages
+        .loader::<Children<item::Entity>>()?
         .load_one(ChildPage::new(parent, ParentKey::column::<item::Entity>(column), plan))
         .await?;
     Ok(Connection::new(page.unwrap_or_default(), Item::from))

@@ -23,8 +23,8 @@ use crate::{
     },
     data::{
         db::{Committed, OrgScope, WriteTx, filter::fold, id_taken},
-        entity::{item, membership, tag, team},
-        ledger::{EventType, changes},
+        entity::{EventType, item, membership, tag, team},
+        ledger::changes,
     },
 };
 

@@ -16,8 +16,8 @@ use crate::{
     },
     data::{
         db::{WriteTx, changed, filter::among},
-        entity::{item, item_assignee, item_tag},
-        ledger::{Change, EventType, Fields, NewEvent},
+        entity::{EventType, item, item_assignee, item_tag},
+        ledger::{Change, Fields, NewEvent},
     },
 };
 

@@ -12,8 +12,7 @@ use crate::{
     },
     data::{
         db::WriteTx,
-        entity::{item, item_assignee, item_tag, membership, tag},
-        ledger::EventType,
+        entity::{EventType, item, item_assignee, item_tag, membership, tag},
     },
 };
 

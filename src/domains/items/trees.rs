@@ -20,8 +20,8 @@ use crate::{
     },
     data::{
         db::{OrgScope, WriteTx, filter::select},
-        entity::{Versioned as _, item},
-        ledger::{EventType, NewEvent, changes},
+        entity::{EventType, Versioned as _, item},
+        ledger::{NewEvent, changes},
     },
     domains::comments,
 };
@@ -144,7 +144,7 @@ async fn check_room(tx: &WriteTx, deletion_id: Uuid) -> Result<()> {
     let rows = tx.find::<item::Entity>().filter(item::Column::DeletionId.eq(deletion_id)).count().await?;
     let more = i64::try_from(rows).map_err(Error::internal)?;
     let head = tx.lock_head().await?;
-    let used = plan::used(&head, QuotaResource::Items);
+    let used = head.used(QuotaResource::Items);
     match Plan::of(head.plan_tier).limit(QuotaResource::Items) {
         Some(limit) if used + more > limit => {
             Err(plan::exceeded(head.plan_tier, QuotaResource::Items, used, more, &["input"]).into())

@@ -4,6 +4,7 @@ use async_graphql::{Context, Description, Enum, Object, SimpleObject};
 
 use super::{
     input::{ItemOrder, ItemScope, oldest_first},
+    loaders::{Assignees, Tags},
     query::ItemList,
 };
 use crate::{
@@ -14,9 +15,8 @@ use crate::{
         policy::{Permission, requires},
     },
     data::{
-        actor::ActorRef,
         db::page::Page,
-        entity::{comment, item},
+        entity::{ActorRef, comment, item, team},
     },
     domains::{
         accounts::types::{Actor, User},
@@ -29,8 +29,10 @@ use crate::{
         connection::{Connection, page_args},
         context::ContextExt,
         guard,
+        loaders::Rows,
+        node::row_node,
         payload::payload,
-        scalars::{Cursor, DateTime, Markdown, markdown},
+        scalars::{Cursor, DateTime, Markdown},
     },
 };
 
@@ -41,6 +43,8 @@ pub struct Item {
     /// Lists that were loaded with the item's page.
     pub nested: Option<Arc<Nested>>,
 }
+
+row_node!(Item: item, Self::from);
 
 /// What was loaded for a whole page of items; `None` where the document doesn't ask.
 #[derive(Debug, Default)]
@@ -108,7 +112,7 @@ impl Item {
     /// More about it, 50,000 characters at most; null when there is none.
     #[graphql(tag = "same-for-all")]
     fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
-        markdown(ctx, self.row.description.as_deref())
+        ctx.markdown(self.row.description.as_deref())
     }
 
     /// How far it has got.
@@ -156,7 +160,7 @@ impl Item {
             if let Some(teams) = self.nested.as_ref().and_then(|nested| nested.teams.as_ref()) {
                 return Ok(teams.get(&id).cloned());
             }
-            Ok(ctx.loaders()?.teams.load_one(id).await?.map(Team))
+            Ok(ctx.loader::<Rows<team::Entity>>()?.load_one(id).await?.map(Team))
         })
         .await
     }
@@ -165,7 +169,7 @@ impl Item {
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
         Box::pin(async move {
             let Some(id) = self.row.parent_id else { return Ok(None) };
-            Ok(ctx.loaders()?.items.load_one(id).await?.map(Self::from))
+            Ok(ctx.loader::<Rows<item::Entity>>()?.load_one(id).await?.map(Self::from))
         })
         .await
     }
@@ -176,7 +180,7 @@ impl Item {
             let mut ancestors = Vec::new();
             let mut next = self.row.parent_id;
             while let Some(id) = next.filter(|_| ancestors.len() < super::input::MAX_ANCESTORS) {
-                let Some(row) = ctx.loaders()?.items.load_one(id).await? else { break };
+                let Some(row) = ctx.loader::<Rows<item::Entity>>()?.load_one(id).await? else { break };
                 next = row.parent_id;
                 ancestors.push(Self::from(row));
             }
@@ -227,7 +231,7 @@ impl Item {
             if let Some(known) = self.nested.as_ref().and_then(|nested| nested.assignees.as_ref()) {
                 return Ok(known.get(&self.row.id).cloned().unwrap_or_default());
             }
-            Ok(ctx.loaders()?.assignees.load_one(self.row.id).await?.unwrap_or_default())
+            Ok(ctx.loader::<Assignees>()?.load_one(self.row.id).await?.unwrap_or_default())
         })
         .await
     }
@@ -239,7 +243,7 @@ impl Item {
             if let Some(known) = self.nested.as_ref().and_then(|nested| nested.tags.as_ref()) {
                 return Ok(known.get(&self.row.id).cloned().unwrap_or_default());
             }
-            Ok(ctx.loaders()?.item_tags.load_one(self.row.id).await?.unwrap_or_default())
+            Ok(ctx.loader::<Tags>()?.load_one(self.row.id).await?.unwrap_or_default())
         })
         .await
     }

@@ -21,14 +21,14 @@ use crate::{
         secret::{hash_token, new_token},
     },
     data::{
-        actor::{ActorRef, Origin, Person},
+        actor::{Origin, Person},
         db::{
             AccountTx, Committed, OrgScope, WriteTx,
             filter::{email_key, shown_email},
             id_taken,
         },
-        entity::{api_key, invitation, invitation_team, ledger_head, membership, user},
-        ledger::{EventType, Fields, NewEvent, changes},
+        entity::{ActorRef, EventType, api_key, invitation, invitation_team, ledger_head, membership, user},
+        ledger::{Fields, NewEvent, changes},
     },
     domains::teams,
     platform::{mail::Letter, state::State},
@@ -55,7 +55,7 @@ fn fields(row: &invitation::Model) -> Fields {
 /// by whoever accepts.
 async fn check_room(tx: &WriteTx) -> Result<()> {
     let Some(head) = tx.find::<ledger_head::Entity>().one().await? else { return Ok(()) };
-    let used = plan::used(&head, QuotaResource::Members);
+    let used = head.used(QuotaResource::Members);
     match Plan::of(head.plan_tier).members {
         Some(limit) if used >= limit => {
             Err(plan::exceeded(head.plan_tier, QuotaResource::Members, used, 1, &["input"]).into())

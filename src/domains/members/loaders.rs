@@ -8,11 +8,17 @@ use crate::{
         db::{OrgScope, filter::among},
         entity::membership,
     },
-    graphql::loaders::LoadError,
+    graphql::loaders::{LoadError, ScopedLoader},
 };
 
 /// The membership of a person in this organization.
-pub struct MembershipOfUser(pub OrgScope);
+pub struct MembershipOfUser(OrgScope);
+
+impl ScopedLoader for MembershipOfUser {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<UserId> for MembershipOfUser {
     type Value = membership::Model;

@@ -18,7 +18,7 @@ use crate::{
         connection::{list_filtered, wants},
         context::ContextExt,
         filter::Filtering,
-        loaders::ChildPage,
+        loaders::{ChildPage, Children},
     },
 };
 
@@ -54,7 +54,8 @@ pub async fn of_team(ctx: &Context<'_>, team_id: TeamId, args: &PageArgs) -> Res
         team_member::Column::UserId,
         team_member::Column::TeamId,
     );
-    let page = ctx.loaders()?.member_pages.load_one(ChildPage::new(team_id.uuid(), link, plan)).await?;
+    let page =
+        ctx.loader::<Children<membership::Entity>>()?.load_one(ChildPage::new(team_id.uuid(), link, plan)).await?;
     Ok(page.unwrap_or_default())
 }
 

@@ -13,9 +13,8 @@ use crate::{
         error::{Error, Result},
         policy::{Access, Permission, access, requires},
     },
-    domains::organizations::resolvers::adopt_organization,
     graphql::{
-        context::ContextExt,
+        context::{ContextExt, adopt_organization},
         payload::{DeletePayload, write},
     },
 };

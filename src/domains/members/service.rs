@@ -17,8 +17,8 @@ use crate::{
     },
     data::{
         db::{Committed, OrgScope, WriteTx, at_version, changed},
-        entity::{membership, team},
-        ledger::{EventType, Fields, NewEvent, changes},
+        entity::{EventType, membership, team},
+        ledger::{Fields, NewEvent, changes},
     },
     domains::{api_keys, items, teams},
 };

@@ -7,20 +7,25 @@ use crate::{
         id::{InvitationId, MembershipId},
         policy::{Permission, requires},
     },
-    data::{
-        actor::ActorRef,
-        entity::{invitation, membership},
-    },
+    data::entity::{ActorRef, invitation, membership},
     domains::{
-        accounts::types::{Actor, User},
-        teams::types::Team,
+        accounts::{
+            loaders::Users,
+            types::{Actor, User},
+        },
+        teams::{
+            loaders::{TeamsOfInvitation, TeamsOfMember},
+            types::Team,
+        },
     },
-    graphql::{context::ContextExt, guard, payload::payload, scalars::DateTime},
+    graphql::{context::ContextExt, guard, node::row_node, payload::payload, scalars::DateTime},
 };
 
 /// A person in an organization.
 #[derive(Clone, Debug, Description)]
 pub struct Membership(pub membership::Model);
+
+row_node!(Membership: membership, Self);
 
 #[Object(use_type_description, directive = requires::apply(Permission::MemberRead))]
 impl Membership {
@@ -33,7 +38,7 @@ impl Membership {
     /// The person.
     #[graphql(tag = "same-for-all")]
     async fn user(&self, ctx: &Context<'_>) -> Result<User> {
-        let user = ctx.loaders()?.users.load_one(self.0.user_id).await?;
+        let user = ctx.loader::<Users>()?.load_one(self.0.user_id).await?;
         user.map(User::from).ok_or_else(|| Error::internal("a membership without a person"))
     }
 
@@ -52,7 +57,7 @@ impl Membership {
     /// Teams they are in, by name; at most 50.
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
         guard::check_field::<Self>(ctx)?;
-        let teams = ctx.loaders()?.teams_of_member.load_one(self.0.user_id).await?;
+        let teams = ctx.loader::<TeamsOfMember>()?.load_one(self.0.user_id).await?;
         Ok(teams.unwrap_or_default().into_iter().map(Team).collect())
     }
 
@@ -79,6 +84,8 @@ impl Membership {
 #[derive(Clone, Debug, Description)]
 pub struct Invitation(pub invitation::Model);
 
+row_node!(Invitation: invitation, Self);
+
 #[Object(use_type_description, directive = requires::apply(Permission::MemberManage))]
 impl Invitation {
     /// Global id, `inv_…`.
@@ -99,7 +106,7 @@ impl Invitation {
     /// Teams that whoever accepts will be in, by name; at most 50.
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
         guard::check_field::<Self>(ctx)?;
-        let teams = ctx.loaders()?.teams_of_invitation.load_one(self.0.id).await?;
+        let teams = ctx.loader::<TeamsOfInvitation>()?.load_one(self.0.id).await?;
         Ok(teams.unwrap_or_default().into_iter().map(Team).collect())
     }
 

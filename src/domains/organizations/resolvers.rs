@@ -8,15 +8,12 @@ use super::{
 use crate::{
     base::{
         error::{Error, Result},
-        id::OrganizationId,
         policy::{Access, Permission, access, requires},
     },
-    data::db::identity::{Identified, OrganizationChoice},
     graphql::{
-        context::ContextExt,
+        context::{ContextExt, adopt_organization},
         payload::{DeletePayload, write},
     },
-    platform::auth::session::Caller,
 };
 
 #[derive(Default)]
@@ -74,17 +71,4 @@ impl OrganizationMutation {
         let scope = ctx.scope()?;
         write(ctx, || service::delete(scope, &input), |id| id.any()).await
     }
-}
-
-/// Lets the rest of the mutation be seen from an organization that the caller has just founded or joined.
-pub async fn adopt_organization(ctx: &Context<'_>, id: OrganizationId) -> Result<()> {
-    let (request, person) = (ctx.request(), ctx.person()?);
-    let db = &request.state.db;
-    let choice = OrganizationChoice::Id(id);
-    if let Some(signed_in) = db.identify(person.session_id, person.user.id, Some(&choice)).await? {
-        let scope = signed_in.scope(db, 0, request.origin.clone());
-        let identified = Some(Identified::Person(signed_in.into()));
-        request.adopt(Caller { identified, scope, ..Caller::default() });
-    }
-    Ok(())
 }

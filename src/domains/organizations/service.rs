@@ -12,10 +12,10 @@ use crate::{
         policy::Permission,
     },
     data::{
-        actor::{ActorRef, Origin, Person},
+        actor::{Origin, Person},
         db::{AccountTx, Committed, OrgScope, WriteTx, at_version, changed, filter::email_key, id_taken},
-        entity::{Versioned as _, organization, user},
-        ledger::{EventType, Fields, NewEvent, changes},
+        entity::{ActorRef, EventType, Versioned as _, organization, user},
+        ledger::{Fields, NewEvent, changes},
     },
     domains::{
         accounts::{self, input::UserRegisterInput},

@@ -4,7 +4,7 @@ use crate::{
     base::{
         enums::Role,
         error::Result,
-        id::OrganizationId,
+        id::{OrganizationId, kind},
         policy::{Permission, Permissions, requires},
     },
     data::entity::organization,
@@ -27,6 +27,7 @@ use crate::{
         connection::{Connection, page_args, wants},
         context::ContextExt,
         guard,
+        node::NodeType,
         payload::payload,
         range::DateRange,
         scalars::{Cursor, DateTime},
@@ -36,6 +37,15 @@ use crate::{
 /// A tenant: the one that this request is about.
 #[derive(Clone, Debug, Description)]
 pub struct Organization(pub organization::Model);
+
+impl NodeType for Organization {
+    type Kind = kind::Organization;
+
+    async fn find(ctx: &Context<'_>, id: OrganizationId) -> Result<Option<Self>> {
+        let own = ctx.scope()?.organization();
+        Ok((own.id == id).then(|| Self(own.clone())))
+    }
+}
 
 #[Object(use_type_description)]
 impl Organization {

@@ -17,8 +17,8 @@ use crate::{
     },
     data::{
         db::{Committed, OrgScope, WriteTx},
-        entity::{inbound_hook, ledger_head, organization, tag, team},
-        ledger::{EventType, Fields, NewEvent, changes},
+        entity::{EventType, inbound_hook, ledger_head, organization, tag, team},
+        ledger::{Fields, NewEvent, changes},
     },
 };
 
@@ -87,7 +87,7 @@ async fn check_fit(tx: &WriteTx, head: &ledger_head::Model, tier: PlanTier) -> R
     let limits = Plan::of(tier);
     let mut reasons = Vec::new();
     for resource in QuotaResource::iter() {
-        let used = plan::used(head, resource);
+        let used = head.used(resource);
         if limits.limit(resource).is_some_and(|limit| used > limit) {
             reasons.push(plan::exceeded(tier, resource, used, 0, PATH));
         }

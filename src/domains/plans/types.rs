@@ -50,11 +50,7 @@ impl Plan {
         };
         let quota = |resource| {
             let counted = !matches!(resource, QuotaResource::AuditRetentionDays | QuotaResource::CostPerMinute);
-            Quota {
-                resource,
-                limit: limit(resource).map(BigInt),
-                used: counted.then(|| BigInt(plan::used(&head, resource))),
-            }
+            Quota { resource, limit: limit(resource).map(BigInt), used: counted.then(|| BigInt(head.used(resource))) }
         };
         Ok(QuotaResource::iter().map(quota).collect())
     }

@@ -4,7 +4,6 @@ use async_graphql::{Context, Object, SimpleObject};
 use chrono::Duration;
 
 use crate::{
-    api::schema::SchemaHash,
     base::{
         clock::Instant,
         policy::{Access, access},
@@ -22,6 +21,7 @@ use crate::{
     },
     platform::rate_limit::bucket::Level,
 };
+use std::sync::{Arc, OnceLock};
 
 /// What a client should know of this server.
 #[derive(SimpleObject)]
@@ -117,5 +117,15 @@ impl ServerQuery {
                 idempotency_hours: idempotency::HOURS,
             },
         }
+    }
+}
+
+/// Changes when the schema does; clients may cache under it.
+#[derive(Clone, Debug, Default)]
+pub struct SchemaHash(pub Arc<OnceLock<String>>);
+
+impl SchemaHash {
+    pub fn get(&self) -> &str {
+        self.0.get().map_or("", String::as_str)
     }
 }

@@ -9,11 +9,17 @@ use crate::{
         db::{OrgScope, filter},
         entity::{item, item_tag},
     },
-    graphql::loaders::LoadError,
+    graphql::loaders::{LoadError, ScopedLoader},
 };
 
 /// How many items outside the trash carry a tag.
-pub struct ItemCounts(pub OrgScope);
+pub struct ItemCounts(OrgScope);
+
+impl ScopedLoader for ItemCounts {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<TagId> for ItemCounts {
     type Value = i64;

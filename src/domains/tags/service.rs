@@ -13,8 +13,8 @@ use crate::{
     },
     data::{
         db::{Committed, OrgScope, WriteTx, filter::fold},
-        entity::tag,
-        ledger::{EventType, Fields, NewEvent, changes},
+        entity::{EventType, tag},
+        ledger::{Fields, NewEvent, changes},
     },
     domains::items,
 };

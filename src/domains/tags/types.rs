@@ -1,5 +1,6 @@
 use async_graphql::{Context, Description, Object};
 
+use super::loaders::ItemCounts;
 use crate::{
     base::{
         error::{Error, Result},
@@ -9,6 +10,7 @@ use crate::{
     data::entity::tag,
     graphql::{
         context::ContextExt,
+        node::row_node,
         payload::payload,
         scalars::{Color, DateTime},
     },
@@ -17,6 +19,8 @@ use crate::{
 /// A coloured label on items.
 #[derive(Clone, Debug, Description)]
 pub struct Tag(pub tag::Model);
+
+row_node!(Tag: tag, Self);
 
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Tag {
@@ -41,7 +45,7 @@ impl Tag {
     /// Items outside the trash that carry it.
     async fn item_count(&self, ctx: &Context<'_>) -> Result<i32> {
         Box::pin(async move {
-            let count = ctx.loaders()?.tag_item_counts.load_one(self.0.id).await?;
+            let count = ctx.loader::<ItemCounts>()?.load_one(self.0.id).await?;
             i32::try_from(count.unwrap_or(0)).map_err(Error::internal)
         })
         .await

@@ -11,11 +11,17 @@ use crate::{
         db::{OrgScope, filter::among},
         entity::{invitation_team, team, team_member},
     },
-    graphql::loaders::LoadError,
+    graphql::loaders::{LoadError, ScopedLoader},
 };
 
 /// Teams of a member, at most 50, by name.
-pub struct TeamsOfMember(pub OrgScope);
+pub struct TeamsOfMember(OrgScope);
+
+impl ScopedLoader for TeamsOfMember {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<UserId> for TeamsOfMember {
     type Value = Vec<team::Model>;
@@ -34,7 +40,13 @@ impl Loader<UserId> for TeamsOfMember {
 }
 
 /// Teams that an invited person will join.
-pub struct TeamsOfInvitation(pub OrgScope);
+pub struct TeamsOfInvitation(OrgScope);
+
+impl ScopedLoader for TeamsOfInvitation {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<InvitationId> for TeamsOfInvitation {
     type Value = Vec<team::Model>;

@@ -15,8 +15,8 @@ use crate::{
     },
     data::{
         db::{Committed, OrgScope, WriteTx, changed, filter::fold},
-        entity::{invitation_team, membership, team, team_member},
-        ledger::{EventType, Fields, NewEvent, changes},
+        entity::{EventType, invitation_team, membership, team, team_member},
+        ledger::{Fields, NewEvent, changes},
     },
     domains::items,
 };

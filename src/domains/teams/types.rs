@@ -17,15 +17,19 @@ use crate::{
     },
     graphql::{
         connection::{Connection, page_args},
+        context::ContextExt,
         guard,
+        node::row_node,
         payload::payload,
-        scalars::{Cursor, DateTime, Markdown, markdown},
+        scalars::{Cursor, DateTime, Markdown},
     },
 };
 
 /// A group of members, which items may belong to.
 #[derive(Clone, Debug, Description)]
 pub struct Team(pub team::Model);
+
+row_node!(Team: team, Self);
 
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Team {
@@ -44,7 +48,7 @@ impl Team {
     /// What it is for, 50,000 characters at most; null when there is none.
     #[graphql(tag = "same-for-all")]
     fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
-        markdown(ctx, self.0.description.as_deref())
+        ctx.markdown(self.0.description.as_deref())
     }
 
     /// Who is in it, in the order they joined the organization.

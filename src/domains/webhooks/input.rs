@@ -12,8 +12,8 @@ use crate::{
     },
     data::{
         db::filter::everything,
-        entity::{webhook, webhook_delivery},
-        ledger::{EventType, deliveries::named_teams},
+        entity::{EventType, webhook, webhook_delivery},
+        ledger::deliveries::named_teams,
     },
     domains::{accounts::input::required, api_keys::input::check_grace},
     graphql::{

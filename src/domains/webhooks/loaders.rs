@@ -9,7 +9,7 @@ use crate::{
         db::{OrgScope, filter::among},
         entity::{webhook_attempt, webhook_delivery},
     },
-    graphql::loaders::LoadError,
+    graphql::loaders::{LoadError, ScopedLoader},
 };
 
 /// What of a webhook's deliveries is not done.
@@ -22,7 +22,13 @@ pub struct Waiting {
     pub head: i64,
 }
 
-pub struct WaitingOf(pub OrgScope);
+pub struct WaitingOf(OrgScope);
+
+impl ScopedLoader for WaitingOf {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<WebhookId> for WaitingOf {
     type Value = Waiting;
@@ -51,7 +57,13 @@ impl Loader<WebhookId> for WaitingOf {
 }
 
 /// The attempts of a delivery, first one first.
-pub struct AttemptsOf(pub OrgScope);
+pub struct AttemptsOf(OrgScope);
+
+impl ScopedLoader for AttemptsOf {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
 
 impl Loader<WebhookDeliveryId> for AttemptsOf {
     type Value = Vec<webhook_attempt::Model>;

@@ -17,7 +17,7 @@ use crate::{
         connection::{Connection, list_filtered, wants},
         context::ContextExt,
         filter::Filtering,
-        loaders::ChildPage,
+        loaders::{ChildPage, Children},
     },
 };
 
@@ -44,6 +44,6 @@ pub async fn deliveries(
     };
     let plan = start.plan(condition, vec![Key::desc(Column::CreatedAt)], Column::Id, wants(ctx))?;
     let key = ChildPage::new(webhook_id.uuid(), ParentKey::column::<Entity>(Column::WebhookId), plan);
-    let page = ctx.loaders()?.delivery_pages.load_one(key).await?;
+    let page = ctx.loader::<Children<webhook_delivery::Entity>>()?.load_one(key).await?;
     Ok(Connection::new(page.unwrap_or_default(), WebhookDelivery))
 }

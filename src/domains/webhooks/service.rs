@@ -25,9 +25,9 @@ use crate::{
     },
     data::{
         db::{Committed, Db, OrgScope, WriteTx, filter::among},
-        entity::{event, membership, user, webhook, webhook_delivery, webhook_lane},
+        entity::{EventType, event, membership, user, webhook, webhook_delivery, webhook_lane},
         ledger::{
-            EventType, Fields, NewEvent, changes,
+            Fields, NewEvent, changes,
             deliveries::{Route, named_teams, named_types},
         },
     },

@@ -1,6 +1,10 @@
 use async_graphql::{Context, Description, Object};
 
-use super::{input::DeliveryFilter, query};
+use super::{
+    input::DeliveryFilter,
+    loaders::{AttemptsOf, WaitingOf},
+    query,
+};
 use crate::{
     base::{
         enums::{DeliveryStatus, WebhookState},
@@ -9,10 +13,9 @@ use crate::{
         policy::{Permission, requires},
     },
     data::{
-        actor::ActorRef,
-        entity::{webhook, webhook_attempt, webhook_delivery},
+        entity::{ActorRef, EventType, event, team, webhook, webhook_attempt, webhook_delivery},
         ledger::{
-            EventType, LedgerCursor,
+            LedgerCursor,
             deliveries::{named_teams, named_types},
         },
     },
@@ -25,6 +28,8 @@ use crate::{
         connection::{Connection, page_args},
         context::ContextExt,
         guard,
+        loaders::Rows,
+        node::row_node,
         payload::payload,
         scalars::{Cursor, DateTime, Url},
     },
@@ -33,6 +38,8 @@ use crate::{
 /// Where the organization's events are sent, signed as [Standard Webhooks](https://www.standardwebhooks.com) has it.
 #[derive(Clone, Debug, Description)]
 pub struct Webhook(pub webhook::Model);
+
+row_node!(Webhook: webhook, Self);
 
 #[Object(use_type_description, directive = requires::apply(Permission::WebhookManage))]
 impl Webhook {
@@ -61,7 +68,7 @@ impl Webhook {
         guard::check_field::<Self>(ctx)?;
         let Some(teams) = &self.0.team_ids else { return Ok(None) };
         let ids: Vec<_> = named_teams(teams).collect();
-        let mut found = ctx.loaders()?.teams.load_many(ids.iter().copied()).await?;
+        let mut found = ctx.loader::<Rows<team::Entity>>()?.load_many(ids.iter().copied()).await?;
         Ok(Some(ids.iter().filter_map(|id| found.remove(id)).map(Team).collect()))
     }
 
@@ -83,7 +90,7 @@ impl Webhook {
     /// Everything up to here has been delivered or given up. Of a paused or disabled webhook: where `webhookReplay` goes on
     /// from, once it is enabled again.
     async fn cursor(&self, ctx: &Context<'_>) -> Result<Cursor> {
-        let waiting = ctx.loaders()?.waiting_of_webhook.load_one(self.0.id).await?.unwrap_or_default();
+        let waiting = ctx.loader::<WaitingOf>()?.load_one(self.0.id).await?.unwrap_or_default();
         let done = [waiting.oldest.map(|oldest| oldest - 1), self.0.stopped_at, Some(waiting.head)];
         let sequence = done.into_iter().flatten().min().unwrap_or_default();
         Ok(LedgerCursor { organization_id: self.0.organization_id, sequence }.into())
@@ -91,7 +98,7 @@ impl Webhook {
 
     /// Deliveries that wait for their first or next attempt.
     async fn pending_count(&self, ctx: &Context<'_>) -> Result<i32> {
-        let waiting = ctx.loaders()?.waiting_of_webhook.load_one(self.0.id).await?.unwrap_or_default();
+        let waiting = ctx.loader::<WaitingOf>()?.load_one(self.0.id).await?.unwrap_or_default();
         i32::try_from(waiting.count).map_err(Error::internal)
     }
 
@@ -134,6 +141,8 @@ impl Webhook {
 #[derive(Clone, Debug, Description)]
 pub struct WebhookDelivery(pub webhook_delivery::Model);
 
+row_node!(WebhookDelivery: webhook_delivery, Self);
+
 #[Object(use_type_description, directive = requires::apply(Permission::WebhookManage))]
 impl WebhookDelivery {
     /// Global id, `whd_…`: the header `webhook-id`, the same on every attempt.
@@ -143,7 +152,7 @@ impl WebhookDelivery {
 
     /// Where it goes.
     async fn webhook(&self, ctx: &Context<'_>) -> Result<Webhook> {
-        let webhook = ctx.loaders()?.webhooks.load_one(self.0.webhook_id).await?;
+        let webhook = ctx.loader::<Rows<webhook::Entity>>()?.load_one(self.0.webhook_id).await?;
         webhook.map(Webhook).ok_or_else(|| Error::internal("a delivery without its webhook"))
     }
 
@@ -151,7 +160,7 @@ impl WebhookDelivery {
     /// not see it.
     async fn event(&self, ctx: &Context<'_>) -> Result<Option<Event>> {
         let Some(id) = self.0.event_id else { return Ok(None) };
-        let event = ctx.loaders()?.events.load_one(id).await?.map(Event);
+        let event = ctx.loader::<Rows<event::Entity>>()?.load_one(id).await?.map(Event);
         let scope = ctx.scope()?;
         Ok(event.filter(|event| events::query::may_see(scope, event)))
     }
@@ -163,7 +172,7 @@ impl WebhookDelivery {
 
     /// What was tried, first one first; at most 20.
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<DeliveryAttempt>> {
-        let attempts = ctx.loaders()?.attempts_of_delivery.load_one(self.0.id).await?;
+        let attempts = ctx.loader::<AttemptsOf>()?.load_one(self.0.id).await?;
         Ok(attempts.unwrap_or_default().into_iter().map(DeliveryAttempt).collect())
     }
 

@@ -140,7 +140,7 @@ impl KeyRing {
             retired_at: Set(None),
         })
         .await?;
-        tx.commit(crate::data::actor::ActorRef::SYSTEM, ()).await?;
+        tx.commit(crate::data::entity::ActorRef::SYSTEM, ()).await?;
         self.refresh().await?;
         Ok(id)
     }

@@ -11,9 +11,12 @@ use crate::{
         error::{Code, Refusal, Result},
     },
     data::{
-        actor::{ActorRef, Origin},
+        actor::Origin,
         db::{AccountTx, Db, filter::email_key, retention::LETTER_WINDOW, retrying},
-        entity::mailed_letter::{ActiveModel, Column, Entity},
+        entity::{
+            ActorRef,
+            mailed_letter::{ActiveModel, Column, Entity},
+        },
     },
 };
 

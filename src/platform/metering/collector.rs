@@ -19,9 +19,8 @@ use crate::{
         id::{ApiKeyId, OrganizationId},
     },
     data::{
-        actor::ActorRef,
         db::{Db, OrgScope},
-        entity::usage,
+        entity::{ActorRef, usage},
     },
 };
 

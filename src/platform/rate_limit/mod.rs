@@ -27,8 +27,8 @@ use self::{
 use crate::{
     base::{clock::Clock, config::LimitsConfig, enums::PlanTier, plan::Plan},
     data::{
-        actor::{ActorRef, Origin, network_of},
-        entity::organization,
+        actor::{Origin, network_of},
+        entity::{ActorRef, organization},
     },
     platform::{
         auth::session::{Caller, Credential},

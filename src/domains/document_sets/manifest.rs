@@ -1,6 +1,8 @@
 //! The manifests in which build tools list an application's documents.
 
+use crate::base::error::Result;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -30,5 +32,19 @@ impl Manifest {
             Self::Apollo { operations } => operations.into_iter().map(|entry| (entry.id, entry.body)).collect(),
             Self::ById(texts) => texts.into_iter().collect(),
         }
+    }
+}
+
+/// Says what a request with a document would be refused for, whatever its variables are. The API gives it to requests.
+#[derive(Clone)]
+pub struct DocumentCheck(Arc<dyn Fn(&str) -> Result<()> + Send + Sync>);
+
+impl DocumentCheck {
+    pub fn new(check: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    pub fn check(&self, text: &str) -> Result<()> {
+        (self.0)(text)
     }
 }

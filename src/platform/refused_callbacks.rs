@@ -20,7 +20,7 @@ const MOST_HOOKS: usize = 10_000;
 
 /// Counts by hook.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<HashMap<(OrganizationId, InboundHookId), Counted>>);
+pub struct RefusedCallbacks(Mutex<HashMap<(OrganizationId, InboundHookId), Counted>>);
 
 #[derive(Debug)]
 struct Counted {
@@ -30,7 +30,7 @@ struct Counted {
     more: u64,
 }
 
-impl Refusals {
+impl RefusedCallbacks {
     /// Counts one. With a number it is time for a receipt: so many were refused since the last one.
     pub fn count(&self, organization_id: OrganizationId, hook_id: InboundHookId, now: Instant) -> Option<u64> {
         let mut hooks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
