@@ -126,7 +126,7 @@ pub enum Payload {
 
 pub type ApiSchema = Schema<Guarded<Query>, Guarded<Mutation>, Guarded<Subscription>>;
 
-/// Builds the schema. What comes to it was validated by the gate, so that the library's own rules, which are fewer, would
+/// Builds the schema. What comes to it was validated by validation, so that the library's own rules, which are fewer, would
 /// only take time. `has_federation`: as a subgraph. INTERNAL where that can't be made of it.
 pub fn build(limits: &LimitsConfig, has_federation: bool) -> Result<ApiSchema> {
     let (hash, subgraph) = (SchemaHash::default(), SubgraphSdl::default());
@@ -159,7 +159,7 @@ pub fn sdl(schema: &ApiSchema) -> String {
     schema.sdl_with_options(SDLExportOptions::new().include_specified_by())
 }
 
-/// The types, for the gate's walk and for tests. `has_federation`: those of a subgraph.
+/// The types, for validation's walk and for tests. `has_federation`: those of a subgraph.
 pub fn registry(has_federation: bool) -> Registry {
     let mut registry = Registry::default();
     Query::create_type_info(&mut registry);

@@ -170,7 +170,7 @@ pub fn markdown(fields: &BTreeMap<String, Vec<String>>, features: &BTreeMap<Feat
     use std::fmt::Write;
     let roles = [Role::Owner, Role::Admin, Role::Member, Role::Viewer];
     let mut page = String::from(
-        "# Who may do what\n\nGenerated from `src/auth/policy.rs` and the schema; a test fails when it drifts and names the command\n\
+        "# Who may do what\n\nGenerated from `src/base/policy.rs` and the schema; a test fails when it drifts and names the command\n\
          that refreshes it. A role holds what the roles to its right hold.\n\n\
          | permission | OWNER | ADMIN | MEMBER | VIEWER | needed for |\n|---|---|---|---|---|---|\n",
     );

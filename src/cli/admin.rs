@@ -11,7 +11,7 @@ use std::{fmt::Display, sync::Arc};
 use anyhow::{Context as _, bail};
 use sea_orm::ColumnTrait as _;
 
-use super::sample::told;
+use super::console::failure;
 use crate::{
     app::StartError,
     base::{clock::Clock, config::Config, enums::PlanTier, error::Error, plan},
@@ -98,7 +98,7 @@ async fn open(config: Arc<Config>) -> anyhow::Result<State> {
         missing => return Err(StartError::Unmigrated(missing).into()),
     }
     let secret = config.secret()?;
-    State::new(db, config, &secret, Cost::OWASP, Dependencies::default()).await.map_err(told)
+    State::new(db, config, &secret, Cost::OWASP, Dependencies::default()).await.map_err(failure)
 }
 
 fn origin() -> Origin {
@@ -115,13 +115,13 @@ async fn find_organization(db: &Db, name: &str) -> anyhow::Result<organization::
         OrganizationChoice::Id(id) => organization::Column::Id.eq(id),
         OrganizationChoice::Slug(slug) => organization::Column::Slug.eq(slug),
     };
-    let found = db.find_global::<organization::Entity>(named).await.map_err(told)?.pop();
+    let found = db.find_global::<organization::Entity>(named).await.map_err(failure)?.pop();
     found.with_context(|| format!("there is no organization {name:?}; `admin list-organizations` shows them all"))
 }
 
 async fn set_plan(state: &State, args: &PlanArgs) -> anyhow::Result<()> {
     let before = find_organization(&state.db, &args.organization).await?;
-    let scope = OrgScope::of_system(&state.db, before.id, origin()).await.map_err(told)?;
+    let scope = OrgScope::of_system(&state.db, before.id, origin()).await.map_err(failure)?;
     let fit = if args.force { Fit::Ignored } else { Fit::Required };
     let after = match retrying(|| plans::service::change(&scope, args.tier, fit)).await {
         Ok(changed) => changed.value,
@@ -129,7 +129,7 @@ async fn set_plan(state: &State, args: &PlanArgs) -> anyhow::Result<()> {
             let reasons: Vec<_> = reasons.iter().map(|reason| format!("- {}", reason.message)).collect();
             bail!("nothing was changed; --force would, although:\n{}", reasons.join("\n"));
         }
-        Err(error) => return Err(told(error)),
+        Err(error) => return Err(failure(error)),
     };
     let (slug, plan) = (&after.slug, plan::name(after.plan_tier));
     if after.version == before.version {
@@ -142,16 +142,16 @@ async fn set_plan(state: &State, args: &PlanArgs) -> anyhow::Result<()> {
 
 async fn revoke_sessions(state: &State, email: &str) -> anyhow::Result<()> {
     let known = user::Column::EmailKey.eq(email_key(email));
-    let person = state.db.find_global::<user::Entity>(known).await.map_err(told)?.pop();
+    let person = state.db.find_global::<user::Entity>(known).await.map_err(failure)?.pop();
     let person = person.with_context(|| format!("nobody has the address {email:?}"))?;
     let origin = origin();
-    let ended = retrying(|| accounts::service::end_all_sessions(state, &origin, person.id)).await.map_err(told)?;
+    let ended = retrying(|| accounts::service::end_all_sessions(state, &origin, person.id)).await.map_err(failure)?;
     say(format_args!("Ended {ended} session(s) of {}; a running server refuses them within a second.", person.email));
     Ok(())
 }
 
 async fn rotate_signing_key(state: &State) -> anyhow::Result<()> {
-    let id = retrying(|| state.keys.rotate()).await.map_err(told)?;
+    let id = retrying(|| state.keys.rotate()).await.map_err(failure)?;
     tracing::info!(key = id, "the signing key was rotated");
     say(format_args!(
         "The key {id} signs from now on, on every running server within {} s; tokens signed before are accepted until \

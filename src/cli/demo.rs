@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use self::plan::{ADMIN, Action, Calendar, END, HOUR, OWNER, PEOPLE, Plan, Second, Someone, Step};
 use super::{
-    sample::{self, Area, told},
+    console::{self, failure},
     serve,
 };
 use crate::{
@@ -61,6 +61,7 @@ use crate::{
         state::State,
     },
 };
+use todo_sample::{self as sample, Area};
 
 const SLUG: &str = "acme";
 const UNFINISHED: &str = "acme-unfinished";
@@ -131,7 +132,7 @@ fn greeting(demo: &Demo, url: &str) -> String {
 pub async fn fill(config: &Arc<Config>, secret: &ServerSecret) -> anyhow::Result<Demo> {
     let present = Db::connect(&config.database, Clock::system(), None).await?;
     // Here, so that the ring's first key is of today; the clock below stands in the past.
-    KeyRing::load(&present, secret).await.map_err(told)?;
+    KeyRing::load(&present, secret).await.map_err(failure)?;
     let now = present.clock().now();
     let found = find(&present, SLUG).await?;
     present.close().await;
@@ -143,7 +144,8 @@ pub async fn fill(config: &Arc<Config>, secret: &ServerSecret) -> anyhow::Result
         let mut config = Config::clone(config);
         config.plans.default = PlanTier::Enterprise;
         let db = Db::connect(&config.database, clock, None).await?;
-        let state = State::new(db, config.into(), secret, Cost::OWASP, Dependencies::default()).await.map_err(told)?;
+        let state =
+            State::new(db, config.into(), secret, Cost::OWASP, Dependencies::default()).await.map_err(failure)?;
         tell(&state, &calendar).await?;
         state.background.close();
         state.background.wait().await;
@@ -163,7 +165,7 @@ fn accounts() -> Vec<DemoAccount> {
 
 async fn find(db: &Db, slug: &str) -> anyhow::Result<Option<organization::Model>> {
     let found = db.find_global::<organization::Entity>(organization::Column::Slug.eq(slug)).await;
-    Ok(found.map_err(told)?.pop())
+    Ok(found.map_err(failure)?.pop())
 }
 
 /// What has been told so far.
@@ -181,7 +183,7 @@ struct Acme<'a> {
 async fn tell(state: &State, calendar: &Calendar) -> anyhow::Result<()> {
     let plan = Plan::draw();
     let people = PEOPLE.len() as u64;
-    let bar = sample::progress(people + plan.steps.len() as u64, "filling the demo {bar:40} {percent}%")?;
+    let bar = console::progress(people + plan.steps.len() as u64, "filling the demo {bar:40} {percent}%")?;
     let mut acme = Acme::found(state, calendar, &bar).await?;
     for step in &plan.steps {
         acme.take(&plan, step).await.with_context(|| format!("the demo item {:?}", plan.items[step.item].title))?;
@@ -200,7 +202,7 @@ fn origin() -> Origin {
 async fn enter(state: &State, someone: &Someone) -> anyhow::Result<Person> {
     let (origin, email) = (origin(), someone.email());
     let known =
-        state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(email_key(&email))).await.map_err(told)?;
+        state.db.find_global::<user::Entity>(user::Column::EmailKey.eq(email_key(&email))).await.map_err(failure)?;
     let tokens = if known.is_empty() {
         let input = UserRegisterInput {
             email: email.clone(),
@@ -214,15 +216,15 @@ async fn enter(state: &State, someone: &Someone) -> anyhow::Result<Person> {
     } else {
         accounts::service::sign_in(state, &origin, &email, PASSWORD).await
     };
-    let tokens = tokens.map_err(told).with_context(|| format!("the demo account {email}"))?.value;
-    let identified = state.db.identify(tokens.session_id, tokens.user_id, None).await.map_err(told)?;
+    let tokens = tokens.map_err(failure).with_context(|| format!("the demo account {email}"))?.value;
+    let identified = state.db.identify(tokens.session_id, tokens.user_id, None).await.map_err(failure)?;
     Ok(identified.context("a session that has just begun is gone")?.person)
 }
 
 /// A person's scope in the organization.
 async fn scope(state: &State, person: &Person, slug: &str) -> anyhow::Result<OrgScope> {
     let choice = OrganizationChoice::Slug(slug.to_owned());
-    let identified = state.db.identify(person.session_id, person.user.id, Some(&choice)).await.map_err(told)?;
+    let identified = state.db.identify(person.session_id, person.user.id, Some(&choice)).await.map_err(failure)?;
     let scope = identified.and_then(|identified| identified.scope(&state.db, 0, origin()));
     scope.with_context(|| format!("{} is no member of the organization {slug}", person.user.email))
 }
@@ -236,7 +238,7 @@ impl<'a> Acme<'a> {
                 bail!("the organization {UNFINISHED} belongs to somebody else; delete it or change its slug");
             };
             let confirm = OrganizationDeleteInput { confirm_slug: UNFINISHED.to_owned() };
-            organizations::service::delete(&scope, &confirm).await.map_err(told)?;
+            organizations::service::delete(&scope, &confirm).await.map_err(failure)?;
         }
         let input = OrganizationCreateInput {
             id: None,
@@ -245,7 +247,7 @@ impl<'a> Acme<'a> {
             item_prefix: Some("ACME".to_owned()),
             time_zone: "Europe/Berlin".to_owned(),
         };
-        organizations::service::create(state, &origin(), &founder, &input).await.map_err(told)?;
+        organizations::service::create(state, &origin(), &founder, &input).await.map_err(failure)?;
         let owner = scope(state, &founder, UNFINISHED).await?;
         bar.inc(1);
         let mut acme = Self {
@@ -267,7 +269,7 @@ impl<'a> Acme<'a> {
                 description: Some(Markdown(description.to_owned())),
                 member_ids: Some(members),
             };
-            let team = teams::service::create(&acme.scopes[OWNER], &input).await.map_err(told)?;
+            let team = teams::service::create(&acme.scopes[OWNER], &input).await.map_err(failure)?;
             acme.teams.insert(area as usize, team.value.id);
         }
         for (index, someone) in PEOPLE.iter().enumerate().skip(1) {
@@ -278,7 +280,7 @@ impl<'a> Acme<'a> {
         for (index, (name, color)) in sample::TAGS.iter().enumerate() {
             acme.at(6 * HOUR + 60 * index as Second);
             let input = TagCreateInput { id: None, name: (*name).to_owned(), color: Color((*color).to_owned()) };
-            let tag = tags::service::create(&acme.scopes[ADMIN], &input).await.map_err(told)?;
+            let tag = tags::service::create(&acme.scopes[ADMIN], &input).await.map_err(failure)?;
             acme.tags.insert(name, tag.value.id);
         }
         Ok(acme)
@@ -296,12 +298,12 @@ impl<'a> Acme<'a> {
             role: someone.role,
             team_ids: Some(someone.areas.iter().map(|area| self.teams[&(*area as usize)]).collect()),
         };
-        let invited = members::invitations::invite(self.state, &self.scopes[OWNER], &input).await.map_err(told)?;
+        let invited = members::invitations::invite(self.state, &self.scopes[OWNER], &input).await.map_err(failure)?;
         let token = invited.value.1.context("an invitation without a token")?;
         self.state.clock().advance(Duration::minutes(10));
         let person = enter(self.state, someone).await?;
         let accept = InvitationAcceptInput::Token(token);
-        members::invitations::accept(self.state, &origin(), &person, &accept).await.map_err(told)?;
+        members::invitations::accept(self.state, &origin(), &person, &accept).await.map_err(failure)?;
         self.scopes.push(scope(self.state, &person, UNFINISHED).await?);
         Ok(())
     }
@@ -314,7 +316,7 @@ impl<'a> Acme<'a> {
         self.at(step.at);
         if matches!(step.action, Action::Create) {
             let input = self.creation(plan, step.item)?;
-            items::service::create(&self.scopes[step.who], &input).await.map_err(told)?;
+            items::service::create(&self.scopes[step.who], &input).await.map_err(failure)?;
             return Ok(());
         }
         let scope = &self.scopes[step.who];
@@ -325,11 +327,11 @@ impl<'a> Acme<'a> {
             Action::Move(status, took) => {
                 let actual_hours = took.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value);
                 let patch = ItemPatch { status: MaybeUndefined::Value(*status), actual_hours, ..ItemPatch::default() };
-                items::service::update(scope, &update(patch)).await.map_err(told)?;
+                items::service::update(scope, &update(patch)).await.map_err(failure)?;
             }
             Action::Prioritize(priority) => {
                 let patch = ItemPatch { priority: MaybeUndefined::Value(*priority), ..ItemPatch::default() };
-                items::service::update(scope, &update(patch)).await.map_err(told)?;
+                items::service::update(scope, &update(patch)).await.map_err(failure)?;
             }
             Action::Comment(planned) => {
                 let body = match planned.mentions {
@@ -340,15 +342,15 @@ impl<'a> Acme<'a> {
                 };
                 let parent_id = planned.answers.map(|top| self.comments[&top]);
                 let input = CommentCreateInput { id: None, item_id: id, parent_id, body: Markdown(body) };
-                let comment = comments::service::create(scope, &input).await.map_err(told)?;
+                let comment = comments::service::create(scope, &input).await.map_err(failure)?;
                 self.comments.insert(planned.place, comment.value.id);
             }
             Action::Archive => {
-                items::service::archive(scope, &ItemArchiveInput { id, if_version: None }).await.map_err(told)?;
+                items::service::archive(scope, &ItemArchiveInput { id, if_version: None }).await.map_err(failure)?;
             }
             Action::Delete => {
                 let input = ItemDeleteInput { id, if_version: None, permanently: false };
-                items::trees::delete(scope, &input).await.map_err(told)?;
+                items::trees::delete(scope, &input).await.map_err(failure)?;
             }
         }
         Ok(())
@@ -388,7 +390,7 @@ impl<'a> Acme<'a> {
             time_zone: MaybeUndefined::Undefined,
         };
         let input = OrganizationUpdateInput { if_version: None, patch };
-        organizations::service::update(&self.scopes[OWNER], &input).await.map_err(told)?;
+        organizations::service::update(&self.scopes[OWNER], &input).await.map_err(failure)?;
         Ok(())
     }
 }

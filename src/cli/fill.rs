@@ -12,7 +12,7 @@ use fastrand::Rng;
 use indicatif::{HumanCount, ProgressBar};
 use sea_orm::{ActiveValue::Set, prelude::ColumnTrait as _};
 
-use super::sample::{self, Stage, told};
+use super::console::{self, failure};
 use crate::{
     app,
     base::{
@@ -42,6 +42,7 @@ use crate::{
     },
     platform::auth::password::{Cost, PasswordHasher},
 };
+use todo_sample::{self as sample, Stage};
 
 /// Of every person that is made.
 const PASSWORD: &str = "load-fill-2026";
@@ -136,7 +137,7 @@ impl FillArgs {
         // It is part of usernames, which are at most 32 characters long.
         ensure!((1..=16).contains(&self.prefix.len()), "--prefix: 1 to 16 characters");
         let last = self.organization(self.organizations - 1);
-        last.validate().map_err(told).with_context(|| format!("--prefix {:?}", self.prefix))?;
+        last.validate().map_err(failure).with_context(|| format!("--prefix {:?}", self.prefix))?;
         ensure!(self.tags_per_item <= MAX_TAGS, "--tags-per-item: at most {MAX_TAGS}");
         ensure!(self.assignees_per_item <= MAX_ASSIGNEES, "--assignees-per-item: at most {MAX_ASSIGNEES}");
         for size in (0..self.organizations.min(2)).map(|index| self.size(index)) {
@@ -152,11 +153,11 @@ impl FillArgs {
         let slugs: Vec<String> = (0..self.organizations).map(|index| self.slug(index)).collect();
         let owners: Vec<String> = slugs.iter().map(|slug| email(slug, 0)).collect();
         let there = organization::Column::Slug.is_in(&slugs);
-        if let Some(taken) = db.find_global::<organization::Entity>(there).await.map_err(told)?.first() {
+        if let Some(taken) = db.find_global::<organization::Entity>(there).await.map_err(failure)?.first() {
             bail!("the organization {} exists already; nothing was written. Choose another --prefix", taken.slug);
         }
         let there = user::Column::EmailKey.is_in(owners);
-        if let Some(taken) = db.find_global::<user::Entity>(there).await.map_err(told)?.first() {
+        if let Some(taken) = db.find_global::<user::Entity>(there).await.map_err(failure)?.first() {
             bail!("the account {} exists already; nothing was written. Choose another --prefix", taken.email);
         }
         Ok(())
@@ -176,11 +177,11 @@ pub async fn run(args: &FillArgs, config: &Arc<Config>) -> anyhow::Result<()> {
     db.close().await;
 
     // One hash for all: making each its own would take longer than everything else.
-    let password_hash = PasswordHasher::new(Cost::OWASP).map_err(told)?.hash(PASSWORD).await.map_err(told)?;
+    let password_hash = PasswordHasher::new(Cost::OWASP).map_err(failure)?.hash(PASSWORD).await.map_err(failure)?;
     let sizes: Vec<Size> = (0..args.organizations).map(|index| args.size(index)).collect();
     let items: usize = sizes.iter().map(|size| size.items).sum();
     let template = "{msg} {bar:40} {human_pos}/{human_len} items, {per_sec}, {eta} left";
-    let bar = sample::progress(items as u64, template)?;
+    let bar = console::progress(items as u64, template)?;
     let stopwatch = Stopwatch::now();
     let mut rng = Rng::with_seed(args.seed);
     for (index, size) in sizes.iter().enumerate() {
@@ -228,14 +229,14 @@ impl Filling<'_> {
         // A clock gives no ids that go back in time, so each organization begins with one of its own.
         let clock = Clock::fixed(self.now - SPAN - Duration::hours(1));
         let db = Db::connect(&self.config.database, clock, None).await?;
-        let world = self.found(&db, password_hash, rng).await.map_err(told)?;
-        let scope = OrgScope::of_system(&db, world.organization_id, origin()).await.map_err(told)?;
+        let world = self.found(&db, password_hash, rng).await.map_err(failure)?;
+        let scope = OrgScope::of_system(&db, world.organization_id, origin()).await.map_err(failure)?;
         let batch = (BATCH_EVENTS / (self.args.comments + 1)).clamp(1, BATCH);
         for first in (0..self.size.items).step_by(batch) {
             let last = self.size.items.min(first + batch);
             let batch = self.draw(&world, rng, &scope, first..last);
             let made = (last - first) as u64;
-            batch.write(&scope).await.map_err(told)?;
+            batch.write(&scope).await.map_err(failure)?;
             bar.inc(made);
         }
         db.close().await;
@@ -435,7 +436,7 @@ impl Filling<'_> {
                 description: (rng.u8(..4) > 0).then(|| sample::description(rng, topic)),
                 status,
                 status_before_archive: is_archived.then_some(ItemStatus::Done),
-                priority: sample::priority(rng),
+                priority: super::priority(rng),
                 due_at: (rng.u8(..10) < 7).then(|| created_at + Duration::hours(rng.i64(24..24 * 120))),
                 estimated_hours: (rng.u8(..10) < 6).then(|| sample::one(rng, sample::ESTIMATES)),
                 actual_hours: None,

@@ -1,10 +1,10 @@
 //! The commands: one file each.
 
 mod admin;
+mod console;
 mod demo;
 mod fill;
 mod migrate;
-mod sample;
 mod schema;
 mod serve;
 
@@ -13,7 +13,9 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Parser, Subcommand};
 
 use self::serve::Role;
-use crate::base::config::Config;
+use crate::base::{config::Config, enums::Priority};
+use fastrand::Rng;
+use todo_sample as sample;
 
 /// The Enterprise Todo Platform: a multi-tenant work-management server with a GraphQL API.
 #[derive(Debug, Parser)]
@@ -67,4 +69,9 @@ pub fn run() -> anyhow::Result<()> {
             Some(Command::Schema(_) | Command::Policy) => Ok(()),
         }
     })
+}
+
+/// Priorities, with the weights of a usual backlog.
+pub fn priority(rng: &mut Rng) -> Priority {
+    [Priority::Low, Priority::Medium, Priority::High, Priority::Urgent][sample::weighted(rng, &[20, 46, 25, 9])]
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::sample::told;
+use super::console::failure;
 use crate::{
     api::{federation, schema},
     base::config::LimitsConfig,
@@ -17,14 +17,14 @@ pub struct SchemaArgs {
 }
 
 pub fn print_schema(args: SchemaArgs) -> anyhow::Result<()> {
-    let schema = schema::build(&LimitsConfig::default(), args.federation).map_err(told)?;
+    let schema = schema::build(&LimitsConfig::default(), args.federation).map_err(failure)?;
     let mut sdl = schema::sdl(&schema);
     if args.federation {
-        sdl = federation::subgraph_sdl(&sdl).map_err(told)?;
+        sdl = federation::subgraph_sdl(&sdl).map_err(failure)?;
     }
     Ok(std::io::stdout().write_all(sdl.as_bytes())?)
 }
 
 pub fn print_policy() -> anyhow::Result<()> {
-    Ok(std::io::stdout().write_all(schema::policy_page().map_err(told)?.as_bytes())?)
+    Ok(std::io::stdout().write_all(schema::policy_page().map_err(failure)?.as_bytes())?)
 }

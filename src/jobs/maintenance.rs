@@ -40,7 +40,7 @@ pub fn start(state: &State, stop: &CancellationToken) {
     every(state, stop, PURGE_EVERY, "purging receipts", |state| async move {
         inbound_hooks::service::purge(&state.db, state.config.callbacks.retention).await
     });
-    every(state, stop, PURGE_EVERY, "purging letters", |state| async move {
+    every(state, stop, PURGE_EVERY, "purging e-mails", |state| async move {
         state.mailer.purge(state.config.mail.retention).await.map(drop)
     });
     every(state, stop, PURGE_EVERY, "purging expired rows", |state| async move {

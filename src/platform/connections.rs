@@ -66,7 +66,7 @@ pub fn raise_file_limit() {
 }
 
 /// Connections at most where nothing is configured: three of four files that the process may open. The rest is for the
-/// database, webhooks, letters.
+/// database, webhooks, e-mails.
 fn default_maximum() -> usize {
     let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
     files.map_or(MAXIMUM, |files| (files / 4 * 3).clamp(1, MAXIMUM))

@@ -250,7 +250,7 @@ impl Metrics {
     }
 
     /// Webhooks that are sent for here, more or fewer.
-    pub fn took_lanes(&self, by: i64) {
+    pub fn took_webhooks(&self, by: i64) {
         self.0.lanes.inc_by(by);
     }
 

@@ -58,7 +58,7 @@ pub struct Parts {
     pub outgoing: Outgoing,
     pub passwords: PasswordHasher,
     pub config: Arc<Config>,
-    /// Every letter leaves through it.
+    /// Every e-mail leaves through it.
     pub mailer: Mailer,
     /// Counts requests; nothing of it waits for the database.
     pub usage: Collector,

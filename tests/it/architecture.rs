@@ -115,7 +115,9 @@ impl Source {
     /// The modules that it names.
     fn names(&self) -> BTreeSet<String> {
         let named = self.paths.iter().filter_map(|path| self.absolute(path));
-        named.map(|path| module_of(&path)).filter(|module| *module != self.module()).collect()
+        let named = named.map(|path| module_of(&path)).filter(|module| *module != self.module());
+        // A room alone is in `pub(super)`, and nothing of it.
+        named.filter(|module| !ROOMS.iter().any(|room| room.name == module && !room.modules.is_empty())).collect()
     }
 
     /// A path from the crate's root; `None` for what is in another crate.
@@ -147,7 +149,11 @@ fn module_of(path: &[&str]) -> String {
 
 /// Collects the paths of a file.
 #[derive(Default)]
-struct Paths(BTreeSet<String>);
+struct Paths {
+    found: BTreeSet<String>,
+    /// How many modules within the file are around.
+    depth: usize,
+}
 
 fn is_of_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
@@ -160,6 +166,11 @@ impl<'ast> Visit<'ast> for Paths {
     fn visit_item(&mut self, item: &'ast Item) {
         match item {
             Item::Mod(module) if is_of_tests(&module.attrs) => {}
+            Item::Mod(_) => {
+                self.depth += 1;
+                visit::visit_item(self, item);
+                self.depth -= 1;
+            }
             _ => visit::visit_item(self, item),
         }
     }
@@ -170,7 +181,7 @@ impl<'ast> Visit<'ast> for Paths {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        self.0.insert(segments.join("::"));
+        self.add(segments.join("::"));
         visit::visit_path(self, path);
     }
 
@@ -179,8 +190,9 @@ impl<'ast> Visit<'ast> for Paths {
         let words =
             found.tokens.to_string().replace(" :: ", "::").replace("$crate", "crate").replace("$ crate", "crate");
         for word in words.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
-            if word.contains("::") {
-                self.0.insert(word.trim_matches(':').to_owned());
+            // Where a macro's `super` leads to is not seen here; ours say `$crate`.
+            if word.contains("::") && !word.starts_with("super::") {
+                self.add(word.trim_matches(':').to_owned());
             }
         }
         visit::visit_macro(self, found);
@@ -188,13 +200,23 @@ impl<'ast> Visit<'ast> for Paths {
 }
 
 impl Paths {
+    /// As it reads from the file's own module.
+    fn add(&mut self, path: String) {
+        let mut path = path.as_str();
+        for _ in 0..self.depth {
+            let Some(rest) = path.strip_prefix("super::") else { break };
+            path = rest;
+        }
+        self.found.insert(path.to_owned());
+    }
+
     fn tree(&mut self, tree: &UseTree, before: &str) {
         let joined = |name: &str| if before.is_empty() { name.to_owned() } else { format!("{before}::{name}") };
         match tree {
             UseTree::Path(path) => self.tree(&path.tree, &joined(&path.ident.to_string())),
-            UseTree::Name(name) => drop(self.0.insert(joined(&name.ident.to_string()))),
-            UseTree::Rename(rename) => drop(self.0.insert(joined(&rename.ident.to_string()))),
-            UseTree::Glob(_) => drop(self.0.insert(before.to_owned())),
+            UseTree::Name(name) => self.add(joined(&name.ident.to_string())),
+            UseTree::Rename(rename) => self.add(joined(&rename.ident.to_string())),
+            UseTree::Glob(_) => self.add(before.to_owned()),
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, before)),
         }
     }
@@ -218,7 +240,7 @@ fn read(folder: &Path, into: &mut Vec<(String, String)>) {
 fn paths_of(text: &str) -> BTreeSet<String> {
     let mut paths = Paths::default();
     paths.visit_file(&syn::parse_file(text).expect("Rust"));
-    paths.0
+    paths.found
 }
 
 fn sources() -> Vec<Source> {

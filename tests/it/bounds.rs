@@ -7,7 +7,7 @@ use async_graphql::{Request, Variables};
 use axum::{body::Body, http::Request as HttpRequest};
 use serde_json::{Value, json};
 use todo_platform::{
-    api::validation::Passed,
+    api::validation::ValidRequest,
     base::{
         config::LimitsConfig,
         error::{Code, Error, Refusal},
@@ -17,11 +17,11 @@ use todo_platform::{
 use crate::support::{app::TestApp, client::Reply, schema::gate};
 use todo_test_macros::databases;
 
-fn check(query: &str, variables: Value) -> Result<Passed, Refusal> {
+fn check(query: &str, variables: Value) -> Result<ValidRequest, Refusal> {
     let mut request = Request::new(query).variables(Variables::from_json(variables));
     gate(LimitsConfig::default()).check(&mut request).map_err(|error| match error {
         Error::Refused(refusal) => refusal,
-        other => panic!("the gate only refuses: {other:?}"),
+        other => panic!("validation only refuses: {other:?}"),
     })
 }
 
@@ -229,7 +229,7 @@ async fn a_megabyte_of_nothing_is_refused_as_text(app: TestApp) {
         (format!("{{\"f\": [{}]}}", vec!["1"; 400_000].join(",")), "variables.f"),
     ] {
         let body = format!("{{\"query\": {}, \"variables\": {variables}}}", json!(FILTERED));
-        // Letters that the company's people are sent meanwhile are no part of it.
+        // E-mails that the company's people are sent meanwhile are no part of it.
         app.settle().await;
         app.take_statements();
         let reply = post(&app, body, &[("authorization", &token)]).await;

@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-/// How long it may take until everything has arrived: a dead worker's lanes are free after 30 s.
+/// How long it may take until everything has arrived: a dead worker's queues are free after 30 s.
 const PATIENCE: Duration = Duration::from_secs(240);
-/// Attempts of one webhook that have begun and are not on record, at most; see `worker::lane`.
+/// Attempts of one webhook that have begun and are not on record, at most; see `worker::queue`.
 const UNRECORDED: usize = 16;
 
 /// An organization by the API, with webhooks at `/0`, `/1` …; every second one is ordered.

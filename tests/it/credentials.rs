@@ -56,7 +56,7 @@ fn completes<'a>(app: &'a TestApp, token: &str) -> Call<'a> {
 /// Asks for a reset; gives the mailed token.
 async fn reset_token(app: &TestApp, person: &Person) -> String {
     app.gql(REQUEST).vars(json!({ "email": person.email })).done().await;
-    app.letter(&person.email, TO_RESET).await.token()
+    app.email(&person.email, TO_RESET).await.token()
 }
 
 /// An API key that a member made, with all scopes; gives its text.
@@ -121,7 +121,7 @@ async fn changing_the_password_ends_the_other_sessions(app: TestApp) {
     signs_in(&app, &ann.email, NEW_PASSWORD).done().await;
     assert_eq!(completes(&app, &reset).refused().await, problem("BAD_CREDENTIALS", "input.token"), "void by now");
 
-    app.letter(&ann.email, "Your password was changed").await;
+    app.email(&ann.email, "Your password was changed").await;
     let log = log_of(&app, &ann.token).await;
     assert_eq!(log[..3], ["SIGNED_IN", "SIGN_IN_FAILED", "PASSWORD_CHANGED"]);
 }
@@ -141,10 +141,10 @@ async fn a_reset_request_tells_nothing(app: TestApp) {
     }
     assert_eq!(seen[0].0, json!({ "data": { "passwordResetRequest": { "userErrors": [], "cursor": null } } }));
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
-    let letters = app.letters_to(&ann.email).await;
-    let subjects: Vec<&str> = letters.iter().map(|letter| letter.header("subject")).collect();
+    let messages = app.emails_to(&ann.email).await;
+    let subjects: Vec<&str> = messages.iter().map(|message| message.header("subject")).collect();
     assert_eq!(subjects, [TO_VERIFY, TO_RESET]);
-    assert!(app.letters_to("nobody@example.com").await.is_empty());
+    assert!(app.emails_to("nobody@example.com").await.is_empty());
 }
 
 #[databases]
@@ -169,7 +169,7 @@ async fn a_mailed_token_sets_a_new_password_once(app: TestApp) {
     signs_in(&app, &ann.email, NEW_PASSWORD).done().await;
 
     assert_eq!(completes(&app, &token).refused().await, problem("BAD_CREDENTIALS", "input.token"), "used");
-    app.letter(&ann.email, "Your password was changed").await;
+    app.email(&ann.email, "Your password was changed").await;
     let log = log_of(&app, access).await;
     let reset = log.iter().position(|kind| kind == "PASSWORD_RESET").expect("a reset in the log");
     assert_eq!(log[reset..], ["PASSWORD_RESET", "PASSWORD_RESET_REQUESTED", "PASSWORD_RESET_REQUESTED", "SIGNED_IN"]);
@@ -188,7 +188,7 @@ async fn a_token_that_comes_twice_at_once_works_once(app: TestApp) {
 #[databases]
 async fn a_token_ends_after_its_time_and_serves_one_purpose(app: TestApp) {
     let ann = app.register("ann").await;
-    let verification = app.letter(&ann.email, TO_VERIFY).await.token();
+    let verification = app.email(&ann.email, TO_VERIFY).await.token();
     let reset = reset_token(&app, &ann).await;
     assert_eq!(completes(&app, &verification).refused().await, problem("BAD_CREDENTIALS", "input.token"));
     assert_eq!(verifies(&app, &reset).refused().await, problem("BAD_CREDENTIALS", "input.token"));
@@ -203,7 +203,7 @@ async fn a_token_ends_after_its_time_and_serves_one_purpose(app: TestApp) {
 #[databases]
 async fn a_new_account_proves_its_address_by_mail(app: TestApp) {
     let ann = app.register("ann").await;
-    let token = app.letter(&ann.email, TO_VERIFY).await.token();
+    let token = app.email(&ann.email, TO_VERIFY).await.token();
     let verified = verifies(&app, &token).done().await;
     assert_eq!(verified["user"]["email"], json!(ann.email));
     assert!(verified["user"]["emailVerifiedAt"].is_string());
@@ -229,7 +229,7 @@ async fn an_address_changes_once_the_new_one_is_proven(app: TestApp) {
     }
     let reset = reset_token(&app, ann).await;
     moves(&app, ann, "New@Example.com").done().await;
-    let token = app.letter("New@Example.com", "Confirm your new e-mail address").await.token();
+    let token = app.email("New@Example.com", "Confirm your new e-mail address").await.token();
     let mine = app.gql("{ viewer { user { email } } }").token(&ann.token).data().await;
     assert_eq!(mine["viewer"]["user"]["email"], json!(ann.email), "the old one stays until then");
     signs_in(&app, &ann.email, PASSWORD).done().await;
@@ -239,7 +239,7 @@ async fn an_address_changes_once_the_new_one_is_proven(app: TestApp) {
     assert_eq!(moved["user"]["version"], json!(2));
     signs_in(&app, "new@example.com", PASSWORD).done().await;
     assert_eq!(signs_in(&app, &ann.email, PASSWORD).refused().await, problem("BAD_CREDENTIALS", "input"));
-    app.letter(&ann.email, "Your e-mail address was changed").await;
+    app.email(&ann.email, "Your e-mail address was changed").await;
     assert_eq!(
         completes(&app, &reset).refused().await,
         problem("BAD_CREDENTIALS", "input.token"),
@@ -260,7 +260,7 @@ async fn an_address_that_was_taken_meanwhile_stays_whose_it_is(app: TestApp) {
     moves(&app, &ann, "shared@example.com").done().await;
     moves(&app, &bob, "shared@example.com").done().await;
     let mut tokens: Vec<String> =
-        app.letters_to("shared@example.com").await.iter().map(|letter| letter.token()).collect();
+        app.emails_to("shared@example.com").await.iter().map(|message| message.token()).collect();
     let (bobs, anns) = (tokens.pop().expect("Bob's"), tokens.pop().expect("Ann's"));
     verifies(&app, &bobs).done().await;
     assert_eq!(verifies(&app, &anns).refused().await, problem("TAKEN", "input.token"));
@@ -294,7 +294,7 @@ async fn a_deleted_account_leaves_its_work_and_nothing_else(app: TestApp) {
         .at("side")
         .done()
         .await;
-    let token = app.letter(&ann.email, "Invitation to side").await.token();
+    let token = app.email(&ann.email, "Invitation to side").await.token();
     let accept = "mutation($token: String!) { invitationAccept(input: {token: $token}) { userErrors { code } } }";
     app.gql(accept).vars(json!({ "token": token })).token(&ann.token).done().await;
     let team = app.create(&acme, &acme.owner, "team", json!({ "name": "Core", "memberIds": [ann.id] })).await;
@@ -449,36 +449,36 @@ async fn nobody_writes_into_a_letters_headers(app: TestApp) {
     }
     let eve = app.gql(register).vars(input("eve@example.com")).done().await;
     let token = eve["accessToken"].as_str().expect("a token");
-    let letter = app.letter("eve@example.com", TO_VERIFY).await;
-    assert!(letter.text.starts_with("Hello Eve Bcc: all@example.com Click here now,\n"), "{}", letter.text);
+    let message = app.email("eve@example.com", TO_VERIFY).await;
+    assert!(message.text.starts_with("Hello Eve Bcc: all@example.com Click here now,\n"), "{}", message.text);
 
     let found = "mutation { organizationCreate(input: {name: \"Acme\\r\\nBcc: all@example.com\", slug: \"acme\"}) { userErrors { code } } }";
     app.gql(found).token(token).done().await;
     let invite =
         "mutation { invitationCreate(input: {email: \"bob@example.com\"}) { invitation { id } userErrors { code } } }";
     let invited = app.gql(invite).token(token).done().await;
-    let invitation = app.letter("bob@example.com", "Invitation to Acme Bcc: all@example.com").await;
-    for letter in [&letter, &invitation] {
-        let names: Vec<&str> = letter.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let invitation = app.email("bob@example.com", "Invitation to Acme Bcc: all@example.com").await;
+    for message in [&message, &invitation] {
+        let names: Vec<&str> = message.headers.iter().map(|(name, _)| name.as_str()).collect();
         let expected = ["From", "To", "Date", "Message-ID", "Subject", "Content-Type", "Content-Transfer-Encoding"];
         let mut sorted = (names.clone(), expected.to_vec());
         sorted.0.sort_unstable();
         sorted.1.sort_unstable();
         assert_eq!(sorted.0, sorted.1);
-        assert_eq!(letter.header("date"), "Mon, 02 Mar 2026 09:00:00 +0000");
-        assert_eq!(letter.header("from"), "\"Todo Platform\" <no-reply@localhost>");
+        assert_eq!(message.header("date"), "Mon, 02 Mar 2026 09:00:00 +0000");
+        assert_eq!(message.header("from"), "\"Todo Platform\" <no-reply@localhost>");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             let mode = |path: &std::path::Path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
-            assert_eq!(mode(&letter.path), 0o600);
-            assert_eq!(mode(letter.path.parent().expect("a folder")), 0o700);
+            assert_eq!(mode(&message.path), 0o600);
+            assert_eq!(mode(message.path.parent().expect("a folder")), 0o700);
         }
     }
     // Sent again: another token, the old one void.
     let resend = "mutation($id: ID!) { invitationResend(input: {id: $id}) { userErrors { code } } }";
     app.gql(resend).vars(json!({ "id": invited["invitation"]["id"] })).token(token).done().await;
-    let again = app.letter("bob@example.com", "Invitation to Acme Bcc: all@example.com").await;
+    let again = app.email("bob@example.com", "Invitation to Acme Bcc: all@example.com").await;
     assert_ne!(again.token(), invitation.token());
     let join = |token: String| {
         let input =
@@ -487,7 +487,7 @@ async fn nobody_writes_into_a_letters_headers(app: TestApp) {
     };
     assert_eq!(join(invitation.token()).refused().await, problem("NOT_FOUND", "input.invitationToken"));
     join(again.token()).done().await;
-    assert_eq!(app.letters_to("bob@example.com").await.len(), 2, "the invitation has proven the address");
+    assert_eq!(app.emails_to("bob@example.com").await.len(), 2, "the invitation has proven the address");
 }
 
 /// One a document: aliases must not multiply the tries.

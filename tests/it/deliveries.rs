@@ -18,7 +18,7 @@ use todo_platform::{
         actor::Origin,
         db::{
             OrgScope,
-            deliveries::{Lane, Next, Outcome},
+            deliveries::{DeliveryQueue, Next, Outcome},
         },
         entity::{event, webhook_attempt},
     },
@@ -72,16 +72,16 @@ async fn until(mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// Takes what there is to take.
-async fn claim(app: &TestApp, term: Duration) -> Vec<Lane> {
+async fn claim(app: &TestApp, term: Duration) -> Vec<DeliveryQueue> {
     let db = &app.state.db;
-    let free = db.free_lanes(Vec::new(), 9, 9).await.expect("a look");
-    db.claim_lanes(&free, term).await.expect("a claim").into_keys().collect()
+    let free = db.free_queues(Vec::new(), 9, 9).await.expect("a look");
+    db.claim_queues(&free, term).await.expect("a claim").into_keys().collect()
 }
 
-fn outcome(app: &TestApp, lane: Lane, id: &str) -> Outcome {
+fn outcome(app: &TestApp, queue: DeliveryQueue, id: &str) -> Outcome {
     let at = app.clock.now();
     let attempt = webhook_attempt::Model {
-        organization_id: lane.organization_id,
+        organization_id: queue.organization_id,
         delivery_id: id.parse().expect("an id"),
         number: 1,
         started_at: at,
@@ -90,10 +90,10 @@ fn outcome(app: &TestApp, lane: Lane, id: &str) -> Outcome {
         response_body: None,
         error: None,
     };
-    Outcome { lane, attempt, next: Next::Delivered, at, was_sent: true }
+    Outcome { queue, attempt, next: Next::Delivered, at, was_sent: true }
 }
 
-/// The fencing token: whoever held a lane too long has nothing to say of it any more.
+/// The fencing token: whoever held a queue too long has nothing to say of it any more.
 #[databases]
 async fn a_late_worker_writes_nothing(app: TestApp) {
     let acme = app.company("acme").await;
@@ -116,14 +116,14 @@ async fn a_late_worker_writes_nothing(app: TestApp) {
     let log = app.call(&acme, &acme.owner, log).data().await;
     let id =
         log["organization"]["webhooks"]["nodes"][0]["deliveries"]["nodes"][0]["id"].as_str().expect("an id").to_owned();
-    let standing = db.record_outcomes(&[outcome(&app, first[0], &id)]).await.expect("an answer");
-    assert!(standing.is_empty(), "the lane was lost");
+    let failing_since = db.record_outcomes(&[outcome(&app, first[0], &id)]).await.expect("an answer");
+    assert!(failing_since.is_empty(), "the queue was lost");
     assert_eq!(statuses(&app, &acme).await, HashMap::from([("PENDING".to_owned(), 1)]));
     // Nor does it give back what is not its own.
-    db.release_lane(first[0]).await.expect("an answer");
+    db.release_queue(first[0]).await.expect("an answer");
     assert!(claim(&app, lease).await.is_empty(), "the second still holds it");
-    let standing = db.record_outcomes(&[outcome(&app, second[0], &id)]).await.expect("an answer");
-    assert_eq!(standing.len(), 1);
+    let failing_since = db.record_outcomes(&[outcome(&app, second[0], &id)]).await.expect("an answer");
+    assert_eq!(failing_since.len(), 1);
     assert_eq!(statuses(&app, &acme).await, HashMap::from([("DELIVERED".to_owned(), 1)]));
 }
 
@@ -140,7 +140,7 @@ async fn several_workers_share_the_work(app: TestApp) {
     }
     let others = [app.another_instance(|_| {}).await, app.another_instance(|_| {}).await];
     tokio::join!(app.worker.drain(), others[0].worker.drain(), others[1].worker.drain());
-    // Whoever found all lanes held has left; the holders went on.
+    // Whoever found all queues held has left; the holders went on.
     app.worker.drain().await;
     let received = receiver.take();
     assert_eq!(received.len(), 6 * 15);
@@ -243,23 +243,23 @@ async fn outcomes_of_one_webhook_fail_no_others(app: TestApp) {
         let id = &log["organization"]["webhooks"]["nodes"][0]["deliveries"]["nodes"][0]["id"];
         deliveries.insert(company.id.clone(), id.as_str().expect("an id").to_owned());
     }
-    let lanes = claim(&app, DEADLINE).await;
+    let queues = claim(&app, DEADLINE).await;
     let outcomes: Vec<Outcome> =
-        lanes.iter().map(|lane| outcome(&app, *lane, &deliveries[&lane.organization_id.to_string()])).collect();
+        queues.iter().map(|queue| outcome(&app, *queue, &deliveries[&queue.organization_id.to_string()])).collect();
     let scope = OrgScope::of_system(&app.state.db, acme.id.parse().expect("an id"), Origin::command("test"))
         .await
         .expect("a scope");
     let planted = outcomes
         .iter()
-        .find(|outcome| outcome.lane.organization_id.to_string() == acme.id)
+        .find(|outcome| outcome.queue.organization_id.to_string() == acme.id)
         .expect("its outcome")
         .attempt
         .clone();
     let tx = scope.write_as_member().await.expect("a write");
     tx.insert(planted).await.expect("inserted");
     tx.commit_unrecorded((), "made by a test").await.expect("committed");
-    let standing = app.state.db.record_outcomes(&outcomes).await.expect("written");
-    assert_eq!(standing.len(), 2);
+    let failing_since = app.state.db.record_outcomes(&outcomes).await.expect("written");
+    assert_eq!(failing_since.len(), 2);
     for company in [&acme, &rival] {
         assert_eq!(statuses(&app, company).await, HashMap::from([("DELIVERED".to_owned(), 1)]));
     }

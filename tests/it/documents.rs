@@ -12,7 +12,7 @@ use todo_platform::base::{
 use crate::support::{app::TestApp, schema::gate, socket::Frame, world::Company};
 use todo_test_macros::databases;
 
-/// What the gate says of a document: its refusals, none where it passes.
+/// What validation says of a document: its refusals, none where it passes.
 fn refusals(query: &str, variables: &Value) -> Vec<Refusal> {
     let mut request = Request::new(query).variables(Variables::from_json(variables.clone()));
     match gate(LimitsConfig::default()).check(&mut request) {
@@ -21,7 +21,7 @@ fn refusals(query: &str, variables: &Value) -> Vec<Refusal> {
             let more = std::mem::take(&mut first.more);
             std::iter::once(first).chain(more).collect()
         }
-        Err(other) => panic!("the gate only refuses: {other:?}"),
+        Err(other) => panic!("validation only refuses: {other:?}"),
     }
 }
 

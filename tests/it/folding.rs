@@ -106,7 +106,7 @@ async fn an_address_is_one_however_it_is_typed(app: TestApp) {
     let sigma = registers(&app, "οδος@example.com", "odos").await;
     assert_eq!(sigma, []);
     assert_eq!(registers(&app, "ΟΔΟΣ@example.com", "odos2").await, problem("TAKEN", "email"));
-    // What is no address, or none that a letter reaches, is refused wherever one is typed.
+    // What is no address, or none that an e-mail reaches, is refused wherever one is typed.
     for email in [
         "victim@example.com\u{200b}",
         "victim@exam\u{200b}ple.com",

@@ -1,4 +1,4 @@
-//! Documents and variables by chance, against parser, validator, collector and walk: whatever comes, the gate answers, and
+//! Documents and variables by chance, against parser, validator, collector and walk: whatever comes, validation answers, and
 //! what it hands on has the form that the executor is promised.
 //!
 //! Texts are made from those of the guides and of earlier rounds that passed, by cutting, doubling, splicing and adding
@@ -18,7 +18,7 @@ use async_graphql::{
 use fastrand::Rng;
 use serde_json::{Value, json};
 use todo_platform::{
-    api::validation::{Gate, Passed},
+    api::validation::{RequestValidator, ValidRequest},
     base::{config::LimitsConfig, error::Error},
 };
 
@@ -182,7 +182,7 @@ fn holds(set: &SelectionSet) {
     }
 }
 
-fn check(gate: &Gate, text: &str, variables: Value) -> Option<Passed> {
+fn check(gate: &RequestValidator, text: &str, variables: Value) -> Option<ValidRequest> {
     let mut request = Request::new(text).variables(Variables::from_json(variables));
     match gate.check(&mut request) {
         Ok(passed) => {
@@ -197,7 +197,7 @@ fn check(gate: &Gate, text: &str, variables: Value) -> Option<Passed> {
             assert!(!refusal.message.is_empty() && refusal.more.len() < 20, "{refusal:?}");
             None
         }
-        Err(other) => panic!("the gate only refuses: {other:?}"),
+        Err(other) => panic!("validation only refuses: {other:?}"),
     }
 }
 

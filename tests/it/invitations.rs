@@ -49,7 +49,7 @@ async fn sees(app: &TestApp, person: &Person) -> (bool, Vec<Value>) {
 /// Somebody whose address is proven.
 async fn verified(app: &TestApp, name: &str) -> Person {
     let person = app.register(name).await;
-    let token = app.letter(&person.email, "Confirm your e-mail address").await.token();
+    let token = app.email(&person.email, "Confirm your e-mail address").await.token();
     let verify = "mutation($token: String!) { emailVerify(input: {token: $token}) { userErrors { code } } }";
     app.gql(verify).vars(json!({ "token": token })).done().await;
     person
@@ -69,13 +69,13 @@ async fn the_shown_token_proves_nothing(app: TestApp) {
     let by_id = accept(&app, &fake, json!({ "id": real["invitation"]["id"] })).refused().await;
     assert_eq!(by_id, problem("NOT_FOUND", "input.id"));
 
-    // Nor does it when it comes with the registration; the address is then proven by a letter.
+    // Nor does it when it comes with the registration; the address is then proven by an e-mail.
     let query = "mutation($i: InvitationCreateInput!) { invitationCreate(input: $i) { token userErrors { code } } }";
     let shown = app.gql(query).vars(json!({ "i": { "email": "cto@example.com" } })).token(&mallory.token).at("evil");
     let shown = shown.done().await["token"].clone();
     let cto = app.accept("evil", "cto", shown.as_str().expect("a token")).await;
     assert!(!sees(&app, &cto).await.0);
-    let token = app.letter(&cto.email, "Confirm your e-mail address").await.token();
+    let token = app.email(&cto.email, "Confirm your e-mail address").await.token();
     let verify = "mutation($token: String!) { emailVerify(input: {token: $token}) { userErrors { code } } }";
     app.gql(verify).vars(json!({ "token": token })).done().await;
     assert!(sees(&app, &cto).await.0);
@@ -86,18 +86,18 @@ async fn the_mailed_token_proves_its_address_and_no_other(app: TestApp) {
     let acme = app.company("acme").await;
     let (ann, bob) = (app.register("ann").await, app.register("bob").await);
     mutate(&app, &acme, &acme.admin, ("invitationCreate", SHOWN), json!({ "email": ann.email })).done().await;
-    let token = app.letter(&ann.email, "Invitation to acme").await.token();
+    let token = app.email(&ann.email, "Invitation to acme").await.token();
     let stolen = accept(&app, &bob, json!({ "token": token })).refused().await;
     assert_eq!(stolen, problem("FORBIDDEN", "input.token"));
     assert!(!sees(&app, &bob).await.0 && !sees(&app, &ann).await.0);
     accept(&app, &ann, json!({ "token": token })).done().await;
     assert!(sees(&app, &ann).await.0);
-    // With the registration it proves the address at once: no other letter comes.
+    // With the registration it proves the address at once: no other e-mail comes.
     mutate(&app, &acme, &acme.admin, ("invitationCreate", SHOWN), json!({ "email": "new@example.com" })).done().await;
-    let token = app.letter("new@example.com", "Invitation to acme").await.token();
+    let token = app.email("new@example.com", "Invitation to acme").await.token();
     let new = app.accept("acme", "new", &token).await;
     assert!(sees(&app, &new).await.0);
-    assert_eq!(app.letters_to("new@example.com").await.len(), 1);
+    assert_eq!(app.emails_to("new@example.com").await.len(), 1);
 }
 
 /// A removed owner came back through an invitation that they had made before.
@@ -173,9 +173,9 @@ async fn an_id_that_two_organizations_gave_opens_neither(app: TestApp) {
     let refused = accept(&app, &ann, json!({ "id": id })).refused().await;
     assert_eq!(refused, problem("INVALID_STATE", "input.id"));
     assert_eq!(sees(&app, &ann).await.1.len(), 2);
-    let letters = app.letters_to(&ann.email).await;
-    let letter = letters.iter().find(|letter| letter.header("subject") == "Invitation to acme").expect("a letter");
-    accept(&app, &ann, json!({ "token": letter.token() })).done().await;
+    let messages = app.emails_to(&ann.email).await;
+    let message = messages.iter().find(|message| message.header("subject") == "Invitation to acme").expect("an e-mail");
+    accept(&app, &ann, json!({ "token": message.token() })).done().await;
     assert_eq!(sees(&app, &ann).await.1, [json!({ "id": id, "organizationName": "evil" })]);
 }
 

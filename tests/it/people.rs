@@ -208,15 +208,15 @@ async fn an_invitation_lets_its_address_in_once(app: TestApp) {
     assert_eq!(wrong, problem("FORBIDDEN", "input.token"));
     let unproven = accept(&app, &ann, json!({ "id": invitation["id"] })).refused().await;
     assert_eq!(unproven, problem("NOT_FOUND", "input.id"), "an unproven address opens nothing");
-    let letter = app.letter("Ann@Example.com", "Invitation to acme").await;
-    assert_ne!(json!(letter.token()), token, "the letter has a token of its own");
-    let joined = accept(&app, &ann, json!({ "token": letter.token() })).done().await["membership"].clone();
+    let message = app.email("Ann@Example.com", "Invitation to acme").await;
+    assert_ne!(json!(message.token()), token, "the e-mail has a token of its own");
+    let joined = accept(&app, &ann, json!({ "token": message.token() })).done().await["membership"].clone();
     assert_eq!((&joined["role"], &joined["status"]), (&json!("ADMIN"), &json!("ACTIVE")));
     assert_eq!(entry(&app, &ann, "acme").await, "");
     let me = app.gql("{ viewer { user { emailVerifiedAt membership { teams { name } } } } }").token(&ann.token);
     let me = me.at("acme").data().await;
     assert_eq!(me["viewer"]["user"]["membership"]["teams"], json!([{ "name": "Core" }]));
-    assert_ne!(me["viewer"]["user"]["emailVerifiedAt"], Value::Null, "the letter's token proves the address");
+    assert_ne!(me["viewer"]["user"]["emailVerifiedAt"], Value::Null, "the e-mail's token proves the address");
     for person in [&ann, &bob] {
         let again = accept(&app, person, json!({ "token": token })).refused().await;
         assert_eq!(again, problem("NOT_FOUND", "input.token"), "it works once");

@@ -39,7 +39,7 @@ async fn a_hash_of_another_document_is_refused_and_nothing_is_remembered() {
     assert_eq!(post(&app, body).await["errors"][0]["extensions"]["code"], json!("BAD_REQUEST"));
     let recalled = post(&app, json!({ "extensions": named("{ __typename }") })).await;
     assert_eq!(recalled["errors"][0]["extensions"]["code"], json!("PERSISTED_QUERY_NOT_FOUND"));
-    // What doesn't pass the gate isn't remembered either.
+    // What doesn't pass validation isn't remembered either.
     let broken = "{ server { version }";
     post(&app, json!({ "query": broken, "extensions": named(broken) })).await;
     let recalled = post(&app, json!({ "extensions": named(broken) })).await;

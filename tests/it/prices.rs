@@ -14,7 +14,7 @@ use async_graphql::{
 };
 use serde_json::{Value, json};
 use todo_platform::{
-    api::{schema, validation::Gate},
+    api::{schema, validation::RequestValidator},
     base::config::LimitsConfig,
 };
 
@@ -216,12 +216,12 @@ fn by_directives(schema: &Valid<Schema>, document: &str, variables: &Value) -> f
 }
 
 /// A gate that lets through whatever the documents here cost.
-fn gate() -> Gate {
+fn gate() -> RequestValidator {
     let limits = LimitsConfig { cost: u64::MAX, tokens: 1_000_000, aliases: 10_000, ..LimitsConfig::default() };
     crate::support::schema::gate(limits)
 }
 
-fn by_gate(gate: &Gate, document: &str, variables: &Value) -> u64 {
+fn by_gate(gate: &RequestValidator, document: &str, variables: &Value) -> u64 {
     let mut request = Request::new(document).variables(Variables::from_json(variables.clone()));
     gate.check(&mut request).unwrap_or_else(|error| panic!("{document}\n{error:?}")).cost
 }

@@ -292,7 +292,7 @@ fn sigterm_ends_it_with_success_although_a_connection_is_open() {
     // What was left of the answer, then the end, or a reset.
     let _ = idle.read_to_end(&mut rest);
     drop(silent);
-    assert!(TcpStream::connect(url.trim_start_matches("http://")).is_err(), "the door is closed");
+    assert!(TcpStream::connect(url.trim_start_matches("http://")).is_err(), "nothing listens any more");
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn a_request_that_never_ends_does_not_hold_it_up_for_long() {
     assert!(ended.stderr.contains("did not finish in time"), "{}", ended.stderr);
 }
 
-/// A balancer sees that it is going before the door is closed.
+/// A balancer sees that it is going before nothing listens any more.
 #[test]
 fn before_the_door_closes_it_says_that_it_is_not_ready() {
     let folder = folder();
@@ -363,10 +363,10 @@ fn before_the_door_closes_it_says_that_it_is_not_ready() {
     server.terminate();
     let until = Instant::now() + DEADLINE;
     while !server.stderr.next(until).expect("the log goes on").contains("stopping") {}
-    let answer = ask().expect("the door is open");
+    let answer = ask().expect("the server listens");
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("draining"), "{answer}");
     assert_eq!(server.ended().status.code(), Some(0));
-    assert!(TcpStream::connect(host).is_err(), "the door is closed");
+    assert!(TcpStream::connect(host).is_err(), "nothing listens any more");
 }
 
 /// More silent connections than the process may open files: it says so, and serves again when they are gone.
@@ -548,15 +548,15 @@ async fn in_production_a_database_is_migrated_first() {
         register(&url, "ann").await;
         server.terminate();
         assert_eq!(server.ended().status.code(), Some(0));
-        // The letter to the new account is written by the time that the server has ended.
+        // The e-mail to the new account is written by the time that the server has ended.
         let inside = |folder: &Path| -> Vec<_> {
             let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
             entries.collect()
         };
         let data = folder.path().join("data");
         assert_eq!(inside(&data), [data.join("mail")], "production keeps nothing but mail in the data folder");
-        let letters = inside(&data.join("mail"));
-        assert_eq!(letters.len(), 1, "{letters:?}");
+        let messages = inside(&data.join("mail"));
+        assert_eq!(messages.len(), 1, "{messages:?}");
     }
     postgres.drop_schema(&schema).await;
 }

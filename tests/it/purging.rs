@@ -192,7 +192,7 @@ async fn the_security_log_keeps_what_is_young(app: TestApp) {
 #[databases]
 async fn mailed_tokens_go_a_week_after_their_end(app: TestApp) {
     let ann = app.register("ann").await;
-    let token = app.letter(&ann.email, "Confirm your e-mail address").await.token();
+    let token = app.email(&ann.email, "Confirm your e-mail address").await.token();
     let verify = async |token: &str| app.gql(VERIFY).vars(json!({ "token": token })).refused().await;
     app.clock.advance(TimeDelta::days(7));
     let bob = app.register("bob").await;
@@ -203,7 +203,7 @@ async fn mailed_tokens_go_a_week_after_their_end(app: TestApp) {
     assert_eq!(app.purge().await["account_token"], 1);
     assert_eq!(app.count::<account_token::Entity>().await, 1);
     assert_eq!(verify(&token).await, problem("BAD_CREDENTIALS", "input.token"));
-    let young = app.letter(&bob.email, "Confirm your e-mail address").await.token();
+    let young = app.email(&bob.email, "Confirm your e-mail address").await.token();
     assert_eq!(verify(&young).await, problem("EXPIRED", "input.token"));
 }
 
@@ -257,7 +257,7 @@ async fn failed_sign_ins_go_after_their_window(app: TestApp) {
 async fn letters_go_and_other_files_stay() {
     TestApp::on_sqlite(async |app| {
         let [ann, bob] = [app.register("ann").await, app.register("bob").await];
-        app.letter(&ann.email, "Confirm your e-mail address").await;
+        app.email(&ann.email, "Confirm your e-mail address").await;
         let folder = app.state.config.data_dir.join("mail");
         let unfinished = folder.join(format!("{}.part", app.clock.new_uuid()));
         std::fs::write(&unfinished, "half").expect("it is written");
@@ -268,7 +268,7 @@ async fn letters_go_and_other_files_stay() {
         app.clock.advance(TimeDelta::milliseconds(1));
         let others = ["note.txt", "note.eml", "7d444840-9dc0-11d1-b245-5ffdce74fad2.eml"].map(|name| folder.join(name));
         for other in &others {
-            std::fs::write(other, "not a letter of ours").expect("it is written");
+            std::fs::write(other, "not an e-mail of ours").expect("it is written");
         }
         assert_eq!(app.state.mailer.purge(30 * DAY).await.expect("it is purged"), 3);
         assert!(!unfinished.exists());
@@ -277,9 +277,9 @@ async fn letters_go_and_other_files_stay() {
             std::fs::remove_file(other).expect("it is removed");
         }
         for gone in [ann, bob] {
-            assert!(app.letters_to(&gone.email).await.is_empty());
+            assert!(app.emails_to(&gone.email).await.is_empty());
         }
-        assert_eq!(app.letters_to(&cyd.email).await.len(), 1);
+        assert_eq!(app.emails_to(&cyd.email).await.len(), 1);
         std::fs::remove_dir_all(folder).expect("it is removed");
         assert_eq!(app.state.mailer.purge(30 * DAY).await.expect("nothing to purge"), 0);
     })

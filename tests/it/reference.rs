@@ -1,5 +1,5 @@
 //! Held to the reference: documents made from the schema, valid and broken, with what graphql-js says of them
-//! (`tests/clients/reference.mjs`). The gate must give the same verdict, coerce variables to the same values, and hand on
+//! (`tests/clients/reference.mjs`). Validation must give the same verdict, coerce variables to the same values, and hand on
 //! the same fields with the same arguments in the same order.
 //!
 //! `REFERENCE_CASES` (3,000) and `REFERENCE_SEED` (1) make it a longer or another run; `docs/quality.md` has the figures.
@@ -13,7 +13,7 @@ use async_graphql::{
 use async_graphql_value::Value as Ast;
 use serde_json::{Map, Value, json};
 use todo_platform::{
-    api::{document::Validator, validation::Gate},
+    api::{document::Validator, validation::RequestValidator},
     base::{
         config::LimitsConfig,
         error::{Code, Error, Refusal},
@@ -22,13 +22,13 @@ use todo_platform::{
 
 use crate::{clients, support::schema::gate};
 
-/// What the gate says of a case.
+/// What validation says of a case.
 enum Outcome {
     Runs { coerced: Value, runs: Box<ExecutableDocument>, variables: Variables },
     Refused(Box<Refusal>),
 }
 
-fn ask(gate: &Gate, case: &Value) -> Outcome {
+fn ask(gate: &RequestValidator, case: &Value) -> Outcome {
     let mut request = Request::new(case["document"].as_str().expect("a document"))
         .variables(Variables::from_json(case["variables"].clone()));
     request.operation_name = case["operationName"].as_str().map(str::to_owned);
@@ -39,7 +39,7 @@ fn ask(gate: &Gate, case: &Value) -> Outcome {
             Outcome::Runs { coerced, runs: Box::new(ExecutableDocument::clone(&runs)), variables: request.variables }
         }
         Err(Error::Refused(refusal)) => Outcome::Refused(Box::new(refusal)),
-        Err(other) => panic!("the gate only refuses: {other:?}\n{case:#}"),
+        Err(other) => panic!("validation only refuses: {other:?}\n{case:#}"),
     }
 }
 
@@ -123,7 +123,7 @@ fn same(left: &Value, right: &Value) -> bool {
 }
 
 /// `placed`: refusals whose first position is one of the reference's, and all.
-fn disagreement(gate: &Gate, case: &Value, placed: &mut [usize; 2]) -> Result<&'static str, String> {
+fn disagreement(gate: &RequestValidator, case: &Value, placed: &mut [usize; 2]) -> Result<&'static str, String> {
     let phase = case["phase"].as_str();
     match (ask(gate, case), phase) {
         (Outcome::Refused(refusal), None) if is_own_rule(&refusal) => Ok("own rule"),

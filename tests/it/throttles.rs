@@ -46,7 +46,7 @@ async fn guesses_count_by_the_network_of_an_ipv6_address(app: TestApp) {
     assert_eq!(code(&any(51).await), Some("RATE_LIMITED"));
 }
 
-/// 1,334 accounts came from one address in 15 seconds, each with a letter to whomever it liked.
+/// 1,334 accounts came from one address in 15 seconds, each with an e-mail to whomever it liked.
 #[databases]
 async fn an_address_registers_so_many_an_hour(app: TestApp) {
     let app = app.another_instance(|config| config.auth.registrations_per_address = 3).await;
@@ -86,13 +86,13 @@ async fn a_mailbox_gets_so_many_letters_an_hour_and_nobody_learns_why(app: TestA
         app.settle().await;
     }
     assert_eq!(answers.len(), 1, "known and unknown are answered alike: {answers:?}");
-    let resets = |letters: &[crate::support::mail::Letter]| {
-        letters.iter().filter(|letter| letter.header("subject") == "Choose a new password").count()
+    let resets = |messages: &[crate::support::mail::Email]| {
+        messages.iter().filter(|message| message.header("subject") == "Choose a new password").count()
     };
-    assert_eq!(resets(&app.letters_to(&ann.email).await), 5);
+    assert_eq!(resets(&app.emails_to(&ann.email).await), 5);
     app.clock.advance(Duration::minutes(61));
     app.gql(RESET).vars(json!({ "email": ann.email })).from("192.0.2.99").done().await;
-    assert_eq!(resets(&app.letters_to(&ann.email).await), 6);
+    assert_eq!(resets(&app.emails_to(&ann.email).await), 6);
 }
 
 #[databases]
@@ -111,17 +111,17 @@ async fn invitations_do_not_fill_a_mailbox(app: TestApp) {
     }
     assert_eq!(refused, 5, "tagged addresses are one mailbox, whoever invites");
     // A reset and a warning have budgets of their own.
-    let mut letters = 0;
+    let mut messages = 0;
     for number in 0..5 {
-        letters += app.letters_to(&format!("victim+{number}@example.com")).await.len();
+        messages += app.emails_to(&format!("victim+{number}@example.com")).await.len();
     }
-    assert_eq!(letters, 5);
+    assert_eq!(messages, 5);
     let input = json!({ "email": "victim@example.com", "username": "victim", "password": PASSWORD });
     let registered = app.gql(REGISTER).vars(json!({ "input": input })).answer().await;
     assert_eq!(registered["data"]["userRegister"]["userErrors"], json!([]));
-    assert_eq!(app.letters_to("victim@example.com").await.len(), 0, "registered, without another letter");
+    assert_eq!(app.emails_to("victim@example.com").await.len(), 0, "registered, without another e-mail");
     app.gql(RESET).vars(json!({ "email": "victim@example.com" })).done().await;
-    assert_eq!(app.letters_to("victim@example.com").await.len(), 1);
+    assert_eq!(app.emails_to("victim@example.com").await.len(), 1);
     let wrong = json!({ "email": "victim@example.com", "password": "x" });
     assert_eq!(app.gql(SIGN_IN).vars(wrong).refused().await, problem("BAD_CREDENTIALS", "input"));
 }

@@ -152,7 +152,7 @@ async fn requests_are_counted_exactly(app: TestApp) {
             json!([operation["operation"], operation["requests"], operation["errors"], operation["cost"]])
         })
         .collect();
-    // What is not valid, or lacks its variable, stops at the gate, before anybody knows who asks.
+    // What is not valid, or lacks its variable, stops at validation, before anybody knows who asks.
     assert_eq!(
         operations,
         [

@@ -307,9 +307,11 @@ async fn what_is_gone_is_disabled(app: TestApp) {
         seen,
         json!({ "state": "DISABLED", "disabledReason": "The receiver answered 410 (gone).", "pendingCount": 0 })
     );
-    let letter = app.letter(&acme.owner.email, "A webhook of acme was disabled").await;
-    assert!(letter.text.contains("The webhook Gone of acme") && letter.text.contains("410"), "{}", letter.text);
-    assert!(app.letters_to(&acme.admin.email).await.iter().all(|letter| !letter.header("subject").contains("webhook")));
+    let message = app.email(&acme.owner.email, "A webhook of acme was disabled").await;
+    assert!(message.text.contains("The webhook Gone of acme") && message.text.contains("410"), "{}", message.text);
+    assert!(
+        app.emails_to(&acme.admin.email).await.iter().all(|message| !message.header("subject").contains("webhook"))
+    );
 
     let second = app.webhook(&acme, &failing, json!({ "name": "Failing", "eventTypes": ["ITEM_CREATED"] })).await;
     failing.answers(|_| Answer::status(503));

@@ -16,10 +16,10 @@
 //! nodes of `sync`, an object without others in it is free, a plain list of those 1, and 50 of a connection's page 1: that
 //! is how a copy refers to what it has anyway.
 //!
-//! What a field answers with is [`Kind::of`], from the schema alone: the gate's walk and the directives in the schema
+//! What a field answers with is [`Kind::of`], from the schema alone: validation's walk and the directives in the schema
 //! (`price_list.rs`) both ask it, so what clients read there is what they pay.
 //!
-//! The gate's walk makes [`Prices`]: a tree of the selected objects alone, so that pricing an answer doesn't look at its
+//! Validation's walk makes [`Prices`]: a tree of the selected objects alone, so that pricing an answer doesn't look at its
 //! scalars. What is not in the answer (`@skip`, another type's fragment) costs nothing.
 
 pub mod price_list;

@@ -30,7 +30,7 @@ use crate::{
 
 /// What was collected first, for all requests whose variables are in the same states: most documents have but one.
 #[derive(Debug, Default)]
-pub struct Remembered(OnceLock<(Vec<State>, Arc<ExecutableDocument>)>);
+pub struct Memo(OnceLock<(Vec<State>, Arc<ExecutableDocument>)>);
 
 /// As much of a variable's value as decides on what is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

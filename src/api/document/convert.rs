@@ -14,7 +14,7 @@ use async_graphql::{
 };
 use async_graphql_value::{Number, Value};
 
-use super::{Document, Operation, Variable, collect::Remembered, text::Text, values};
+use super::{Document, Operation, Variable, collect::Memo, text::Text, values};
 
 /// A document that was validated.
 pub fn document(document: &ast::Document, schema: &Schema, text: &Text<'_>) -> Document {
@@ -64,7 +64,7 @@ impl Convert<'_> {
             name: operation.name.as_ref().map(name),
             definition: Positioned::new(definition, position),
             variables: operation.variables.iter().map(|variable| self.variable(variable)).collect(),
-            collected: Remembered::default(),
+            collected: Memo::default(),
         }
     }
 

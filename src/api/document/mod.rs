@@ -33,7 +33,7 @@ use async_graphql::{
 use serde_json::json;
 
 use self::{
-    collect::{Possible, Remembered},
+    collect::{Memo, Possible},
     coordinate::Coordinate,
     rules::Elements,
     text::Text,
@@ -89,7 +89,7 @@ pub struct Operation {
     pub name: Option<Name>,
     definition: Positioned<OperationDefinition>,
     variables: Vec<Variable>,
-    collected: Remembered,
+    collected: Memo,
 }
 
 /// A variable, as it is declared.

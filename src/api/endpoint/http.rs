@@ -407,15 +407,15 @@ fn write(media: Media, answer: &Answer) -> HttpResponse {
 pub(super) fn log_of(answer: &Answer) -> Logged {
     use async_graphql::parser::types::OperationType;
     Logged {
-        operation: answer.passed.as_ref().and_then(|passed| passed.name.clone()),
-        kind: answer.passed.as_ref().map(|passed| match passed.operation {
+        operation: answer.valid.as_ref().and_then(|valid| valid.name.clone()),
+        kind: answer.valid.as_ref().map(|valid| match valid.operation {
             OperationType::Query => "query",
             OperationType::Mutation => "mutation",
             OperationType::Subscription => "subscription",
         }),
         organization: answer.organization,
         actor: answer.actor,
-        cost: answer.passed.as_ref().map(|passed| passed.cost),
+        cost: answer.valid.as_ref().map(|valid| valid.cost),
         code: answer.response.errors.first().and_then(code_of).map(str::to_owned),
     }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Client;
 use crate::{
-    api::validation::{Gate, Passed},
+    api::validation::{RequestValidator, ValidRequest},
     base::{
         error::{Code, Error, Refusal},
         id::{Kind as _, SessionId, kind},
@@ -21,8 +21,8 @@ use crate::{
         ledger::LedgerCursor,
     },
     domains::events::{
-        feed::{Feed, Turn as Next},
-        subscription::Turn,
+        feed::{Feed, FeedBatch},
+        subscription::Run,
         types::EventBatch,
     },
     graphql::{
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is run for each batch.
 pub struct Template {
-    pub passed: Arc<Passed>,
+    pub valid: Arc<ValidRequest>,
     pub operation_name: Option<String>,
     pub variables: Variables,
     /// What all who send the same share; `None` where the answers are the subscriber's own.
@@ -153,11 +153,11 @@ impl Answers {
         loop {
             // The rest of one that was too large comes first.
             let next = match self.rest.take() {
-                Some(batch) => Ok(Next::Live(batch)),
+                Some(batch) => Ok(FeedBatch::Live(batch)),
                 None => self.feed.next(&self.scope).await,
             };
             let batch = match next {
-                Ok(Next::History(batch)) => {
+                Ok(FeedBatch::History(batch)) => {
                     let extensions = std::mem::take(&mut self.extensions);
                     let rendered = Box::pin(self.render(batch, &extensions, false)).await?;
                     if let Some(sequence) = rendered.upto {
@@ -166,7 +166,7 @@ impl Answers {
                     self.pay(rendered.points).await;
                     return Ok(rendered.text);
                 }
-                Ok(Next::Live(batch)) => batch,
+                Ok(FeedBatch::Live(batch)) => batch,
                 // The database is away: what is in it will be there.
                 Err(error) if is_unavailable(&error) && !self.feed.is_live() => {
                     tokio::time::sleep(PAUSE).await;
@@ -269,7 +269,7 @@ impl Answers {
         loop {
             let context = RequestContext::new(&api.state, self.caller.clone(), origin.clone());
             let (budget, loads) = (context.budget.clone(), context.loads.clone());
-            let request = self.template.request(&api.gate)?.data(context).data(Turn::batch(batch.clone()));
+            let request = self.template.request(&api.validation)?.data(context).data(Run::batch(batch.clone()));
             let mut stream = api.schema.execute_stream(request);
             let executed = tokio::time::timeout(api.state.config.limits.timeout, loads.drive(stream.next())).await;
             let mut response = match executed {
@@ -286,10 +286,10 @@ impl Answers {
                 return Err(Stop(response.errors));
             }
             response.errors.extend_from_slice(errors);
-            api.gate.locate(&self.template.passed, &mut response.errors);
+            api.validation.locate(&self.template.valid, &mut response.errors);
             finish(&mut response, &origin.request_id);
             response.extensions.extend(extensions.clone());
-            let points = self.template.passed.prices.of_answer(&response);
+            let points = self.template.valid.prices.of_answer(&response);
             let text = api.state.connections.weigh(text_of(&response));
             return Ok(Rendered { text, has_errors: !response.errors.is_empty(), points, upto: None });
         }
@@ -331,17 +331,17 @@ impl Answers {
             () => "failed",
         });
         let mut response = Response::from_errors(errors);
-        self.client.api.gate.locate(&self.template.passed, &mut response.errors);
+        self.client.api.validation.locate(&self.template.valid, &mut response.errors);
         finish(&mut response, &self.client.envelope.origin.request_id);
         Step::Failed { errors: serde_json::to_string(&response.errors).unwrap_or_default(), is_withdrawn }
     }
 }
 
 impl Template {
-    pub fn request(&self, gate: &Gate) -> Result<Request, Error> {
+    pub fn request(&self, validation: &RequestValidator) -> Result<Request, Error> {
         let mut request = Request::new("").variables(self.variables.clone());
         request.operation_name.clone_from(&self.operation_name);
-        request.set_parsed_query(ExecutableDocument::clone(&*gate.runs(&self.passed, &self.variables)?));
+        request.set_parsed_query(ExecutableDocument::clone(&*validation.runs(&self.valid, &self.variables)?));
         Ok(request)
     }
 }

@@ -1,4 +1,4 @@
-//! Accepting connections, and stopping: on SIGTERM the readiness turns 503, a while later the door closes, and requests
+//! Accepting connections, and stopping: on SIGTERM the readiness turns 503, a while later the listener closes, and requests
 //! under way get time to finish. A connection ends when it says nothing for too long, or takes nothing.
 
 use std::{

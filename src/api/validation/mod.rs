@@ -1,4 +1,4 @@
-//! The gate in front of the executor, the same for every transport: has the document read and validated, the variables
+//! Validation in front of the executor, the same for every transport: has the document read and validated, the variables
 //! coerced and the fields collected ([`document`](super::document)), and prices what will run (`cost.rs`). What doesn't
 //! pass here never runs, not even in part.
 
@@ -39,9 +39,9 @@ use crate::{
 /// Parts that the explanation of a price has.
 const MAX_PARTS: usize = 10;
 
-/// What the gate found out about an operation that passed.
+/// What validation found out about an operation that passed.
 #[derive(Clone, Debug)]
-pub struct Passed {
+pub struct ValidRequest {
     /// All of the document; [`Gate::runs`] says what runs of it.
     pub document: Arc<Document>,
     pub operation: OperationType,
@@ -60,7 +60,7 @@ pub struct Passed {
     new: Option<New>,
 }
 
-impl Passed {
+impl ValidRequest {
     /// What usage is counted under.
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.roots)
@@ -78,7 +78,7 @@ pub struct Part {
 
 /// Checks documents against the schema and the limits.
 #[derive(Clone)]
-pub struct Gate {
+pub struct RequestValidator {
     registry: Arc<Registry>,
     validator: Arc<Validator>,
     sizes: Sizes,
@@ -88,13 +88,13 @@ pub struct Gate {
     registered: Registered,
 }
 
-impl std::fmt::Debug for Gate {
+impl std::fmt::Debug for RequestValidator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Gate(…)")
     }
 }
 
-impl Gate {
+impl RequestValidator {
     /// `sdl`: the same types as the validator reads them. `has_introspection`: whether `__schema` and `__type` pass, and
     /// refusals suggest names that the schema has. INTERNAL for types that are no valid schema, or declare no rules that can be
     /// read.
@@ -140,7 +140,7 @@ impl Gate {
     }
 
     /// Checks a request, and leaves in it what will run, with its variables coerced.
-    pub fn check(&self, request: &mut Request) -> Result<Passed> {
+    pub fn check(&self, request: &mut Request) -> Result<ValidRequest> {
         // Some clients send an empty name for none.
         request.operation_name = request.operation_name.take().filter(|name| !name.is_empty());
         let hash = if self.registered.recall(request)? { None } else { self.documents.recall(request)? };
@@ -165,7 +165,7 @@ impl Gate {
             return Err(prices.too_dear(self.limits.cost, self.dearest(&prices, &document, operation)).into());
         }
         let name = operation.name.as_ref().map(ToString::to_string);
-        let passed = Passed {
+        let valid = ValidRequest {
             document: document.clone(),
             operation: collected.node.ty,
             roots: if name.is_some() { String::new() } else { listed(&roots) },
@@ -181,13 +181,13 @@ impl Gate {
             }),
         };
         request.set_parsed_query(ExecutableDocument::clone(&runs));
-        Ok(passed)
+        Ok(valid)
     }
 
     /// What runs of an operation that passed with these variables, coerced as they are then.
-    pub fn runs(&self, passed: &Passed, variables: &Variables) -> Result<Arc<ExecutableDocument>> {
-        let operation = passed.document.operation(passed.name.as_deref())?;
-        self.validator.collected(&passed.document, operation, &self.registry, variables)
+    pub fn runs(&self, valid: &ValidRequest, variables: &Variables) -> Result<Arc<ExecutableDocument>> {
+        let operation = valid.document.operation(valid.name.as_deref())?;
+        self.validator.collected(&valid.document, operation, &self.registry, variables)
     }
 
     /// The way to the dearest part of an operation, by the answer's names, and the field there, by its coordinate.
@@ -199,18 +199,18 @@ impl Gate {
     }
 
     /// The same of one that passed.
-    pub fn dearest_of(&self, passed: &Passed) -> Dearest {
-        match passed.document.operation(passed.name.as_deref()) {
-            Ok(operation) => self.dearest(&passed.prices, &passed.document, operation),
+    pub fn dearest_of(&self, valid: &ValidRequest) -> Dearest {
+        match valid.document.operation(valid.name.as_deref()) {
+            Ok(operation) => self.dearest(&valid.prices, &valid.document, operation),
             Err(_) => Dearest::default(),
         }
     }
 
     /// The dearest parts of an operation that passed, each with all that is below it; the dearest first.
-    pub fn breakdown(&self, passed: &Passed) -> Vec<Part> {
-        let Ok(operation) = passed.document.operation(passed.name.as_deref()) else { return Vec::new() };
-        let asked = Asked { registry: &self.registry, document: &passed.document, operation };
-        let parts = passed.prices.dearest(MAX_PARTS).into_iter();
+    pub fn breakdown(&self, valid: &ValidRequest) -> Vec<Part> {
+        let Ok(operation) = valid.document.operation(valid.name.as_deref()) else { return Vec::new() };
+        let asked = Asked { registry: &self.registry, document: &valid.document, operation };
+        let parts = valid.prices.dearest(MAX_PARTS).into_iter();
         parts
             .map(|(path, points)| {
                 let coordinate = asked.field(path.iter().copied()).map(|field| field.to_string());
@@ -220,19 +220,19 @@ impl Gate {
     }
 
     /// Says of an answer's errors which fields of the schema they are of.
-    pub fn locate(&self, passed: &Passed, errors: &mut [ServerError]) {
+    pub fn locate(&self, valid: &ValidRequest, errors: &mut [ServerError]) {
         if errors.is_empty() {
             return;
         }
-        if let Ok(operation) = passed.document.operation(passed.name.as_deref()) {
-            Asked { registry: &self.registry, document: &passed.document, operation }.locate(errors);
+        if let Ok(operation) = valid.document.operation(valid.name.as_deref()) {
+            Asked { registry: &self.registry, document: &valid.document, operation }.locate(errors);
         }
     }
 
     /// Keeps the document of an operation that was validated, for a caller who was let in: what is kept can't be chosen by
     /// whoever may not call.
-    pub fn remember(&self, passed: &Passed) {
-        if let Some(new) = &passed.new {
+    pub fn remember(&self, valid: &ValidRequest) {
+        if let Some(new) = &valid.new {
             self.documents.remember(new);
         }
     }

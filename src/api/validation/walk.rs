@@ -9,7 +9,7 @@ use async_graphql_value::Value as AstValue;
 use serde_json::json;
 
 use super::{
-    Gate, arguments,
+    RequestValidator, arguments,
     introspection::{At, Kind, Sizes},
 };
 use crate::{
@@ -54,7 +54,7 @@ impl<'a> Parent<'a> {
 }
 
 pub struct Walk<'a> {
-    gate: &'a Gate,
+    validation: &'a RequestValidator,
     /// Coerced.
     variables: &'a Variables,
     pub visited: arguments::Visited,
@@ -72,16 +72,16 @@ pub struct Found<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(gate: &'a Gate, variables: &'a Variables) -> Self {
-        Self { gate, variables, visited: arguments::Visited::default(), in_copy: false }
+    pub fn new(validation: &'a RequestValidator, variables: &'a Variables) -> Self {
+        Self { validation, variables, visited: arguments::Visited::default(), in_copy: false }
     }
 
     pub fn registry(&self) -> &'a Registry {
-        &self.gate.registry
+        &self.validation.registry
     }
 
     fn limits(&self) -> &'a LimitsConfig {
-        &self.gate.limits
+        &self.validation.limits
     }
 
     /// Prices the operation that will run.
@@ -230,7 +230,7 @@ impl<'a> Walk<'a> {
 
     /// `__schema`, `__type` or `_service`.
     fn introspection(&mut self, field: &'a Field, kind: Kind) -> Result<Price> {
-        if !self.gate.has_introspection {
+        if !self.validation.has_introspection {
             let message = "This server answers no introspection (TODO_SERVER_INTROSPECTION).";
             return Err(Refusal::new(Code::GraphqlValidationFailed, message).into());
         }
@@ -241,7 +241,7 @@ impl<'a> Walk<'a> {
 
     /// The values of a field within an introspection.
     fn introspected(&mut self, field: &'a Field, at: At) -> Result<Price> {
-        let sizes: &'a Sizes = &self.gate.sizes;
+        let sizes: &'a Sizes = &self.validation.sizes;
         let (below, (times, of)) = sizes.step(at, field.name.node.as_str())?;
         let one = self.selection(&field.selection_set.node, Parent::Introspection(below))?.total();
         let values = one.saturating_add(1).saturating_mul(times).div_ceil(of);

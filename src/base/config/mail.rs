@@ -12,16 +12,16 @@ use super::{ConfigError, parse};
 pub struct MailConfig {
     /// Whom mail comes from: an address, or `Name <address>`.
     pub from: String,
-    /// How long a letter's file is kept.
+    /// How long an e-mail's file is kept.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
-    /// Letters an hour to one mailbox, of what anybody can have sent to it, of resets, and of notices each; 0: as many as
+    /// E-mails an hour to one mailbox, of what anybody can have sent to it, of resets, and of notices each; 0: as many as
     /// there are.
     #[serde(deserialize_with = "parse::number")]
     pub letters_per_mailbox: u64,
 }
 
-/// Whoever hands letters on must have time to.
+/// Whoever hands e-mails on must have time to.
 const SHORTEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for MailConfig {

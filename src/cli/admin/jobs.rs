@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{say, told};
+use super::{failure, say};
 use crate::{
     base::clock::format_instant,
     data::{db::Db, entity::job},
@@ -26,11 +26,11 @@ pub struct JobsArgs {
 pub async fn run(db: &Db, args: &JobsArgs) -> anyhow::Result<()> {
     if let Some(which) = &args.retry {
         let id = if which == "all" { None } else { Some(which.parse::<Uuid>()?) };
-        let retried = db.retry_jobs(id).await.map_err(told)?;
+        let retried = db.retry_jobs(id).await.map_err(failure)?;
         say(format_args!("{retried} job(s) will be tried again; running workers take them within a second."));
         return Ok(());
     }
-    let jobs = db.jobs(LIMIT).await.map_err(told)?;
+    let jobs = db.jobs(LIMIT).await.map_err(failure)?;
     if args.json {
         let rows: Vec<_> = jobs
             .iter()

@@ -3,7 +3,7 @@
 use sea_orm::Condition;
 use serde_json::json;
 
-use super::{say, told};
+use super::{failure, say};
 use crate::{
     base::{clock::format_instant, plan},
     data::db::Db,
@@ -12,7 +12,7 @@ use crate::{
 const TITLES: [&str; 6] = ["ID", "SLUG", "PLAN", "MEMBERS", "ITEMS", "CREATED"];
 
 pub async fn list(db: &Db, as_json: bool) -> anyhow::Result<()> {
-    let found = db.overviews(Condition::all()).await.map_err(told)?;
+    let found = db.overviews(Condition::all()).await.map_err(failure)?;
     if as_json {
         let rows: Vec<_> = found
             .iter()

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use anyhow::{Context as _, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{origin, plan, retrying, say, told};
+use super::{failure, origin, plan, retrying, say};
 use crate::{
     base::{error::Error, secret},
     domains::{
@@ -87,12 +87,12 @@ fn read_password() -> anyhow::Result<String> {
 
 /// 120 bits.
 fn new_password() -> anyhow::Result<String> {
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(secret::random::<15>().map_err(told)?))
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(secret::random::<15>().map_err(failure)?))
 }
 
 /// Problems by the options of the command instead of the paths of the API.
 fn by_option(error: Error) -> anyhow::Error {
-    let Error::Invalid(problems) = &error else { return told(error) };
+    let Error::Invalid(problems) = &error else { return failure(error) };
     let option = |path: &[String]| match path.last().map(String::as_str) {
         Some("slug") => "--organization: ".to_owned(),
         Some("fullName") => "--full-name: ".to_owned(),

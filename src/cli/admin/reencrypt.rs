@@ -13,7 +13,7 @@ use crate::{
         id::{InboundHookId, WebhookId},
         secret::{INBOUND_HOOK, INBOUND_HOOK_PREVIOUS, Place, SealedColumn, WEBHOOK, WEBHOOK_PREVIOUS},
     },
-    cli::sample::told,
+    cli::console::failure,
     data::{
         db::{AccountTx, retrying, sealed::SealedValue},
         entity::{ActorRef, signing_key},
@@ -54,11 +54,11 @@ pub async fn run(state: &State, dry_run: bool) -> anyhow::Result<()> {
         unreadable += report.unreadable;
         left += if dry_run { report.sealed } else { 0 };
     };
-    print("signing keys", &signing_keys(state, dry_run).await.map_err(told)?);
+    print("signing keys", &signing_keys(state, dry_run).await.map_err(failure)?);
     for (what, column, write_id) in OF_ORGANIZATIONS {
-        print(what, &column_of_organizations(state, column, write_id, dry_run).await.map_err(told)?);
+        print(what, &column_of_organizations(state, column, write_id, dry_run).await.map_err(failure)?);
     }
-    let keys = state.db.keys_hashed_before(state.mint.secret_id()).await.map_err(told)?;
+    let keys = state.db.keys_hashed_before(state.mint.secret_id()).await.map_err(failure)?;
     say(format_args!("API keys: {keys} not used yet under the present SECRET_KEY (each moves when it is used)"));
     if unreadable > 0 {
         bail!("{unreadable} value(s) open under none of the secrets: SECRET_KEY_OLD lacks the one that they are under");

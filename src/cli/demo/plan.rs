@@ -8,13 +8,11 @@ use std::{collections::BTreeMap, ops::Range};
 use chrono::{Datelike as _, Duration, NaiveTime, Weekday};
 use fastrand::Rng;
 
-use crate::{
-    base::{
-        clock::Instant,
-        enums::{ItemStatus, Priority, Role},
-    },
-    cli::sample::{self, Area, Stage, Topic},
+use crate::base::{
+    clock::Instant,
+    enums::{ItemStatus, Priority, Role},
 };
+use todo_sample::{self as sample, Area, Stage, Topic};
 
 /// A person of the story.
 pub struct Someone {
@@ -339,7 +337,7 @@ impl Plan {
             area,
             created,
             creator: creator.unwrap_or_else(|| sample::one(&mut self.rng, &team)),
-            priority: sample::priority(&mut self.rng).max(least),
+            priority: crate::cli::priority(&mut self.rng).max(least),
             tags,
             due,
             estimate,

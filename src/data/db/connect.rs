@@ -17,13 +17,14 @@ use sea_orm::{
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
-    gives_way, idempotency,
-    identity_cache::Remembered,
-    pool::{self, Connections, Line, Logged, Place, Pool, Watch},
-    shares::Consumer,
+    fairness::Consumer,
+    idempotency,
+    identity_cache::IdentityCache,
+    is_transient,
+    keyed_locks::KeyedLocks,
+    pool::{self, Connections, Logged, Pool, Slot, SlotConnection, Watch},
     sql_state,
     store::Store,
-    turns::Turns,
 };
 use crate::{
     base::{clock::Clock, config::DatabaseConfig, priority},
@@ -44,10 +45,10 @@ pub struct Db {
 #[derive(Debug)]
 struct Inner {
     clock: Clock,
-    identities: Remembered,
+    identities: IdentityCache,
     bus: Bus,
     store: Store,
-    claims: Turns<idempotency::Place>,
+    claims: KeyedLocks<idempotency::Place>,
 }
 
 /// Why the database can't be used. Shown to the operator at the start.
@@ -80,8 +81,8 @@ impl Db {
         } else {
             return Err(ConnectError::UnknownKind { url: redact(url) });
         };
-        let identities = Remembered::new(config.identity_cache);
-        let (bus, store, claims) = (Bus::default(), Store::default(), Turns::default());
+        let identities = IdentityCache::new(config.identity_cache);
+        let (bus, store, claims) = (Bus::default(), Store::default(), KeyedLocks::default());
         let inner = Inner { clock, identities, bus, store, claims };
         Ok(Self { inner: Arc::new(inner), reader: Connections::new(reader), writer: Connections::new(writer) })
     }
@@ -100,7 +101,7 @@ impl Db {
         &self.writer
     }
 
-    pub(super) fn identities(&self) -> &Remembered {
+    pub(super) fn identities(&self) -> &IdentityCache {
         &self.inner.identities
     }
 
@@ -109,7 +110,7 @@ impl Db {
     }
 
     /// Whose turn it is at each idempotency key, in this instance.
-    pub(super) fn claims(&self) -> &Turns<idempotency::Place> {
+    pub(super) fn claims(&self) -> &KeyedLocks<idempotency::Place> {
         &self.inner.claims
     }
 
@@ -128,7 +129,7 @@ impl Db {
 
     /// A query over a table that no organization owns.
     pub(super) fn find<E: Global>(&self) -> Select<E> {
-        #[allow(clippy::disallowed_methods, reason = "the one door to tables without a tenant")]
+        #[allow(clippy::disallowed_methods, reason = "the one way to tables without a tenant")]
         E::find()
     }
 
@@ -164,7 +165,7 @@ async fn open_pool(
     connections: u32,
     observer: Option<&Observer>,
 ) -> Result<Arc<Pool>, ConnectError> {
-    let mut places = Vec::new();
+    let mut slots = Vec::new();
     for number in 0..connections {
         // SQLite's are opened now, where `open` waits for whoever sets the journal: a statement would not.
         let is_lazy = number > 0 && kind == Kind::Postgres;
@@ -173,9 +174,9 @@ async fn open_pool(
             Kind::SqliteReader => Some(open_background_line(config, kind, observer).await?),
             Kind::SqliteWriter | Kind::Postgres => None,
         };
-        places.push(Place { usual, background });
+        slots.push(Slot { usual, background });
     }
-    Ok(Arc::new(Pool::new(places, config.acquire_timeout)))
+    Ok(Arc::new(Pool::new(slots, config.acquire_timeout)))
 }
 
 /// Opens a connection, or leaves that to whoever uses it first.
@@ -184,7 +185,7 @@ async fn open_line(
     kind: Kind,
     is_lazy: bool,
     observer: Option<&Observer>,
-) -> Result<Line, ConnectError> {
+) -> Result<SlotConnection, ConnectError> {
     let watch = Watch::new(config.statement_timeout, kind == Kind::SqliteReader);
     let mut options = watched(options(config, kind), kind, &watch);
     options.connect_lazy(is_lazy);
@@ -192,7 +193,7 @@ async fn open_line(
     if let Some(observer) = observer.cloned() {
         connection.set_metric_callback(move |info| observer(&info.statement.sql));
     }
-    Ok(Line { connection, watch })
+    Ok(SlotConnection { connection, watch })
 }
 
 /// Opens a connection on a thread that gives way, so that the connection's own thread does, too.
@@ -200,7 +201,7 @@ async fn open_background_line(
     config: &DatabaseConfig,
     kind: Kind,
     observer: Option<&Observer>,
-) -> Result<Line, ConnectError> {
+) -> Result<SlotConnection, ConnectError> {
     let unreachable = |cause: String| ConnectError::Unreachable { url: redact(&config.url), cause };
     let (own, observer, here) = (config.clone(), observer.cloned(), Handle::current());
     let (done, opened) = oneshot::channel();
@@ -219,7 +220,7 @@ async fn open(options: ConnectOptions, config: &DatabaseConfig) -> Result<Databa
     let until = Instant::now() + config.connect_timeout;
     loop {
         match Database::connect(options.clone()).await {
-            Err(error) if gives_way(sql_state(&error).as_deref()) && Instant::now() < until => {
+            Err(error) if is_transient(sql_state(&error).as_deref()) && Instant::now() < until => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             opened => {

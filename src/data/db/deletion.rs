@@ -27,7 +27,7 @@ const CHUNK: u64 = 1000;
 impl WriteTx {
     /// Deletes a small organization with everything in it, its ledger included, and commits.
     pub async fn delete_organization(self) -> Result<()> {
-        #[allow(clippy::disallowed_methods, reason = "the one door; this scope's own organization")]
+        #[allow(clippy::disallowed_methods, reason = "the one way; this scope's own organization")]
         organization::Entity::delete_many()
             .filter(organization::Column::Id.eq(self.organization_id()))
             .exec(self.transaction())

@@ -1,9 +1,9 @@
 //! Deliveries to webhooks as the workers see them: which webhooks have something due, who sends for which, what is to be
 //! sent, and the outcome.
 //!
-//! Whoever sends for a webhook holds its lane: one row a webhook, with a lease by the database's clock and a fencing token
+//! Whoever sends for a webhook holds its queue: one row a webhook, with a lease by the database's clock and a fencing token
 //! that rises with each holder. So one webhook's deliveries are sent by one worker at a time, which alone knows how many
-//! are in flight; a dead worker's lanes are free once the lease is over; and what a stopped one still wants to write is
+//! are in flight; a dead worker's queues are free once the lease is over; and what a stopped one still wants to write is
 //! recognized by its old token.
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,12 +25,12 @@ use crate::{
         error::Result,
         id::{EventId, OrganizationId, WebhookDeliveryId, WebhookId},
     },
-    data::entity::{event, webhook, webhook_attempt, webhook_delivery, webhook_lane},
+    data::entity::{event, webhook, webhook_attempt, webhook_delivery, webhook_queue},
 };
 
 /// A webhook that this process sends for, as long as the lease lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Lane {
+pub struct DeliveryQueue {
     pub organization_id: OrganizationId,
     pub webhook_id: WebhookId,
     lease: i64,
@@ -39,7 +39,7 @@ pub struct Lane {
 /// What came of one attempt.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    pub lane: Lane,
+    pub queue: DeliveryQueue,
     pub attempt: webhook_attempt::Model,
     pub next: Next,
     /// When the attempt ended.
@@ -89,81 +89,81 @@ impl Next {
     }
 }
 
-/// Lanes that are held, and since when each has been failing; a lane that is missing was lost.
-pub type Standing = HashMap<Lane, Option<Instant>>;
+/// Queues that are held, and since when each has been failing; a queue that is missing was lost.
+pub type FailingSince = HashMap<DeliveryQueue, Option<Instant>>;
 
-/// A lane that nobody holds, of a webhook with something due.
+/// A queue that nobody holds, of a webhook with something due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct FreeLane {
+pub struct FreeQueue {
     pub organization_id: OrganizationId,
     pub webhook_id: WebhookId,
 }
 
 impl Db {
-    /// Lanes to choose from, `each` of an organization and `limit` in all at most: first one of each organization, then
+    /// Queues to choose from, `each` of an organization and `limit` in all at most: first one of each organization, then
     /// a second one of each, and of an organization the longest without a holder first. None of the organizations `except`.
-    pub async fn free_lanes(&self, except: Vec<OrganizationId>, each: u64, limit: u64) -> Result<Vec<FreeLane>> {
-        use webhook_lane::Column;
+    pub async fn free_queues(&self, except: Vec<OrganizationId>, each: u64, limit: u64) -> Result<Vec<FreeQueue>> {
+        use webhook_queue::Column;
         let [place, free] = ["place", "free"].map(Alias::new);
         let mut turns = WindowStatement::partition_by(Column::OrganizationId);
         turns.order_by(Column::LeasedUntil, Order::Asc).order_by(Column::WebhookId, Order::Asc);
-        let mut lanes = self.due_lanes().select_only();
+        let mut queues = self.due_queues().select_only();
         for column in [Column::OrganizationId, Column::WebhookId, Column::LeasedUntil] {
-            lanes = lanes.column(column);
+            queues = queues.column(column);
         }
         if !except.is_empty() {
-            lanes = lanes.filter(among(self, Column::OrganizationId, except).not());
+            queues = queues.filter(among(self, Column::OrganizationId, except).not());
         }
-        let mut lanes = QueryTrait::into_query(lanes);
-        lanes.expr_window_as(Func::cust("ROW_NUMBER"), turns, place.clone());
+        let mut queues = QueryTrait::into_query(queues);
+        queues.expr_window_as(Func::cust("ROW_NUMBER"), turns, place.clone());
         let query = Query::select()
             .columns([Column::OrganizationId, Column::WebhookId])
-            .from_subquery(lanes, free)
+            .from_subquery(queues, free)
             .and_where(Expr::col(place.clone()).lte(each))
             .order_by(place, Order::Asc)
             .order_by(Column::LeasedUntil, Order::Asc)
             .limit(limit)
             .take();
-        FreeLane::find_by_statement(self.backend().build(&query)).all(self.reader()).await.map_err(fail)
+        FreeQueue::find_by_statement(self.backend().build(&query)).all(self.reader()).await.map_err(fail)
     }
 
-    /// Takes these lanes, each for `term`, but for those that somebody else has taken meanwhile.
-    pub async fn claim_lanes(&self, free: &[FreeLane], term: std::time::Duration) -> Result<Standing> {
+    /// Takes these queues, each for `term`, but for those that somebody else has taken meanwhile.
+    pub async fn claim_queues(&self, free: &[FreeQueue], term: std::time::Duration) -> Result<FailingSince> {
         if free.is_empty() {
-            return Ok(Standing::new());
+            return Ok(FailingSince::new());
         }
-        let these = |lanes: &mut dyn Iterator<Item = (OrganizationId, WebhookId)>| {
-            lanes.fold(Condition::any(), |any, (organization, webhook)| any.add(is(organization, webhook)))
+        let these = |queues: &mut dyn Iterator<Item = (OrganizationId, WebhookId)>| {
+            queues.fold(Condition::any(), |any, (organization, webhook)| any.add(is(organization, webhook)))
         };
         let tx = self.begin().await?;
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
-        let free: Vec<webhook_lane::Model> = webhook_lane::Entity::find()
-            .filter(these(&mut free.iter().map(|lane| (lane.organization_id, lane.webhook_id))))
-            .filter(Expr::col(webhook_lane::Column::LeasedUntil).lte(self.database_time()))
+        let free: Vec<webhook_queue::Model> = webhook_queue::Entity::find()
+            .filter(these(&mut free.iter().map(|queue| (queue.organization_id, queue.webhook_id))))
+            .filter(Expr::col(webhook_queue::Column::LeasedUntil).lte(self.database_time()))
             // Two workers that look at the same time take different ones.
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .all(&tx)
             .await
             .map_err(fail)?;
         if free.is_empty() {
-            return Ok(Standing::new());
+            return Ok(FailingSince::new());
         }
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
-        let taken = webhook_lane::Entity::update_many()
-            .col_expr(webhook_lane::Column::Lease, Expr::col(webhook_lane::Column::Lease).add(1))
-            .col_expr(webhook_lane::Column::LeasedUntil, self.database_time().add(millis(term)))
-            .filter(these(&mut free.iter().map(|lane| (lane.organization_id, lane.webhook_id))))
+        let taken = webhook_queue::Entity::update_many()
+            .col_expr(webhook_queue::Column::Lease, Expr::col(webhook_queue::Column::Lease).add(1))
+            .col_expr(webhook_queue::Column::LeasedUntil, self.database_time().add(millis(term)))
+            .filter(these(&mut free.iter().map(|queue| (queue.organization_id, queue.webhook_id))))
             .exec_with_returning(&tx)
             .await
             .map_err(fail)?;
         tx.commit().await?;
-        Ok(taken.into_iter().map(|row| (Lane::from(&row), row.failing_since)).collect())
+        Ok(taken.into_iter().map(|row| (DeliveryQueue::from(&row), row.failing_since)).collect())
     }
 
-    /// Lanes of enabled webhooks with something due, held by nobody.
-    fn due_lanes(&self) -> Select<webhook_lane::Entity> {
-        use webhook_lane::{Column, Entity};
-        let of_lane = |column: Column| Expr::col((Entity, column));
+    /// Queues of enabled webhooks with something due, held by nobody.
+    fn due_queues(&self) -> Select<webhook_queue::Entity> {
+        use webhook_queue::{Column, Entity};
+        let of_queue = |column: Column| Expr::col((Entity, column));
         let delivery = |column: webhook_delivery::Column| Expr::col((webhook_delivery::Entity, column));
         let of_webhook = delivery(webhook_delivery::Column::OrganizationId)
             .equals((webhook::Entity, webhook::Column::OrganizationId))
@@ -172,34 +172,34 @@ impl Db {
             .expr(Expr::val(1))
             .from(webhook::Entity)
             .inner_join(webhook_delivery::Entity, of_webhook)
-            .and_where(of_lane(Column::OrganizationId).equals((webhook::Entity, webhook::Column::OrganizationId)))
-            .and_where(of_lane(Column::WebhookId).equals((webhook::Entity, webhook::Column::Id)))
+            .and_where(of_queue(Column::OrganizationId).equals((webhook::Entity, webhook::Column::OrganizationId)))
+            .and_where(of_queue(Column::WebhookId).equals((webhook::Entity, webhook::Column::Id)))
             .and_where(webhook::Column::State.eq(WebhookState::Enabled))
             .and_where(webhook_delivery::Column::NextAttemptAt.lte(self.clock().now()))
             .and_where(webhook::Column::IsOrdered.eq(false).or(Expr::exists(waited_for()).not()))
             .take();
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
-        let lanes = Entity::find();
-        lanes.filter(of_lane(Column::LeasedUntil).lte(self.database_time())).filter(Expr::exists(is_due))
+        let queues = Entity::find();
+        queues.filter(of_queue(Column::LeasedUntil).lte(self.database_time())).filter(Expr::exists(is_due))
     }
 
-    /// Gives a lane back, unless somebody else holds it by now.
-    pub async fn release_lane(&self, lane: Lane) -> Result<()> {
+    /// Gives a queue back, unless somebody else holds it by now.
+    pub async fn release_queue(&self, queue: DeliveryQueue) -> Result<()> {
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
-        webhook_lane::Entity::update_many()
+        webhook_queue::Entity::update_many()
             // Not 0: the longest without a holder comes first.
-            .col_expr(webhook_lane::Column::LeasedUntil, self.database_time())
-            .filter(held(&lane))
+            .col_expr(webhook_queue::Column::LeasedUntil, self.database_time())
+            .filter(held(&queue))
             .exec(self.writer())
             .await
             .map_err(fail)?;
         Ok(())
     }
 
-    /// The webhook of a lane, unless it is gone or not enabled any more.
-    pub async fn webhook_of(&self, lane: Lane) -> Result<Option<webhook::Model>> {
-        Scoped::<webhook::Entity, _>::new(self.reader(), lane.organization_id)
-            .filter(webhook::Column::Id.eq(lane.webhook_id))
+    /// The webhook of a queue, unless it is gone or not enabled any more.
+    pub async fn webhook_of(&self, queue: DeliveryQueue) -> Result<Option<webhook::Model>> {
+        Scoped::<webhook::Entity, _>::new(self.reader(), queue.organization_id)
+            .filter(webhook::Column::Id.eq(queue.webhook_id))
             .filter(webhook::Column::State.eq(WebhookState::Enabled))
             .one()
             .await
@@ -242,29 +242,29 @@ impl Db {
         Ok(events.into_iter().map(|event| (event.id, event)).collect())
     }
 
-    /// Writes what came of attempts, of several lanes in one transaction. Outcomes of a lane that has been lost are not
+    /// Writes what came of attempts, of several queues in one transaction. Outcomes of a queue that has been lost are not
     /// written: whoever holds it now makes attempts of its own.
-    pub async fn record_outcomes(&self, outcomes: &[Outcome]) -> Result<Standing> {
+    pub async fn record_outcomes(&self, outcomes: &[Outcome]) -> Result<FailingSince> {
         let tx = self.begin().await?;
-        let lanes = outcomes.iter().fold(Condition::any(), |any, outcome| any.add(held(&outcome.lane)));
+        let queues = outcomes.iter().fold(Condition::any(), |any, outcome| any.add(held(&outcome.queue)));
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
-        let rows = webhook_lane::Entity::find()
-            .filter(lanes)
-            .order_by_asc(webhook_lane::Column::WebhookId)
+        let rows = webhook_queue::Entity::find()
+            .filter(queues)
+            .order_by_asc(webhook_queue::Column::WebhookId)
             .lock(LockType::NoKeyUpdate)
             .all(&tx)
             .await
             .map_err(fail)?;
-        let before: Standing = rows.into_iter().map(|row| (Lane::from(&row), row.failing_since)).collect();
+        let before: FailingSince = rows.into_iter().map(|row| (DeliveryQueue::from(&row), row.failing_since)).collect();
         let mut kept: Vec<Outcome> =
-            outcomes.iter().filter(|outcome| before.contains_key(&outcome.lane)).cloned().collect();
+            outcomes.iter().filter(|outcome| before.contains_key(&outcome.queue)).cloned().collect();
         give_up_disabled(&tx, &mut kept).await?;
         number(&tx, &mut kept).await?;
         write_outcomes(&tx, &kept).await?;
 
         let mut after = before.clone();
         for outcome in kept.iter().filter(|outcome| outcome.was_sent) {
-            if let Some(failing_since) = after.get_mut(&outcome.lane) {
+            if let Some(failing_since) = after.get_mut(&outcome.queue) {
                 *failing_since = match outcome.next {
                     Next::Delivered => None,
                     Next::Retry(_) | Next::Dead => failing_since.or(Some(outcome.at)),
@@ -272,11 +272,11 @@ impl Db {
                 };
             }
         }
-        for (lane, failing_since) in after.iter().filter(|(lane, since)| before.get(lane) != Some(since)) {
+        for (queue, failing_since) in after.iter().filter(|(queue, since)| before.get(queue) != Some(since)) {
             #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
-            webhook_lane::Entity::update_many()
-                .col_expr(webhook_lane::Column::FailingSince, Expr::value(*failing_since))
-                .filter(is(lane.organization_id, lane.webhook_id))
+            webhook_queue::Entity::update_many()
+                .col_expr(webhook_queue::Column::FailingSince, Expr::value(*failing_since))
+                .filter(is(queue.organization_id, queue.webhook_id))
                 .exec(&tx)
                 .await
                 .map_err(fail)?;
@@ -285,7 +285,7 @@ impl Db {
         Ok(after)
     }
 
-    /// Writes what came of the one attempt of a test, which needs no lane; false when a worker was faster.
+    /// Writes what came of the one attempt of a test, which needs no queue; false when a worker was faster.
     pub async fn record_test(&self, attempt: webhook_attempt::Model, next: Next) -> Result<bool> {
         use webhook_delivery::Column;
         let tx = self.begin().await?;
@@ -334,21 +334,21 @@ fn waited_for() -> SelectStatement {
         .take()
 }
 
-impl From<&webhook_lane::Model> for Lane {
-    fn from(row: &webhook_lane::Model) -> Self {
+impl From<&webhook_queue::Model> for DeliveryQueue {
+    fn from(row: &webhook_queue::Model) -> Self {
         Self { organization_id: row.organization_id, webhook_id: row.webhook_id, lease: row.lease }
     }
 }
 
 fn is(organization_id: OrganizationId, webhook_id: WebhookId) -> Condition {
-    use webhook_lane::{Column, Entity};
+    use webhook_queue::{Column, Entity};
     Condition::all()
         .add(Expr::col((Entity, Column::OrganizationId)).eq(organization_id))
         .add(Expr::col((Entity, Column::WebhookId)).eq(webhook_id))
 }
 
-fn held(lane: &Lane) -> Condition {
-    is(lane.organization_id, lane.webhook_id).add(webhook_lane::Column::Lease.eq(lane.lease))
+fn held(queue: &DeliveryQueue) -> Condition {
+    is(queue.organization_id, queue.webhook_id).add(webhook_queue::Column::Lease.eq(queue.lease))
 }
 
 fn millis(term: std::time::Duration) -> i64 {
@@ -360,7 +360,7 @@ fn millis(term: std::time::Duration) -> i64 {
 async fn give_up_disabled(tx: &Transaction, outcomes: &mut [Outcome]) -> Result<()> {
     let is_retried = |outcome: &&mut Outcome| matches!(outcome.next, Next::Retry(_));
     let these = |any: Condition, outcome: &mut Outcome| {
-        let Lane { organization_id, webhook_id, .. } = outcome.lane;
+        let DeliveryQueue { organization_id, webhook_id, .. } = outcome.queue;
         let this = webhook::Column::OrganizationId.eq(organization_id).and(webhook::Column::Id.eq(webhook_id));
         any.add(this)
     };
@@ -372,7 +372,7 @@ async fn give_up_disabled(tx: &Transaction, outcomes: &mut [Outcome]) -> Result<
     let webhooks = webhook::Entity::find().filter(retried).lock(LockType::Share).all(tx).await.map_err(fail)?;
     for outcome in outcomes.iter_mut().filter(is_retried) {
         let own = |webhook: &&webhook::Model| {
-            (webhook.organization_id, webhook.id) == (outcome.lane.organization_id, outcome.lane.webhook_id)
+            (webhook.organization_id, webhook.id) == (outcome.queue.organization_id, outcome.queue.webhook_id)
         };
         if webhooks.iter().find(own).is_some_and(|webhook| webhook.state == WebhookState::Disabled) {
             outcome.next = Next::Dead;

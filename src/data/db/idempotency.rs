@@ -20,7 +20,7 @@ use sea_orm::{
     sea_query::OnConflict,
 };
 
-use super::{Db, Transaction, fail, sql_state, turns::Turn};
+use super::{Db, Transaction, fail, keyed_locks::KeyedLock, sql_state};
 use crate::{
     base::{
         error::{Code, Error, Problem, Refusal, Result},
@@ -145,7 +145,7 @@ pub(super) struct Claim {
     idempotency: Arc<Idempotency>,
     place: Place,
     /// Others of this instance wait for it.
-    _turn: Turn<Place>,
+    _turn: KeyedLock<Place>,
 }
 
 impl Claim {

@@ -1,4 +1,4 @@
-//! From a verified credential to a caller and, where the request has one, an organization: one statement, remembered for
+//! From a verified credential to a caller and, where the request has one, an organization: one statement, cached for
 //! a second at most (see `db::identity_cache`).
 
 use std::{collections::HashSet, sync::Arc};

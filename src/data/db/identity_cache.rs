@@ -1,4 +1,4 @@
-//! Identities remembered for a moment, so that a busy caller isn't looked up with every request.
+//! Identities cached for a moment, so that a busy caller isn't looked up with every request.
 //!
 //! What was read may be used for a configured time, a second at most: that is how late another instance notices a revoked key or a lowered role. On
 //! this instance it is noticed at once: every write that may change rights ends a generation, and what was read in an
@@ -34,7 +34,7 @@ pub enum CredentialKey {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Remembered {
+pub(super) struct IdentityCache {
     entries: Cache<CredentialKey, Entry>,
     generation: Arc<AtomicU64>,
     life: Duration,
@@ -47,8 +47,8 @@ struct Entry {
     read_at: Instant,
 }
 
-impl Remembered {
-    /// `life` zero: nothing is remembered.
+impl IdentityCache {
+    /// `life` zero: nothing is cached.
     pub(super) fn new(life: Duration) -> Self {
         let capacity = if life.is_zero() { 0 } else { CAPACITY };
         let entries = Cache::builder().max_capacity(capacity).time_to_live(life).build();
@@ -67,8 +67,8 @@ impl Db {
         self.identities().forget();
     }
 
-    /// What was read for `key` a moment ago, else what `read` finds. Nobody is not remembered.
-    pub async fn remembered(
+    /// What was read for `key` a moment ago, else what `read` finds. Nobody is not cached.
+    pub async fn cached_identity(
         &self,
         key: CredentialKey,
         read: impl Future<Output = Result<Option<Identified>>>,

@@ -1,19 +1,22 @@
 //! The only room with unscoped access to the database. What leaves it is sealed:
 //!
-//! - [`OrgScope`]: one organization, seen with one caller's rights; the only door to tenant tables;
+//! - [`OrgScope`]: one organization, seen with one caller's rights; the only way to tenant tables;
 //! - [`WriteTx`]: a write in that scope, with its events; [`AccountTx`]: a write about a person;
 //! - [`Db::find`]: tables that no organization owns.
 //!
 //! Every write is one [`Transaction`].
 
+mod account_write;
 mod connect;
 mod deletion;
 pub mod deliveries;
+mod fairness;
 pub mod filter;
 pub mod idempotency;
 pub mod identity;
 pub mod identity_cache;
 pub mod jobs;
+mod keyed_locks;
 mod ledger;
 mod lifecycle;
 pub mod operator;
@@ -23,21 +26,20 @@ pub mod retention;
 pub mod schema;
 mod scope;
 pub mod sealed;
-mod shares;
 mod store;
 mod transaction;
-mod turns;
 pub mod usage;
 mod write;
 
+pub use account_write::AccountTx;
 pub use connect::{ConnectError, Db, Observer};
+pub use fairness::Consumer;
 pub use lifecycle::{at_version, changed, id_taken};
 pub use pool::Connections;
 pub use scope::{OrgScope, Scoped};
-pub use shares::Consumer;
 pub use store::{Health, RETRY_EVERY};
 pub use transaction::Transaction;
-pub use write::{AccountTx, Committed, WriteTx, retrying};
+pub use write::{Committed, WriteTx, retrying};
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
@@ -69,7 +71,7 @@ pub fn fail(error: DbErr) -> Error {
                 tracing::error!(%error, "a statement took too long");
                 Refusal::new(Code::Timeout, "The database took too long; ask for less.").into()
             }
-            sqlx::Error::Database(code) if gives_way(code.code().as_deref()) => Error::retry(error),
+            sqlx::Error::Database(code) if is_transient(code.code().as_deref()) => Error::retry(error),
             _ => Error::internal(error),
         },
         _ => Error::internal(error),
@@ -120,6 +122,6 @@ fn took_too_long(code: Option<&str>) -> bool {
 
 /// PostgreSQL's serialization failure and deadlock; SQLite's busy and locked, with their extended forms. A foreign key
 /// refused under RESTRICT has no `sql_err()` on SQLite: its code 787 comes here too.
-fn gives_way(code: Option<&str>) -> bool {
+fn is_transient(code: Option<&str>) -> bool {
     matches!(code, Some("40001" | "40P01" | "5" | "6" | "261" | "262" | "517" | "518" | "787" | "1811"))
 }

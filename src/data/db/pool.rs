@@ -1,4 +1,4 @@
-//! A pool of connections of which everybody has a fair share ([`Shares`]), and whose statements end with whoever waits for
+//! A pool of connections of which everybody has a fair share ([`FairQueue`]), and whose statements end with whoever waits for
 //! them.
 //!
 //! The driver lets a statement run on when its future is dropped: at a TIMEOUT, or because the client has gone. Here each
@@ -19,7 +19,7 @@ use std::{
 use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, Statement, sqlx};
 use sea_orm_migration::async_trait;
 
-use super::shares::{Busy, Consumer, Share, Shares};
+use super::fairness::{Busy, Consumer, FairQueue, Permit};
 use crate::base::priority;
 
 /// What [`DbErr::Custom`] says when a share of the connections was not had in time.
@@ -28,23 +28,23 @@ pub(super) const BUSY: &str = "the share of the database's connections is used u
 /// Connections, each at a place of its own.
 #[derive(Debug)]
 pub(super) struct Pool {
-    places: Vec<Place>,
+    slots: Vec<Slot>,
     free: Mutex<Vec<usize>>,
-    shares: Shares,
+    queue: FairQueue,
 }
 
 /// Where one connection is used at a time.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) usual: Line,
+pub(super) struct Slot {
+    pub(super) usual: SlotConnection,
     /// For threads that give way ([`priority`]): SQLite works on a thread of the connection's own, which is like the one
     /// that opens it.
-    pub(super) background: Option<Line>,
+    pub(super) background: Option<SlotConnection>,
 }
 
 /// A connection, as soon as it is needed.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct SlotConnection {
     /// A pool of the driver's, of one connection.
     pub(super) connection: DatabaseConnection,
     pub(super) watch: Arc<Watch>,
@@ -172,15 +172,15 @@ const LOOK_AT_CLIENT: Duration = Duration::from_millis(500);
 
 impl Pool {
     /// `wait`: how long a consumer waits for a connection.
-    pub(super) fn new(places: Vec<Place>, wait: Duration) -> Self {
-        let free = Mutex::new((0..places.len()).collect());
-        Self { shares: Shares::new(places.len(), wait), free, places }
+    pub(super) fn new(slots: Vec<Slot>, wait: Duration) -> Self {
+        let free = Mutex::new((0..slots.len()).collect());
+        Self { queue: FairQueue::new(slots.len(), wait), free, slots }
     }
 
     /// Waits for connections in use, then closes.
     pub(super) async fn close(&self) {
-        for place in &self.places {
-            for line in [Some(&place.usual), place.background.as_ref()].into_iter().flatten() {
+        for slot in &self.slots {
+            for line in [Some(&slot.usual), slot.background.as_ref()].into_iter().flatten() {
                 if let Err(error) = line.connection.close_by_ref().await {
                     tracing::warn!(%error, "closing the database");
                 }
@@ -189,10 +189,9 @@ impl Pool {
     }
 
     /// Takes a free place: where a connection rests, rather than where one is about to be or must be opened.
-    fn take_place(&self) -> Option<usize> {
+    fn take_slot(&self) -> Option<usize> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let rested =
-            free.iter().position(|place| self.places.get(*place).is_some_and(|place| place.line().has_rested()));
+        let rested = free.iter().position(|slot| self.slots.get(*slot).is_some_and(|slot| slot.line().has_rested()));
         match rested {
             Some(position) => Some(free.remove(position)),
             None => free.pop(),
@@ -200,14 +199,14 @@ impl Pool {
     }
 }
 
-impl Place {
+impl Slot {
     /// The connection that this thread uses.
-    fn line(&self) -> &Line {
+    fn line(&self) -> &SlotConnection {
         self.background.as_ref().filter(|_| priority::gives_way()).unwrap_or(&self.usual)
     }
 }
 
-impl Line {
+impl SlotConnection {
     fn has_rested(&self) -> bool {
         match self.connection.get_database_backend() {
             DatabaseBackend::Postgres => self.connection.get_postgres_connection_pool().num_idle() > 0,
@@ -239,9 +238,9 @@ impl Connections {
 
     /// A connection, waited for in line.
     pub(super) async fn lease(&self) -> Result<Lease, DbErr> {
-        let share = self.pool.shares.take(self.consumer).await.map_err(|Busy| DbErr::Custom(BUSY.to_owned()))?;
-        let place = self.pool.take_place().ok_or_else(|| DbErr::Custom("a share without a connection".to_owned()))?;
-        Ok(Lease { pool: self.pool.clone(), place, gives_way: priority::gives_way(), _share: share })
+        let permit = self.pool.queue.take(self.consumer).await.map_err(|Busy| DbErr::Custom(BUSY.to_owned()))?;
+        let slot = self.pool.take_slot().ok_or_else(|| DbErr::Custom("a share without a connection".to_owned()))?;
+        Ok(Lease { pool: self.pool.clone(), slot, gives_way: priority::gives_way(), _permit: permit })
     }
 }
 
@@ -249,24 +248,24 @@ impl Connections {
 #[derive(Debug)]
 pub(super) struct Lease {
     pool: Arc<Pool>,
-    place: usize,
+    slot: usize,
     /// Whether it is the connection for threads that give way.
     gives_way: bool,
     /// Given back after the place.
-    _share: Share,
+    _permit: Permit,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.place);
+        self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.slot);
     }
 }
 
 impl Lease {
     #[allow(clippy::indexing_slicing, reason = "places are made once, and numbered")]
-    fn line(&self) -> &Line {
-        let place = &self.pool.places[self.place];
-        place.background.as_ref().filter(|_| self.gives_way).unwrap_or(&place.usual)
+    fn line(&self) -> &SlotConnection {
+        let slot = &self.pool.slots[self.slot];
+        slot.background.as_ref().filter(|_| self.gives_way).unwrap_or(&slot.usual)
     }
 
     pub(super) fn connection(&self) -> &DatabaseConnection {
@@ -298,7 +297,7 @@ impl Logged {
 #[async_trait::async_trait]
 impl ConnectionTrait for Connections {
     fn get_database_backend(&self) -> DatabaseBackend {
-        self.pool.places.first().map_or(DatabaseBackend::Sqlite, |place| place.usual.connection.get_database_backend())
+        self.pool.slots.first().map_or(DatabaseBackend::Sqlite, |slot| slot.usual.connection.get_database_backend())
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {

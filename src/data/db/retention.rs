@@ -19,8 +19,8 @@ use crate::{
         id::OrganizationId,
     },
     data::entity::{
-        Tenant, account_token, idempotency, inbound_hook, inbound_receipt, invitation, ledger_head, mailed_letter,
-        refresh_token, security_event, session, sign_in_failure, webhook_delivery,
+        Tenant, account_token, idempotency, inbound_hook, inbound_receipt, invitation, ledger_head, refresh_token,
+        security_event, sent_email, session, sign_in_failure, webhook_delivery,
     },
 };
 
@@ -30,8 +30,8 @@ const CHUNK: u64 = 1000;
 /// The longest that a failed sign-in counts against anybody; older ones are purged.
 pub const SIGN_IN_WINDOW: chrono::Duration = chrono::Duration::hours(1);
 
-/// How long a letter counts against its mailbox; older ones are purged.
-pub const LETTER_WINDOW: chrono::Duration = chrono::Duration::hours(1);
+/// How long an e-mail counts against its mailbox; older ones are purged.
+pub const EMAIL_WINDOW: chrono::Duration = chrono::Duration::hours(1);
 
 /// Rows that have been kept for long enough, and the statement that deletes the next of them.
 #[derive(Debug)]
@@ -94,9 +94,9 @@ pub fn expired(clock: &Clock, auth: &AuthConfig) -> Vec<Expired> {
             sign_in_failure::Column::CreatedAt,
             sign_in_failure::Column::CreatedAt.lte(now - SIGN_IN_WINDOW),
         ),
-        Expired::of::<mailed_letter::Entity>(
-            mailed_letter::Column::CreatedAt,
-            mailed_letter::Column::CreatedAt.lte(now - LETTER_WINDOW),
+        Expired::of::<sent_email::Entity>(
+            sent_email::Column::CreatedAt,
+            sent_email::Column::CreatedAt.lte(now - EMAIL_WINDOW),
         ),
         Expired::of::<idempotency::Entity>(idempotency::Column::ExpiresAt, idempotency::Column::ExpiresAt.lte(now)),
     ]

@@ -17,7 +17,7 @@ use sea_orm::{
     TransactionTrait, prelude::*,
 };
 
-use super::{Db, gives_way, pool::Lease, sql_state};
+use super::{Db, is_transient, pool::Lease, sql_state};
 
 /// One key for each schema of a database.
 const LOCK: &str =
@@ -76,10 +76,10 @@ impl Db {
         let tx = loop {
             match lease.connection().begin_with_options(options).await {
                 Ok(tx) => break tx,
-                Err(error) if gives_way(sql_state(&error).as_deref()) && Instant::now() < until => {
+                Err(error) if is_transient(sql_state(&error).as_deref()) && Instant::now() < until => {
                     tracing::info!("another process writes to the database; waiting to migrate it");
                 }
-                Err(error) if gives_way(sql_state(&error).as_deref()) => return Err(MigrateError::Busy(wait)),
+                Err(error) if is_transient(sql_state(&error).as_deref()) => return Err(MigrateError::Busy(wait)),
                 Err(error) => return Err(error.into()),
             }
         };

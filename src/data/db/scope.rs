@@ -270,7 +270,7 @@ pub struct Scoped<'c, E: Tenant, C: ConnectionTrait> {
 
 impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
     pub(super) fn new(connection: &'c C, organization_id: OrganizationId) -> Self {
-        #[allow(clippy::disallowed_methods, reason = "the one door to tenant tables; the organization is added here")]
+        #[allow(clippy::disallowed_methods, reason = "the one way to tenant tables; the organization is added here")]
         let mut select = E::find().filter(E::ORGANIZATION.eq(organization_id));
         if let Some(removed_at) = E::REMOVED {
             select = select.filter(removed_at.is_null());

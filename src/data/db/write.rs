@@ -1,8 +1,7 @@
-//! Writes: [`WriteTx`] within an organization, [`AccountTx`] about a person. Both end with `commit`, which writes the
+//! Writes: [`WriteTx`] within an organization, and what it shares with [`AccountTx`](super::AccountTx). Both end with `commit`, which writes the
 //! recorded events after everything else and only then commits; dropping one rolls everything back.
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -15,23 +14,17 @@ use sea_orm::{
 };
 
 use super::{
-    Db, OrgScope, Scoped, Transaction, fail,
+    AccountTx, Db, OrgScope, Scoped, Transaction, fail,
     idempotency::{Claim, Recorded},
 };
 use crate::{
     base::{
-        clock::Instant,
-        enums::{Feature, PlanTier, QuotaResource, Role},
+        enums::{Feature, PlanTier, QuotaResource},
         error::{Error, Problem, ProblemCode, Result},
-        id::{AnyId, EventId, Id, OrganizationId, UserId},
-        policy::Permissions,
+        id::{AnyId, EventId, Id, OrganizationId},
     },
     data::{
-        actor::Origin,
-        entity::{
-            ActorRef, EventType, Findable, Global, Keyed, Row, Tenant, event, invitation, ledger_head, membership,
-            organization, session, user,
-        },
+        entity::{EventType, Findable, Global, Keyed, Row, Tenant, event, ledger_head, organization},
         ledger::{LedgerCursor, NewEvent, PendingEvents, Written},
     },
 };
@@ -58,7 +51,7 @@ where
     for _ in 0..2 {
         // On the heap: the state of a whole write is large, and the thread's stack is not.
         match Box::pin(attempt()).await {
-            Err(error) if gave_way(error.as_ref()) => {
+            Err(error) if is_transient(error.as_ref()) => {
                 tracing::debug!(error = %error.as_ref().describe(), "a write gave way; trying again");
             }
             done => return done,
@@ -69,7 +62,7 @@ where
 
 /// Also a unique key that the checks before it did not see: the next try finds out what took it, and whether that is a
 /// repeat of the very same create.
-fn gave_way(error: &Error) -> bool {
+fn is_transient(error: &Error) -> bool {
     match error {
         Error::Retry(_) => true,
         Error::Invalid(problems) => {
@@ -108,7 +101,7 @@ impl WriteTx {
         Ok(Self::over(scope, tx, PendingEvents::default(), claim))
     }
 
-    fn over(scope: OrgScope, tx: Transaction, events: PendingEvents, claim: Option<Claim>) -> Self {
+    pub(super) fn over(scope: OrgScope, tx: Transaction, events: PendingEvents, claim: Option<Claim>) -> Self {
         Self { scope, tx, events, claim, queues: false, has_jobs: false, has_written: AtomicBool::new(false) }
     }
 
@@ -168,7 +161,7 @@ impl WriteTx {
 
     /// Reads a table that no organization owns, within the transaction.
     pub async fn find_global<E: Global>(&self, condition: impl IntoCondition) -> Result<Vec<E::Model>> {
-        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        #[allow(clippy::disallowed_methods, reason = "the way to tables without a tenant")]
         E::find().filter(condition.into_condition()).all(&self.tx).await.map_err(fail)
     }
 
@@ -182,7 +175,7 @@ impl WriteTx {
     /// Inserts a row of this organization.
     pub async fn insert<M: Row>(&self, row: M) -> Result<M> {
         self.note_written();
-        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set in `whole`")]
+        #[allow(clippy::disallowed_methods, reason = "the one way; the organization is set in `whole`")]
         self.whole(row).insert(&self.tx).await.map_err(fail)
     }
 
@@ -194,7 +187,7 @@ impl WriteTx {
         }
         // SQLite refuses a statement with more than 32,766 values; no table has more than 32 columns.
         for chunk in rows.chunks(1000) {
-            #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
+            #[allow(clippy::disallowed_methods, reason = "the one way; the organization is set above")]
             M::Entity::insert_many(chunk.to_vec()).exec_without_returning(&self.tx).await.map_err(fail)?;
         }
         Ok(())
@@ -210,7 +203,7 @@ impl WriteTx {
         self.note_written();
         // The organization is part of every tenant's primary key, so this also keeps the update inside it.
         row.set(<A::Entity as Tenant>::ORGANIZATION, self.organization_id().into());
-        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is set above")]
+        #[allow(clippy::disallowed_methods, reason = "the one way; the organization is set above")]
         row.update(&self.tx).await.map_err(fail)
     }
 
@@ -220,7 +213,7 @@ impl WriteTx {
         condition: impl IntoCondition,
         columns: Vec<(E::Column, SimpleExpr)>,
     ) -> Result<u64> {
-        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is added below")]
+        #[allow(clippy::disallowed_methods, reason = "the one way; the organization is added below")]
         let mut update = E::update_many();
         for (column, value) in columns {
             update = update.col_expr(column, value);
@@ -248,7 +241,7 @@ impl WriteTx {
 
     /// Deletes all matching rows of this organization; says how many.
     pub async fn delete_where<E: Tenant>(&self, condition: impl IntoCondition) -> Result<u64> {
-        #[allow(clippy::disallowed_methods, reason = "the one door; the organization is added below")]
+        #[allow(clippy::disallowed_methods, reason = "the one way; the organization is added below")]
         let done = E::delete_many()
             .filter(E::ORGANIZATION.eq(self.organization_id()))
             .filter(Condition::all().add(condition.into_condition()))
@@ -263,7 +256,7 @@ impl WriteTx {
     pub async fn update_organization(&self, mut row: organization::ActiveModel) -> Result<organization::Model> {
         self.note_written();
         row.id = sea_orm::ActiveValue::Unchanged(self.organization_id());
-        #[allow(clippy::disallowed_methods, reason = "the one door; the id is set above")]
+        #[allow(clippy::disallowed_methods, reason = "the one way; the id is set above")]
         row.update(&self.tx).await.map_err(fail)
     }
 
@@ -304,7 +297,7 @@ impl WriteTx {
         <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
     {
         self.note_written();
-        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
+        #[allow(clippy::disallowed_methods, reason = "the way to tables without a tenant")]
         row.update(&self.tx).await.map_err(fail)
     }
 
@@ -416,7 +409,7 @@ impl WriteTx {
 }
 
 /// Commits, with the outcome under the request's idempotency key where it has one; then announces it.
-async fn conclude(
+pub(super) async fn conclude(
     tx: Transaction,
     claim: Option<Claim>,
     object: Option<AnyId>,
@@ -436,242 +429,15 @@ async fn conclude(
 }
 
 /// The newest sequence of an organization's ledger, as a transaction sees it.
-async fn head_sequence(tx: &Transaction, organization_id: OrganizationId) -> Result<i64> {
+pub(super) async fn head_sequence(tx: &Transaction, organization_id: OrganizationId) -> Result<i64> {
     let head = Scoped::<ledger_head::Entity, _>::new(tx, organization_id).one().await?;
     Ok(head.map_or(0, |head| head.sequence))
-}
-
-/// A write about a person: accounts, sessions, profiles. It may record events in the ledgers of several organizations.
-pub struct AccountTx {
-    db: Db,
-    tx: Transaction,
-    origin: Origin,
-    events: PendingEvents,
-    changes_rights: AtomicBool,
-    claim: Option<Claim>,
-}
-
-impl AccountTx {
-    pub async fn begin(db: &Db, origin: &Origin) -> Result<Self> {
-        let (tx, claim) = Box::pin(Claim::begin(db, origin.idempotency.as_ref())).await?;
-        Ok(Self {
-            db: db.clone(),
-            tx,
-            origin: origin.clone(),
-            events: PendingEvents::default(),
-            changes_rights: AtomicBool::new(false),
-            claim,
-        })
-    }
-
-    pub(super) fn transaction(&self) -> &Transaction {
-        &self.tx
-    }
-
-    pub(super) fn db(&self) -> &Db {
-        &self.db
-    }
-
-    /// Reads a table that no organization owns; locks what it finds until the end.
-    pub async fn find<E: Global>(&self, condition: impl IntoCondition) -> Result<Vec<E::Model>> {
-        use sea_orm::QuerySelect;
-        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
-        E::find().filter(condition.into_condition()).lock_exclusive().all(&self.tx).await.map_err(fail)
-    }
-
-    /// The open invitation that a token names, in whichever organization it is.
-    pub async fn find_invitation(&self, token_hash: &[u8]) -> Result<Option<invitation::Model>> {
-        #[allow(clippy::disallowed_methods, reason = "an invited person is outside the organization")]
-        invitation::Entity::find()
-            .filter(
-                Condition::any()
-                    .add(invitation::Column::TokenHash.eq(token_hash))
-                    .add(invitation::Column::MailedTokenHash.eq(token_hash)),
-            )
-            .one(&self.tx)
-            .await
-            .map_err(fail)
-    }
-
-    pub async fn insert<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
-    where
-        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
-        A::Entity: Global,
-        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
-    {
-        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
-        row.insert(&self.tx).await.map_err(fail)
-    }
-
-    pub async fn update<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
-    where
-        A: ActiveModelTrait + ActiveModelBehavior + Send + 'static,
-        A::Entity: Global,
-        <A::Entity as EntityTrait>::Model: IntoActiveModel<A> + Send + Sync,
-    {
-        // A session is refreshed this way, which takes nothing from anybody.
-        if A::Entity::default().table_name() == user::Entity.table_name() {
-            self.notes_identities::<A::Entity>();
-        }
-        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
-        row.update(&self.tx).await.map_err(fail)
-    }
-
-    pub async fn update_where<E: Global>(
-        &self,
-        condition: impl IntoCondition,
-        columns: Vec<(E::Column, SimpleExpr)>,
-    ) -> Result<u64> {
-        self.notes_identities::<E>();
-        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
-        let mut update = E::update_many();
-        for (column, value) in columns {
-            update = update.col_expr(column, value);
-        }
-        let done = update.filter(condition.into_condition()).exec(&self.tx).await.map_err(fail)?;
-        Ok(done.rows_affected)
-    }
-
-    pub async fn delete_where<E: Global>(&self, condition: impl IntoCondition) -> Result<u64> {
-        self.notes_identities::<E>();
-        #[allow(clippy::disallowed_methods, reason = "a door for tables without a tenant")]
-        let done = E::delete_many().filter(condition.into_condition()).exec(&self.tx).await.map_err(fail)?;
-        Ok(done.rows_affected)
-    }
-
-    /// Notes that identities read before this write are old, where it changes people or sessions. A failed sign-in does
-    /// not, so that guessing passwords costs others nothing.
-    fn notes_identities<E: EntityTrait>(&self) {
-        let table = E::default().table_name().to_owned();
-        if [session::Entity.table_name(), user::Entity.table_name()].contains(&table.as_str()) {
-            self.changes_rights.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// The first `limit` memberships of a person, suspended ones too, in ascending order of organization. Not locked: an
-    /// organization is locked before its members.
-    pub async fn memberships(&self, user_id: UserId, which: Condition, limit: u64) -> Result<Vec<membership::Model>> {
-        use sea_orm::{QueryOrder, QuerySelect};
-        #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
-        membership::Entity::find()
-            .filter(membership::Column::UserId.eq(user_id))
-            .filter(which)
-            .order_by_asc(membership::Column::OrganizationId)
-            .limit(limit)
-            .all(&self.tx)
-            .await
-            .map_err(fail)
-    }
-
-    /// How many organizations a person owns, and how many of them were founded after `since`. Not locked: whoever goes by
-    /// it locks the person first.
-    pub async fn owned(&self, user_id: UserId, since: Instant) -> Result<(u64, u64)> {
-        use sea_orm::{PaginatorTrait, QuerySelect, QueryTrait};
-        #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
-        let owned = membership::Entity::find()
-            .select_only()
-            .column(membership::Column::OrganizationId)
-            .filter(membership::Column::UserId.eq(user_id).and(membership::Column::Role.eq(Role::Owner)));
-        let owned = organization::Column::Id.in_subquery(owned.into_query());
-        let recent = owned.clone().and(organization::Column::CreatedAt.gt(since));
-        #[allow(clippy::disallowed_methods, reason = "a table without a tenant")]
-        let count = |condition| organization::Entity::find().filter::<SimpleExpr>(condition).count(&self.tx);
-        Ok((count(owned).await.map_err(fail)?, count(recent).await.map_err(fail)?))
-    }
-
-    /// Notes in all their memberships that the person is there. Not a change that a ledger records.
-    pub async fn mark_active(&self, user_id: UserId) -> Result<()> {
-        #[allow(clippy::disallowed_methods, reason = "a person's own memberships, in whichever organization")]
-        membership::Entity::update_many()
-            .col_expr(membership::Column::LastActiveAt, Expr::value(self.db.clock().now()))
-            .filter(membership::Column::UserId.eq(user_id))
-            .exec(&self.tx)
-            .await
-            .map_err(fail)?;
-        Ok(())
-    }
-
-    /// Adds an event to the ledger of one of the person's organizations.
-    pub fn record_in(&mut self, organization_id: OrganizationId, event: NewEvent) {
-        self.events.record(organization_id, self.db.clock().new_id(), event);
-    }
-
-    /// [`WriteTx::count`] in one of the person's organizations.
-    pub fn count_in(&mut self, organization_id: OrganizationId, resource: QuotaResource, places: i64) {
-        self.events.count(organization_id, resource, places);
-    }
-
-    /// Founds an organization: its row and its ledger's head. The write goes on inside it as `actor`, with an owner's
-    /// rights.
-    pub async fn found(self, actor: ActorRef, row: organization::ActiveModel) -> Result<WriteTx> {
-        #[allow(clippy::disallowed_methods, reason = "an organization is founded outside any organization")]
-        let organization = row.insert(&self.tx).await.map_err(fail)?;
-        let head = ledger_head::Model {
-            organization_id: organization.id,
-            sequence: 0,
-            next_number: 1,
-            plan_tier: organization.plan_tier,
-            member_count: 0,
-            item_count: 0,
-            api_key_count: 0,
-            webhook_count: 0,
-        };
-        let head = head.into_active_model();
-        #[allow(clippy::disallowed_methods, reason = "its head comes with it")]
-        head.insert(&self.tx).await.map_err(fail)?;
-        Ok(self.enter(organization, actor, Permissions::of(Role::Owner)))
-    }
-
-    /// Goes on inside an organization without rights of its own: the invitation that is redeemed is the right, or that the
-    /// operator of the server asks.
-    pub async fn join(self, organization_id: OrganizationId, actor: ActorRef) -> Result<WriteTx> {
-        self.inside(organization_id, actor).await
-    }
-
-    /// Goes on inside one of the person's organizations, which they leave with their account; [`WriteTx::leave`] comes
-    /// back. Without rights of its own: leaving takes none.
-    pub async fn depart(self, membership: &membership::Model) -> Result<WriteTx> {
-        self.inside(membership.organization_id, ActorRef::user(membership.user_id)).await
-    }
-
-    async fn inside(self, organization_id: OrganizationId, actor: ActorRef) -> Result<WriteTx> {
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "the caller holds an invitation or a membership, or is the server"
-        )]
-        let organization = organization::Entity::find()
-            .filter(organization::Column::Id.eq(organization_id))
-            .one(&self.tx)
-            .await
-            .map_err(fail)?
-            .ok_or_else(|| Error::retry("the organization is gone"))?;
-        Ok(self.enter(organization, actor, Permissions::default()))
-    }
-
-    fn enter(self, organization: organization::Model, actor: ActorRef, permissions: Permissions) -> WriteTx {
-        let scope = OrgScope::of_newcomer(&self.db, organization, actor, permissions, self.origin);
-        WriteTx::over(scope, self.tx, self.events, self.claim)
-    }
-
-    /// Writes the events as `actor`, then commits; says each ledger's new position.
-    pub async fn commit<T: Findable>(self, actor: ActorRef, value: T) -> Result<(T, BTreeMap<OrganizationId, i64>)> {
-        let changes_rights = self.changes_rights.into_inner() || self.events.change_rights();
-        let written = self.events.write(&self.tx, self.db.clock(), actor, &self.origin).await?;
-        let organization_id = self.claim.as_ref().map(Claim::organization_id);
-        let cursor = organization_id.and_then(|organization_id| {
-            let sequence = *written.sequences.get(&organization_id)?;
-            Some(LedgerCursor { organization_id, sequence })
-        });
-        let (db, sequences) = (self.db, written.sequences.clone());
-        conclude(self.tx, self.claim, value.any_id(), cursor, move || db.announce(&written, changes_rights)).await?;
-        Ok((value, sequences))
-    }
 }
 
 impl Db {
     /// After a commit: what was read of callers before is old if rights may have changed, and whoever follows the ledgers
     /// wakes, and so do the workers that send to webhooks.
-    fn announce(&self, written: &Written, changes_rights: bool) {
+    pub(super) fn announce(&self, written: &Written, changes_rights: bool) {
         if changes_rights {
             self.forget_identities();
             self.bus().rights_changed();

@@ -2,7 +2,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::base::{clock::Instant, enums::ActorKind, id::OrganizationId};
 
-/// What came of one root field of a request with an idempotency key; see `db::idempotency`.
+/// The outcome of one root field of a request with an idempotency key; see `db::idempotency`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "idempotency")]
 pub struct Model {

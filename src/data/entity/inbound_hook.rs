@@ -6,7 +6,7 @@ use crate::base::{
     id::{InboundHookId, OrganizationId, UserId},
 };
 
-/// A door for another system.
+/// An endpoint for another system.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "inbound_hook")]
 pub struct Model {

@@ -19,7 +19,7 @@ pub struct Model {
     pub role: Role,
     /// Of the token that whoever invited is shown: it lets somebody in and proves nothing.
     pub token_hash: Vec<u8>,
-    /// Of the token in the letter, which proves the address; none of before there were two.
+    /// Of the token in the e-mail, which proves the address; none of before there were two.
     pub mailed_token_hash: Option<Vec<u8>>,
     /// Whoever made it or mailed it last: it is worth what they may grant.
     pub invited_by_kind: ActorKind,

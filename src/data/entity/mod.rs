@@ -19,11 +19,11 @@ pub mod item_assignee;
 pub mod item_tag;
 pub mod job;
 pub mod ledger_head;
-pub mod mailed_letter;
 pub mod membership;
 pub mod organization;
 pub mod refresh_token;
 pub mod security_event;
+pub mod sent_email;
 pub mod session;
 pub mod sign_in_failure;
 pub mod signing_key;
@@ -37,7 +37,7 @@ pub mod user;
 pub mod webhook;
 pub mod webhook_attempt;
 pub mod webhook_delivery;
-pub mod webhook_lane;
+pub mod webhook_queue;
 
 pub use actor::ActorRef;
 pub use event_type::EventType;
@@ -75,9 +75,9 @@ macro_rules! tables {
 }
 
 tables! {
-    tenant: api_key billing_event comment document_set event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head team_member trusted_document usage webhook webhook_attempt webhook_delivery webhook_lane;
+    tenant: api_key billing_event comment document_set event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head team_member trusted_document usage webhook webhook_attempt webhook_delivery webhook_queue;
     removable: membership tag team;
-    global: account_token credential idempotency mailed_letter organization refresh_token security_event session sign_in_failure signing_key store_probe user
+    global: account_token credential idempotency sent_email organization refresh_token security_event session sign_in_failure signing_key store_probe user
 }
 
 /// A tenant's table whose rows have an id of their own.
@@ -103,7 +103,7 @@ macro_rules! keyed {
     };
 }
 
-/// A tenant's row as it is written whole: with every column, so that none is forgotten.
+/// A tenant's row as it is written whole: with every column, so that none is purged.
 pub trait Row: ModelTrait<Entity: RowOf<Self>> + IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel> {}
 
 impl<M> Row for M where M: ModelTrait<Entity: RowOf<M>> + IntoActiveModel<<M::Entity as EntityTrait>::ActiveModel> {}

@@ -23,19 +23,19 @@ pub struct Bus(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// The newest sequence heard of, of each ledger that somebody here follows.
-    followed: Mutex<HashMap<OrganizationId, watch::Sender<Heard>>>,
+    followed: Mutex<HashMap<OrganizationId, watch::Sender<KnownHead>>>,
     rights: watch::Sender<()>,
     deliveries: watch::Sender<()>,
     jobs: watch::Sender<()>,
     /// Whether anybody carries news to other instances.
     is_relayed: AtomicBool,
-    news: Mutex<News>,
-    has_news: Notify,
+    announcements: Mutex<Announcements>,
+    has_announcements: Notify,
 }
 
 /// How far a ledger has got, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct KnownHead {
     pub sequence: i64,
     pub from: Source,
 }
@@ -64,13 +64,13 @@ impl Source {
 
 /// What other instances have not been told yet. It can't grow beyond one entry an organization.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct News {
+pub struct Announcements {
     pub heads: BTreeMap<OrganizationId, i64>,
     pub rights: bool,
     pub deliveries: bool,
 }
 
-impl News {
+impl Announcements {
     pub fn is_empty(&self) -> bool {
         self.heads.is_empty() && !self.rights && !self.deliveries
     }
@@ -82,9 +82,9 @@ impl Bus {
         for (organization_id, sequence) in heads {
             self.hear(*organization_id, *sequence, Source::Commit);
         }
-        self.relay(|news| {
+        self.relay(|announcements| {
             for (organization_id, sequence) in heads {
-                let newest = news.heads.entry(*organization_id).or_default();
+                let newest = announcements.heads.entry(*organization_id).or_default();
                 *newest = (*newest).max(*sequence);
             }
         });
@@ -93,13 +93,13 @@ impl Bus {
     /// After a commit on this instance that may have changed who may do what.
     pub fn rights_changed(&self) {
         self.hear_rights();
-        self.relay(|news| news.rights = true);
+        self.relay(|announcements| announcements.rights = true);
     }
 
     /// After a commit on this instance that left something to be sent to webhooks.
     pub fn deliveries_made(&self) {
         self.hear_deliveries();
-        self.relay(|news| news.deliveries = true);
+        self.relay(|announcements| announcements.deliveries = true);
     }
 
     /// Something is to be sent to webhooks, from whoever knows.
@@ -128,7 +128,7 @@ impl Bus {
             newest.send_if_modified(|newest| {
                 let is_new = sequence > newest.sequence;
                 if is_new {
-                    *newest = Heard { sequence, from };
+                    *newest = KnownHead { sequence, from };
                 }
                 is_new
             });
@@ -141,8 +141,8 @@ impl Bus {
     }
 
     /// Follows a ledger, of which everything up to `sequence` is known.
-    pub fn follow(&self, organization_id: OrganizationId, sequence: i64) -> watch::Receiver<Heard> {
-        let known = || watch::Sender::new(Heard { sequence, from: Source::Commit });
+    pub fn follow(&self, organization_id: OrganizationId, sequence: i64) -> watch::Receiver<KnownHead> {
+        let known = || watch::Sender::new(KnownHead { sequence, from: Source::Commit });
         self.followed().entry(organization_id).or_insert_with(known).subscribe()
     }
 
@@ -162,29 +162,29 @@ impl Bus {
     }
 
     /// What other instances should know; waits until there is something.
-    pub async fn news(&self) -> News {
+    pub async fn announcements(&self) -> Announcements {
         loop {
-            let news = std::mem::take(&mut *self.kept());
-            if !news.is_empty() {
-                return news;
+            let announcements = std::mem::take(&mut *self.kept());
+            if !announcements.is_empty() {
+                return announcements;
             }
-            self.0.has_news.notified().await;
+            self.0.has_announcements.notified().await;
         }
     }
 
-    fn relay(&self, add: impl FnOnce(&mut News)) {
+    fn relay(&self, add: impl FnOnce(&mut Announcements)) {
         if self.0.is_relayed.load(Ordering::Relaxed) {
             add(&mut self.kept());
-            self.0.has_news.notify_one();
+            self.0.has_announcements.notify_one();
         }
     }
 
-    fn followed(&self) -> MutexGuard<'_, HashMap<OrganizationId, watch::Sender<Heard>>> {
+    fn followed(&self) -> MutexGuard<'_, HashMap<OrganizationId, watch::Sender<KnownHead>>> {
         self.0.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept(&self) -> MutexGuard<'_, News> {
-        self.0.news.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Announcements> {
+        self.0.announcements.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,7 +204,7 @@ mod tests {
         let mut follower = bus.follow(organization(1), 5);
         assert!(!follower.has_changed().expect("it is followed"));
         bus.committed(&BTreeMap::from([(organization(1), 7), (organization(2), 1)]));
-        assert_eq!(*follower.borrow_and_update(), Heard { sequence: 7, from: Source::Commit });
+        assert_eq!(*follower.borrow_and_update(), KnownHead { sequence: 7, from: Source::Commit });
         bus.hear(organization(1), 6, Source::Poll);
         assert!(!follower.has_changed().expect("it is followed"), "late news");
         bus.unfollow(organization(1));
@@ -221,6 +221,6 @@ mod tests {
         bus.rights_changed();
         let heads = BTreeMap::from([(organization(1), 9), (organization(2), 3)]);
         bus.deliveries_made();
-        assert_eq!(bus.news().await, News { heads, rights: true, deliveries: true });
+        assert_eq!(bus.announcements().await, Announcements { heads, rights: true, deliveries: true });
     }
 }

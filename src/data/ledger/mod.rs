@@ -9,7 +9,7 @@ pub mod deliveries;
 mod pending;
 pub mod retention;
 
-pub use bus::{Bus, Heard, News, Source};
+pub use bus::{Announcements, Bus, KnownHead, Source};
 pub use cursor::LedgerCursor;
 pub use pending::{PendingEvents, Written};
 

@@ -1,4 +1,4 @@
-//! The ledger's write side: what a transaction is about to add, and the places of a plan that it takes.
+//! The ledger's write side: what a transaction is about to add, and the units of a plan that it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,13 +42,13 @@ struct Batch {
 #[derive(Debug, Default)]
 struct Wants {
     /// Places taken, or given back.
-    places: BTreeMap<QuotaResource, i64>,
+    units: BTreeMap<QuotaResource, i64>,
     features: BTreeSet<Feature>,
 }
 
 impl Wants {
     fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.features.is_empty()
+        self.units.is_empty() && self.features.is_empty()
     }
 }
 
@@ -58,11 +58,11 @@ impl PendingEvents {
         self.by_organization.values().map(|batch| batch.events.len()).sum()
     }
 
-    /// Takes (or gives back) places of what the plan limits. They are taken under the head's lock, with the numbers and
+    /// Takes (or gives back) units of what the plan limits. They are taken under the head's lock, with the numbers and
     /// sequences, so that two writes can't both have the last one.
-    pub fn count(&mut self, organization_id: OrganizationId, resource: QuotaResource, places: i64) {
+    pub fn count(&mut self, organization_id: OrganizationId, resource: QuotaResource, units: i64) {
         let batch = self.by_organization.entry(organization_id).or_default();
-        *batch.wants.places.entry(resource).or_default() += places;
+        *batch.wants.units.entry(resource).or_default() += units;
     }
 
     /// Asks that the plan still has a feature once the head is locked: it may have changed since the request began.
@@ -85,7 +85,7 @@ impl PendingEvents {
         self.by_organization.values().flat_map(|batch| &batch.events).any(|(_, event)| event.r#type.changes_rights())
     }
 
-    /// Takes `numbers` item numbers, sequences for `events` and the places counted so far, in one statement. Locks the organization's head until
+    /// Takes `numbers` item numbers, sequences for `events` and the units counted so far, in one statement. Locks the organization's head until
     /// the transaction ends, so it belongs right before the inserts that need the numbers. Returns the first number.
     pub async fn reserve(
         &mut self,
@@ -117,7 +117,7 @@ impl PendingEvents {
                     return Err(Error::internal(format!("{reserved} sequences reserved for {wanted} events")));
                 }
                 // What takes a feature is told in events; without any, nothing took it.
-                None if wanted == 0 && batch.wants.places.is_empty() => continue,
+                None if wanted == 0 && batch.wants.units.is_empty() => continue,
                 None => {
                     let head = raise(tx, organization_id, 0, wanted, batch.wants).await?;
                     (head.sequence - wanted + 1, head)
@@ -165,7 +165,7 @@ async fn raise(
     use ledger_head::Column;
     let raised = |column: Column, by: i64| (column, Expr::col(column).add(by));
     let mut columns = vec![raised(Column::Sequence, events), raised(Column::NextNumber, numbers)];
-    for (resource, places) in &wants.places {
+    for (resource, units) in &wants.units {
         let column = match resource {
             QuotaResource::Members => Column::MemberCount,
             QuotaResource::Items => Column::ItemCount,
@@ -173,7 +173,7 @@ async fn raise(
             QuotaResource::Webhooks => Column::WebhookCount,
             _ => return Err(Error::internal(format!("nothing counts {resource:?}"))),
         };
-        columns.push(raised(column, *places));
+        columns.push(raised(column, *units));
     }
     #[allow(clippy::disallowed_methods, reason = "the one place that moves a ledger's head")]
     let mut update = ledger_head::Entity::update_many();
@@ -188,14 +188,14 @@ async fn raise(
     }
     let limits = Plan::of(head.plan_tier);
     let too_many: Vec<_> = wants
-        .places
+        .units
         .into_iter()
-        // Whatever gives places back, or takes none, may do so beyond the limit.
-        .filter(|(resource, places)| {
-            *places > 0 && limits.limit(*resource).is_some_and(|limit| head.used(*resource) > limit)
+        // Whatever gives units back, or takes none, may do so beyond the limit.
+        .filter(|(resource, units)| {
+            *units > 0 && limits.limit(*resource).is_some_and(|limit| head.used(*resource) > limit)
         })
-        .map(|(resource, places)| {
-            plan::exceeded(head.plan_tier, resource, head.used(resource) - places, places, &["input"])
+        .map(|(resource, units)| {
+            plan::exceeded(head.plan_tier, resource, head.used(resource) - units, units, &["input"])
         })
         .collect();
     if too_many.is_empty() { Ok(head) } else { Err(Error::Invalid(too_many)) }

@@ -30,7 +30,7 @@ use crate::{
         },
         entity::{ActorRef, account_token, credential, session, user},
     },
-    platform::{mail::Letter, state::State},
+    platform::{mail::Email, state::State},
 };
 
 /// The caller's stored password, when `password` is it. A wrong one counts like one at sign-in; the try is taken back by
@@ -92,14 +92,14 @@ pub async fn change_password(
         Ok(user)
     })
     .await?;
-    state.mailer.post(Letter::password_changed(&user));
+    state.mailer.post(Email::password_changed(&user));
     Ok(Committed { value: Arc::new(user), cursor: None })
 }
 
 /// Mails a token for a new password, if there is such an account. Whether there is one is looked up after the answer, so
 /// that neither its words nor its time tell.
 pub async fn request_reset(state: &State, origin: &Origin, email: &str) -> Result<Committed<()>> {
-    // Never taken back: each request may be a letter to somebody.
+    // Never taken back: each request may be an e-mail to somebody.
     let _ = throttle::count(state, origin, &Account::reset_of(email)).await?;
     let (origin, email_key) = (origin.unclaimed(), email_key(email));
     state.later("mailing a password reset", move |state| {
@@ -118,7 +118,7 @@ async fn mail_reset(state: &State, origin: &Origin, email_key: &str) -> Result<(
     let token = email_tokens::issue(&tx, state, user.id, purpose, &user.email).await?;
     log(&tx, state, origin, user.id, SecurityEventKind::PasswordResetRequested).await?;
     tx.commit(ActorRef::SYSTEM, ()).await?;
-    state.mailer.post(Letter::password_reset(&user, &token, email_tokens::ttl(state, purpose)));
+    state.mailer.post(Email::password_reset(&user, &token, email_tokens::ttl(state, purpose)));
     Ok(())
 }
 
@@ -161,7 +161,7 @@ pub async fn complete_reset(
         Ok(done)
     })
     .await?;
-    state.mailer.post(Letter::password_changed(&user));
+    state.mailer.post(Email::password_changed(&user));
     Ok(Committed { value: tokens, cursor: None })
 }
 
@@ -191,7 +191,7 @@ pub async fn request_email_change(
         Ok(done)
     })
     .await?;
-    state.mailer.post(Letter::email_change(&user, &email, &token, email_tokens::ttl(state, purpose)));
+    state.mailer.post(Email::email_change(&user, &email, &token, email_tokens::ttl(state, purpose)));
     Ok(Committed { value: (), cursor: None })
 }
 
@@ -233,7 +233,7 @@ pub async fn verify_email(
     })
     .await?;
     if after.email_key != before.email_key {
-        state.mailer.post(Letter::email_changed(&before));
+        state.mailer.post(Email::email_changed(&before));
     }
     Ok(Committed { value: Arc::new(after), cursor: None })
 }

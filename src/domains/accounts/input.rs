@@ -45,9 +45,9 @@ pub struct SessionRevokeInput {
 #[derive(InputObject, Clone)]
 pub struct UserRegisterInput {
     /// E-mail address, `name@domain`; TAKEN when an account has it. A token that proves it is mailed there, unless the
-    /// invitation's letter has proven it.
+    /// invitation's e-mail has proven it.
     pub email: String,
-    /// Letters, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case.
+    /// E-mails, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case.
     pub username: String,
     /// Any characters, 8 to 128.
     #[graphql(secret)]
@@ -56,7 +56,7 @@ pub struct UserRegisterInput {
     pub full_name: Option<String>,
     /// Name of a time zone in the IANA database; UTC when left out.
     pub time_zone: Option<String>,
-    /// Token of an invitation to this address. The one from the letter also proves the address.
+    /// Token of an invitation to this address. The one from the e-mail also proves the address.
     #[graphql(secret)]
     pub invitation_token: Option<String>,
 }
@@ -88,7 +88,7 @@ pub struct UserDeleteInput {
 /// Proof of an e-mail address.
 #[derive(InputObject, Clone)]
 pub struct EmailVerifyInput {
-    /// The token from the letter. It works once, for a day unless configured otherwise.
+    /// The token from the e-mail. It works once, for a day unless configured otherwise.
     #[graphql(secret)]
     pub token: String,
 }
@@ -140,7 +140,7 @@ pub struct PasswordResetRequestInput {
 /// Another password, given by whoever gets the account's mail.
 #[derive(InputObject, Clone)]
 pub struct PasswordResetCompleteInput {
-    /// The token from the letter. It works once, for an hour unless configured otherwise.
+    /// The token from the e-mail. It works once, for an hour unless configured otherwise.
     #[graphql(secret)]
     pub token: String,
     /// Any characters, 8 to 128.
@@ -159,7 +159,7 @@ impl PasswordResetCompleteInput {
 /// Changes to the caller's profile. What is left out stays as it is, null clears.
 #[derive(InputObject, Clone)]
 pub struct UserPatch {
-    /// Letters, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case. Can't be
+    /// E-mails, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case. Can't be
     /// cleared.
     pub username: MaybeUndefined<String>,
     /// Full name, 1 to 100 characters; null: none.
@@ -241,7 +241,7 @@ pub fn check_email(problems: &mut Problems, path: &[&str], email: &str) {
 fn check_username(problems: &mut Problems, path: &[&str], username: &str) {
     problems.length(path, username, 2, 32);
     if !username.trim().chars().all(|c| c.is_alphanumeric() || "._-".contains(c)) {
-        problems.push(ProblemCode::Invalid, path, "Letters, digits, dots, hyphens and underscores only.");
+        problems.push(ProblemCode::Invalid, path, "E-mails, digits, dots, hyphens and underscores only.");
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
         ledger::{Fields, LedgerCursor},
     },
     domains::members::{self, invitations::Ticket},
-    platform::{mail::Letter, state::State},
+    platform::{mail::Email, state::State},
 };
 
 /// What a client keeps: an access token for minutes, a refresh token for the session.
@@ -266,14 +266,14 @@ pub(super) async fn log(
 }
 
 /// Registers a person and signs them in. With an invitation's token they also join its organization, in one transaction.
-/// The token of its letter proves the address; otherwise a token that proves it is mailed.
+/// The token of its e-mail proves the address; otherwise a token that proves it is mailed.
 pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput) -> Result<Committed<Tokens>> {
     input.validate()?;
-    // Never taken back: each is an account and perhaps a letter to somebody, and a failed one says TAKEN.
+    // Never taken back: each is an account and perhaps an e-mail to somebody, and a failed one says TAKEN.
     let _ = throttle::count(state, origin, &Account::registration()).await?;
     let password_hash = state.passwords.hash(&input.password).await?;
     let purpose = TokenPurpose::EmailVerification;
-    let (registered, letter) = final_write(|| async {
+    let (registered, message) = final_write(|| async {
         let tx = AccountTx::begin(&state.db, origin).await?;
         let user = add_person(&tx, state, input, password_hash.clone(), None).await?;
         let tokens = start_session(&tx, state, origin, user.id).await?;
@@ -283,11 +283,11 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
             Some(token) => Some(members::invitations::by_token(&tx, token, &path).await?),
             None => None,
         };
-        let letter = if ticket.as_ref().is_some_and(Ticket::proves_address) {
+        let message = if ticket.as_ref().is_some_and(Ticket::proves_address) {
             None
         } else {
             let token = email_tokens::issue(&tx, state, user.id, purpose, &user.email).await?;
-            Some(Letter::verification(&user, &token, email_tokens::ttl(state, purpose)))
+            Some(Email::verification(&user, &token, email_tokens::ttl(state, purpose)))
         };
         let registered = match &ticket {
             Some(ticket) => members::invitations::redeem(tx, &user, ticket, &path).await?.map(|_| tokens),
@@ -296,11 +296,11 @@ pub async fn register(state: &State, origin: &Origin, input: &UserRegisterInput)
                 Committed { value: tokens, cursor: None }
             }
         };
-        Ok((registered, letter))
+        Ok((registered, message))
     })
     .await?;
-    if let Some(letter) = letter {
-        state.mailer.post(letter);
+    if let Some(message) = message {
+        state.mailer.post(message);
     }
     Ok(registered)
 }

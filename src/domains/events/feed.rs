@@ -32,7 +32,7 @@ pub struct Feed {
 }
 
 /// What comes next.
-pub enum Turn {
+pub enum FeedBatch {
     /// Of history, cut down to what the subscriber asked for and may see.
     History(EventBatch),
     /// For all subscribers; [`Feed::is_for`] tells which of its events are for this one.
@@ -48,13 +48,13 @@ impl Feed {
     /// The next turn; an empty live batch when nothing was sent for as long as the heartbeat. SLOW_CONSUMER for whoever
     /// took batches too slowly, CURSOR_EXPIRED when history has meanwhile been purged, UNAVAILABLE when the ledger is no
     /// longer followed.
-    pub async fn next(&mut self, scope: &OrgScope) -> Result<Turn, Error> {
+    pub async fn next(&mut self, scope: &OrgScope) -> Result<FeedBatch, Error> {
         if !self.is_live {
             // In a box: what waits for live events, for long, should not have room for it.
-            return Box::pin(self.history(scope)).await.map(Turn::History);
+            return Box::pin(self.history(scope)).await.map(FeedBatch::History);
         }
         match timeout_at(self.quiet_until, self.live.next()).await {
-            Ok(Ok(batch)) => Ok(Turn::Live(batch)),
+            Ok(Ok(batch)) => Ok(FeedBatch::Live(batch)),
             Ok(Err(Missed::TooSlow)) => {
                 let message = "Events came faster than they were read; subscribe again with the last cursor.";
                 Err(Refusal::new(Code::SlowConsumer, message).into())
@@ -63,7 +63,7 @@ impl Feed {
                 let message = "The stream was interrupted; subscribe again with the last cursor.";
                 Err(Refusal::new(Code::Unavailable, message).into())
             }
-            Err(_) => Ok(Turn::Live(self.live.beat(self.position))),
+            Err(_) => Ok(FeedBatch::Live(self.live.beat(self.position))),
         }
     }
 

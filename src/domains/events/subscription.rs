@@ -18,14 +18,14 @@ use crate::{
 
 /// What the resolver runs for.
 #[derive(Clone)]
-pub enum Turn {
+pub enum Run {
     /// To begin: reads and checks the arguments.
     Open(Arc<Opening>),
     /// To answer with one batch.
     Batch(Arc<Mutex<Option<EventBatch>>>),
 }
 
-impl Turn {
+impl Run {
     pub fn batch(batch: EventBatch) -> Self {
         Self::Batch(Arc::new(Mutex::new(Some(batch))))
     }
@@ -81,9 +81,9 @@ impl EventSubscription {
         #[graphql(desc = "Ledger position to begin after; left out: now.")] after: Option<Cursor>,
         #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<EventFilter>,
     ) -> Result<impl Stream<Item = EventBatch> + use<>> {
-        let batch = match ctx.data_unchecked::<Turn>() {
-            Turn::Batch(batch) => batch.lock().unwrap_or_else(PoisonError::into_inner).take(),
-            Turn::Open(opening) => {
+        let batch = match ctx.data_unchecked::<Run>() {
+            Run::Batch(batch) => batch.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            Run::Open(opening) => {
                 open(ctx, opening, after, filter).await?;
                 None
             }

@@ -37,7 +37,7 @@ pub fn closed(text: &str) -> Vec<String> {
     found
 }
 
-/// Letters of every script, so that a verb within a longer word is none; but an identifier may be followed by a script
+/// E-mails of every script, so that a verb within a longer word is none; but an identifier may be followed by a script
 /// that puts no blanks between its words.
 fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() && !is_ideographic(c) || matches!(c, '-' | '_')

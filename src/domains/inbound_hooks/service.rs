@@ -164,7 +164,7 @@ pub async fn rotate_secret(
     tx.commit((after, Some(secret.text()))).await
 }
 
-/// Closes the door, and forgets what came through it. Repeating is harmless.
+/// Closes the endpoint, and forgets what came through it. Repeating is harmless.
 pub async fn delete(scope: &OrgScope, id: InboundHookId) -> Result<Committed<InboundHookId>> {
     let mut tx = scope.write(Permission::WebhookManage).await?;
     let path = ["input", "id"];

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// A door for other systems: `POST` to its `url`, signed, deduplicated by the sender's delivery id. It may do what its
+/// An endpoint for other systems: `POST` to its `url`, signed, deduplicated by the sender's delivery id. It may do what its
 /// maker may at the time, cut down to writing items and comments.
 #[derive(Clone, Debug, Description)]
 pub struct InboundHook(pub inbound_hook::Model);

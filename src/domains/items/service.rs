@@ -62,7 +62,7 @@ pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
     let mut counts = Counts::default();
     counts.enter(&states[0].row);
     counts.apply(tx).await?;
-    let numbers = places(states.len())?;
+    let numbers = units(states.len())?;
     tx.count(QuotaResource::Items, numbers);
     let first = tx.reserve(numbers, numbers).await?;
     for (number, state) in (first..).zip(&mut states) {
@@ -78,8 +78,8 @@ pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
     Ok(states.swap_remove(0).row)
 }
 
-/// Items as places of the plan: those outside the trash count.
-pub(super) fn places(items: usize) -> Result<i64> {
+/// Items as units of the plan: those outside the trash count.
+pub(super) fn units(items: usize) -> Result<i64> {
     i64::try_from(items).map_err(Error::internal)
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     input::{ItemDeleteInput, ItemRestoreInput},
-    service::{Written, open_anywhere, places},
+    service::{Written, open_anywhere, units},
     state::{Counts, ItemState},
     sweep::CHUNK,
 };
@@ -100,7 +100,7 @@ async fn to_trash(
     deletion_id: Uuid,
     with_root: bool,
 ) -> Result<Option<item::Model>> {
-    tx.count(QuotaResource::Items, -places(rows.len())?);
+    tx.count(QuotaResource::Items, -units(rows.len())?);
     let now = tx.scope().clock().now();
     move_rows(tx, rows, EventType::ItemDeleted, with_root, |row| {
         row.deleted_at = Some(now);
@@ -163,7 +163,7 @@ pub async fn restore_more(tx: &mut WriteTx, tree: Tree) -> Result<bool> {
 }
 
 async fn from_trash(tx: &mut WriteTx, rows: Vec<item::Model>, with_root: bool) -> Result<Option<item::Model>> {
-    tx.count(QuotaResource::Items, places(rows.len())?);
+    tx.count(QuotaResource::Items, units(rows.len())?);
     move_rows(tx, rows, EventType::ItemRestored, with_root, |row| {
         row.deleted_at = None;
         row.deletion_id = None;
@@ -237,7 +237,7 @@ pub async fn purge(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
     counts.leave(&leaving);
     counts.apply(&tx).await?;
     let rows: Vec<item::Model> = std::iter::once(root.clone()).chain(rows).collect();
-    tx.count(QuotaResource::Items, -places(rows.iter().filter(|row| row.deleted_at.is_none()).count())?);
+    tx.count(QuotaResource::Items, -units(rows.iter().filter(|row| row.deleted_at.is_none()).count())?);
     comments::service::leave_with(&mut tx, &rows).await?;
     delete_rows(&mut tx, rows).await?;
     Ok(tx.commit(root).await?)

@@ -60,11 +60,11 @@ pub struct InvitationResendInput {
     pub id: InvitationId,
 }
 
-/// By a token (the one in the letter also proves the address), or by id from `Viewer.invitations` (a verified address).
+/// By a token (the one in the e-mail also proves the address), or by id from `Viewer.invitations` (a verified address).
 /// The invitation must be to the account's address, and whoever made it must still be able to grant its role.
 #[derive(async_graphql::OneofObject, Clone)]
 pub enum InvitationAcceptInput {
-    /// The token from the letter, or the one its maker was shown.
+    /// The token from the e-mail, or the one its maker was shown.
     Token(String),
     /// Id of one of `Viewer.invitations`; the account's address must be verified.
     Id(InvitationId),

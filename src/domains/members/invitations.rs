@@ -31,7 +31,7 @@ use crate::{
         ledger::{Fields, NewEvent, changes},
     },
     domains::teams,
-    platform::{mail::Letter, state::State},
+    platform::{mail::Email, state::State},
 };
 
 fn fields(row: &invitation::Model) -> Fields {
@@ -138,7 +138,7 @@ pub async fn invite(state: &State, scope: &OrgScope, input: &InvitationCreateInp
 
 fn mail(state: &State, scope: &OrgScope, row: &invitation::Model, token: &str) {
     let organization = &scope.organization().name;
-    state.mailer.post(Letter::invitation(&row.email, organization, token, state.config.auth.invitation_ttl));
+    state.mailer.post(Email::invitation(&row.email, organization, token, state.config.auth.invitation_ttl));
 }
 
 fn ttl(state: &State) -> Result<Duration> {
@@ -235,7 +235,7 @@ fn absent(path: &[&str]) -> Error {
 }
 
 /// The invitation that a token names, wherever it is. An invitation of before there were two tokens has the shown one
-/// alone, also in its letter: what may have been shown proves nothing.
+/// alone, also in its e-mail: what may have been shown proves nothing.
 pub async fn by_token(tx: &AccountTx, token: &str, path: &[&str]) -> Result<Ticket> {
     let hash = hash_token(token);
     let row = tx.find_invitation(&hash).await?.ok_or_else(|| absent(path))?;
@@ -256,7 +256,7 @@ async fn listed(state: &State, user: &user::Model, id: InvitationId) -> Result<T
         [] => Err(absent(&path)),
         [only] => Ok(Ticket { organization_id: only.organization.id, id, by: By::Address }),
         _ => {
-            let message = "Several organizations gave their invitation this id; accept by the token in the letter.";
+            let message = "Several organizations gave their invitation this id; accept by the token in the e-mail.";
             Err(Problem::new(ProblemCode::InvalidState, &path, message).into())
         }
     }

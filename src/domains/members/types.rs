@@ -132,7 +132,7 @@ payload! {
 }
 
 payload! {
-    /// `token` is returned once, to be handed on. It lets its address join this organization and proves nothing: the letter
+    /// `token` is returned once, to be handed on. It lets its address join this organization and proves nothing: the e-mail
     /// has another one, which proves the address too.
     InvitationPayload { invitation: Invitation } token
 }

@@ -2,7 +2,7 @@
 //! subscription decides on the organization's plan. Each event counts once.
 //!
 //! The provider sends events in any order, and their times are whole seconds. The plan is the same in whatever order they
-//! come ([`Standing`]): of each subscription its newest event counts, and of the subscriptions that go on the one with the
+//! come ([`Judgement`]): of each subscription its newest event counts, and of the subscriptions that go on the one with the
 //! newest; without any the plan is FREE.
 
 use chrono::DateTime;
@@ -159,13 +159,13 @@ async fn apply(scope: &OrgScope, event: &billing_event::Model) -> Result<Outcome
     let known = tx.find::<billing_event::Entity>().order_by_desc(Column::OccurredAt).limit(MOST_EVENTS).all().await?;
     tx.insert(event.clone()).await?;
     let (tier, renews_at) = match judge(&known, event) {
-        Standing::Decides(by) => match (by.is_over, by.tier) {
+        Judgement::Decides(by) => match (by.is_over, by.tier) {
             (true, _) => (PlanTier::Free, None),
             (false, Some(tier)) => (tier, by.renews_at),
             // From before it was kept: the plan stays what that event has made it.
             (false, None) => (organization.plan_tier, organization.plan_renews_at),
         },
-        Standing::Ignored(reason) => {
+        Judgement::Ignored(reason) => {
             tx.commit_unrecorded((), "a payment provider's event that changes nothing").await?;
             return Ok(Outcome::Ignored(reason));
         }
@@ -178,17 +178,17 @@ async fn apply(scope: &OrgScope, event: &billing_event::Model) -> Result<Outcome
 
 /// What a new event comes to beside those that are known.
 #[derive(Clone, Copy, Debug)]
-enum Standing<'e> {
+enum Judgement<'e> {
     /// The plan is what this event says: the new one, or, when it ends the subscription that decided, another one's.
     Decides(&'e billing_event::Model),
     /// The plan stays as it is; why.
     Ignored(&'static str),
 }
 
-fn judge<'e>(known: &'e [billing_event::Model], new: &'e billing_event::Model) -> Standing<'e> {
+fn judge<'e>(known: &'e [billing_event::Model], new: &'e billing_event::Model) -> Judgement<'e> {
     let own = known.iter().filter(|event| event.subscription_id == new.subscription_id);
     if own.clone().any(|event| place(event) > place(new)) {
-        return Standing::Ignored("a later event has been applied");
+        return Judgement::Ignored("a later event has been applied");
     }
     let newest = |events: &mut dyn Iterator<Item = &'e billing_event::Model>| events.max_by_key(|event| place(event));
     let others = known.iter().filter(|event| event.subscription_id != new.subscription_id);
@@ -198,13 +198,13 @@ fn judge<'e>(known: &'e [billing_event::Model], new: &'e billing_event::Model) -
     };
     let other = newest(&mut others.filter(is_newest).filter(|event| !event.is_over));
     match other {
-        None => Standing::Decides(new),
-        Some(other) if !new.is_over && place(new) > place(other) => Standing::Decides(new),
-        Some(_) if !new.is_over => Standing::Ignored("a later event has been applied"),
+        None => Judgement::Decides(new),
+        Some(other) if !new.is_over && place(new) > place(other) => Judgement::Decides(new),
+        Some(_) if !new.is_over => Judgement::Ignored("a later event has been applied"),
         // Whoever moves to a new subscription has the old one ended afterwards.
         Some(other) => match newest(&mut own.into_iter()) {
-            Some(before) if !before.is_over && place(before) > place(other) => Standing::Decides(other),
-            _ => Standing::Ignored("another subscription has taken its place"),
+            Some(before) if !before.is_over && place(before) > place(other) => Judgement::Decides(other),
+            _ => Judgement::Ignored("another subscription has taken its place"),
         },
     }
 }
@@ -251,8 +251,8 @@ mod tests {
             }
             for (index, new) in left.iter().enumerate() {
                 let after = match judge(known, new) {
-                    Standing::Decides(by) => by.tier,
-                    Standing::Ignored(_) => plan,
+                    Judgement::Decides(by) => by.tier,
+                    Judgement::Ignored(_) => plan,
                 };
                 let rest = [&left[..index], &left[index + 1..]].concat();
                 go(&rest, &[known, std::slice::from_ref(new)].concat(), after, into);

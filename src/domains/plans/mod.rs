@@ -1,4 +1,4 @@
-//! Plans: what an organization may have, and how much. The table itself is `base::plan`; places are taken in
+//! Plans: what an organization may have, and how much. The table itself is `base::plan`; units are taken in
 //! `ledger::pending`.
 
 pub mod billing;

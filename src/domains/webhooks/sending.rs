@@ -22,7 +22,7 @@ use crate::{
         db::deliveries::Next,
         entity::{webhook, webhook_attempt, webhook_delivery},
     },
-    platform::outgoing::{Answer, KEPT_BYTES, Outgoing, Place, Post, Refused, SendError},
+    platform::outgoing::{Answer, KEPT_BYTES, Outgoing, Post, Refused, SendError, Slot},
 };
 
 /// Where a webhook's secret is kept, and the one before its last rotation.
@@ -99,7 +99,7 @@ impl Sender {
         &self,
         delivery: &webhook_delivery::Model,
         content: Content,
-        place: Place,
+        place: Slot,
     ) -> Result<Attempted> {
         let started_at = self.clock.now();
         let headers = self.headers(delivery, started_at, &content)?;

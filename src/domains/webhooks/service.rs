@@ -25,7 +25,7 @@ use crate::{
     },
     data::{
         db::{Committed, Db, OrgScope, WriteTx, filter::among},
-        entity::{EventType, event, membership, user, webhook, webhook_delivery, webhook_lane},
+        entity::{EventType, event, membership, user, webhook, webhook_delivery, webhook_queue},
         ledger::{
             Fields, NewEvent, changes,
             deliveries::{Route, named_teams, named_types},
@@ -135,8 +135,9 @@ pub async fn create(scope: &OrgScope, tools: Tools<'_>, input: &WebhookCreateInp
         NewEvent::new(EventType::WebhookCreated, row.id.any(), changes(None, Some(&fields(row))))
     };
     let row = tx.create(row, event).await?;
-    let lane = webhook_lane::Model { organization_id, webhook_id: id, lease: 0, leased_until: 0, failing_since: None };
-    tx.insert(lane).await?;
+    let queue =
+        webhook_queue::Model { organization_id, webhook_id: id, lease: 0, leased_until: 0, failing_since: None };
+    tx.insert(queue).await?;
     tx.commit((row, Some(secret.text()))).await
 }
 
@@ -182,9 +183,9 @@ pub async fn update(
     if after.state == WebhookState::Enabled && before.state != WebhookState::Enabled {
         tx.require_feature(Feature::Webhooks);
         // It begins anew: what failed before is no reason to disable it again.
-        let of = webhook_lane::Column::WebhookId.eq(after.id);
+        let of = webhook_queue::Column::WebhookId.eq(after.id);
         let cleared = Expr::value(Option::<Instant>::None);
-        tx.update_where::<webhook_lane::Entity>(of, vec![(webhook_lane::Column::FailingSince, cleared)]).await?;
+        tx.update_where::<webhook_queue::Entity>(of, vec![(webhook_queue::Column::FailingSince, cleared)]).await?;
         tx.wake_workers();
     }
     let event = |row: &webhook::Model, changed| NewEvent::new(EventType::WebhookUpdated, row.id.any(), changed);

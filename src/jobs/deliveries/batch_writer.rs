@@ -12,7 +12,7 @@ use crate::{
     },
     data::db::{
         Db,
-        deliveries::{Lane, Outcome, Standing},
+        deliveries::{DeliveryQueue, FailingSince, Outcome},
         retrying,
     },
 };
@@ -22,18 +22,18 @@ const BATCH: usize = 128;
 /// How long the first of them waits for others: what trickles in would otherwise be a commit each, which on SQLite also
 /// takes what every reader has cached.
 const GATHER: Duration = Duration::from_millis(10);
-/// Outcomes that wait for no others: as many as one lane leaves unwritten before it stops.
+/// Outcomes that wait for no others: as many as one queue leaves unwritten before it stops.
 const ENOUGH: usize = super::queue::UNRECORDED;
 
-/// Whether the lane is still this worker's, and since when it has been failing.
+/// Whether the queue is still this worker's, and since when it has been failing.
 pub type Recorded = Option<Option<Instant>>;
 
 type Answer = oneshot::Sender<Result<Recorded, Arc<Error>>>;
 type Waiting = (Outcome, Answer);
 
-pub struct Recorder(mpsc::Sender<Waiting>);
+pub struct BatchWriter(mpsc::Sender<Waiting>);
 
-impl Recorder {
+impl BatchWriter {
     /// Must be called on the runtime. It ends with the last of its senders.
     pub fn start(db: Db) -> Self {
         let (sender, receiver) = mpsc::channel(BATCH);
@@ -41,7 +41,7 @@ impl Recorder {
         Self(sender)
     }
 
-    /// Writes an outcome; returns once it is committed. `None` when the lane was lost: nothing was written.
+    /// Writes an outcome; returns once it is committed. `None` when the queue was lost: nothing was written.
     pub async fn record(&self, outcome: Outcome) -> Result<Recorded> {
         let (answer, answered) = oneshot::channel();
         self.0.send((outcome, answer)).await.map_err(Error::internal)?;
@@ -63,8 +63,8 @@ async fn write(db: Db, mut receiver: mpsc::Receiver<Waiting>) {
         }
         let (outcomes, answers): (Vec<Outcome>, Vec<_>) = batch.drain(..).unzip();
         let written = retrying(|| db.record_outcomes(&outcomes)).await;
-        let standing = match &written {
-            Ok(standing) => Ok(standing),
+        let failing_since = match &written {
+            Ok(failing_since) => Ok(failing_since),
             // The same would happen to each of them.
             Err(error @ Error::Refused(_)) => Err(Arc::new(error.clone())),
             // One of them can't be written: each webhook's by themselves, so that it takes nobody else's with it.
@@ -74,28 +74,28 @@ async fn write(db: Db, mut receiver: mpsc::Receiver<Waiting>) {
                 continue;
             }
         };
-        answer(&standing, &outcomes, answers);
+        answer(&failing_since, &outcomes, answers);
     }
 }
 
-/// One transaction for each lane.
+/// One transaction for each queue.
 async fn apart(db: &Db, outcomes: Vec<Outcome>, answers: Vec<Answer>) {
-    let mut by_lane: HashMap<Lane, (Vec<Outcome>, Vec<Answer>)> = HashMap::new();
+    let mut by_queue: HashMap<DeliveryQueue, (Vec<Outcome>, Vec<Answer>)> = HashMap::new();
     for (outcome, answer) in outcomes.into_iter().zip(answers) {
-        let (outcomes, answers) = by_lane.entry(outcome.lane).or_default();
+        let (outcomes, answers) = by_queue.entry(outcome.queue).or_default();
         outcomes.push(outcome);
         answers.push(answer);
     }
-    for (outcomes, answers) in by_lane.into_values() {
+    for (outcomes, answers) in by_queue.into_values() {
         let written = retrying(|| db.record_outcomes(&outcomes)).await.map_err(Arc::new);
         answer(&written.as_ref().map_err(Clone::clone), &outcomes, answers);
     }
 }
 
-fn answer(standing: &Result<&Standing, Arc<Error>>, outcomes: &[Outcome], answers: Vec<Answer>) {
+fn answer(failing_since: &Result<&FailingSince, Arc<Error>>, outcomes: &[Outcome], answers: Vec<Answer>) {
     for (outcome, answer) in outcomes.iter().zip(answers) {
-        let recorded = standing.as_ref().map(|standing| standing.get(&outcome.lane).copied());
-        // A lane that has ended meanwhile doesn't ask any more.
+        let recorded = failing_since.as_ref().map(|failing_since| failing_since.get(&outcome.queue).copied());
+        // A queue that has ended meanwhile doesn't ask any more.
         let _ = answer.send(recorded.map_err(Clone::clone));
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     data::{actor::Origin, db::OrgScope, entity::event, ledger::LedgerCursor},
     domains::{
         events::{
-            subscription::Turn,
+            subscription::Run,
             types::{Event, EventBatch},
         },
         webhooks::sending::Content,
@@ -122,7 +122,7 @@ impl Renderer {
         // Nobody asked for it: what is sent is bounded by what events hold, 32 at a time.
         context.budget = AnswerBudget::new(usize::MAX);
         let loads = context.loads.clone();
-        let mut answers = self.api.schema.execute_stream(request.data(context).data(Turn::batch(batch)));
+        let mut answers = self.api.schema.execute_stream(request.data(context).data(Run::batch(batch)));
         let answer = loads.drive(answers.next()).await.ok_or_else(|| Error::internal("a batch without an answer"))?;
         if let Some(error) = answer.errors.first() {
             return Err(Error::internal(format!("an event could not be shown: {}", error.message)));

@@ -1,7 +1,7 @@
 //! What is sent to webhooks, by whichever instances do that (`serve --role`).
 //!
-//! A worker takes lanes (`db::deliveries`): webhooks with something due that nobody else sends for. Each lane is worked by
-//! itself ([`queue`]), so that a slow receiver holds up nobody; what came of all of them is written together
+//! A worker takes queues (`db::deliveries`): webhooks with something due that nobody else sends for. Each queue is worked by
+//! itself ([`queue`]), so that a slow receiver holds up nobody; the outcomes of all of them are written together
 //! ([`batch_writer`]); what is sent is what the API shows ([`content`]). Sending happens outside every transaction, so an
 //! event arrives at least once: whoever dies between an answer and its record sends again, under the same id.
 
@@ -18,22 +18,22 @@ use std::{
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::{batch_writer::Recorder, content::Renderer, shares::LaneShares};
+use self::{batch_writer::BatchWriter, content::Renderer, shares::QueueShares};
 use crate::{
     api::endpoint::Api,
     base::{error::Result, id::OrganizationId},
-    data::db::deliveries::Standing,
+    data::db::deliveries::FailingSince,
     platform::state::State,
 };
 
-/// How long a worker goes on with a lane before it releases it, so that others get their turn.
+/// How long a worker goes on with a queue before it releases it, so that others get their turn.
 const HOLD: Duration = Duration::from_secs(10);
-/// For how long a lane is leased: an attempt that begins within [`HOLD`] has ended by then, whatever the receiver does
+/// For how long a queue is leased: an attempt that begins within [`HOLD`] has ended by then, whatever the receiver does
 /// (`outgoing::Limits::total`, 15 s), and has been written down.
 const LEASE: Duration = Duration::from_secs(30);
-/// Lanes that one statement takes: the rest is for others who look at the same time.
-const LANES_AT_ONCE: usize = 4;
-/// Lanes that one statement shows to choose from.
+/// Queues that one statement takes: the rest is for others who look at the same time.
+const QUEUES_AT_ONCE: usize = 4;
+/// Queues that one statement shows to choose from.
 const CHOICE: u64 = 64;
 /// How often it looks without being told: for what others have queued, what is due again, what a dead worker held.
 const POLL: Duration = Duration::from_secs(1);
@@ -46,30 +46,30 @@ struct Inner {
     state: State,
     renderer: Renderer,
     /// Starts with the first outcome: a server that sends nothing has no task for it.
-    recorder: OnceLock<Recorder>,
+    batch_writer: OnceLock<BatchWriter>,
     schedule: Vec<Duration>,
-    shares: LaneShares,
+    shares: QueueShares,
 }
 
 impl Worker {
     pub fn new(api: &Api) -> Result<Self> {
         let state = api.state.clone();
         let renderer = Renderer::new(api.clone())?;
-        let (schedule, shares) = (state.config.webhooks.schedule(), LaneShares::new(&state.config.webhooks));
-        Ok(Self(Arc::new(Inner { renderer, recorder: OnceLock::new(), schedule, shares, state })))
+        let (schedule, shares) = (state.config.webhooks.schedule(), QueueShares::new(&state.config.webhooks));
+        Ok(Self(Arc::new(Inner { renderer, batch_writer: OnceLock::new(), schedule, shares, state })))
     }
 
-    fn recorder(&self) -> &Recorder {
-        self.0.recorder.get_or_init(|| Recorder::start(self.0.state.db.clone()))
+    fn batch_writer(&self) -> &BatchWriter {
+        self.0.batch_writer.get_or_init(|| BatchWriter::start(self.0.state.db.clone()))
     }
 
     /// Works until `stop` is cancelled and what is in flight has ended.
     pub async fn run(self, stop: CancellationToken) {
         let mut due = self.0.state.db.bus().deliveries();
-        let mut lanes = JoinSet::new();
+        let mut queues = JoinSet::new();
         loop {
             due.mark_unchanged();
-            let has_more = self.take_lanes(&mut lanes, &stop).await;
+            let has_more = self.take_queues(&mut queues, &stop).await;
             if has_more {
                 continue;
             }
@@ -77,28 +77,28 @@ impl Worker {
                 () = stop.cancelled() => break,
                 _ = due.changed() => {}
                 // One that has let go may be taken again, by whoever comes first.
-                Some(_) = lanes.join_next() => {}
+                Some(_) = queues.join_next() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
         }
-        while lanes.join_next().await.is_some() {}
+        while queues.join_next().await.is_some() {}
     }
 
     /// Works until nothing is due any more that nobody else holds; for tests and commands.
     pub async fn drain(&self) {
-        let (mut lanes, stop) = (JoinSet::new(), CancellationToken::new());
+        let (mut queues, stop) = (JoinSet::new(), CancellationToken::new());
         loop {
-            while self.take_lanes(&mut lanes, &stop).await {}
-            if lanes.join_next().await.is_none() {
+            while self.take_queues(&mut queues, &stop).await {}
+            if queues.join_next().await.is_none() {
                 return;
             }
         }
     }
 
-    /// Takes some lanes; whether there may be more for the taking.
-    async fn take_lanes(&self, lanes: &mut JoinSet<()>, stop: &CancellationToken) -> bool {
+    /// Takes some queues; whether there may be more for the taking.
+    async fn take_queues(&self, queues: &mut JoinSet<()>, stop: &CancellationToken) -> bool {
         let (room, full) = self.0.shares.room();
-        let limit = room.min(LANES_AT_ONCE);
+        let limit = room.min(QUEUES_AT_ONCE);
         if limit == 0 || stop.is_cancelled() {
             return false;
         }
@@ -110,7 +110,7 @@ impl Worker {
                 for (taken, failing_since) in taken {
                     let held = self.0.shares.hold(taken.organization_id);
                     let work = queue::work(self.clone(), taken, failing_since.is_some(), until, stop.clone());
-                    lanes.spawn(async move {
+                    queues.spawn(async move {
                         work.await;
                         drop(held);
                     });
@@ -124,11 +124,11 @@ impl Worker {
         }
     }
 
-    /// Up to `limit` lanes, none of the organizations `full`. When there is nothing, that is one statement, which writes
+    /// Up to `limit` queues, none of the organizations `full`. When there is nothing, that is one statement, which writes
     /// nothing.
-    async fn claim(&self, limit: usize, full: Vec<OrganizationId>) -> Result<Standing> {
+    async fn claim(&self, limit: usize, full: Vec<OrganizationId>) -> Result<FailingSince> {
         let db = &self.0.state.db;
-        let free = db.free_lanes(full, LANES_AT_ONCE as u64, CHOICE).await?;
-        db.claim_lanes(&self.0.shares.choose(free, limit), LEASE).await
+        let free = db.free_queues(full, QUEUES_AT_ONCE as u64, CHOICE).await?;
+        db.claim_queues(&self.0.shares.choose(free, limit), LEASE).await
     }
 }

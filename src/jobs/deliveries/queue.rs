@@ -1,4 +1,4 @@
-//! One webhook's deliveries, sent one after the other and a few at a time, as long as the lane is held.
+//! One webhook's deliveries, sent one after the other and a few at a time, as long as the queue is held.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -24,7 +24,7 @@ use crate::{
         actor::Origin,
         db::{
             OrgScope,
-            deliveries::{Lane, Next, Outcome},
+            deliveries::{DeliveryQueue, Next, Outcome},
             retrying,
         },
         entity::{event, webhook, webhook_attempt, webhook_delivery},
@@ -33,7 +33,7 @@ use crate::{
         sending::{self, Attempted, Content, Sender, Verdict, ping},
         service,
     },
-    platform::mail::{Letter, span},
+    platform::mail::{Email, span},
 };
 
 /// Requests in flight to one receiver.
@@ -42,35 +42,35 @@ const IN_FLIGHT: usize = 4;
 pub const UNRECORDED: usize = 16;
 /// Deliveries read and rendered at once. With 8 each costs twice the processor, and requests wait no less.
 const PAGE: u64 = 32;
-/// Before a lane that could not be worked is released, so that it isn't taken again at once.
+/// Before a queue that could not be worked is released, so that it isn't taken again at once.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Works a lane until nothing is due, it was held for long enough, or `stop`; then releases it. What goes wrong is
-/// logged, and tried again by whoever takes the lane next. `is_failing`: what was sent last was not accepted.
-pub async fn work(worker: Worker, lane: Lane, is_failing: bool, until: Instant, stop: CancellationToken) {
+/// Works a queue until nothing is due, it was held for long enough, or `stop`; then releases it. What goes wrong is
+/// logged, and tried again by whoever takes the queue next. `is_failing`: what was sent last was not accepted.
+pub async fn work(worker: Worker, queue: DeliveryQueue, is_failing: bool, until: Instant, stop: CancellationToken) {
     let metrics = &worker.0.state.metrics;
-    metrics.took_lanes(1);
-    let mut run = Run::new(&worker, lane, is_failing, until, stop);
+    metrics.took_webhooks(1);
+    let mut run = Run::new(&worker, queue, is_failing, until, stop);
     if let Err(error) = run.go().await {
-        tracing::warn!(webhook = %lane.webhook_id, error = %error.describe(), "sending to a webhook failed");
+        tracing::warn!(webhook = %queue.webhook_id, error = %error.describe(), "sending to a webhook failed");
         // What is in flight is awaited, so that nobody begins beside it.
         while run.running.join_next().await.is_some() {}
         tokio::time::sleep(PAUSE).await;
     }
-    metrics.took_lanes(-1);
-    if let Err(error) = worker.0.state.db.release_lane(lane).await {
-        tracing::warn!(webhook = %lane.webhook_id, error = %error.describe(), "a lane was not released");
+    metrics.took_webhooks(-1);
+    if let Err(error) = worker.0.state.db.release_queue(queue).await {
+        tracing::warn!(webhook = %queue.webhook_id, error = %error.describe(), "a queue was not released");
     }
 }
 
 struct Run<'w> {
     worker: &'w Worker,
-    lane: Lane,
+    queue: DeliveryQueue,
     until: Instant,
     stop: CancellationToken,
     slots: Arc<Semaphore>,
     /// Due, and not begun.
-    queue: VecDeque<(webhook_delivery::Model, Content, Arc<Sender>)>,
+    waiting: VecDeque<(webhook_delivery::Model, Content, Arc<Sender>)>,
     /// Begun, and not written down.
     running: JoinSet<Result<Ended>>,
     begun: HashSet<WebhookDeliveryId>,
@@ -81,19 +81,25 @@ struct Run<'w> {
 /// An attempt that has been written down.
 struct Ended {
     delivery_id: WebhookDeliveryId,
-    /// `None`: the lane's time was over, nothing was sent.
+    /// `None`: the queue's time was over, nothing was sent.
     made: Option<(Verdict, crate::base::clock::Instant, Recorded)>,
 }
 
 impl<'w> Run<'w> {
-    fn new(worker: &'w Worker, lane: Lane, is_failing: bool, until: Instant, stop: CancellationToken) -> Self {
+    fn new(
+        worker: &'w Worker,
+        queue: DeliveryQueue,
+        is_failing: bool,
+        until: Instant,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             worker,
-            lane,
+            queue,
             until,
             stop,
             slots: Arc::new(Semaphore::new(IN_FLIGHT)),
-            queue: VecDeque::new(),
+            waiting: VecDeque::new(),
             running: JoinSet::new(),
             begun: HashSet::new(),
             is_failing,
@@ -107,15 +113,15 @@ impl<'w> Run<'w> {
         loop {
             let is_over = self.stop.is_cancelled() || Instant::now() >= self.until;
             if is_over {
-                self.queue.clear();
+                self.waiting.clear();
             }
             let most = if self.is_failing { 1 } else { UNRECORDED };
             while self.running.len() < most
-                && let Some((delivery, content, sender)) = self.queue.pop_front()
+                && let Some((delivery, content, sender)) = self.waiting.pop_front()
             {
                 self.begin(delivery, content, sender);
             }
-            if look && self.queue.is_empty() && !is_over {
+            if look && self.waiting.is_empty() && !is_over {
                 look = false;
                 due.mark_unchanged();
                 self.fetch().await?;
@@ -139,8 +145,8 @@ impl<'w> Run<'w> {
     /// Reads what is due, with what will be sent.
     async fn fetch(&mut self) -> Result<()> {
         let state = &self.worker.0.state;
-        let Some(webhook) = state.db.webhook_of(self.lane).await? else {
-            self.queue.clear();
+        let Some(webhook) = state.db.webhook_of(self.queue).await? else {
+            self.waiting.clear();
             return Ok(());
         };
         let limit = if self.is_failing { 1 } else { PAGE };
@@ -159,7 +165,7 @@ impl<'w> Run<'w> {
                 None => Some(ping(&delivery)),
             };
             match content {
-                Some(content) => self.queue.push_back((delivery, content, sender.clone())),
+                Some(content) => self.waiting.push_back((delivery, content, sender.clone())),
                 None => unsent.push(delivery),
             }
         }
@@ -183,11 +189,11 @@ impl<'w> Run<'w> {
 
     fn begin(&mut self, delivery: webhook_delivery::Model, content: Content, sender: Arc<Sender>) {
         self.begun.insert(delivery.id);
-        let (worker, lane, until, slots) = (self.worker.clone(), self.lane, self.until, self.slots.clone());
+        let (worker, queue, until, slots) = (self.worker.clone(), self.queue, self.until, self.slots.clone());
         self.running.spawn(async move {
-            // The lane's own place first: who waits for that takes none from the organization's other webhooks.
+            // The queue's own place first: who waits for that takes none from the organization's other webhooks.
             let Ok(slot) = slots.acquire().await else { return Ok(Ended { delivery_id: delivery.id, made: None }) };
-            let place = timeout_at(until, worker.0.state.outgoing.place(lane.organization_id)).await;
+            let place = timeout_at(until, worker.0.state.outgoing.place(queue.organization_id)).await;
             let Some(place) = place.ok().flatten().filter(|_| Instant::now() < until) else {
                 return Ok(Ended { delivery_id: delivery.id, made: None });
             };
@@ -203,7 +209,7 @@ impl<'w> Run<'w> {
             let took = Duration::from_millis(u64::try_from(attempt.duration_ms).unwrap_or_default());
             worker.0.state.metrics.attempted(next.name(), took);
             let was_sent = verdict != Verdict::Unsent;
-            let recorded = worker.recorder().record(Outcome { lane, attempt, next, at, was_sent }).await?;
+            let recorded = worker.batch_writer().record(Outcome { queue, attempt, next, at, was_sent }).await?;
             Ok(Ended { delivery_id: delivery.id, made: Some((verdict, at, recorded)) })
         });
     }
@@ -232,14 +238,14 @@ impl<'w> Run<'w> {
 
     /// Disables the webhook and tells the organization's owners.
     async fn disable(&mut self, reason: &str) -> Result<()> {
-        self.queue.clear();
+        self.waiting.clear();
         let state = &self.worker.0.state;
-        let scope = OrgScope::of_system(&state.db, self.lane.organization_id, Origin::command("webhooks")).await?;
-        let disabled = retrying(|| service::disable(&scope, self.lane.webhook_id, reason)).await?;
+        let scope = OrgScope::of_system(&state.db, self.queue.organization_id, Origin::command("webhooks")).await?;
+        let disabled = retrying(|| service::disable(&scope, self.queue.webhook_id, reason)).await?;
         let Some(webhook) = disabled else { return Ok(()) };
         tracing::info!(webhook = %webhook.id, reason, "a webhook was disabled");
         for owner in service::owners(&scope).await? {
-            state.mailer.post(Letter::webhook_disabled(&owner, &scope.organization().name, &webhook, reason));
+            state.mailer.post(Email::webhook_disabled(&owner, &scope.organization().name, &webhook, reason));
         }
         Ok(())
     }
@@ -262,8 +268,8 @@ impl<'w> Run<'w> {
         };
         let failed = Attempted { attempt, verdict: Verdict::Failed { retry_after: None }, at };
         let next = if is_kept { sending::next(&failed, &self.worker.0.schedule) } else { Next::Dead };
-        let outcome = Outcome { lane: self.lane, attempt: failed.attempt, next, at, was_sent: false };
-        self.worker.recorder().record(outcome).await?;
+        let outcome = Outcome { queue: self.queue, attempt: failed.attempt, next, at, was_sent: false };
+        self.worker.batch_writer().record(outcome).await?;
         Ok(())
     }
 }

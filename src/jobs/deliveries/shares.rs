@@ -9,59 +9,59 @@ use std::{
 
 use crate::{
     base::{config::WebhooksConfig, id::OrganizationId},
-    data::db::deliveries::FreeLane,
+    data::db::deliveries::FreeQueue,
 };
 
-/// This part of a worker's lanes, an eighth, is for organizations of which it holds none.
+/// This part of a worker's queues, an eighth, is for organizations of which it holds none.
 const RESERVED_PART: usize = 8;
 
 /// Clones share it.
 #[derive(Clone)]
-pub struct LaneShares {
+pub struct QueueShares {
     total: usize,
     each: usize,
-    /// Lanes of each organization; of those without any, no entry.
+    /// Queues of each organization; of those without any, no entry.
     held: Arc<Mutex<HashMap<OrganizationId, usize>>>,
 }
 
-/// A lane that is counted until this is dropped.
+/// A queue that is counted until this is dropped.
 pub struct Held {
     organization_id: OrganizationId,
-    shares: LaneShares,
+    shares: QueueShares,
 }
 
-impl LaneShares {
+impl QueueShares {
     pub fn new(config: &WebhooksConfig) -> Self {
         Self { total: config.concurrency, each: config.organization_concurrency, held: Arc::default() }
     }
 
-    /// Lanes that may be taken now, and the organizations that get none of them.
+    /// Queues that may be taken now, and the organizations that get none of them.
     pub fn room(&self) -> (usize, Vec<OrganizationId>) {
         let held = self.held();
         let taken: usize = held.values().sum();
         let is_scarce = taken >= self.total - self.total / RESERVED_PART;
         let full =
-            held.iter().filter(|(_, lanes)| is_scarce || **lanes >= self.each).map(|(organization, _)| *organization);
+            held.iter().filter(|(_, queues)| is_scarce || **queues >= self.each).map(|(organization, _)| *organization);
         (self.total.saturating_sub(taken), full.collect())
     }
 
     /// Up to `limit` of `free`: whoever holds the fewest comes first, and nobody gets more than their share.
-    pub fn choose(&self, free: Vec<FreeLane>, limit: usize) -> Vec<FreeLane> {
+    pub fn choose(&self, free: Vec<FreeQueue>, limit: usize) -> Vec<FreeQueue> {
         let held = self.held().clone();
         let mut would_hold = held;
-        let mut ranked: Vec<(usize, FreeLane)> = free
+        let mut ranked: Vec<(usize, FreeQueue)> = free
             .into_iter()
-            .map(|lane| {
-                let lanes = would_hold.entry(lane.organization_id).or_default();
-                *lanes += 1;
-                (*lanes, lane)
+            .map(|queue| {
+                let queues = would_hold.entry(queue.organization_id).or_default();
+                *queues += 1;
+                (*queues, queue)
             })
-            .filter(|(lanes, _)| *lanes <= self.each)
+            .filter(|(queues, _)| *queues <= self.each)
             .collect();
         // Stable: of those that hold the same, the longest without a worker first, as they came.
-        ranked.sort_by_key(|(lanes, _)| *lanes);
+        ranked.sort_by_key(|(queues, _)| *queues);
         ranked.truncate(limit);
-        ranked.into_iter().map(|(_, lane)| lane).collect()
+        ranked.into_iter().map(|(_, queue)| queue).collect()
     }
 
     pub fn hold(&self, organization_id: OrganizationId) -> Held {
@@ -77,9 +77,9 @@ impl LaneShares {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut held = self.shares.held();
-        if let Some(lanes) = held.get_mut(&self.organization_id) {
-            *lanes -= 1;
-            if *lanes == 0 {
+        if let Some(queues) = held.get_mut(&self.organization_id) {
+            *queues -= 1;
+            if *queues == 0 {
                 held.remove(&self.organization_id);
             }
         }
@@ -93,19 +93,21 @@ mod tests {
     use super::*;
     use crate::base::id::Id;
 
-    fn shares(total: usize, each: usize) -> LaneShares {
+    fn shares(total: usize, each: usize) -> QueueShares {
         let config = WebhooksConfig { concurrency: total, organization_concurrency: each, ..WebhooksConfig::default() };
-        LaneShares::new(&config)
+        QueueShares::new(&config)
     }
 
     fn organization(number: u128) -> OrganizationId {
         Id::from_uuid(Uuid::from_u128(number))
     }
 
-    fn free(organizations: &[u128]) -> Vec<FreeLane> {
-        let lane =
-            |number: &u128| FreeLane { organization_id: organization(*number), webhook_id: Id::from_uuid(Uuid::nil()) };
-        organizations.iter().map(lane).collect()
+    fn free(organizations: &[u128]) -> Vec<FreeQueue> {
+        let queue = |number: &u128| FreeQueue {
+            organization_id: organization(*number),
+            webhook_id: Id::from_uuid(Uuid::nil()),
+        };
+        organizations.iter().map(queue).collect()
     }
 
     #[test]

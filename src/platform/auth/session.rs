@@ -159,7 +159,7 @@ impl Authenticator {
             )
         };
         let claims = self.keys.verify(token).await?.ok_or_else(invalid)?;
-        let remembered = CredentialKey::Session(claims.sid, choice.cloned());
+        let key = CredentialKey::Session(claims.sid, choice.cloned());
         let read = async {
             (look_ups.may)()?;
             let signed_in = self.db.identify(claims.sid, claims.sub, choice).await?;
@@ -168,7 +168,7 @@ impl Authenticator {
             }
             Ok(signed_in.map(|signed_in| Identified::Person(signed_in.into())))
         };
-        let Some(Identified::Person(signed_in)) = self.db.remembered(remembered, read).await? else {
+        let Some(Identified::Person(signed_in)) = self.db.cached_identity(key, read).await? else {
             return Err(invalid().into());
         };
         let only = choice.is_some() || signed_in.memberships.len() == 1;
@@ -204,8 +204,8 @@ impl Authenticator {
             }
             Ok(holder.map(|holder| Identified::ApiKey(holder.into())))
         };
-        let remembered = CredentialKey::ApiKey(presented.lookup.clone());
-        let Some(Identified::ApiKey(holder)) = self.db.remembered(remembered, read).await? else {
+        let key = CredentialKey::ApiKey(presented.lookup.clone());
+        let Some(Identified::ApiKey(holder)) = self.db.cached_identity(key, read).await? else {
             return Err(unknown().into());
         };
         let key = &holder.key;

@@ -173,7 +173,7 @@ impl KeyRing {
     async fn look_for(&self, id: &str) -> Result<()> {
         let mut looked_at = self.looked_at.lock().await;
         let now = self.clock.now();
-        // In either direction: a clock that jumped back must not close the door until it has caught up.
+        // In either direction: a clock that jumped back must not stop this until it has caught up.
         let just_now = looked_at.is_some_and(|at| (now - at).abs() < LOOK_AGAIN);
         if just_now || self.knows(id) {
             return Ok(());

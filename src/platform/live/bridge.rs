@@ -7,7 +7,7 @@ use crate::{
     base::id::OrganizationId,
     data::{
         db::Db,
-        ledger::{News, Source},
+        ledger::{Announcements, Source},
     },
     platform::redis::Redis,
 };
@@ -26,7 +26,7 @@ pub(super) fn start(redis: Redis, db: &Db) {
     tokio::spawn(async move {
         loop {
             // While Redis is away there is nobody to tell: the others poll.
-            redis.publish(CHANNEL, &write(&bus.news().await)).await;
+            redis.publish(CHANNEL, &write(&bus.announcements().await)).await;
         }
     });
     tokio::spawn(async move {
@@ -36,40 +36,40 @@ pub(super) fn start(redis: Redis, db: &Db) {
 }
 
 fn hear(message: &str, db: &Db) {
-    let news = read(message);
-    if news.rights {
+    let announcements = read(message);
+    if announcements.rights {
         db.forget_identities();
         db.bus().hear_rights();
     }
-    if news.deliveries {
+    if announcements.deliveries {
         db.bus().hear_deliveries();
     }
-    for (organization_id, sequence) in news.heads {
+    for (organization_id, sequence) in announcements.heads {
         db.bus().hear(organization_id, sequence, Source::Redis);
     }
 }
 
 /// `rights deliveries 0198…=17 0198…=4`
-fn write(news: &News) -> String {
+fn write(announcements: &Announcements) -> String {
     let mut words: Vec<String> = Vec::new();
-    words.extend(news.rights.then(|| RIGHTS.to_owned()));
-    words.extend(news.deliveries.then(|| DELIVERIES.to_owned()));
-    words.extend(news.heads.iter().map(|(id, sequence)| format!("{}={sequence}", id.uuid().simple())));
+    words.extend(announcements.rights.then(|| RIGHTS.to_owned()));
+    words.extend(announcements.deliveries.then(|| DELIVERIES.to_owned()));
+    words.extend(announcements.heads.iter().map(|(id, sequence)| format!("{}={sequence}", id.uuid().simple())));
     words.join(" ")
 }
 
 /// What can't be read is of a later release: left out.
-fn read(message: &str) -> News {
-    let mut news = News::default();
+fn read(message: &str) -> Announcements {
+    let mut announcements = Announcements::default();
     for word in message.split(' ') {
-        news.rights |= word == RIGHTS;
-        news.deliveries |= word == DELIVERIES;
+        announcements.rights |= word == RIGHTS;
+        announcements.deliveries |= word == DELIVERIES;
         let pair = word.split_once('=');
         if let Some((Ok(id), Ok(sequence))) = pair.map(|(id, sequence)| (Uuid::try_parse(id), sequence.parse())) {
-            news.heads.insert(OrganizationId::from_uuid(id), sequence);
+            announcements.heads.insert(OrganizationId::from_uuid(id), sequence);
         }
     }
-    news
+    announcements
 }
 
 #[cfg(test)]
@@ -83,9 +83,9 @@ mod tests {
         let organization = |number| OrganizationId::from_uuid(Uuid::from_u128(number));
         for rights in [true, false] {
             let heads = BTreeMap::from([(organization(7), 1), (organization(8), i64::MAX)]);
-            let news = News { heads, rights, deliveries: !rights };
-            assert_eq!(read(&write(&news)), news);
+            let announcements = Announcements { heads, rights, deliveries: !rights };
+            assert_eq!(read(&write(&announcements)), announcements);
         }
-        assert_eq!(read("of-later=x nonsense =3 rights"), News { rights: true, ..News::default() });
+        assert_eq!(read("of-later=x nonsense =3 rights"), Announcements { rights: true, ..Announcements::default() });
     }
 }

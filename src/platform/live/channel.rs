@@ -21,7 +21,7 @@ pub(super) struct Channel {
     scale: Scale,
     state: Mutex<State>,
     /// How many batches were handed out; closed with the channel.
-    news: Mutex<Option<watch::Sender<u64>>>,
+    announcements: Mutex<Option<watch::Sender<u64>>>,
     /// The last heartbeat's batch.
     beat: Mutex<Option<Arc<Batch>>>,
 }
@@ -45,7 +45,7 @@ struct Waiting {
 /// One subscriber's end.
 pub(super) struct Receiver {
     channel: Arc<Channel>,
-    news: watch::Receiver<u64>,
+    announcements: watch::Receiver<u64>,
     /// The number of the next batch.
     next: u64,
 }
@@ -53,18 +53,19 @@ pub(super) struct Receiver {
 impl Channel {
     pub fn new(organization_id: OrganizationId, position: i64, config: &SubscriptionsConfig, scale: Scale) -> Self {
         let state = State { waiting: VecDeque::new(), first: 0, subscribers: 0, position };
-        let news = Mutex::new(Some(watch::Sender::new(0)));
+        let announcements = Mutex::new(Some(watch::Sender::new(0)));
         let limits = (config.queue, config.queue_bytes);
-        Self { organization_id, limits, scale, state: Mutex::new(state), news, beat: Mutex::default() }
+        Self { organization_id, limits, scale, state: Mutex::new(state), announcements, beat: Mutex::default() }
     }
 
     /// From now on, and from which position.
     pub fn join(self: &Arc<Self>) -> (Receiver, i64) {
-        let news = self.news().as_ref().map_or_else(|| watch::Sender::new(0).subscribe(), watch::Sender::subscribe);
+        let announcements =
+            self.announcements().as_ref().map_or_else(|| watch::Sender::new(0).subscribe(), watch::Sender::subscribe);
         let mut state = self.state();
         state.subscribers += 1;
         let next = state.first + state.waiting.len() as u64;
-        (Receiver { channel: self.clone(), news, next }, state.position)
+        (Receiver { channel: self.clone(), announcements, next }, state.position)
     }
 
     pub fn subscribers(&self) -> usize {
@@ -73,7 +74,7 @@ impl Channel {
 
     /// Nothing will come any more.
     pub fn close(&self) {
-        *self.news() = None;
+        *self.announcements() = None;
     }
 
     pub fn beat(&self, sequence: i64) -> Arc<Batch> {
@@ -106,8 +107,8 @@ impl Channel {
         }
         let count = state.first + state.waiting.len() as u64;
         drop(state);
-        if let Some(news) = &*self.news() {
-            news.send_replace(count);
+        if let Some(announcements) = &*self.announcements() {
+            announcements.send_replace(count);
         }
     }
 
@@ -128,8 +129,8 @@ impl Channel {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn news(&self) -> MutexGuard<'_, Option<watch::Sender<u64>>> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    fn announcements(&self) -> MutexGuard<'_, Option<watch::Sender<u64>>> {
+        self.announcements.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,7 +161,7 @@ impl Receiver {
     /// The next batch. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Arc<Batch>, Missed> {
         loop {
-            self.news.mark_unchanged();
+            self.announcements.mark_unchanged();
             {
                 let mut state = self.channel.state();
                 if self.next < state.first {
@@ -174,7 +175,7 @@ impl Receiver {
                     return Ok(batch);
                 }
             }
-            self.news.changed().await.map_err(|_| Missed::Gone)?;
+            self.announcements.changed().await.map_err(|_| Missed::Gone)?;
         }
     }
 }

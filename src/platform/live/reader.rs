@@ -13,7 +13,7 @@ use super::{
     channel::Channel,
 };
 use crate::{
-    data::{db::Db, entity::event, ledger::Heard},
+    data::{db::Db, entity::event, ledger::KnownHead},
     platform::metrics::Metrics,
 };
 
@@ -49,7 +49,7 @@ pub(super) async fn read(
     db: Db,
     metrics: Metrics,
     channel: Arc<Channel>,
-    mut heads: watch::Receiver<Heard>,
+    mut heads: watch::Receiver<KnownHead>,
 ) {
     let mut pause = PAUSE.0;
     let mut failing = false;

@@ -1,7 +1,7 @@
-//! How many letters one mailbox gets: a limit an hour, whoever causes them and whichever instance sends them. Counted in
+//! How many e-mails one mailbox gets: a limit an hour, whoever causes them and whichever instance sends them. Counted in
 //! the database.
 //!
-//! A letter over the limit is left out. Only what says nothing about accounts is refused beforehand (see [`check_room`]).
+//! An e-mail over the limit is left out. Only what says nothing about accounts is refused beforehand (see [`check_room`]).
 
 use sea_orm::{ActiveValue::Set, ExprTrait as _, prelude::*, sea_query::SimpleExpr};
 
@@ -12,15 +12,15 @@ use crate::{
     },
     data::{
         actor::Origin,
-        db::{AccountTx, Db, filter::email_key, retention::LETTER_WINDOW, retrying},
+        db::{AccountTx, Db, filter::email_key, retention::EMAIL_WINDOW, retrying},
         entity::{
             ActorRef,
-            mailed_letter::{ActiveModel, Column, Entity},
+            sent_email::{ActiveModel, Column, Entity},
         },
     },
 };
 
-/// What a letter counts as. Apart, so that nobody fills a mailbox with invitations to keep a reset or a warning from it.
+/// What an e-mail counts as. Apart, so that nobody fills a mailbox with invitations to keep a reset or a warning from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
     /// Anybody can have it sent to any mailbox: invitations, tokens that prove an address.
@@ -31,7 +31,7 @@ pub enum Budget {
     Notice = 2,
 }
 
-/// Letters to `a+anything@b.example` are all in one mailbox.
+/// E-mails to `a+anything@b.example` are all in one mailbox.
 fn mailbox_key(to: &str) -> String {
     let key = email_key(to);
     match key.rsplit_once('@') {
@@ -45,10 +45,10 @@ fn mailbox_key(to: &str) -> String {
 
 fn recent(to: &str, budget: Budget, now: Instant) -> SimpleExpr {
     let of_mailbox = Column::MailboxKey.eq(mailbox_key(to)).and(Column::Budget.eq(budget as i16));
-    of_mailbox.and(Column::CreatedAt.gt(now - LETTER_WINDOW))
+    of_mailbox.and(Column::CreatedAt.gt(now - EMAIL_WINDOW))
 }
 
-/// Counts a letter; false for one too many, which does not count.
+/// Counts an e-mail; false for one too many, which does not count.
 pub async fn take(db: &Db, limit: u64, id: Uuid, to: &str, budget: Budget) -> Result<bool> {
     if limit == 0 {
         return Ok(true);
@@ -61,7 +61,7 @@ pub async fn take(db: &Db, limit: u64, id: Uuid, to: &str, budget: Budget) -> Re
         tx.commit(ActorRef::SYSTEM, ()).await
     })
     .await?;
-    // Read after the commit: of two letters at once, at least one sees both.
+    // Read after the commit: of two e-mails at once, at least one sees both.
     let others = db.find_global::<Entity>(recent(to, budget, now).and(Column::Id.ne(id))).await?;
     if (others.len() as u64) < limit {
         return Ok(true);
@@ -75,7 +75,7 @@ pub async fn take(db: &Db, limit: u64, id: Uuid, to: &str, budget: Budget) -> Re
     Ok(false)
 }
 
-/// RATE_LIMITED when a mailbox has had its letters of [`Budget::Asked`]. Those of the others are never told: a reset is
+/// RATE_LIMITED when a mailbox has had its e-mails of [`Budget::Asked`]. Those of the others are never told: a reset is
 /// mailed only where there is an account.
 pub async fn check_room(db: &Db, limit: u64, to: &str) -> Result<()> {
     if limit == 0 {
@@ -86,8 +86,8 @@ pub async fn check_room(db: &Db, limit: u64, to: &str) -> Result<()> {
         db.find_global::<Entity>(recent(to, Budget::Asked, now)).await?.into_iter().map(|row| row.created_at).collect();
     earlier.sort_unstable();
     let Some(free) = earlier.len().checked_sub(usize::try_from(limit).unwrap_or(usize::MAX)) else { return Ok(()) };
-    let seconds = earlier.get(free).map_or(0, |at| ((*at + LETTER_WINDOW - now).num_milliseconds() + 999) / 1000);
-    let message = "This address has had as many letters as it may within an hour; try again later.";
+    let seconds = earlier.get(free).map_or(0, |at| ((*at + EMAIL_WINDOW - now).num_milliseconds() + 999) / 1000);
+    let message = "This address has had as many e-mails as it may within an hour; try again later.";
     Err(Refusal::new(Code::RateLimited, message).details(serde_json::json!({ "retryAfterSeconds": seconds })).into())
 }
 

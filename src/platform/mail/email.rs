@@ -1,13 +1,13 @@
-//! What letters say. Plain text; no page takes a token yet, so each names the mutation that does.
+//! What e-mails say. Plain text; no page takes a token yet, so each names the mutation that does.
 
 use std::time::Duration;
 
 use super::Budget;
 use crate::data::entity::{user, webhook};
 
-/// A letter to one address.
+/// An e-mail to one address.
 #[derive(Clone)]
-pub struct Letter {
+pub struct Email {
     budget: Budget,
     to: String,
     subject: String,
@@ -15,14 +15,14 @@ pub struct Letter {
     paragraphs: Vec<String>,
 }
 
-impl std::fmt::Debug for Letter {
+impl std::fmt::Debug for Email {
     /// Without the text, which may hold a token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Letter").field("subject", &self.subject).finish_non_exhaustive()
+        f.debug_struct("Email").field("subject", &self.subject).finish_non_exhaustive()
     }
 }
 
-impl Letter {
+impl Email {
     fn new(budget: Budget, to: &str, subject: &str, greeting: String) -> Self {
         Self { budget, to: to.to_owned(), subject: one_line(subject), greeting, paragraphs: Vec::new() }
     }
@@ -135,7 +135,7 @@ pub fn span(ttl: Duration) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A name that people choose, so that it can neither end its line, in a header or in the text, nor fill the letter.
+/// A name that people choose, so that it can neither end its line, in a header or in the text, nor fill the e-mail.
 fn one_line(text: &str) -> String {
     let spaced = text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c });
     let line: String = spaced.take(120).collect();

@@ -1,13 +1,13 @@
-//! Mail: [`Mailer`] is the one way by which a letter, and any token in it, leaves the server.
+//! Mail: [`Mailer`] is the one way by which an e-mail, and any token in it, leaves the server.
 //!
-//! One mailbox gets so many letters an hour (see [`budget`]). Each letter becomes an `.eml` file (RFC 5322) under `DATA_DIR/mail`, readable by its owner alone.
+//! One mailbox gets so many e-mails an hour (see [`budget`]). Each e-mail becomes an `.eml` file (RFC 5322) under `DATA_DIR/mail`, readable by its owner alone.
 
 mod budget;
 mod email;
 mod purge;
 
 pub use budget::Budget;
-pub use email::{Letter, span};
+pub use email::{Email, span};
 
 use std::{
     io,
@@ -33,14 +33,14 @@ use crate::{
     data::db::Db,
 };
 
-/// Sends letters after the answer. Cheap to clone.
+/// Sends e-mails after the answer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Mailer {
     from: Mailbox,
     folder: PathBuf,
     /// How clients reach the server, where that is configured.
     server: Option<String>,
-    /// Letters an hour to one mailbox.
+    /// E-mails an hour to one mailbox.
     limit: u64,
     db: Db,
     clock: Clock,
@@ -61,47 +61,47 @@ impl Mailer {
         Ok(Self { from, folder, server, limit, db, clock, background })
     }
 
-    /// Sends a letter, later. Call it after the commit of what the letter is about. A failure is logged once, without the
-    /// letter's text; nobody waits for it.
-    pub fn post(&self, letter: Letter) {
-        // Made here: letters keep the order in which they were posted.
+    /// Sends an e-mail, later. Call it after the commit of what the e-mail is about. A failure is logged once, without the
+    /// e-mail's text; nobody waits for it.
+    pub fn post(&self, message: Email) {
+        // Made here: e-mails keep the order in which they were posted.
         let (mailer, id) = (self.clone(), self.clock.new_uuid());
         let delivery = async move {
-            if let Err(error) = mailer.deliver(&letter, id).await {
-                tracing::error!(subject = letter.subject(), error = %error.describe(), "a letter could not be sent");
+            if let Err(error) = mailer.deliver(&message, id).await {
+                tracing::error!(subject = message.subject(), error = %error.describe(), "an e-mail could not be sent");
             }
         };
         self.background.spawn(delivery.in_current_span());
     }
 
-    /// RATE_LIMITED when the mailbox has had as many letters as anybody may have sent to it within an hour.
+    /// RATE_LIMITED when the mailbox has had as many e-mails as anybody may have sent to it within an hour.
     pub async fn check_room(&self, to: &str) -> Result<()> {
         budget::check_room(&self.db, self.limit, to).await
     }
 
-    async fn deliver(&self, letter: &Letter, id: Uuid) -> Result<()> {
-        if !budget::take(&self.db, self.limit, id, letter.to(), letter.budget()).await? {
+    async fn deliver(&self, message: &Email, id: Uuid) -> Result<()> {
+        if !budget::take(&self.db, self.limit, id, message.to(), message.budget()).await? {
             tracing::warn!(
-                subject = letter.subject(),
-                "a mailbox has had its letters of this hour; this one is left out"
+                subject = message.subject(),
+                "a mailbox has had its e-mails of this hour; this one is left out"
             );
             return Ok(());
         }
-        let message = self.message(letter, id)?;
+        let message = self.message(message, id)?;
         write_private(&self.folder, &id.to_string(), &message.formatted()).await.map_err(Error::internal)
     }
 
-    fn message(&self, letter: &Letter, id: Uuid) -> Result<Message> {
+    fn message(&self, message: &Email, id: Uuid) -> Result<Message> {
         // The address alone: a name in the header would be one more thing that a person may choose.
-        let to: Address = letter.to().parse().map_err(Error::internal)?;
+        let to: Address = message.to().parse().map_err(Error::internal)?;
         Message::builder()
             .from(self.from.clone())
             .to(to.into())
             .date(SystemTime::from(self.clock.now()))
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
-            .subject(letter.subject())
+            .subject(message.subject())
             .header(ContentType::TEXT_PLAIN)
-            .body(letter.text(self.server.as_deref()))
+            .body(message.text(self.server.as_deref()))
             .map_err(Error::internal)
     }
 }

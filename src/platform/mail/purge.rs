@@ -1,4 +1,4 @@
-//! Deleting letters' files once they are old.
+//! Deleting e-mails' files once they are old.
 
 use std::{io, path::Path, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::base::{
 };
 
 impl Mailer {
-    /// Deletes the files of letters that were written longer than `kept` ago, unfinished ones too; says how many. Files of
+    /// Deletes the files of e-mails that were written longer than `kept` ago, unfinished ones too; says how many. Files of
     /// other names are not the mailer's and stay.
     pub async fn purge(&self, kept: Duration) -> Result<u64> {
         let before = chrono::Duration::from_std(kept).ok().and_then(|kept| self.clock.ago(kept));
@@ -41,7 +41,7 @@ async fn delete_before(folder: &Path, first_kept: Uuid) -> io::Result<u64> {
     Ok(deleted)
 }
 
-/// The id that names a letter's file, which has the time when it was written.
+/// The id that names an e-mail's file, which has the time when it was written.
 fn letter_id(path: &Path) -> Option<Uuid> {
     path.extension().filter(|extension| *extension == "eml" || *extension == "part")?;
     let id: Uuid = path.file_stem()?.to_str()?.parse().ok()?;

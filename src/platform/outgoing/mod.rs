@@ -8,7 +8,7 @@
 mod addresses;
 mod exchange;
 mod resolver;
-mod shares;
+mod slots;
 mod target;
 
 use std::{
@@ -31,8 +31,8 @@ use tokio_rustls::{
 };
 use url::Host;
 
-use self::shares::Shares;
-pub use self::{resolver::Resolver, shares::Place, target::Target};
+use self::slots::Slots;
+pub use self::{resolver::Resolver, slots::Slot, target::Target};
 use crate::base::{config::WebhooksConfig, id::OrganizationId};
 
 /// Bytes of an answer's body that are handed on.
@@ -157,8 +157,8 @@ struct Inner {
     allow_http: bool,
     resolver: Resolver,
     limits: Limits,
-    lookups: Shares,
-    requests: Shares,
+    lookups: Slots,
+    requests: Slots,
     tls: TlsConnector,
 }
 
@@ -181,8 +181,8 @@ impl Outgoing {
             allowed: config.allowed_cidrs.clone(),
             allow_http: config.allow_http,
             resolver: dependencies.resolver,
-            lookups: Shares::new(dependencies.limits.lookups, dependencies.limits.organization_lookups),
-            requests: Shares::new(config.concurrency, config.organization_concurrency),
+            lookups: Slots::new(dependencies.limits.lookups, dependencies.limits.organization_lookups),
+            requests: Slots::new(config.concurrency, config.organization_concurrency),
             limits: dependencies.limits,
             tls: TlsConnector::from(Arc::new(tls)),
         })))
@@ -196,7 +196,7 @@ impl Outgoing {
     }
 
     /// Waits for a place among the requests of this process and of the organization; whoever sends keeps it meanwhile.
-    pub async fn place(&self, organization_id: OrganizationId) -> Option<Place> {
+    pub async fn place(&self, organization_id: OrganizationId) -> Option<Slot> {
         self.0.requests.place(organization_id).await
     }
 

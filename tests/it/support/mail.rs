@@ -1,4 +1,4 @@
-//! The letters that a test's server has sent, read back from their files.
+//! The e-mails that a test's server has sent, read back from their files.
 
 use std::{fs, path::PathBuf};
 
@@ -6,14 +6,14 @@ use super::app::TestApp;
 
 /// One `.eml` file.
 #[derive(Debug)]
-pub struct Letter {
+pub struct Email {
     pub path: PathBuf,
     /// Headers, unfolded.
     pub headers: Vec<(String, String)>,
     pub text: String,
 }
 
-impl Letter {
+impl Email {
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
@@ -28,22 +28,22 @@ impl Letter {
 }
 
 impl TestApp {
-    /// All letters to an address, oldest first.
-    pub async fn letters_to(&self, email: &str) -> Vec<Letter> {
+    /// All e-mails to an address, oldest first.
+    pub async fn emails_to(&self, email: &str) -> Vec<Email> {
         self.settle().await;
-        let mut letters = self.letters();
-        letters.retain(|letter| letter.header("to") == email);
-        letters
+        let mut messages = self.messages();
+        messages.retain(|message| message.header("to") == email);
+        messages
     }
 
-    /// The newest letter to an address; it must be about `subject`.
-    pub async fn letter(&self, email: &str, subject: &str) -> Letter {
-        let letter = self.letters_to(email).await.pop().unwrap_or_else(|| panic!("no letter to {email}"));
-        assert_eq!(letter.header("subject"), subject);
-        letter
+    /// The newest e-mail to an address; it must be about `subject`.
+    pub async fn email(&self, email: &str, subject: &str) -> Email {
+        let message = self.emails_to(email).await.pop().unwrap_or_else(|| panic!("no e-mail to {email}"));
+        assert_eq!(message.header("subject"), subject);
+        message
     }
 
-    fn letters(&self) -> Vec<Letter> {
+    fn messages(&self) -> Vec<Email> {
         let folder = self.state.config.data_dir.join("mail");
         let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -53,14 +53,14 @@ impl TestApp {
     }
 }
 
-fn read(path: PathBuf) -> Letter {
+fn read(path: PathBuf) -> Email {
     assert_eq!(path.extension().and_then(|extension| extension.to_str()), Some("eml"), "{}", path.display());
-    let raw = fs::read_to_string(&path).expect("a letter");
+    let raw = fs::read_to_string(&path).expect("an e-mail");
     let (head, body) = raw.split_once("\r\n\r\n").expect("headers and a body");
     let head = head.replace("\r\n ", " ");
     let pair = |line: &str| {
         let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("a header: {line}"));
         (name.to_owned(), value.to_owned())
     };
-    Letter { headers: head.split("\r\n").map(pair).collect(), text: body.replace("\r\n", "\n"), path }
+    Email { headers: head.split("\r\n").map(pair).collect(), text: body.replace("\r\n", "\n"), path }
 }

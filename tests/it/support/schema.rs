@@ -5,14 +5,14 @@ use std::cell::Cell;
 use async_graphql::registry::{MetaField, MetaInputValue, MetaType, Registry};
 use serde_json::{Value, json};
 use todo_platform::{
-    api::{schema, validation::Gate},
+    api::{schema, validation::RequestValidator},
     base::config::LimitsConfig,
 };
 
-/// The gate alone, without a server.
-pub fn gate(limits: LimitsConfig) -> Gate {
+/// Validation alone, without a server.
+pub fn gate(limits: LimitsConfig) -> RequestValidator {
     let sdl = schema::sdl(&schema::build(&limits, false).expect("a schema"));
-    Gate::new(schema::registry(false), &sdl, limits, true).expect("the schema is valid")
+    RequestValidator::new(schema::registry(false), &sdl, limits, true).expect("the schema is valid")
 }
 
 /// The schema's types, and values to fill its inputs with.

@@ -1,11 +1,11 @@
-//! The gate: what a document may ask for. Mostly without a server: the gate alone decides.
+//! Validation: what a document may ask for. Mostly without a server: validation alone decides.
 
 use std::{fmt::Write, sync::mpsc, thread, time::Duration};
 
 use async_graphql::{Request, Variables};
 use serde_json::{Value, json};
 use todo_platform::{
-    api::validation::Passed,
+    api::validation::ValidRequest,
     base::{
         config::LimitsConfig,
         error::{Code, Error, Refusal},
@@ -15,32 +15,32 @@ use todo_platform::{
 use crate::support::{app::TestApp, schema::gate};
 use todo_test_macros::databases;
 
-/// How long the gate may take before a test calls it stuck; far more than any document needs.
+/// How long validation may take before a test calls it stuck; far more than any document needs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What the gate says of a request, on a thread of its own, so that one that hangs fails the test.
-fn check_request(mut request: Request) -> Result<Passed, Refusal> {
+/// What validation says of a request, on a thread of its own, so that one that hangs fails the test.
+fn check_request(mut request: Request) -> Result<ValidRequest, Refusal> {
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
         let checked = gate(LimitsConfig::default()).check(&mut request);
         let _ = send.send(checked.map_err(|error| match error {
             Error::Refused(refusal) => refusal,
-            other => panic!("the gate only refuses: {other:?}"),
+            other => panic!("validation only refuses: {other:?}"),
         }));
     });
-    receive.recv_timeout(DEADLINE).expect("the gate answers in time")
+    receive.recv_timeout(DEADLINE).expect("validation answers in time")
 }
 
-fn check(query: &str) -> Result<Passed, Refusal> {
+fn check(query: &str) -> Result<ValidRequest, Refusal> {
     check_request(Request::new(query))
 }
 
-fn check_with(query: &str, variables: Value) -> Result<Passed, Refusal> {
+fn check_with(query: &str, variables: Value) -> Result<ValidRequest, Refusal> {
     check_request(Request::new(query).variables(Variables::from_json(variables)))
 }
 
 #[track_caller]
-fn passed(query: &str) -> Passed {
+fn passed(query: &str) -> ValidRequest {
     check(query).unwrap_or_else(|refusal| panic!("{query}\n{refusal:?}"))
 }
 

@@ -2,7 +2,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::base::clock::Instant;
 
-/// A letter of the last hour, for the limit of each mailbox.
+/// An e-mail of the last hour, for the limit of each mailbox.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "mailed_letter")]
 pub struct Model {

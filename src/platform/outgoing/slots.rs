@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base::id::OrganizationId;
 
-pub struct Shares {
+pub struct Slots {
     all: Arc<Semaphore>,
     total: usize,
     each: usize,
@@ -18,12 +18,12 @@ pub struct Shares {
 }
 
 /// A place; it is free again when this is dropped.
-pub struct Place {
+pub struct Slot {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
-impl Shares {
+impl Slots {
     /// `each` of `total` places for one organization at most.
     pub fn new(total: usize, each: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(total)), total, each, own: Mutex::default() }
@@ -31,11 +31,11 @@ impl Shares {
 
     /// Waits for a place of the organization's own first: who waits for that waits in nobody else's way. `None` can't
     /// happen: nothing closes the semaphores.
-    pub async fn place(&self, organization_id: OrganizationId) -> Option<Place> {
+    pub async fn place(&self, organization_id: OrganizationId) -> Option<Slot> {
         let own = self.of(organization_id);
         let own = own.acquire_owned().await.ok()?;
         let all = self.all.clone().acquire_owned().await.ok()?;
-        Some(Place { _own: own, _all: all })
+        Some(Slot { _own: own, _all: all })
     }
 
     fn of(&self, organization_id: OrganizationId) -> Arc<Semaphore> {
@@ -57,7 +57,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_organization_leaves_room_for_the_next() {
-        let shares = Shares::new(4, 2);
+        let shares = Slots::new(4, 2);
         let id = |number| OrganizationId::from_uuid(Uuid::from_u128(number));
         let first = shares.place(id(1)).await;
         let _second = shares.place(id(1)).await;
@@ -71,6 +71,6 @@ mod tests {
         for number in 10..100 {
             drop(shares.place(id(number)).await);
         }
-        assert!(shares.own.lock().expect("entries").len() <= 6, "what nobody uses is forgotten");
+        assert!(shares.own.lock().expect("entries").len() <= 6, "what nobody uses is purged");
     }
 }

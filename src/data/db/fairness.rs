@@ -75,42 +75,42 @@ pub(super) struct Busy;
 
 /// The line before one pool.
 #[derive(Clone, Debug)]
-pub(super) struct Shares {
+pub(super) struct FairQueue {
     line: Arc<Mutex<Line>>,
     wait: Duration,
 }
 
 /// The right to one connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct Permit {
     /// None once it has been counted back.
     line: Option<Arc<Mutex<Line>>>,
     consumer: Consumer,
 }
 
-impl Shares {
+impl FairQueue {
     /// `wait`: how long a consumer waits at most.
     pub(super) fn new(connections: usize, wait: Duration) -> Self {
         Self { line: Arc::new(Mutex::new(Line { free: connections, ..Line::default() })), wait }
     }
 
-    pub(super) async fn take(&self, consumer: Consumer) -> Result<Share, Busy> {
+    pub(super) async fn take(&self, consumer: Consumer) -> Result<Permit, Busy> {
         let turn = {
             let mut line = lock(&self.line);
             if line.may_take(consumer) {
                 line.taken(consumer);
-                return Ok(Share { line: Some(self.line.clone()), consumer });
+                return Ok(Permit { line: Some(self.line.clone()), consumer });
             }
             line.join(consumer)?
         };
         match tokio::time::timeout(self.wait, turn).await {
-            Ok(Ok(share)) => Ok(share),
+            Ok(Ok(permit)) => Ok(permit),
             _ => Err(Busy),
         }
     }
 }
 
-impl Drop for Share {
+impl Drop for Permit {
     fn drop(&mut self) {
         let Some(shared) = self.line.take() else { return };
         let mut line = lock(&shared);
@@ -129,7 +129,7 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
     line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-type Waiter = oneshot::Sender<Share>;
+type Waiter = oneshot::Sender<Permit>;
 
 #[derive(Debug, Default)]
 struct Line {
@@ -197,7 +197,7 @@ impl Line {
     }
 
     /// Gets in line, behind the consumer's own.
-    fn join(&mut self, consumer: Consumer) -> Result<oneshot::Receiver<Share>, Busy> {
+    fn join(&mut self, consumer: Consumer) -> Result<oneshot::Receiver<Permit>, Busy> {
         let (waiter, turn) = oneshot::channel();
         let Consumer::Caller { tenant: tenant_id, caller: caller_id } = consumer else {
             self.server.push_back(waiter);
@@ -304,45 +304,45 @@ mod tests {
         Consumer::Caller { tenant: Uuid::from_u128(tenant), caller: Uuid::from_u128(caller) }
     }
 
-    fn shares(connections: usize) -> Shares {
-        Shares::new(connections, Duration::from_secs(60))
+    fn queue(connections: usize) -> FairQueue {
+        FairQueue::new(connections, Duration::from_secs(60))
     }
 
     /// Takes without waiting as long as there is one; says how many that were.
-    async fn take_all(shares: &Shares, consumer: Consumer, held: &mut Vec<Share>) -> usize {
+    async fn take_all(queue: &FairQueue, consumer: Consumer, held: &mut Vec<Permit>) -> usize {
         let before = held.len();
-        while lock(&shares.line).may_take(consumer) {
-            held.push(shares.take(consumer).await.expect("one is free"));
+        while lock(&queue.line).may_take(consumer) {
+            held.push(queue.take(consumer).await.expect("one is free"));
         }
         held.len() - before
     }
 
     #[tokio::test]
     async fn a_caller_leaves_room_for_the_organization_and_it_for_others() {
-        let (shares, mut held) = (shares(20), Vec::new());
-        assert_eq!(take_all(&shares, consumer(1, 1), &mut held).await, 5);
-        assert_eq!(take_all(&shares, consumer(1, 2), &mut held).await, 4);
-        assert_eq!(take_all(&shares, consumer(1, 3), &mut held).await, 1, "half is the organization's");
+        let (queue, mut held) = (queue(20), Vec::new());
+        assert_eq!(take_all(&queue, consumer(1, 1), &mut held).await, 5);
+        assert_eq!(take_all(&queue, consumer(1, 2), &mut held).await, 4);
+        assert_eq!(take_all(&queue, consumer(1, 3), &mut held).await, 1, "half is the organization's");
         // Each takes less than the one before; a seventh gets the last one.
         for hostile in 2..40 {
-            take_all(&shares, consumer(hostile, hostile), &mut held).await;
-            assert!(hostile > 6 || lock(&shares.line).free > 0, "{hostile} organizations took everything");
+            take_all(&queue, consumer(hostile, hostile), &mut held).await;
+            assert!(hostile > 6 || lock(&queue.line).free > 0, "{hostile} organizations took everything");
         }
         held.clear();
-        assert_eq!(lock(&shares.line).free, 20);
-        assert!(lock(&shares.line).tenants.is_empty());
+        assert_eq!(lock(&queue.line).free, 20);
+        assert!(lock(&queue.line).tenants.is_empty());
     }
 
     #[tokio::test]
     async fn who_waits_takes_turns() {
-        let shares = shares(1);
-        let first = shares.take(consumer(1, 1)).await.expect("it is free");
+        let queue = queue(1);
+        let first = queue.take(consumer(1, 1)).await.expect("it is free");
         let (sender, mut served) = tokio::sync::mpsc::unbounded_channel();
         // Ten of one organization, nine of them one caller's, then one of another, then the server.
         for (name, who) in [(1, 1); 9].into_iter().chain([(1, 2), (2, 3)]).map(|(t, c)| ((t, c), consumer(t, c))) {
-            let (shares, sender) = (shares.clone(), sender.clone());
+            let (queue, sender) = (queue.clone(), sender.clone());
             tokio::spawn(async move {
-                let _share = shares.take(who).await.expect("its turn comes");
+                let _permit = queue.take(who).await.expect("its turn comes");
                 sender.send(name).expect("somebody listens");
             });
             tokio::task::yield_now().await;
@@ -360,13 +360,13 @@ mod tests {
 
     #[tokio::test]
     async fn who_left_is_not_waited_for() {
-        let shares = Shares::new(1, Duration::from_millis(1));
-        let first = shares.take(consumer(1, 1)).await.expect("it is free");
+        let queue = FairQueue::new(1, Duration::from_millis(1));
+        let first = queue.take(consumer(1, 1)).await.expect("it is free");
         for _ in 0..10 {
-            assert_eq!(shares.take(consumer(2, 2)).await.err(), Some(Busy));
+            assert_eq!(queue.take(consumer(2, 2)).await.err(), Some(Busy));
         }
         drop(first);
-        assert_eq!(lock(&shares.line).free, 1);
-        assert!(lock(&shares.line).tenants.is_empty());
+        assert_eq!(lock(&queue.line).free, 1);
+        assert!(lock(&queue.line).tenants.is_empty());
     }
 }

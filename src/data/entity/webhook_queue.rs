@@ -13,7 +13,7 @@ pub struct Model {
     pub organization_id: OrganizationId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub webhook_id: WebhookId,
-    /// The fencing token: rises with each worker that takes the lane.
+    /// The fencing token: rises with each worker that takes the queue.
     pub lease: i64,
     /// Milliseconds since 1970 by the database's clock; whoever holds it later than that holds it no more.
     pub leased_until: i64,
