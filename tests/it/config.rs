@@ -2,9 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
+use serde_json::Value;
 use tempfile::TempDir;
 use todo_platform::base::{
-    config::{Config, Mode},
+    config::{Config, Mode, settings},
     enums::PlanTier,
     secret::{Place, SIGNING_KEY},
 };
@@ -545,4 +546,56 @@ fn a_server_is_a_subgraph_where_that_is_said() {
     assert!(file.good(&[]).server.federation);
     assert!(!file.good(&[("TODO_SERVER_FEDERATION", "off")]).server.federation);
     bad(&[("TODO_SERVER_FEDERATION", "v2")], &["TODO_SERVER_FEDERATION"]);
+}
+
+/// The tables of `docs/CONFIGURATION.md` have every setting once, under its names and with its default.
+#[test]
+fn the_page_of_settings_is_current() {
+    let page = include_str!("../../docs/CONFIGURATION.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split(" | ").flat_map(|cell| cell.split("`, `")).map(str::trim).collect())
+        .collect();
+    let bare = |cell: &str| cell.trim_matches('`').to_owned();
+    let mut missing = Vec::new();
+    for setting in settings() {
+        let of_it: Vec<_> = rows.iter().filter(|row| bare(row[0]) == setting.variable).collect();
+        let [row] = of_it.as_slice() else {
+            missing.push(format!("{} has {} rows", setting.variable, of_it.len()));
+            continue;
+        };
+        if row[1].split('`').find(|part| !part.trim().is_empty()) != Some(setting.key.as_str()) {
+            missing.push(format!("{}: the file's key is {}", setting.variable, setting.key));
+        }
+        if !is_said(row[2], &setting.default) {
+            missing.push(format!("{}: the default is {}, the page says {}", setting.variable, setting.default, row[2]));
+        }
+    }
+    assert!(missing.is_empty(), "docs/CONFIGURATION.md has drifted: {missing:#?}");
+    let known: Vec<String> = settings().into_iter().map(|setting| setting.variable).collect();
+    for row in rows.iter().filter(|row| row[0].starts_with("`TODO_")) {
+        assert!(known.contains(&bare(row[0])), "docs/CONFIGURATION.md has {}, which is no setting", row[0]);
+    }
+}
+
+/// Whether a table's cell is a default. What depends on the mode or the machine is null in the settings, and said in words.
+fn is_said(cell: &str, default: &Value) -> bool {
+    let literal = cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`'));
+    let Some(literal) = literal.filter(|literal| !literal.contains('`')) else {
+        return default.is_null() || default.as_array().is_some_and(Vec::is_empty);
+    };
+    let duration = |text: &str| humantime::parse_duration(text).ok();
+    match default {
+        Value::Bool(on) => literal == if *on { "on" } else { "off" },
+        Value::Number(number) => literal == number.to_string(),
+        Value::String(text) => literal == text || duration(text).is_some() && duration(literal) == duration(text),
+        Value::Array(list) => {
+            let said: Vec<&str> = literal.split(',').collect();
+            said.len() == list.len() && said.iter().zip(list).all(|(said, value)| is_said(&format!("`{said}`"), value))
+        }
+        // Of what has no fixed default, one that holds in a mode: `on` where it is not switched off.
+        Value::Null => ["on", "off"].contains(&literal),
+        Value::Object(_) => false,
+    }
 }

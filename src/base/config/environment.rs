@@ -69,7 +69,7 @@ impl Provider for Environment {
 }
 
 /// The variable of the setting at a path.
-fn variable(path: &[&str]) -> String {
+pub fn variable(path: &[&str]) -> String {
     match path {
         [plain] if super::PLAIN.contains(&plain.to_uppercase().as_str()) => plain.to_uppercase(),
         path => format!("{PREFIX}{}", path.join("_").to_uppercase()),

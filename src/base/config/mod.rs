@@ -116,6 +116,34 @@ impl Default for Raw {
     }
 }
 
+/// A setting as `docs/CONFIGURATION.md` has it.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Its environment variable.
+    pub variable: String,
+    /// Its key in the file, within its section.
+    pub key: String,
+    /// Null and an empty list where nothing is set by default.
+    pub default: serde_json::Value,
+}
+
+/// All settings.
+pub fn settings() -> Vec<Setting> {
+    let defaults = serde_json::to_value(Raw::default()).unwrap_or_default();
+    let mut found = Vec::new();
+    for (name, value) in defaults.as_object().into_iter().flatten() {
+        let mut add = |path: &[&str], default: &serde_json::Value| {
+            let key = path.last().copied().unwrap_or_default().to_owned();
+            found.push(Setting { variable: environment::variable(path), key, default: default.clone() });
+        };
+        match value.as_object() {
+            Some(section) => section.iter().for_each(|(key, value)| add(&[name, key], value)),
+            None => add(&[name], value),
+        }
+    }
+    found
+}
+
 /// `embedded`: SQLite in the data folder, a generated secret, the playground on. `production`: nothing is made up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

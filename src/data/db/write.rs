@@ -4,8 +4,10 @@
 use std::{
     future::Future,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
+use backon::{ExponentialBuilder, Retryable as _};
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseBackend, EntityTrait, ExprTrait as _, IntoActiveModel,
     QueryFilter, Statement,
@@ -42,23 +44,22 @@ impl<T> Committed<T> {
     }
 }
 
-/// Runs a whole write again when the database gave way to another one: three tries in all.
+/// Runs a whole write again when the database gave way to another one: three tries in all, with a short pause of chance
+/// length before each, so that two that met don't meet again.
 pub async fn retrying<T, E, F>(mut attempt: impl FnMut() -> F) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
     E: AsRef<Error>,
 {
-    for _ in 0..2 {
-        // On the heap: the state of a whole write is large, and the thread's stack is not.
-        match Box::pin(attempt()).await {
-            Err(error) if is_transient(error.as_ref()) => {
-                tracing::debug!(error = %error.as_ref().describe(), "a write gave way; trying again");
-            }
-            done => return done,
-        }
-    }
-    Box::pin(attempt()).await
+    let pauses =
+        ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_factor(4.0).with_max_times(2).with_jitter();
+    // On the heap: the state of a whole write is large, and the thread's stack is not.
+    let attempt = || Box::pin(attempt());
+    attempt.retry(pauses).when(|error| is_transient(error.as_ref())).await
 }
+
+/// Before the second try of a write; jitter adds up to as much again. A write takes a few milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(3);
 
 /// Also a unique key that the checks before it did not see: the next try finds out what took it, and whether that is a
 /// repeat of the very same create.

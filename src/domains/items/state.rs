@@ -231,3 +231,83 @@ pub fn set_status(row: &mut item::Model, status: ItemStatus, now: Instant) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeDelta, TimeZone as _, Utc};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::base::{
+        enums::{ActorKind, Priority},
+        id::{ItemId, OrganizationId},
+    };
+
+    fn item(status: ItemStatus, now: Instant) -> item::Model {
+        item::Model {
+            organization_id: OrganizationId::from_uuid(Uuid::nil()),
+            id: ItemId::from_uuid(Uuid::nil()),
+            number: 1,
+            title: "Ship it".to_owned(),
+            title_key: "ship it".to_owned(),
+            description: None,
+            status,
+            status_before_archive: None,
+            priority: Priority::Medium,
+            due_at: None,
+            estimated_hours: None,
+            actual_hours: None,
+            team_id: None,
+            parent_id: None,
+            subtask_count: 0,
+            subtask_done_count: 0,
+            comment_count: 0,
+            created_by_kind: ActorKind::User,
+            created_by_id: Uuid::nil(),
+            created_at: now,
+            updated_at: now,
+            started_at: None,
+            completed_at: None,
+            archived_at: None,
+            deleted_at: None,
+            deletion_id: None,
+            version: 1,
+        }
+    }
+
+    /// Each line: the status before and after, and whether the work has then begun, and is completed.
+    #[test]
+    fn begin_and_end_follow_the_status() {
+        use ItemStatus::{Archived, Done, InProgress, InReview, Todo};
+        let begin = Utc.with_ymd_and_hms(2026, 3, 2, 9, 0, 0).single().expect("an instant");
+        for (before, after, has_begun, is_completed) in [
+            (Todo, InProgress, true, false),
+            (Todo, Done, true, true),
+            (InProgress, InReview, true, false),
+            (InReview, Done, true, true),
+            (Done, InProgress, true, false),
+            (Done, Todo, false, false),
+            (InProgress, Todo, false, false),
+        ] {
+            let mut row = item(Todo, begin);
+            set_status(&mut row, before, begin);
+            let later = begin + TimeDelta::hours(1);
+            set_status(&mut row, after, later);
+            assert_eq!(
+                (row.started_at.is_some(), row.completed_at.is_some()),
+                (has_begun, is_completed),
+                "{before:?} {after:?}"
+            );
+            assert_eq!((row.status, row.archived_at), (after, None));
+        }
+        // Work that goes on began when it began; into the archive and back nothing is lost.
+        let mut row = item(Todo, begin);
+        set_status(&mut row, InProgress, begin);
+        set_status(&mut row, Done, begin + TimeDelta::hours(2));
+        set_status(&mut row, Archived, begin + TimeDelta::hours(3));
+        assert_eq!(row.status_before_archive, Some(Done));
+        assert_eq!((row.started_at, row.completed_at), (Some(begin), Some(begin + TimeDelta::hours(2))));
+        set_status(&mut row, Done, begin + TimeDelta::hours(4));
+        assert_eq!((row.completed_at, row.archived_at), (Some(begin + TimeDelta::hours(2)), None));
+    }
+}
