@@ -115,8 +115,8 @@ impl Source {
     /// The modules that it names.
     fn names(&self) -> BTreeSet<String> {
         let named = self.paths.iter().filter_map(|path| self.absolute(path));
-        let named = named.map(|path| module_of(&path)).filter(|module| *module != self.module());
-        // A room alone is in `pub(super)`, and nothing of it.
+        let named = named.map(|path| module_of(&path)).filter(|module| !module.is_empty() && *module != self.module());
+        // A room alone, or the crate, is in `pub(super)` and `pub(crate)`, and nothing of it.
         named.filter(|module| !ROOMS.iter().any(|room| room.name == module && !room.modules.is_empty())).collect()
     }
 
@@ -181,7 +181,7 @@ impl<'ast> Visit<'ast> for Paths {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        self.add(segments.join("::"));
+        self.add(&segments.join("::"));
         visit::visit_path(self, path);
     }
 
@@ -192,7 +192,7 @@ impl<'ast> Visit<'ast> for Paths {
         for word in words.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
             // Where a macro's `super` leads to is not seen here; ours say `$crate`.
             if word.contains("::") && !word.starts_with("super::") {
-                self.add(word.trim_matches(':').to_owned());
+                self.add(word.trim_matches(':'));
             }
         }
         visit::visit_macro(self, found);
@@ -201,8 +201,7 @@ impl<'ast> Visit<'ast> for Paths {
 
 impl Paths {
     /// As it reads from the file's own module.
-    fn add(&mut self, path: String) {
-        let mut path = path.as_str();
+    fn add(&mut self, mut path: &str) {
         for _ in 0..self.depth {
             let Some(rest) = path.strip_prefix("super::") else { break };
             path = rest;
@@ -214,9 +213,9 @@ impl Paths {
         let joined = |name: &str| if before.is_empty() { name.to_owned() } else { format!("{before}::{name}") };
         match tree {
             UseTree::Path(path) => self.tree(&path.tree, &joined(&path.ident.to_string())),
-            UseTree::Name(name) => self.add(joined(&name.ident.to_string())),
-            UseTree::Rename(rename) => self.add(joined(&rename.ident.to_string())),
-            UseTree::Glob(_) => self.add(before.to_owned()),
+            UseTree::Name(name) => self.add(&joined(&name.ident.to_string())),
+            UseTree::Rename(rename) => self.add(&joined(&rename.ident.to_string())),
+            UseTree::Glob(_) => self.add(before),
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, before)),
         }
     }

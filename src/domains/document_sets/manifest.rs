@@ -37,7 +37,9 @@ impl Manifest {
 
 /// Says what a request with a document would be refused for, whatever its variables are. The API gives it to requests.
 #[derive(Clone)]
-pub struct DocumentCheck(Arc<dyn Fn(&str) -> Result<()> + Send + Sync>);
+pub struct DocumentCheck(Arc<Check>);
+
+type Check = dyn Fn(&str) -> Result<()> + Send + Sync;
 
 impl DocumentCheck {
     pub fn new(check: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
