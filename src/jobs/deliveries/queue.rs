@@ -169,7 +169,7 @@ impl<'w> Run<'w> {
                 None => unsent.push(delivery),
             }
         }
-        // Together, so that the recorder writes them in one transaction.
+        // Together, so that the batch writer writes them in one transaction.
         try_join_all(unsent.iter().map(|delivery| self.unsent(delivery, &events))).await?;
         Ok(())
     }
