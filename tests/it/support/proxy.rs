@@ -85,8 +85,8 @@ impl Proxy {
                         }
                         Way::SlowBegin if says(b"BEGIN\0") => {
                             drop(way);
-                            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
                             self.broken.fetch_add(1, Ordering::SeqCst);
+                            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
                         }
                         _ => {}
                     }
