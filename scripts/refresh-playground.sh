@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Rebuilds the playground's script and stylesheet in src/api/http/playground/assets from app.jsx beside them and the packages
 # of package-lock.json. The results are committed, so neither a build of the server nor its users need Node.js; run this
-# after changing app.jsx or a version (`npm install --package-lock-only NAME@VERSION`, exact). Needs bash, node 20 or newer,
-# and npm.
+# after changing app.jsx or a version (in that folder: `npm install --package-lock-only NAME@VERSION`). Needs bash, node 20 or
+# newer, and npm.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
