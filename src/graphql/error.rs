@@ -68,7 +68,7 @@ fn set(error: &mut async_graphql::Error, name: &str, value: serde_json::Value) {
     extensions.set(name, Value::from_json(value).unwrap_or_default());
 }
 
-/// Errors outside any field, as the gate makes them: several where a document has several faults.
+/// Errors outside any field, as validation makes them: several where a document has several faults.
 pub fn server_errors(error: Error) -> Vec<ServerError> {
     let refusals = match error {
         Error::Refused(mut refusal) => {

@@ -15,7 +15,7 @@ use crate::base::{
 
 /// Between two receipts of refused callbacks, of one hook and one instance of the server.
 const EVERY: TimeDelta = TimeDelta::minutes(1);
-/// Hooks that are remembered; of those beyond, what was counted is purged.
+/// Hooks that are remembered; of those beyond, what was counted is dropped.
 const MOST_HOOKS: usize = 10_000;
 
 /// Counts by hook.

@@ -14,12 +14,12 @@ use todo_platform::{
     },
 };
 
-use crate::support::{app::TestApp, client::Reply, schema::gate};
+use crate::support::{app::TestApp, client::Reply, schema::validator};
 use todo_test_macros::databases;
 
 fn check(query: &str, variables: Value) -> Result<ValidRequest, Refusal> {
     let mut request = Request::new(query).variables(Variables::from_json(variables));
-    gate(LimitsConfig::default()).check(&mut request).map_err(|error| match error {
+    validator(LimitsConfig::default()).check(&mut request).map_err(|error| match error {
         Error::Refused(refusal) => refusal,
         other => panic!("validation only refuses: {other:?}"),
     })
@@ -352,8 +352,8 @@ fn a_copy_at_its_default_page_is_affordable() {
 
 #[test]
 fn an_object_pays_for_more_than_fifty_scalars() {
-    let gate = gate(LimitsConfig { aliases: 100, ..LimitsConfig::default() });
-    let cost = |query: &str| gate.check(&mut Request::new(query)).expect("it passes").cost;
+    let validator = validator(LimitsConfig { aliases: 100, ..LimitsConfig::default() });
+    let cost = |query: &str| validator.check(&mut Request::new(query)).expect("it passes").cost;
     let aliased = |field: &str, times: usize| {
         (0..times).fold(String::new(), |text, number| format!("{text}{field}{number}: {field} "))
     };
@@ -518,18 +518,18 @@ fn documents() -> impl Iterator<Item = String> {
 
 #[test]
 fn documents_are_weighed_and_kept_for_those_let_in_alone() {
-    let gate = gate(LimitsConfig::default());
+    let validator = validator(LimitsConfig::default());
     let mut passed = Vec::new();
     for document in documents() {
         let document = format!("{document} # {}", "x".repeat(1_000));
-        passed.push(gate.check(&mut Request::new(document)).expect("it passes"));
+        passed.push(validator.check(&mut Request::new(document)).expect("it passes"));
     }
-    assert_eq!(gate.remembered_bytes(), 0, "nothing was let in yet");
+    assert_eq!(validator.remembered_bytes(), 0, "nothing was let in yet");
     for one in &passed {
-        gate.remember(one);
+        validator.remember(one);
     }
     // 260 × 4,800 tokens would be 1.2 GB as they are weighed.
-    let kept = gate.remembered_bytes();
+    let kept = validator.remembered_bytes();
     assert!(kept > 0 && kept <= 32 << 20, "{kept}");
 }
 

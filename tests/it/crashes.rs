@@ -18,7 +18,7 @@ use crate::{
 
 /// How long it may take until everything has arrived: a dead worker's queues are free after 30 s.
 const PATIENCE: Duration = Duration::from_secs(240);
-/// Attempts of one webhook that have begun and are not on record, at most; see `worker::queue`.
+/// Attempts of one webhook that have begun and are not on record, at most; see `jobs::deliveries::queue`.
 const UNRECORDED: usize = 16;
 
 /// An organization by the API, with webhooks at `/0`, `/1` …; every second one is ordered.

@@ -9,13 +9,13 @@ use todo_platform::base::{
     error::{Error, Refusal},
 };
 
-use crate::support::{app::TestApp, schema::gate, socket::Frame, world::Company};
+use crate::support::{app::TestApp, schema::validator, socket::Frame, world::Company};
 use todo_test_macros::databases;
 
 /// What validation says of a document: its refusals, none where it passes.
 fn refusals(query: &str, variables: &Value) -> Vec<Refusal> {
     let mut request = Request::new(query).variables(Variables::from_json(variables.clone()));
-    match gate(LimitsConfig::default()).check(&mut request) {
+    match validator(LimitsConfig::default()).check(&mut request) {
         Ok(_) => Vec::new(),
         Err(Error::Refused(mut first)) => {
             let more = std::mem::take(&mut first.more);
@@ -314,7 +314,7 @@ fn what_the_specification_allows_passes() {
         if document.contains("$i: ID!") {
             request.variables = Variables::default();
         }
-        let checked = gate(LimitsConfig::default()).check(&mut request);
+        let checked = validator(LimitsConfig::default()).check(&mut request);
         assert!(checked.is_ok(), "{document}\n{checked:?}");
     }
 }
@@ -388,7 +388,7 @@ fn every_scalar_takes_values() {
 
 #[tokio::test]
 async fn a_suggestion_needs_an_open_schema_and_a_position_is_in_utf16() {
-    let open = gate(LimitsConfig::default());
+    let open = validator(LimitsConfig::default());
     let message = |query: &str| match open.check(&mut Request::new(query)) {
         Err(Error::Refused(refusal)) => (refusal.message.into_owned(), refusal.positions[0]),
         other => panic!("{other:?}"),
@@ -403,7 +403,7 @@ async fn a_suggestion_needs_an_open_schema_and_a_position_is_in_utf16() {
 /// What the guides show is valid: people copy it.
 #[test]
 fn the_documents_of_the_guides_are_valid() {
-    let gate = gate(LimitsConfig::default());
+    let validator = validator(LimitsConfig::default());
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let guides = std::fs::read_dir(root.join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
     let mut shown = 0;
@@ -412,7 +412,7 @@ fn the_documents_of_the_guides_are_valid() {
         for block in text.split("```graphql\n").skip(1) {
             let document = block.split("```").next().expect("its end");
             shown += 1;
-            match gate.check(&mut Request::new(document)) {
+            match validator.check(&mut Request::new(document)) {
                 Ok(_) => {}
                 // Its variables are the reader's.
                 Err(Error::Refused(refusal))

@@ -22,7 +22,7 @@ use todo_platform::{
     base::{config::LimitsConfig, error::Error},
 };
 
-use crate::support::schema::gate;
+use crate::support::schema::validator;
 
 /// Rounds without `FUZZ_SECONDS`.
 const ROUNDS: usize = 15_000;
@@ -182,15 +182,15 @@ fn holds(set: &SelectionSet) {
     }
 }
 
-fn check(gate: &RequestValidator, text: &str, variables: Value) -> Option<ValidRequest> {
+fn check(validator: &RequestValidator, text: &str, variables: Value) -> Option<ValidRequest> {
     let mut request = Request::new(text).variables(Variables::from_json(variables));
-    match gate.check(&mut request) {
+    match validator.check(&mut request) {
         Ok(passed) => {
-            let runs = gate.runs(&passed, &request.variables).expect("it passed before");
+            let runs = validator.runs(&passed, &request.variables).expect("it passed before");
             for (_, operation) in runs.operations.iter() {
                 holds(&operation.node.selection_set.node);
             }
-            gate.remember(&passed);
+            validator.remember(&passed);
             Some(passed)
         }
         Err(Error::Refused(refusal)) => {
@@ -206,7 +206,7 @@ fn whatever_comes_is_answered() {
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let until = number("FUZZ_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut rng = Rng::with_seed(number("FUZZ_SEED").unwrap_or(1));
-    let gate = gate(LimitsConfig::default());
+    let validator = validator(LimitsConfig::default());
     let mut corpus = seeds();
     let (first, mut rounds, mut passed) = (corpus.len(), 0, 0);
     while until.map_or(rounds < ROUNDS, |until| Instant::now() < until) {
@@ -218,7 +218,7 @@ fn whatever_comes_is_answered() {
                 json!({ "a": value(&mut rng, 0), "f": value(&mut rng, 0), "i": value(&mut rng, 0), "input": value(&mut rng, 0) })
             }
         };
-        let checked = catch_unwind(AssertUnwindSafe(|| check(&gate, &text, variables.clone())));
+        let checked = catch_unwind(AssertUnwindSafe(|| check(&validator, &text, variables.clone())));
         let Ok(checked) = checked else { panic!("with {variables}:\n{text}") };
         if checked.is_some() {
             passed += 1;

@@ -127,7 +127,7 @@ async fn rotating_twice_keeps_the_tokens_of_both(app: TestApp) {
     for token in [&ann.token, &second, &third] {
         assert!(admits(&app, token).await);
     }
-    // The first is purged, with its secret, by the rotation after its time.
+    // The first is dropped, with its secret, by the rotation after its time.
     app.clock.advance(Duration::minutes(12));
     app.state.keys.rotate().await.expect("a new key");
     let known = app.state.db.find_global::<signing_key::Entity>(signing_key::Column::Id.ne("")).await.expect("keys");

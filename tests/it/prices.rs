@@ -20,7 +20,7 @@ use todo_platform::{
 
 use crate::support::{
     app::TestApp,
-    schema::{Documents, bare},
+    schema::{Documents, bare, sdl},
 };
 use todo_test_macros::databases;
 
@@ -203,10 +203,6 @@ fn texts<'d>(directive: &'d Directive, argument: &str) -> Vec<&'d str> {
     list.into_iter().flatten().filter_map(|value| value.as_str()).collect()
 }
 
-fn sdl() -> Valid<Schema> {
-    Schema::parse_and_validate(include_str!("../../schema.graphql"), "schema.graphql").expect("a valid schema")
-}
-
 /// What a document costs by the directives.
 fn by_directives(schema: &Valid<Schema>, document: &str, variables: &Value) -> f64 {
     let document = ExecutableDocument::parse_and_validate(schema, document, "document.graphql")
@@ -215,15 +211,15 @@ fn by_directives(schema: &Valid<Schema>, document: &str, variables: &Value) -> f
     Priced { schema, variables }.operation(operation)
 }
 
-/// A gate that lets through whatever the documents here cost.
-fn gate() -> RequestValidator {
+/// A validator that lets through whatever the documents here cost.
+fn validator() -> RequestValidator {
     let limits = LimitsConfig { cost: u64::MAX, tokens: 1_000_000, aliases: 10_000, ..LimitsConfig::default() };
-    crate::support::schema::gate(limits)
+    crate::support::schema::validator(limits)
 }
 
-fn by_gate(gate: &RequestValidator, document: &str, variables: &Value) -> u64 {
+fn by_validator(validator: &RequestValidator, document: &str, variables: &Value) -> u64 {
     let mut request = Request::new(document).variables(Variables::from_json(variables.clone()));
-    gate.check(&mut request).unwrap_or_else(|error| panic!("{document}\n{error:?}")).cost
+    validator.check(&mut request).unwrap_or_else(|error| panic!("{document}\n{error:?}")).cost
 }
 
 #[expect(clippy::cast_precision_loss, reason = "prices are far below 2^53")]
@@ -301,7 +297,7 @@ impl Selections {
 
 #[test]
 fn what_the_directives_say_of_a_document_is_its_price() {
-    let (schema, gate, selections) = (sdl(), gate(), Selections { documents: Documents::new() });
+    let (schema, validator, selections) = (sdl(), validator(), Selections { documents: Documents::new() });
     let mut compared = 0;
     for (keyword, field) in selections.documents.root_fields() {
         if field.name == "nodes" {
@@ -310,7 +306,7 @@ fn what_the_directives_say_of_a_document_is_its_price() {
         for levels in 0..3 {
             let (document, variables) = selections.document(keyword, field, levels);
             let (found, expected) =
-                (by_directives(&schema, &document, &variables), by_gate(&gate, &document, &variables));
+                (by_directives(&schema, &document, &variables), by_validator(&validator, &document, &variables));
             assert!((found - points(expected)).abs() < 0.01, "{expected}, by the directives {found}: {document}");
             compared += 1;
         }
@@ -329,17 +325,18 @@ fn what_the_directives_say_of_a_document_is_its_price() {
         ("{ sync(first: 40) { nodes { ... on Item { id } } } }", json!({})),
         (EXAMPLE, json!({})),
     ] {
-        let (found, expected) = (by_directives(&schema, document, &variables), by_gate(&gate, document, &variables));
+        let (found, expected) =
+            (by_directives(&schema, document, &variables), by_validator(&validator, document, &variables));
         assert!((found - points(expected)).abs() < 0.01, "{expected}, by the directives {found}: {document}");
     }
-    assert_eq!(by_gate(&gate, EXAMPLE, &json!({})), PRICE_OF_EXAMPLE);
+    assert_eq!(by_validator(&validator, EXAMPLE, &json!({})), PRICE_OF_EXAMPLE);
 }
 
 #[test]
 fn where_the_directives_say_something_else_is_known_by_name() {
-    let (schema, gate) = (sdl(), gate());
+    let (schema, validator) = (sdl(), validator());
     for (what, document, charged, said) in DEARER_BY_THE_DIRECTIVES.iter().chain(CHEAPER_BY_THE_DIRECTIVES) {
-        assert_eq!(by_gate(&gate, document, &json!({})), *charged, "{what}");
+        assert_eq!(by_validator(&validator, document, &json!({})), *charged, "{what}");
         let found = by_directives(&schema, document, &json!({}));
         assert!((found - said).abs() < 0.01, "{what}: {found}");
     }

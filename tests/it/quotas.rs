@@ -337,7 +337,7 @@ async fn what_was_there_before_the_counts_is_counted(app: TestApp) {
         database.execute_unprepared(&drop).await.expect("the column goes");
     }
     let undone = "DELETE FROM seaql_migrations WHERE version = 'm20261123_000007_quotas'";
-    database.execute_unprepared(undone).await.expect("the step is purged");
+    database.execute_unprepared(undone).await.expect("the step is no longer on record");
     database.close().await.expect("it closes");
     let wait = app.state.config.database.migration_wait;
     app.state.db.migrate(wait).await.expect("the step runs again");

@@ -20,7 +20,7 @@ use todo_platform::{
     },
 };
 
-use crate::{clients, support::schema::gate};
+use crate::{clients, support::schema::validator};
 
 /// What validation says of a case.
 enum Outcome {
@@ -28,13 +28,13 @@ enum Outcome {
     Refused(Box<Refusal>),
 }
 
-fn ask(gate: &RequestValidator, case: &Value) -> Outcome {
+fn ask(validator: &RequestValidator, case: &Value) -> Outcome {
     let mut request = Request::new(case["document"].as_str().expect("a document"))
         .variables(Variables::from_json(case["variables"].clone()));
     request.operation_name = case["operationName"].as_str().map(str::to_owned);
-    match gate.check(&mut request) {
+    match validator.check(&mut request) {
         Ok(passed) => {
-            let runs = gate.runs(&passed, &request.variables).expect("it passed before");
+            let runs = validator.runs(&passed, &request.variables).expect("it passed before");
             let coerced = serde_json::to_value(&request.variables).expect("JSON");
             Outcome::Runs { coerced, runs: Box::new(ExecutableDocument::clone(&runs)), variables: request.variables }
         }
@@ -123,9 +123,9 @@ fn same(left: &Value, right: &Value) -> bool {
 }
 
 /// `placed`: refusals whose first position is one of the reference's, and all.
-fn disagreement(gate: &RequestValidator, case: &Value, placed: &mut [usize; 2]) -> Result<&'static str, String> {
+fn disagreement(validator: &RequestValidator, case: &Value, placed: &mut [usize; 2]) -> Result<&'static str, String> {
     let phase = case["phase"].as_str();
-    match (ask(gate, case), phase) {
+    match (ask(validator, case), phase) {
         (Outcome::Refused(refusal), None) if is_own_rule(&refusal) => Ok("own rule"),
         (Outcome::Refused(refusal), None) => Err(format!("it should run: {refusal:?}")),
         (Outcome::Runs { .. }, Some(phase)) => {
@@ -191,14 +191,14 @@ fn graphql_js_says_the_same() {
         cost: u64::MAX,
         ..LimitsConfig::default()
     };
-    let gate = gate(limits);
+    let validator = validator(limits);
     let mut placed = [0, 0];
     let mut tally: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     let (mut outcomes, mut disagreements): (BTreeMap<&str, usize>, Vec<String>) = Default::default();
     let text = String::from_utf8(made.stdout).expect("UTF-8");
     for line in text.lines() {
         let case: Value = serde_json::from_str(line).expect("a case");
-        let found = disagreement(&gate, &case, &mut placed);
+        let found = disagreement(&validator, &case, &mut placed);
         let rules = case["rules"].as_array().filter(|rules| !rules.is_empty());
         let rules: Vec<String> = match (rules, case["phase"].as_str()) {
             (Some(rules), _) => rules.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

@@ -146,7 +146,7 @@ async fn whoever_is_silent_for_too_long_is_gone() {
     assert!(matches!(quiet.next().await, Frame::Closed(1001, _) | Frame::Gone));
 }
 
-/// The same gate, limits, errors and idempotency as over HTTP.
+/// The same validation, limits, errors and idempotency as over HTTP.
 #[databases]
 async fn queries_and_mutations_run_over_the_socket(app: TestApp) {
     let acme = app.company("acme").await;

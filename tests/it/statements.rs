@@ -1,14 +1,18 @@
 //! How many statements each list costs, whatever the size of its page.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use apollo_compiler::{
+    ExecutableDocument,
+    executable::{Selection, SelectionSet},
+};
 use serde_json::json;
 use todo_platform::data::ledger::LedgerCursor;
 use tokio::task::JoinSet;
 
 use crate::{
     inbound_hooks::hexadecimal_hmac,
-    support::{app::TestApp, receiver::Receiver, world::Company},
+    support::{app::TestApp, receiver::Receiver, schema::sdl, world::Company},
 };
 use todo_test_macros::databases;
 
@@ -90,6 +94,13 @@ const COSTS: &[(&str, &str, usize)] = &[
         4,
     ),
     (
+        "one item with answers",
+        "query($first: Int) { item(id: \"ACME-1\") { comments(first: $first) { nodes { replies(first: 3) { nodes { body } } } } } }",
+        4,
+    ),
+    ("API keys", "query($first: Int!) { organization { apiKeys(first: $first) { nodes { name } } } }", 2),
+    ("document sets", "query($first: Int!) { organization { documentSets(first: $first) { nodes { name } } } }", 2),
+    (
         "sessions",
         "query($first: Int) { viewer { sessions { id } } organization { members(first: $first) { totalCount } } }",
         3,
@@ -136,6 +147,39 @@ const COSTS: &[(&str, &str, usize)] = &[
         4,
     ),
 ];
+
+/// Every field of the schema that leads to a list is in [`COSTS`].
+#[test]
+fn every_list_has_its_cost() {
+    fn ask(set: &SelectionSet, asked: &mut BTreeSet<String>) {
+        for selection in &set.selections {
+            match selection {
+                Selection::Field(field) => {
+                    asked.insert(format!("{}.{}", set.ty, field.name));
+                    ask(&field.selection_set, asked);
+                }
+                Selection::InlineFragment(fragment) => ask(&fragment.selection_set, asked),
+                Selection::FragmentSpread(spread) => panic!("{}: fragments are not looked into", spread.fragment_name),
+            }
+        }
+    }
+    let schema = sdl();
+    let mut asked = BTreeSet::new();
+    for (name, document, _) in COSTS {
+        let document = ExecutableDocument::parse_and_validate(&schema, *document, "document.graphql");
+        let document = document.unwrap_or_else(|fault| panic!("{name}\n{fault}"));
+        document.operations.iter().for_each(|operation| ask(&operation.selection_set, &mut asked));
+    }
+    let objects = schema.types.values().filter_map(|ty| ty.as_object());
+    let lists: BTreeSet<String> = objects
+        .flat_map(|ty| ty.fields.values().map(move |field| (ty, field)))
+        .filter(|(_, field)| field.ty.inner_named_type().ends_with("Connection"))
+        .map(|(ty, field)| format!("{}.{}", ty.name, field.name))
+        .collect();
+    assert!(lists.len() > 15, "{lists:?}");
+    let missing: Vec<&String> = lists.difference(&asked).collect();
+    assert!(missing.is_empty(), "COSTS of this file lacks a document for {missing:?}");
+}
 
 async fn fill(app: &TestApp, acme: &Company) {
     let receiver = Receiver::start().await;

@@ -12,7 +12,7 @@ use todo_platform::{
     },
 };
 
-use crate::support::{app::TestApp, schema::gate};
+use crate::support::{app::TestApp, schema::validator};
 use todo_test_macros::databases;
 
 /// How long validation may take before a test calls it stuck; far more than any document needs.
@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 fn check_request(mut request: Request) -> Result<ValidRequest, Refusal> {
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
-        let checked = gate(LimitsConfig::default()).check(&mut request);
+        let checked = validator(LimitsConfig::default()).check(&mut request);
         let _ = send.send(checked.map_err(|error| match error {
             Error::Refused(refusal) => refusal,
             other => panic!("validation only refuses: {other:?}"),
@@ -560,8 +560,8 @@ fn nothing_at_all_is_no_document() {
 #[test]
 fn the_limits_are_those_of_the_configuration() {
     let limits = LimitsConfig { depth: 3, cost: 5, tokens: 20, root_fields: 2, aliases: 1, ..LimitsConfig::default() };
-    let gate = gate(limits);
-    let code = |query: &str| match gate.check(&mut Request::new(query)) {
+    let validator = validator(limits);
+    let code = |query: &str| match validator.check(&mut Request::new(query)) {
         Ok(_) => None,
         Err(Error::Refused(refusal)) => Some(refusal.code),
         Err(other) => panic!("{other:?}"),

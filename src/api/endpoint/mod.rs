@@ -32,9 +32,12 @@ use crate::{
         id::{AnyId, OrganizationId},
     },
     data::{actor::Origin, db::OrgScope},
-    domains::events::{
-        feed::Feed,
-        subscription::{Opening, Run},
+    domains::{
+        document_sets::manifest::DocumentCheck,
+        events::{
+            feed::Feed,
+            subscription::{Opening, Run},
+        },
     },
     graphql::{
         context::{Charge, RequestContext},
@@ -57,6 +60,7 @@ pub struct Inner {
     pub schema: ApiSchema,
     authenticator: Authenticator,
     pub validation: RequestValidator,
+    document_check: DocumentCheck,
     pub processor: Processor,
 }
 
@@ -141,7 +145,8 @@ impl Api {
         )?;
         let validation = validation.register(&state.config.server.documents, state.config.server.documents_only)?;
         let processor = Processor::new(state.metrics.clone())?;
-        Ok(Self(Arc::new(Inner { schema, authenticator: state.authenticator(), validation, processor, state })))
+        let (authenticator, document_check) = (state.authenticator(), validation.document_check());
+        Ok(Self(Arc::new(Inner { schema, authenticator, validation, document_check, processor, state })))
     }
 
     /// Executes one operation that is no subscription. Whatever goes wrong is in the answer.
@@ -194,7 +199,7 @@ impl Api {
         let mut context = RequestContext::new(&self.state, caller, origin);
         context.charge = answer.charge;
         let (budget, loads) = (context.budget.clone(), context.loads.clone());
-        let execution = loads.drive(self.schema.execute(request.data(context).data(self.validation.document_check())));
+        let execution = loads.drive(self.schema.execute(request.data(context).data(self.document_check.clone())));
         let executed = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
         // What was stopped, or nobody waited for, cost all that it asked for.
         answer.charge.actual = answer.charge.requested;

@@ -1,5 +1,5 @@
 //! `graphql-transport-ws` to the letter (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>). Queries and
-//! mutations run here too, behind the same gate as over HTTP. One task reads and writes; each operation has its own
+//! mutations run here too, behind the same validation as over HTTP. One task reads and writes; each operation has its own
 //! (`outbox.rs`), so that a client that does not read holds nothing but its own answers.
 
 use std::{

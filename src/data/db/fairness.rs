@@ -11,13 +11,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
+
+use crate::data::actor::network_of;
 
 /// A caller may take another connection while that many times what they hold is less than what is free.
 const CALLER_DIVISOR: usize = 3;
@@ -57,12 +59,9 @@ impl Consumer {
 
     /// Somebody without credentials: by address, IPv6 by its /64.
     pub fn of_address(ip: Option<IpAddr>) -> Self {
-        let bits = match ip.map(|ip| ip.to_canonical()) {
+        let bits = match ip.map(network_of) {
             Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped().to_bits(),
-            Some(IpAddr::V6(ip)) => {
-                let [a, b, c, d, ..] = ip.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_bits()
-            }
+            Some(IpAddr::V6(ip)) => ip.to_bits(),
             None => 0,
         };
         Self::person(Uuid::from_u128(bits))

@@ -103,7 +103,7 @@ macro_rules! keyed {
     };
 }
 
-/// A tenant's row as it is written whole: with every column, so that none is purged.
+/// A tenant's row as it is written whole: with every column, so that none is left out.
 pub trait Row: ModelTrait<Entity: RowOf<Self>> + IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel> {}
 
 impl<M> Row for M where M: ModelTrait<Entity: RowOf<M>> + IntoActiveModel<<M::Entity as EntityTrait>::ActiveModel> {}

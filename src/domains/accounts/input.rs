@@ -47,7 +47,7 @@ pub struct UserRegisterInput {
     /// E-mail address, `name@domain`; TAKEN when an account has it. A token that proves it is mailed there, unless the
     /// invitation's e-mail has proven it.
     pub email: String,
-    /// E-mails, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case.
+    /// Letters, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case.
     pub username: String,
     /// Any characters, 8 to 128.
     #[graphql(secret)]
@@ -159,7 +159,7 @@ impl PasswordResetCompleteInput {
 /// Changes to the caller's profile. What is left out stays as it is, null clears.
 #[derive(InputObject, Clone)]
 pub struct UserPatch {
-    /// E-mails, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case. Can't be
+    /// Letters, digits, dots, hyphens and underscores, 2 to 32; TAKEN when an account has it in any case. Can't be
     /// cleared.
     pub username: MaybeUndefined<String>,
     /// Full name, 1 to 100 characters; null: none.
@@ -241,7 +241,7 @@ pub fn check_email(problems: &mut Problems, path: &[&str], email: &str) {
 fn check_username(problems: &mut Problems, path: &[&str], username: &str) {
     problems.length(path, username, 2, 32);
     if !username.trim().chars().all(|c| c.is_alphanumeric() || "._-".contains(c)) {
-        problems.push(ProblemCode::Invalid, path, "E-mails, digits, dots, hyphens and underscores only.");
+        problems.push(ProblemCode::Invalid, path, "Letters, digits, dots, hyphens and underscores only.");
     }
 }
 

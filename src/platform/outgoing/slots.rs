@@ -71,6 +71,6 @@ mod tests {
         for number in 10..100 {
             drop(shares.place(id(number)).await);
         }
-        assert!(shares.own.lock().expect("entries").len() <= 6, "what nobody uses is purged");
+        assert!(shares.own.lock().expect("entries").len() <= 6, "what nobody uses is dropped");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use apollo_compiler::{Schema, validation::Valid};
 use async_graphql::registry::{MetaField, MetaInputValue, MetaType, Registry};
 use serde_json::{Value, json};
 use todo_platform::{
@@ -9,8 +10,13 @@ use todo_platform::{
     base::config::LimitsConfig,
 };
 
+/// The schema as it is committed.
+pub fn sdl() -> Valid<Schema> {
+    Schema::parse_and_validate(include_str!("../../../schema.graphql"), "schema.graphql").expect("a valid schema")
+}
+
 /// Validation alone, without a server.
-pub fn gate(limits: LimitsConfig) -> RequestValidator {
+pub fn validator(limits: LimitsConfig) -> RequestValidator {
     let sdl = schema::sdl(&schema::build(&limits, false).expect("a schema"));
     RequestValidator::new(schema::registry(false), &sdl, limits, true).expect("the schema is valid")
 }
