@@ -65,6 +65,11 @@ pub fn tenant_table(name: &'static str) -> TableCreateStatement {
         .take()
 }
 
+/// A tenant's table whose rows have an id of their own: the key is `(organization_id, id)`.
+pub fn tenant_objects(name: &'static str) -> TableCreateStatement {
+    tenant_table(name).col(uuid("id")).primary_key(&mut primary_key(&["organization_id", "id"])).take()
+}
+
 pub fn primary_key(columns: &[&'static str]) -> IndexCreateStatement {
     let mut key = Index::create();
     for column in columns {

@@ -1,10 +1,13 @@
 //! Schema steps, in order. One file a step; a step that has landed is never edited, and imports no entity, so that it
 //! means the same years later. A step must tolerate the previous release still running: expand, move, contract.
 //!
-//! To add one: `mYYYYMMDD_NNNNNN_what.rs`, then a line in [`Migrator::migrations`].
+//! To add one: `mYYYYMMDD_NNNNNN_what.rs` with a function `up`, then its name here, twice: as a module and as the last of
+//! [`Migrator::migrations`].
 //!
 //! Every table of a tenant has `PRIMARY KEY (organization_id, id)`, and its references are composite, so that a row
 //! can't point into another organization on either database.
+
+use std::{future::Future, pin::Pin};
 
 use sea_orm_migration::prelude::*;
 
@@ -39,31 +42,54 @@ pub use sea_orm_migration::{
 /// All schema steps of the server.
 pub struct Migrator;
 
+/// One step: the file's name, by which databases know it, and what it does.
+struct Step(&'static str, Up);
+
+type Up = for<'a> fn(&'a SchemaManager<'a>) -> Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
+
+impl MigrationName for Step {
+    fn name(&self) -> &str {
+        self.0
+    }
+}
+
 #[async_trait::async_trait]
+impl MigrationTrait for Step {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        (self.1)(manager).await
+    }
+}
+
+macro_rules! steps {
+    ($($step:ident),* $(,)?) => {
+        vec![$(Box::new(Step(stringify!($step), |manager| Box::pin($step::up(manager))))),*]
+    };
+}
+
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m20261123_000001_people::Migration),
-            Box::new(m20261123_000002_organizations::Migration),
-            Box::new(m20261123_000003_work::Migration),
-            Box::new(m20261123_000004_ledger::Migration),
-            Box::new(m20261123_000005_api_keys::Migration),
-            Box::new(m20261123_000006_account_tokens::Migration),
-            Box::new(m20261123_000007_quotas::Migration),
-            Box::new(m20261123_000008_usage::Migration),
-            Box::new(m20261123_000009_idempotency::Migration),
-            Box::new(m20261124_000010_webhooks::Migration),
-            Box::new(m20261124_000011_inbound_hooks::Migration),
-            Box::new(m20261124_000012_hook_indexes::Migration),
-            Box::new(m20261124_000013_plan_renewal::Migration),
-            Box::new(m20261126_000014_jobs::Migration),
-            Box::new(m20261126_000015_retention::Migration),
-            Box::new(m20261126_000016_billing_order::Migration),
-            Box::new(m20261126_000017_rights::Migration),
-            Box::new(m20261126_000018_keys::Migration),
-            Box::new(m20261126_000020_store_probe::Migration),
-            Box::new(m20261126_000022_hash_secret::Migration),
-            Box::new(m20261126_000024_document_sets::Migration),
+        steps![
+            m20261123_000001_people,
+            m20261123_000002_organizations,
+            m20261123_000003_work,
+            m20261123_000004_ledger,
+            m20261123_000005_api_keys,
+            m20261123_000006_account_tokens,
+            m20261123_000007_quotas,
+            m20261123_000008_usage,
+            m20261123_000009_idempotency,
+            m20261124_000010_webhooks,
+            m20261124_000011_inbound_hooks,
+            m20261124_000012_hook_indexes,
+            m20261124_000013_plan_renewal,
+            m20261126_000014_jobs,
+            m20261126_000015_retention,
+            m20261126_000016_billing_order,
+            m20261126_000017_rights,
+            m20261126_000018_keys,
+            m20261126_000020_store_probe,
+            m20261126_000022_hash_secret,
+            m20261126_000024_document_sets,
         ]
     }
 }

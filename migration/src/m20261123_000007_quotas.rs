@@ -2,9 +2,6 @@
 
 use sea_orm_migration::prelude::*;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
 /// A head that the previous release makes meanwhile has no plan of its own: the highest refuses nothing.
 const PLAN: &str = "ENTERPRISE";
 
@@ -18,16 +15,13 @@ const COUNT: &str = "UPDATE ledger_head SET
     api_key_count = (SELECT count(*) FROM api_key
         WHERE api_key.organization_id = ledger_head.organization_id AND api_key.revoked_at IS NULL)";
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let plan = ColumnDef::new("plan_tier").text().not_null().default(PLAN).take();
-        let count = |name: &'static str| ColumnDef::new(name).big_integer().not_null().default(0).take();
-        // SQLite adds one column at a time.
-        for column in [plan, count("member_count"), count("item_count"), count("api_key_count")] {
-            manager.alter_table(Table::alter().table("ledger_head").add_column(column).take()).await?;
-        }
-        manager.get_connection().execute_unprepared(COUNT).await?;
-        Ok(())
+pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let plan = ColumnDef::new("plan_tier").text().not_null().default(PLAN).take();
+    let count = |name: &'static str| ColumnDef::new(name).big_integer().not_null().default(0).take();
+    // SQLite adds one column at a time.
+    for column in [plan, count("member_count"), count("item_count"), count("api_key_count")] {
+        manager.alter_table(Table::alter().table("ledger_head").add_column(column).take()).await?;
     }
+    manager.get_connection().execute_unprepared(COUNT).await?;
+    Ok(())
 }

@@ -3,9 +3,6 @@
 
 use sea_orm_migration::prelude::*;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
 /// The new one first, so that no moment is without.
 const STEPS: [&str; 3] = [
     "CREATE INDEX ix_webhook_delivery_next ON webhook_delivery (organization_id, webhook_id, next_attempt_at, sequence)
@@ -14,12 +11,9 @@ const STEPS: [&str; 3] = [
     "DROP INDEX ix_inbound_receipt_received_at",
 ];
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for step in STEPS {
-            manager.get_connection().execute_unprepared(step).await?;
-        }
-        Ok(())
+pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    for step in STEPS {
+        manager.get_connection().execute_unprepared(step).await?;
     }
+    Ok(())
 }

@@ -4,13 +4,7 @@ use sea_orm_migration::prelude::*;
 
 use crate::columns::instant_null;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let renewal = instant_null("plan_renews_at");
-        manager.alter_table(Table::alter().table("organization").add_column(renewal).take()).await
-    }
+pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let renewal = instant_null("plan_renews_at");
+    manager.alter_table(Table::alter().table("organization").add_column(renewal).take()).await
 }

@@ -4,16 +4,10 @@ use sea_orm_migration::prelude::*;
 
 use crate::columns::*;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.create_index(index("refresh_token", &["issued_at"])).await?;
-        manager.create_index(index("session", &["revoked_at"])).await?;
-        manager.create_index(index("session", &["expires_at"])).await?;
-        manager.create_index(index("account_token", &["expires_at"])).await?;
-        manager.create_index(index("invitation", &["expires_at"])).await
-    }
+pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    manager.create_index(index("refresh_token", &["issued_at"])).await?;
+    manager.create_index(index("session", &["revoked_at"])).await?;
+    manager.create_index(index("session", &["expires_at"])).await?;
+    manager.create_index(index("account_token", &["expires_at"])).await?;
+    manager.create_index(index("invitation", &["expires_at"])).await
 }

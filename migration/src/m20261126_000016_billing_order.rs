@@ -4,18 +4,12 @@ use sea_orm_migration::prelude::*;
 
 use crate::columns::{instant_null, text_null};
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // 1 is a change: what is not known of the events that are there counts as one.
-        let precedence = ColumnDef::new("precedence").small_integer().not_null().default(1).take();
-        for column in [precedence, text_null("tier"), instant_null("renews_at")] {
-            let add = Table::alter().table("billing_event").add_column(column).take();
-            manager.alter_table(add).await?;
-        }
-        Ok(())
+pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    // 1 is a change: what is not known of the events that are there counts as one.
+    let precedence = ColumnDef::new("precedence").small_integer().not_null().default(1).take();
+    for column in [precedence, text_null("tier"), instant_null("renews_at")] {
+        let add = Table::alter().table("billing_event").add_column(column).take();
+        manager.alter_table(add).await?;
     }
+    Ok(())
 }

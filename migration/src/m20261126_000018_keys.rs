@@ -49,25 +49,19 @@ const KEYS: &[Keys] = &[
     Keys { table: "item", primary_key: OF_TENANT, text: "title", key: "title_key", form: fold, is_unique: false },
 ];
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for keys in KEYS {
-            let mut after = None;
-            loop {
-                let rows = keys.read(manager, after.as_deref()).await?;
-                let Some(last) = rows.last() else { break };
-                after = Some(last.id.clone());
-                for row in rows.iter().filter(|row| (keys.form)(&row.text) != row.key) {
-                    keys.write(manager, row).await?;
-                }
+pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    for keys in KEYS {
+        let mut after = None;
+        loop {
+            let rows = keys.read(manager, after.as_deref()).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.id.clone());
+            for row in rows.iter().filter(|row| (keys.form)(&row.text) != row.key) {
+                keys.write(manager, row).await?;
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 struct Row {

@@ -4,21 +4,15 @@ use sea_orm_migration::prelude::*;
 
 use crate::columns::*;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .create_table(
-                Table::create()
-                    .table("store_probe")
-                    .col(uuid("id"))
-                    .col(ColumnDef::new("filler").binary().not_null())
-                    .primary_key(&mut primary_key(&["id"]))
-                    .take(),
-            )
-            .await
-    }
+pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    manager
+        .create_table(
+            Table::create()
+                .table("store_probe")
+                .col(uuid("id"))
+                .col(ColumnDef::new("filler").binary().not_null())
+                .primary_key(&mut primary_key(&["id"]))
+                .take(),
+        )
+        .await
 }

@@ -2,13 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut secret = ColumnDef::new("hash_secret_id");
-        manager.alter_table(Table::alter().table("api_key").add_column(secret.binary().null()).take()).await
-    }
+pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let mut secret = ColumnDef::new("hash_secret_id");
+    manager.alter_table(Table::alter().table("api_key").add_column(secret.binary().null()).take()).await
 }

@@ -29,7 +29,10 @@ use crate::{
         error::{Error, Refusal, Result},
         policy::{Access, access},
     },
-    domains::node::{self, MAX_NODES, Node},
+    domains::{
+        Node,
+        node::{self, MAX_NODES},
+    },
     graphql::{context::ContextExt, scalars::Representation},
 };
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_graphql::{
-    Interface, MergedObject, MergedSubscription, OutputType, SDLExportOptions, Schema, SubscriptionType as _,
-    ValidationMode,
+    MergedObject, OutputType, SDLExportOptions, Schema, SubscriptionType as _, ValidationMode,
     registry::{MetaType, Registry},
 };
 use sha2::{Digest, Sha256};
@@ -15,114 +14,18 @@ use super::{
 };
 use crate::{
     base::{config::LimitsConfig, enums::Feature, error::Result, policy},
-    domains::{
-        accounts::{
-            resolvers::{AccountMutation, AccountQuery},
-            types::{SessionPayload, UserPayload},
-        },
-        api_keys::{resolvers::ApiKeyMutation, types::ApiKeyPayload},
-        comments::{resolvers::CommentMutation, types::CommentPayload},
-        document_sets::{resolvers::DocumentSetMutation, types::DocumentSetPayload},
-        events::{resolvers::EventQuery, subscription::EventSubscription},
-        inbound_hooks::{resolvers::InboundHookMutation, types::InboundHookPayload},
-        items::{
-            resolvers::{ItemMutation, ItemQuery},
-            types::ItemPayload,
-        },
-        members::{
-            resolvers::MemberMutation,
-            types::{InvitationPayload, MembershipPayload},
-        },
-        node::{Node, NodeQuery},
-        organizations::{
-            resolvers::{OrganizationMutation, OrganizationQuery},
-            types::OrganizationPayload,
-        },
-        plans::resolvers::PlanMutation,
-        server::{SchemaHash, ServerQuery},
-        sync::resolvers::SyncQuery,
-        tags::{resolvers::TagMutation, types::TagPayload},
-        teams::{resolvers::TeamMutation, types::TeamPayload},
-        webhooks::{
-            resolvers::WebhookMutation,
-            types::{WebhookDeliveryPayload, WebhookPayload},
-        },
-    },
+    domains::{DomainQuery, Mutation, Node, Subscription, server::SchemaHash},
     graphql::{
-        error::UserError,
         guard::Guarded,
-        payload::{AckPayload, DeletePayload},
+        payload::Payload,
         rule::{Rule, feature_among},
-        scalars::Cursor,
     },
 };
 
 /// What can be read. A request is about one organization: the API key's, that of the path `/o/{slug-or-id}/graphql`,
 /// that of the header `X-Organization`, or the caller's only one.
 #[derive(MergedObject, Default)]
-pub struct Query(
-    AccountQuery,
-    OrganizationQuery,
-    NodeQuery,
-    ItemQuery,
-    EventQuery,
-    SyncQuery,
-    ServerQuery,
-    FederationQuery,
-);
-
-/// What can be changed. The root fields of one operation run one after the other, each in a transaction of its own:
-/// one that fails does not undo the others.
-///
-/// Select `userErrors`: a failure that the selection leaves out is raised as a top-level error.
-#[derive(MergedObject, Default)]
-pub struct Mutation(
-    AccountMutation,
-    OrganizationMutation,
-    PlanMutation,
-    MemberMutation,
-    TeamMutation,
-    ItemMutation,
-    TagMutation,
-    CommentMutation,
-    ApiKeyMutation,
-    DocumentSetMutation,
-    WebhookMutation,
-    InboundHookMutation,
-);
-
-/// What can be followed as it happens, over a WebSocket (`graphql-transport-ws`) or server-sent events.
-#[derive(MergedSubscription, Default)]
-pub struct Subscription(EventSubscription);
-
-/// Common part of every mutation's result.
-#[derive(Interface)]
-#[graphql(
-    field(name = "user_errors", ty = "&[UserError]", desc = "Empty when it succeeded."),
-    field(
-        name = "cursor",
-        ty = "Option<Cursor>",
-        desc = "Ledger position just after this mutation: wait for it on a stream to read your own write. Null on failure."
-    )
-)]
-pub enum Payload {
-    Ack(AckPayload),
-    Delete(DeletePayload),
-    Session(SessionPayload),
-    User(UserPayload),
-    Organization(OrganizationPayload),
-    Invitation(InvitationPayload),
-    ApiKey(ApiKeyPayload),
-    DocumentSet(DocumentSetPayload),
-    Membership(MembershipPayload),
-    Team(TeamPayload),
-    Tag(TagPayload),
-    Item(ItemPayload),
-    Comment(CommentPayload),
-    Webhook(WebhookPayload),
-    InboundHook(InboundHookPayload),
-    WebhookDelivery(WebhookDeliveryPayload),
-}
+pub struct Query(DomainQuery, FederationQuery);
 
 pub type ApiSchema = Schema<Guarded<Query>, Guarded<Mutation>, Guarded<Subscription>>;
 
@@ -162,14 +65,14 @@ pub fn sdl(schema: &ApiSchema) -> String {
 /// The types, for validation's walk and for tests. `has_federation`: those of a subgraph.
 pub fn registry(has_federation: bool) -> Registry {
     let mut registry = Registry::default();
+    registry.query_type = "Query".to_owned();
+    registry.mutation_type = Some("Mutation".to_owned());
+    registry.subscription_type = Some("Subscription".to_owned());
     Query::create_type_info(&mut registry);
     Mutation::create_type_info(&mut registry);
     Subscription::create_type_info(&mut registry);
     Node::create_type_info(&mut registry);
     Payload::create_type_info(&mut registry);
-    registry.query_type = "Query".to_owned();
-    registry.mutation_type = Some("Mutation".to_owned());
-    registry.subscription_type = Some("Subscription".to_owned());
     // The parts that the roots are merged from.
     registry.remove_unused_types();
     if !has_federation {

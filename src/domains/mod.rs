@@ -3,6 +3,8 @@
 //!
 //! A `service` may call another's service, `types` use another's types and loaders: the types of a graph refer to each other
 //! by nature. No domain knows how a request came in. `docs/ARCHITECTURE.md` walks through a new field and a new entity.
+//!
+//! A new domain is registered here: its module, its objects in [`Node`], its root fields in the roots below.
 
 pub mod accounts;
 pub mod api_keys;
@@ -21,3 +23,61 @@ pub mod tags;
 pub mod teams;
 pub mod usage;
 pub mod webhooks;
+
+use async_graphql::{MergedObject, MergedSubscription};
+
+node::nodes! {
+    accounts::User,
+    accounts::Session,
+    accounts::SecurityEvent,
+    members::Membership,
+    organizations::Organization,
+    teams::Team,
+    members::Invitation,
+    items::Item,
+    tags::Tag,
+    comments::Comment,
+    events::Event,
+    api_keys::ApiKey,
+    document_sets::DocumentSet,
+    webhooks::Webhook,
+    webhooks::WebhookDelivery,
+    inbound_hooks::InboundHook,
+    inbound_hooks::InboundReceipt,
+}
+
+/// What can be read.
+#[derive(MergedObject, Default)]
+pub struct DomainQuery(
+    accounts::resolvers::AccountQuery,
+    organizations::resolvers::OrganizationQuery,
+    node::NodeQuery,
+    items::resolvers::ItemQuery,
+    events::resolvers::EventQuery,
+    sync::resolvers::SyncQuery,
+    server::ServerQuery,
+);
+
+/// What can be changed. The root fields of one operation run one after the other, each in a transaction of its own:
+/// one that fails does not undo the others.
+///
+/// Select `userErrors`: a failure that the selection leaves out is raised as a top-level error.
+#[derive(MergedObject, Default)]
+pub struct Mutation(
+    accounts::resolvers::AccountMutation,
+    organizations::resolvers::OrganizationMutation,
+    plans::resolvers::PlanMutation,
+    members::resolvers::MemberMutation,
+    teams::resolvers::TeamMutation,
+    items::resolvers::ItemMutation,
+    tags::resolvers::TagMutation,
+    comments::resolvers::CommentMutation,
+    api_keys::resolvers::ApiKeyMutation,
+    document_sets::resolvers::DocumentSetMutation,
+    webhooks::resolvers::WebhookMutation,
+    inbound_hooks::resolvers::InboundHookMutation,
+);
+
+/// What can be followed as it happens, over a WebSocket (`graphql-transport-ws`) or server-sent events.
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(events::subscription::EventSubscription);

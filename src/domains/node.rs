@@ -1,6 +1,6 @@
 //! Any object by its id. An object that the caller may not see is null, like one that isn't there.
 
-use async_graphql::{Context, Interface, Object};
+use async_graphql::{Context, Object};
 
 use crate::{
     base::{
@@ -8,24 +8,8 @@ use crate::{
         id::{AnyId, Kind, kind},
         policy::{Access, access},
     },
-    domains::{
-        accounts::types::{SecurityEvent, Session, User},
-        api_keys::types::ApiKey,
-        comments::types::Comment,
-        document_sets::types::DocumentSet,
-        events::types::Event,
-        inbound_hooks::types::{InboundHook, InboundReceipt},
-        items::types::Item,
-        members::types::{Invitation, Membership},
-        organizations::types::Organization,
-        tags::types::Tag,
-        teams::types::Team,
-        webhooks::types::{Webhook, WebhookDelivery},
-    },
-    graphql::{
-        context::ContextExt,
-        node::{NodeType, find},
-    },
+    domains::{Node, find_by_prefix},
+    graphql::context::ContextExt,
 };
 
 /// Objects that one `nodes` or `_entities` may name.
@@ -33,9 +17,9 @@ pub const MAX_NODES: usize = 100;
 
 /// Declares the interface of those types, and finds an object by its id's prefix.
 macro_rules! nodes {
-    ($($type:ident),* $(,)?) => {
+    ($($domain:ident :: $type:ident),* $(,)?) => {
         /// Anything with a global id: a typed prefix and a sortable UUIDv7, e.g. `itm_01jd…`.
-        #[derive(Interface, Clone, Debug)]
+        #[derive(async_graphql::Interface, Clone, Debug)]
         #[graphql(field(
             name = "id",
             ty = "async_graphql::ID",
@@ -43,37 +27,25 @@ macro_rules! nodes {
             tag = "same-for-all"
         ))]
         pub enum Node {
-            $($type($type),)*
+            $($type($domain::types::$type),)*
         }
 
-        async fn find_by_prefix(ctx: &Context<'_>, id: AnyId) -> Result<Option<Node>> {
+        async fn find_by_prefix(
+            ctx: &async_graphql::Context<'_>,
+            id: $crate::base::id::AnyId,
+        ) -> $crate::base::error::Result<Option<Node>> {
+            use $crate::{base::id::Kind, graphql::node::{NodeType, find}};
+
             Ok(match id.prefix() {
-                $(<<$type as NodeType>::Kind as Kind>::PREFIX => find::<$type>(ctx, id).await?.map(Node::$type),)*
+                $(<<$domain::types::$type as NodeType>::Kind as Kind>::PREFIX => {
+                    find::<$domain::types::$type>(ctx, id).await?.map(Node::$type)
+                })*
                 _ => None,
             })
         }
     };
 }
-
-nodes! {
-    User,
-    Session,
-    SecurityEvent,
-    Membership,
-    Organization,
-    Team,
-    Invitation,
-    Item,
-    Tag,
-    Comment,
-    Event,
-    ApiKey,
-    DocumentSet,
-    Webhook,
-    WebhookDelivery,
-    InboundHook,
-    InboundReceipt,
-}
+pub(super) use nodes;
 
 #[derive(Default)]
 pub struct NodeQuery;

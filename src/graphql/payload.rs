@@ -1,11 +1,16 @@
 //! Results of mutations: the object, or `userErrors`, and the ledger's position; the first result again for a request that
 //! is repeated under its idempotency key.
 
-use std::future::Future;
+use std::{borrow::Cow, future::Future};
 
-use async_graphql::{Context, Description, Object, SimpleObject};
+use async_graphql::{
+    Context, ContextSelectionSet, Description, Object, OutputType, Positioned, ServerResult, SimpleObject, Value,
+    indexmap::IndexSet,
+    parser::types::Field,
+    registry::{MetaType, MetaTypeId, Registry},
+};
 
-use super::{context::ContextExt, error::UserError, scalars::Cursor};
+use super::{context::ContextExt, error::UserError, scalars::Cursor, type_name::bare};
 use crate::{
     base::{
         error::{Error, Rejected, Result},
@@ -18,6 +23,48 @@ use crate::{
     },
     graphql::context::adopt_organization,
 };
+
+/// The interface `Payload`: whatever object a root field of `Mutation` answers with implements it. Registered after the
+/// mutations, it finds them, so that nobody lists them.
+pub struct Payload;
+
+impl OutputType for Payload {
+    fn type_name() -> Cow<'static, str> {
+        Cow::Borrowed("Payload")
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        let mutations = registry.mutation_type.as_ref().and_then(|root| registry.types.get(root)?.fields());
+        let answers = mutations.into_iter().flat_map(|fields| fields.values()).map(|field| bare(&field.ty).to_owned());
+        let possible_types: IndexSet<String> = answers.collect();
+        for payload in &possible_types {
+            registry.add_implements(payload, &Self::type_name());
+        }
+        // An acknowledgement has the common fields and no others.
+        AckPayload::create_type_info(registry);
+        let common = registry.types.get(&*AckPayload::type_name()).and_then(MetaType::fields);
+        let fields = common.cloned().unwrap_or_default();
+        registry.create_output_type::<Self, _>(MetaTypeId::Interface, |_| MetaType::Interface {
+            name: Self::type_name().into_owned(),
+            description: Some("Common part of every mutation's result.".to_owned()),
+            fields: fields.clone(),
+            possible_types: possible_types.clone(),
+            extends: false,
+            keys: None,
+            visible: None,
+            inaccessible: false,
+            tags: Vec::new(),
+            rust_typename: Some(std::any::type_name::<Self>()),
+            directive_invocations: Vec::new(),
+            requires_scopes: Vec::new(),
+        })
+    }
+
+    /// No field answers with it.
+    async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+        Ok(Value::Null)
+    }
+}
 
 /// A payload type of the schema.
 pub trait Outcome: Sized {

@@ -433,3 +433,93 @@ pub struct Dearest {
     /// `Item.comments`.
     pub coordinate: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::value;
+
+    use super::*;
+
+    fn price(key: &str, shape: Shape, below: Prices) -> Price {
+        Price::new(Name::new(key), shape, Weight::default(), below)
+    }
+
+    fn prices(parts: impl IntoIterator<Item = Price>) -> Prices {
+        let mut prices = Prices::default();
+        parts.into_iter().for_each(|part| prices.add(part, None));
+        prices
+    }
+
+    fn object(key: &str) -> Price {
+        price(key, Shape::Object, Prices::default())
+    }
+
+    /// `{ items(first: 10) { nodes { team tags } totalCount } }`.
+    fn board() -> Prices {
+        let node = prices([object("team"), price("tags", Shape::List, Prices::default())]);
+        let parts = [price("nodes", Shape::Nodes, node), price("totalCount", Shape::Count, Prices::default())];
+        prices([price("items", Shape::Connection { size: 10, count: COUNT_PRICE }, prices(parts))])
+    }
+
+    #[test]
+    fn what_is_asked_is_priced_as_the_table_says() {
+        assert_eq!(prices([object("viewer")]).total(), 1);
+        assert_eq!(prices([price("tags", Shape::List, Prices::default())]).total(), 1 + LIST_SIZE);
+        assert_eq!(prices([price("nodes", Shape::Named(7), prices([object("team")]))]).total(), 14);
+        // A node is 1, its team 1, its tags 3: ten of them, the page itself, the total.
+        assert_eq!(board().total(), 10 * 5 + 1 + COUNT_PRICE);
+        // The total alone runs no list.
+        let count = prices([price("totalCount", Shape::Count, Prices::default())]);
+        assert_eq!(prices([price("items", Shape::Connection { size: 100, count: 1 }, count)]).total(), 1);
+    }
+
+    #[test]
+    fn an_answer_costs_what_is_in_it() {
+        let answer = |data: Value| Response::new(data);
+        let full = value!({"items": {"nodes": [{"team": {"id": "1"}, "tags": [{"id": "1"}]}, {"team": null, "tags": []}],
+            "totalCount": 2}});
+        // The page 1; a node 1 with its team 1, its list 1, its tag 1; a node 1 with null 1 and an empty list 1; the total.
+        assert_eq!(board().actual(&answer(full)), 1 + 4 + 3 + COUNT_PRICE);
+        assert_eq!(board().actual(&answer(value!({"items": {"nodes": [], "totalCount": 0}}))), 1 + COUNT_PRICE);
+        assert_eq!(board().actual(&answer(value!({"items": null}))), 1);
+        // Skipped, or of another type.
+        assert_eq!(board().actual(&answer(value!({}))), 0);
+    }
+
+    #[test]
+    fn a_null_beside_an_error_costs_all_that_was_asked() {
+        let failed = |code: Code| {
+            let mut error = ServerError::new("failed", None);
+            error.extensions.get_or_insert_default().set("code", code.as_str());
+            let mut response = Response::new(value!({"items": null}));
+            response.errors.push(error);
+            response
+        };
+        assert_eq!(board().actual(&failed(Code::Internal)), board().total());
+        // Nothing ran for nobody.
+        assert_eq!(board().actual(&failed(Code::Unauthenticated)), 1);
+    }
+
+    #[test]
+    fn the_dearest_of_several_types_counts_and_the_first_of_equals_is_named() {
+        let mut node = Prices::default();
+        node.add(object("author"), Some("Comment"));
+        node.add(price("tags", Shape::List, Prices::default()), Some("Item"));
+        node.add(object("organization"), None);
+        assert_eq!(node.total(), (1 + LIST_SIZE) + 1);
+        assert_eq!(prices([object("first"), object("second")]).dearest_path(), "first");
+        assert_eq!(board().dearest_path(), "items.nodes.tags");
+    }
+
+    #[test]
+    fn many_scalars_cost_and_no_price_overflows() {
+        let mut wide = Prices::default();
+        (0..FREE_LEAVES + LEAVES_PER_POINT + 1).for_each(|_| wide.add_leaf(None));
+        assert_eq!(wide.total(), 2);
+        let nested = (0..100).fold(Prices::default(), |below, _| prices([price("nodes", Shape::Named(1000), below)]));
+        assert_eq!(nested.total(), u64::MAX);
+        let arguments =
+            Weight { contains: 1, starts_with: 1, conditions: 25, values: 250, orders: 1, objects: 3, entries: 120 };
+        assert_eq!(arguments.points(), 5 + 2 + 2 + 2 + 1 + 3 + 2);
+    }
+}

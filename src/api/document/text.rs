@@ -382,7 +382,7 @@ fn unescaped(literal: &str) -> Result<Option<String>, String> {
         if code > 0xFFFF {
             new.push(character);
             has_changed = true;
-        } else if length != 6 {
+        } else if escape.starts_with("\\u{") {
             new.push_str(&format!("\\u{code:04X}"));
             has_changed = true;
         } else {
@@ -412,4 +412,80 @@ fn code_point(text: &str) -> Option<(u32, usize)> {
         Err(())
     });
     Some((code.unwrap_or(u32::MAX), digits.len() + around))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Text<'_> {
+        Text::read(text, 1000).expect("a text whose tokens can be read")
+    }
+
+    fn refused(text: &str, limit: usize) -> Code {
+        match Text::read(text, limit) {
+            Err(Error::Refused(refusal)) => refusal.code,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn counts_tokens_not_characters() {
+        assert_eq!(read("{ a(b: 1.5e-3, c: \"x { y\") ...f } # { ( [").len(), 13);
+        assert_eq!(read("\u{feff}{a}").len(), 3);
+        assert_eq!(read("").len(), 0);
+        assert!(Text::read("{ a }", 3).is_ok());
+        assert_eq!(refused("{ a b }", 3), Code::QueryTooComplex);
+    }
+
+    #[test]
+    fn refuses_brackets_nested_too_deep_and_none_in_strings() {
+        let nested = |depth: usize| format!("{{ a(b: {}{}) }}", "[".repeat(depth), "]".repeat(depth));
+        // The braces and the parentheses are two.
+        assert!(Text::read(&nested(MAX_NESTING - 2), 1000).is_ok());
+        assert_eq!(refused(&nested(MAX_NESTING - 1), 1000), Code::QueryTooDeep);
+        assert!(Text::read(&format!("{{ a(b: \"{}\") }}", "[".repeat(500)), 1000).is_ok());
+        assert!(Text::read(&format!("{{ a(b: \"\"\"{}\"\"\") }}", "[".repeat(500)), 1000).is_ok());
+    }
+
+    #[test]
+    fn leaves_out_descriptions_and_no_other_strings() {
+        let described = read("\"What it does.\" query Q(\"How many.\" $n: Int = 1) { a(b: \"kept\") }");
+        assert_eq!(described.text, "  query Q(  $n: Int = 1) { a(b: \"kept\") }");
+        let plain = "query Q($s: String = \"kept\") { a(b: [\"kept\", \"too\"]) }";
+        assert!(matches!(read(plain).text, Cow::Borrowed(text) if text == plain));
+    }
+
+    #[test]
+    fn puts_long_escapes_in_words_that_the_parser_knows() {
+        assert_eq!(
+            read(r#"{ a(b: "\u{1F600}\uD83D\uDE00\u{41}\\u{41}") }"#).text,
+            "{ a(b: \"😀😀\\u0041\\\\u{41}\") }"
+        );
+        // A half of a pair alone is no character, nor is what is beyond the last one.
+        for string in [r"\uD83D", r"\uDE00", r"\u{110000}", r"\u{FFFFFFFFFFFF}"] {
+            assert_eq!(refused(&format!("{{ a(b: \"{string}\") }}"), 1000), Code::GraphqlParseFailed, "{string}");
+        }
+    }
+
+    #[test]
+    fn finds_places_again_in_the_text_that_was_sent() {
+        let sent = "\"Said.\"\r\nquery Q {\n  a(b: \"\\u{1F600}\", 😀: 1)\n}";
+        let read = read(sent);
+        let place = |word: &str| {
+            let position = read.position(read.text.find(word).expect("a word of the text"));
+            (position.line, position.column)
+        };
+        assert_eq!(place("query"), (2, 1));
+        assert_eq!(place("a("), (3, 3));
+        // A column is a UTF-16 code unit.
+        assert_eq!(place("1)"), (3, 25));
+    }
+
+    #[test]
+    fn misses_colons_that_the_parser_does_not() {
+        assert_eq!(refused("{ a(b 1) }", 1000), Code::GraphqlParseFailed);
+        assert_eq!(refused("{ a(b: {c 1}) }", 1000), Code::GraphqlParseFailed);
+        assert!(Text::read("query Q($a: Int) { a(b: $a, c: {d: [1]}) { e } }", 1000).is_ok());
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use std::sync::Arc;
 
-use super::{Answer, Api, Envelope, MINIMUM_COST, fingerprint};
+use super::{Api, Envelope, MINIMUM_COST, fingerprint};
 use crate::{
     api::{
         cost::Dearest,
@@ -21,42 +21,139 @@ use crate::{
     graphql::context::Charge,
     platform::{
         auth::session::{Caller, LookUps},
-        rate_limit::{Allowance, Refused, Taken},
+        rate_limit::{Refused, Taken},
     },
 };
 
-/// An operation that may run.
-pub(super) struct Prepared {
+/// An operation whose document is valid, and may come this way.
+struct Validated {
+    valid: Arc<ValidRequest>,
+    /// With the key of a mutation that has one.
+    origin: Origin,
+    /// Whether the document is one of the caller's organization, named by its id.
+    is_named: bool,
+}
+
+/// That, and who sent it.
+struct Authenticated {
+    valid: Arc<ValidRequest>,
+    caller: Caller,
+    origin: Origin,
+}
+
+/// That, and its points are taken: an operation that may run.
+pub(super) struct Admitted {
     pub(super) valid: Arc<ValidRequest>,
     pub(super) caller: Caller,
     pub(super) origin: Origin,
     pub(super) taken: Option<Taken>,
+    pub(super) charge: Charge,
+}
+
+/// Why an operation does not run, and what was known of it by then.
+pub(super) struct Stopped {
+    pub(super) error: Error,
+    pub(super) valid: Option<Arc<ValidRequest>>,
+    pub(super) caller: Caller,
+    pub(super) charge: Charge,
 }
 
 impl Api {
-    /// Validation, credentials and rate limit: whatever must pass before anything runs.
-    pub(super) async fn prepare(
-        &self,
-        request: &mut Request,
-        envelope: &Envelope,
-        answer: &mut Answer,
-    ) -> Result<Prepared> {
-        let mut origin = envelope.origin.clone();
-        let (valid, caller) = match self.admit(request, envelope, &mut origin, answer).await {
-            Ok(admitted) => admitted,
-            Err(error) => return Err(self.reject(error, &envelope.origin, &mut answer.charge).await),
+    /// Validation, credentials and rate limit, in this order: whatever must pass before anything runs.
+    pub(super) async fn admit(&self, request: &mut Request, envelope: &Envelope) -> Result<Admitted, Box<Stopped>> {
+        let validated = self.validate(request, envelope).await?;
+        let authenticated = self.identify(validated, request, envelope).await?;
+        self.charge(authenticated, envelope).await
+    }
+
+    async fn validate(&self, request: &mut Request, envelope: &Envelope) -> Result<Validated, Box<Stopped>> {
+        let (is_named, valid) = match self.read_document(request, envelope).await {
+            Ok((is_named, valid)) => (is_named, Arc::new(valid)),
+            Err(error) => return Err(self.stop(error, None, envelope).await),
         };
-        answer.scope.clone_from(&caller.scope);
-        answer.organization = caller.scope.as_ref().map(|scope| scope.organization_id());
-        answer.actor = caller.identified.as_ref().map(|identified| identified.actor().any_id());
-        envelope.meter.belongs_to(caller.consumer(&envelope.origin)).await;
-        let allowance = self.state.rate_limit.of_caller(&caller, &envelope.origin);
-        let taken = self.charge(allowance, &valid, &mut answer.charge).await?;
+        match claim_of(&valid, request, envelope) {
+            Ok(idempotency) => {
+                let origin = Origin { idempotency, ..envelope.origin.clone() };
+                Ok(Validated { valid, origin, is_named })
+            }
+            Err(error) => Err(self.stop(error, Some(valid), envelope).await),
+        }
+    }
+
+    async fn read_document(&self, request: &mut Request, envelope: &Envelope) -> Result<(bool, ValidRequest)> {
+        let is_named = self.find_document(request, envelope).await?;
+        Ok((is_named, self.check(request, &envelope.meter).await?))
+    }
+
+    async fn identify(
+        &self,
+        validated: Validated,
+        request: &Request,
+        envelope: &Envelope,
+    ) -> Result<Authenticated, Box<Stopped>> {
+        let Validated { valid, origin, is_named } = validated;
+        let is_mutation = valid.operation == OperationType::Mutation;
+        if is_mutation {
+            envelope.meter.stays().await;
+        }
+        let identified = async {
+            let caller = self.caller(envelope, &origin, valid.needs_caller, !is_mutation).await?;
+            if !is_named {
+                refuse_other_documents(&caller, &request.query).await?;
+            }
+            Ok(caller)
+        };
+        let caller = match identified.await {
+            Ok(caller) => caller,
+            Err(error) => return Err(self.stop(error, Some(valid), envelope).await),
+        };
         if let (Some(idempotency), Some(identified)) = (&origin.idempotency, &caller.identified) {
             let organization_id = caller.scope.as_ref().map(|scope| scope.organization_id());
             idempotency.belongs_to(organization_id, identified.actor());
         }
-        Ok(Prepared { valid, caller, origin, taken })
+        Ok(Authenticated { valid, caller, origin })
+    }
+
+    /// Takes what the operation costs at most, before it runs. RATE_LIMITED when that is not there now,
+    /// QUERY_TOO_COMPLEX when it never will be.
+    async fn charge(&self, authenticated: Authenticated, envelope: &Envelope) -> Result<Admitted, Box<Stopped>> {
+        let Authenticated { valid, caller, origin } = authenticated;
+        envelope.meter.belongs_to(caller.consumer(&envelope.origin)).await;
+        let allowance = self.state.rate_limit.of_caller(&caller, &envelope.origin);
+        let cost = valid.cost.max(MINIMUM_COST);
+        let mut charge = Charge { requested: cost, ..Charge::default() };
+        if allowance.capacity == 0 {
+            return Ok(Admitted { valid, caller, origin, taken: None, charge });
+        }
+        let is_too_dear = cost > allowance.capacity.into();
+        let asked = if is_too_dear { MINIMUM_COST } else { cost };
+        let dearest = || self.validation.dearest_of(&valid);
+        let refusal = match self.state.rate_limit.take(allowance, asked).await {
+            Ok(taken) => {
+                charge.level = Some(taken.level);
+                if !is_too_dear {
+                    return Ok(Admitted { valid, caller, origin, taken: Some(taken), charge });
+                }
+                valid.prices.too_dear(allowance.capacity.into(), dearest())
+            }
+            Err(refused) => {
+                charge.level = Some(refused.level);
+                rate_limited(&refused, dearest())
+            }
+        };
+        Err(Box::new(Stopped { error: refusal.into(), valid: Some(valid), caller, charge }))
+    }
+
+    /// An operation that stops before its caller is known, on its address's account.
+    async fn stop(&self, error: Error, valid: Option<Arc<ValidRequest>>, envelope: &Envelope) -> Box<Stopped> {
+        let mut charge = Charge::default();
+        if matches!(&error, Error::Refused(refusal) if refusal.code == Code::RateLimited) {
+            // By what is left to its address: the headers say so.
+            let limiter = &self.state.rate_limit;
+            charge.level = Some(limiter.level(limiter.of_address(&envelope.origin)));
+        }
+        let error = self.reject(error, &envelope.origin, &mut charge).await;
+        Box::new(Stopped { error, valid, caller: Caller::default(), charge })
     }
 
     /// Lets a client in that has no operation yet: whether its credential, where it has one, is good. Guesses cost their
@@ -81,59 +178,15 @@ impl Api {
         self.caller(envelope, &envelope.origin, true, true).await
     }
 
-    /// What must hold before anything is charged to a caller: a document that validation passes, and a good credential or
-    /// none.
-    async fn admit(
-        &self,
-        request: &mut Request,
-        envelope: &Envelope,
-        origin: &mut Origin,
-        answer: &mut Answer,
-    ) -> Result<(Arc<ValidRequest>, Caller)> {
-        let named = self.find_document(request, envelope, origin).await?;
-        let valid = Arc::new(self.check(request, &envelope.meter).await?);
-        let is_mutation = valid.operation == OperationType::Mutation;
-        answer.valid = Some(valid.clone());
-        if valid.operation == OperationType::Subscription && !envelope.can_stream {
-            let message =
-                "Subscriptions run over a WebSocket (graphql-transport-ws) or with `Accept: text/event-stream`.";
-            return Err(Refusal::bad_request(message).into());
-        }
-        if envelope.is_read_only && is_mutation {
-            answer.wrong_method = true;
-            return Err(Refusal::bad_request("Mutations may not be sent with GET; use POST.").into());
-        }
-        if is_mutation {
-            envelope.meter.stays().await;
-            origin.idempotency = idempotency(request, envelope.idempotency_key.as_deref())?.map(Arc::new);
-        }
-        match self.caller(envelope, origin, valid.needs_caller, !is_mutation).await {
-            Ok(caller) => {
-                if !named {
-                    refuse_other_documents(&caller, &request.query).await?;
-                }
-                Ok((valid, caller))
-            }
-            Err(error) => {
-                if matches!(&error, Error::Refused(refusal) if refusal.code == Code::RateLimited) {
-                    // By what is left to its address: the headers say so.
-                    let limiter = &self.state.rate_limit;
-                    answer.charge.level = Some(limiter.level(limiter.of_address(&envelope.origin)));
-                }
-                Err(error)
-            }
-        }
-    }
-
     /// Puts the document in the request that it names by an id of the caller's organization; whether it does.
     /// PERSISTED_QUERY_NOT_FOUND where the organization, or the set that the caller's key is bound to, has none of this id.
-    async fn find_document(&self, request: &mut Request, envelope: &Envelope, origin: &Origin) -> Result<bool> {
+    async fn find_document(&self, request: &mut Request, envelope: &Envelope) -> Result<bool> {
         let Some(id) = self.validation.other_id(request) else { return Ok(false) };
         // Without a good credential it is validation that says what is wrong.
         if envelope.credential.is_none() {
             return Ok(false);
         }
-        let caller = self.caller(envelope, origin, true, true).await?;
+        let caller = self.caller(envelope, &envelope.origin, true, true).await?;
         let Some(scope) = &caller.scope else { return Ok(false) };
         let Some(text) = document_sets::query::named(scope, caller.document_set(), id).await? else { return Ok(false) };
         request.query = text;
@@ -149,32 +202,6 @@ impl Api {
         }
         meter.before_document().await;
         meter.document(|| self.validation.check(request))
-    }
-
-    /// Takes what the operation costs at most, before it runs. RATE_LIMITED when that is not there now,
-    /// QUERY_TOO_COMPLEX when it never will be.
-    async fn charge(&self, allowance: Allowance, valid: &ValidRequest, charge: &mut Charge) -> Result<Option<Taken>> {
-        let cost = valid.cost.max(MINIMUM_COST);
-        charge.requested = cost;
-        if allowance.capacity == 0 {
-            return Ok(None);
-        }
-        let is_too_dear = cost > allowance.capacity.into();
-        let asked = if is_too_dear { MINIMUM_COST } else { cost };
-        match self.state.rate_limit.take(allowance, asked).await {
-            Ok(taken) => {
-                charge.level = Some(taken.level);
-                if is_too_dear {
-                    Err(valid.prices.too_dear(allowance.capacity.into(), self.validation.dearest_of(valid)).into())
-                } else {
-                    Ok(Some(taken))
-                }
-            }
-            Err(refused) => {
-                charge.level = Some(refused.level);
-                Err(rate_limited(&refused, self.validation.dearest_of(valid)).into())
-            }
-        }
     }
 
     /// What is refused before a caller is known costs its address a point; without one left it is RATE_LIMITED instead.
@@ -233,6 +260,22 @@ impl Api {
         }
         Ok(caller)
     }
+}
+
+/// What repeats of a mutation are told apart by, where it has a key. BAD_REQUEST for an operation that may not come this way:
+/// a subscription without a stream, a mutation by GET.
+fn claim_of(valid: &ValidRequest, request: &Request, envelope: &Envelope) -> Result<Option<Arc<Idempotency>>> {
+    if valid.operation == OperationType::Subscription && !envelope.can_stream {
+        let message = "Subscriptions run over a WebSocket (graphql-transport-ws) or with `Accept: text/event-stream`.";
+        return Err(Refusal::bad_request(message).into());
+    }
+    if valid.operation != OperationType::Mutation {
+        return Ok(None);
+    }
+    if envelope.is_read_only {
+        return Err(Refusal::bad_request("Mutations may not be sent with GET; use POST.").into());
+    }
+    Ok(idempotency(request, envelope.idempotency_key.as_deref())?.map(Arc::new))
 }
 
 /// FORBIDDEN for a document that is not in the set which the caller's API key is bound to.

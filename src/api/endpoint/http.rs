@@ -413,8 +413,8 @@ pub(super) fn log_of(answer: &Answer) -> Logged {
             OperationType::Mutation => "mutation",
             OperationType::Subscription => "subscription",
         }),
-        organization: answer.organization,
-        actor: answer.actor,
+        organization: answer.organization(),
+        actor: answer.actor(),
         cost: answer.valid.as_ref().map(|valid| valid.cost),
         code: answer.response.errors.first().and_then(code_of).map(str::to_owned),
     }

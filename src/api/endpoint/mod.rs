@@ -17,7 +17,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use self::{
-    admission::Prepared,
+    admission::{Admitted, Stopped},
     stream::{Answers, Template},
 };
 use super::{
@@ -45,7 +45,7 @@ use crate::{
         response::has_data,
     },
     platform::{
-        auth::session::{Authenticator, Credential},
+        auth::session::{Authenticator, Caller, Credential},
         metering::Measured,
         state::State,
     },
@@ -110,24 +110,46 @@ pub enum Started {
 }
 
 /// The answer, with what the transport's log line says about it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Answer {
     pub response: Response,
+    /// What was asked; `None` where no valid document came.
     pub valid: Option<Arc<ValidRequest>>,
-    pub organization: Option<OrganizationId>,
-    pub actor: Option<AnyId>,
+    /// Who asked; nobody before that is known.
+    caller: Caller,
     /// What it cost, and what its bucket holds now.
     pub charge: Charge,
-    /// In whose usage it is counted; none before the caller is known, and without an organization.
-    pub scope: Option<OrgScope>,
     /// A mutation came by GET.
     pub wrong_method: bool,
 }
 
 impl Answer {
+    fn new(response: Response, valid: Option<Arc<ValidRequest>>, caller: Caller, charge: Charge) -> Self {
+        Self { response, valid, caller, charge, wrong_method: false }
+    }
+
+    fn is(&self, operation: OperationType) -> bool {
+        self.valid.as_ref().is_some_and(|valid| valid.operation == operation)
+    }
+
     /// Whether it belongs to a subscription, which did not begin.
     pub fn is_subscription(&self) -> bool {
-        self.valid.as_ref().is_some_and(|valid| valid.operation == OperationType::Subscription)
+        self.is(OperationType::Subscription)
+    }
+
+    pub fn organization(&self) -> Option<OrganizationId> {
+        self.caller.scope.as_ref().map(OrgScope::organization_id)
+    }
+
+    pub fn actor(&self) -> Option<AnyId> {
+        self.caller.identified.as_ref().map(|identified| identified.actor().any_id())
+    }
+}
+
+impl From<Stopped> for Answer {
+    fn from(stopped: Stopped) -> Self {
+        let Stopped { error, valid, caller, charge } = stopped;
+        Self::new(failed(error), valid, caller, charge)
     }
 }
 
@@ -151,18 +173,16 @@ impl Api {
 
     /// Executes one operation that is no subscription. Whatever goes wrong is in the answer.
     pub async fn execute(&self, mut request: Request, envelope: &Envelope) -> Answer {
-        let (begun, mut answer) = (Instant::now(), Answer::default());
-        let response = match self.prepare(&mut request, envelope, &mut answer).await {
-            Ok(prepared) => Ok(self.run(request, prepared, &mut answer).await),
-            Err(error) => Err(error),
+        let begun = Instant::now();
+        let answer = match self.admit(&mut request, envelope).await {
+            Ok(admitted) => self.run(request, admitted).await,
+            Err(stopped) => Answer::from(*stopped),
         };
-        self.conclude(&mut answer, response, envelope, begun);
-        answer
+        self.conclude(answer, envelope, begun)
     }
 
     /// Finishes the answer, and counts it.
-    fn conclude(&self, answer: &mut Answer, response: Result<Response>, envelope: &Envelope, begun: Instant) {
-        answer.response = response.unwrap_or_else(|error| Response::from_errors(server_errors(error)));
+    fn conclude(&self, mut answer: Answer, envelope: &Envelope, begun: Instant) -> Answer {
         if let Some(valid) = &answer.valid {
             self.validation.locate(valid, &mut answer.response.errors);
         }
@@ -176,7 +196,9 @@ impl Api {
             });
             answer.response.extensions.insert("cost".to_owned(), Value::from_json(cost).unwrap_or_default());
         }
-        self.count(answer, begun);
+        answer.wrong_method = envelope.is_read_only && answer.is(OperationType::Mutation);
+        self.count(&answer, begun);
+        answer
     }
 
     /// Counts the request in its organization's usage, however it ended.
@@ -187,30 +209,36 @@ impl Api {
             let operation = valid.name.as_deref().unwrap_or("unnamed");
             self.state.metrics.operated(operation, failed, begun.elapsed());
         }
-        if let (Some(scope), Some(valid)) = (&answer.scope, &answer.valid) {
+        if let (Some(scope), Some(valid)) = (&answer.caller.scope, &answer.valid) {
             let (operation, cost, elapsed) = (valid.label(), answer.charge.actual, begun.elapsed());
             self.state.usage.record(scope, Measured { operation, cost, elapsed, failed });
         }
     }
 
-    /// Runs what has been prepared.
-    async fn run(&self, request: Request, prepared: Prepared, answer: &mut Answer) -> Response {
-        let Prepared { valid, caller, origin, taken } = prepared;
-        let mut context = RequestContext::new(&self.state, caller, origin);
-        context.charge = answer.charge;
+    /// Runs what was admitted.
+    async fn run(&self, request: Request, admitted: Admitted) -> Answer {
+        let Admitted { valid, caller, origin, taken, mut charge } = admitted;
+        let mut context = RequestContext::new(&self.state, caller.clone(), origin);
+        context.charge = charge;
         let (budget, loads) = (context.budget.clone(), context.loads.clone());
         let execution = loads.drive(self.schema.execute(request.data(context).data(self.document_check.clone())));
-        let executed = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
-        // What was stopped, or nobody waited for, cost all that it asked for.
-        answer.charge.actual = answer.charge.requested;
-        let Ok(mut response) = executed else { return timed_out() };
-        self.remember(&valid, &response);
-        answer.charge.actual = valid.prices.actual(&response).max(MINIMUM_COST);
-        if let Some(taken) = taken {
-            answer.charge.level = Some(self.state.rate_limit.settle(&taken, answer.charge.actual));
-        }
-        budget.enforce(&mut response);
-        response
+        let response = match tokio::time::timeout(self.state.config.limits.timeout, execution).await {
+            Ok(mut response) => {
+                self.remember(&valid, &response);
+                charge.actual = valid.prices.actual(&response).max(MINIMUM_COST);
+                if let Some(taken) = taken {
+                    charge.level = Some(self.state.rate_limit.settle(&taken, charge.actual));
+                }
+                budget.enforce(&mut response);
+                response
+            }
+            Err(_) => {
+                // What was stopped cost all that it asked for.
+                charge.actual = charge.requested;
+                timed_out()
+            }
+        };
+        Answer::new(response, Some(valid), caller, charge)
     }
 
     /// Keeps the document of what was validated and ran.
@@ -224,25 +252,24 @@ impl Api {
 impl Client {
     /// Executes one operation, or begins a subscription. Whatever goes wrong is in the answer.
     pub async fn start(self: &Arc<Self>, mut request: Request) -> Started {
-        let (api, begun, mut answer) = (&self.api, Instant::now(), Answer::default());
-        let mut answers = None;
-        let response = match api.prepare(&mut request, &self.envelope, &mut answer).await {
-            Ok(prepared) if prepared.valid.operation == OperationType::Subscription => {
+        let (api, begun) = (&self.api, Instant::now());
+        let (answer, opened) = match api.admit(&mut request, &self.envelope).await {
+            Ok(admitted) if admitted.valid.operation == OperationType::Subscription => {
+                let (valid, caller, mut charge) = (admitted.valid.clone(), admitted.caller.clone(), admitted.charge);
                 // What it brings later is shared with others, and in the price of the beginning.
-                answer.charge.actual = answer.charge.requested;
-                self.subscribe(request, prepared).await.map(|opened| match opened {
-                    Ok(begun) => {
-                        answers = Some(Box::new(begun));
-                        Response::default()
-                    }
-                    Err(response) => response,
-                })
+                charge.actual = charge.requested;
+                let (response, opened) = match self.subscribe(request, admitted).await {
+                    Ok(Ok(answers)) => (Response::default(), Some(Box::new(answers))),
+                    Ok(Err(response)) => (response, None),
+                    Err(error) => (failed(error), None),
+                };
+                (Answer::new(response, Some(valid), caller, charge), opened)
             }
-            Ok(prepared) => Ok(api.run(request, prepared, &mut answer).await),
-            Err(error) => Err(error),
+            Ok(admitted) => (api.run(request, admitted).await, None),
+            Err(stopped) => (Answer::from(*stopped), None),
         };
-        api.conclude(&mut answer, response, &self.envelope, begun);
-        match answers {
+        let mut answer = api.conclude(answer, &self.envelope, begun);
+        match opened {
             Some(mut answers) => {
                 answers.first_say(std::mem::take(&mut answer.response.extensions));
                 Started::Stream(answer, answers)
@@ -252,8 +279,8 @@ impl Client {
     }
 
     /// Reads a subscription's arguments by running its root field; a response with errors when that fails.
-    async fn subscribe(self: &Arc<Self>, request: Request, prepared: Prepared) -> Result<Result<Answers, Response>> {
-        let (api, Prepared { valid, caller, origin, .. }) = (&self.api, prepared);
+    async fn subscribe(self: &Arc<Self>, request: Request, admitted: Admitted) -> Result<Result<Answers, Response>> {
+        let (api, Admitted { valid, caller, origin, .. }) = (&self.api, admitted);
         let mut template = Template {
             valid: valid.clone(),
             operation_name: request.operation_name.clone(),
@@ -284,9 +311,12 @@ impl Client {
     }
 }
 
+fn failed(error: Error) -> Response {
+    Response::from_errors(server_errors(error))
+}
+
 fn timed_out() -> Response {
-    let refusal = Refusal::new(Code::Timeout, "The operation took too long and was stopped; ask for less.");
-    Response::from_errors(server_errors(refusal.into()))
+    failed(Refusal::new(Code::Timeout, "The operation took too long and was stopped; ask for less.").into())
 }
 
 /// SHA-256 of the document, the operation's name and the variables; the order of their fields makes no difference.

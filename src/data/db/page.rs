@@ -478,3 +478,84 @@ fn from_json<C: ColumnTrait>(column: C, json: &Json) -> Option<Value> {
         _ => Value::String(Some(json.as_str().filter(|text| !text.contains('\0'))?.to_owned())),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::sea_query::SqliteQueryBuilder;
+
+    use super::*;
+    use crate::{base::clock::Clock, data::entity::item};
+
+    /// A page of items after a position, as its condition and order are sent.
+    fn statement(keys: Vec<Key<item::Column>>, is_backward: bool, position: Vec<Value>) -> (String, String) {
+        let args = PageArgs { last: is_backward.then_some(2), ..PageArgs::default() };
+        let start = PageStart::read(&args, "items", &Clock::system()).expect("arguments of a page");
+        let wants = Wants { rows: true, total: false };
+        let mut plan = start.plan::<item::Entity>(Condition::all(), keys, item::Column::Id, wants).expect("a plan");
+        plan.position = Some(position);
+        let mut query = Query::select();
+        query
+            .expr(Expr::val(1))
+            .from(item::Entity)
+            .cond_where(plan.after(plan.position.as_deref().unwrap_or_default()));
+        let sql = query.to_string(SqliteQueryBuilder).replace("\"item\".", "").replace('"', "");
+        let condition = sql.split_once(" WHERE ").map(|(_, condition)| condition.to_owned()).unwrap_or_default();
+        let order =
+            plan.order().map(|(column, order, nulls)| format!("{column:?} {order:?} {nulls:?}")).collect::<Vec<_>>();
+        (condition, order.join(", "))
+    }
+
+    fn number(value: i64) -> Value {
+        value.into()
+    }
+
+    #[test]
+    fn after_a_position_is_greater_in_some_key_and_equal_before_it() {
+        let keys = || vec![Key::asc(item::Column::Priority), Key::desc(item::Column::Number)];
+        let (condition, order) = statement(keys(), false, vec![number(1), number(2), number(3)]);
+        assert_eq!(
+            condition,
+            "(priority > 1 OR (priority = 1 AND number < 2) OR (priority = 1 AND number = 2 AND id < 3)) AND priority >= 1"
+        );
+        assert_eq!(order, "Priority Asc None, Number Desc None, Id Desc None");
+        // Backward everything is the other way round, and the page is turned afterwards.
+        let (condition, order) = statement(keys(), true, vec![number(1), number(2), number(3)]);
+        assert_eq!(
+            condition,
+            "(priority < 1 OR (priority = 1 AND number > 2) OR (priority = 1 AND number = 2 AND id > 3)) AND priority <= 1"
+        );
+        assert_eq!(order, "Priority Desc None, Number Asc None, Id Asc None");
+    }
+
+    #[test]
+    fn rows_without_a_value_have_their_place_on_both_sides() {
+        let due = |nulls_first| vec![Key { column: item::Column::DueAt, descending: false, nulls_first }];
+        let null = || Value::ChronoDateTimeUtc(None);
+        let last = statement(due(false), false, vec![number(5), number(9)]).0;
+        assert_eq!(last, "due_at > 5 OR due_at IS NULL OR (due_at = 5 AND id > 9)");
+        let within_the_last = statement(due(false), false, vec![null(), number(9)]).0;
+        assert_eq!(within_the_last, "due_at IS NULL AND id > 9");
+        let first = statement(due(true), false, vec![number(5), number(9)]).0;
+        assert_eq!(first, "due_at > 5 OR (due_at = 5 AND id > 9)");
+        let within_the_first = statement(due(true), false, vec![null(), number(9)]).0;
+        assert_eq!(within_the_first, "due_at IS NOT NULL OR (due_at IS NULL AND id > 9)");
+    }
+
+    #[test]
+    fn a_cursor_is_of_its_list_alone() {
+        let clock = Clock::system();
+        let plan = |args: &PageArgs, list: &str| {
+            let wants = Wants { rows: true, total: false };
+            let keys = vec![Key::asc(item::Column::Number)];
+            PageStart::read(args, list, &clock)?.plan::<item::Entity>(Condition::all(), keys, item::Column::Id, wants)
+        };
+        let made = plan(&PageArgs::default(), "one").expect("a plan");
+        let values = [number(7), Value::Uuid(Some(Uuid::nil()))];
+        let values = values.iter().map(to_json).collect();
+        let cursor = encode(&(made.fingerprint, made.now.timestamp_millis(), values));
+        let next = PageArgs::forward(None, Some(cursor));
+        assert!(plan(&next, "one").is_ok());
+        assert!(plan(&next, "another").is_err());
+        assert!(plan(&PageArgs::forward(None, Some("%".to_owned())), "one").is_err());
+    }
+}

@@ -30,7 +30,4 @@ pub struct Model {
     pub expires_at: Instant,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(global);

@@ -28,7 +28,5 @@ pub struct Model {
     pub received_at: Instant,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(tenant);
+keyed!(InboundReceipt, "receipt");

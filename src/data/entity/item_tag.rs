@@ -13,7 +13,4 @@ pub struct Model {
     pub tag_id: TagId,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(tenant);

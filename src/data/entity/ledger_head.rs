@@ -28,10 +28,7 @@ pub struct Model {
     pub webhook_count: i64,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(tenant);
 
 impl Model {
     /// How much of a resource the organization uses; 0 of what is not counted.

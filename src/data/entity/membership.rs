@@ -24,7 +24,6 @@ pub struct Model {
     pub removed_at: Option<Instant>,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(tenant, removable);
+keyed!(Membership, "member");
+versioned!();

@@ -1,4 +1,69 @@
-//! One file per table, flat, without logic. Which tables a tenant owns is said here, once.
+//! One file per table, flat, without logic. Whose rows it holds is said in the table's own file.
+
+/// Whose rows a table holds: `tenant` (an organization's), `tenant, removable` (see [`Tenant::REMOVED`]), `global`; nothing
+/// for a table that only its own module of `db` reads.
+macro_rules! table {
+    ($($whose:ident),*) => {
+        #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+        pub enum Relation {}
+
+        impl ActiveModelBehavior for ActiveModel {}
+
+        table!(@ $($whose),*);
+    };
+    (@) => {};
+    (@ global) => {
+        impl $crate::data::entity::Global for Entity {}
+    };
+    (@ tenant) => {
+        impl $crate::data::entity::Tenant for Entity {
+            const ORGANIZATION: Column = Column::OrganizationId;
+        }
+    };
+    (@ tenant, removable) => {
+        impl $crate::data::entity::Tenant for Entity {
+            const ORGANIZATION: Column = Column::OrganizationId;
+            const REMOVED: Option<Column> = Some(Column::RemovedAt);
+        }
+    };
+}
+
+/// A tenant's table whose rows have an id of this kind, and what a caller is told is missing.
+macro_rules! keyed {
+    ($kind:ident, $what:literal) => {
+        impl $crate::data::entity::Keyed for Entity {
+            type Kind = $crate::base::id::kind::$kind;
+            const ID: Column = Column::Id;
+            const WHAT: &'static str = $what;
+            fn id(row: &Model) -> $crate::base::id::Id<Self::Kind> {
+                row.id
+            }
+        }
+
+        impl $crate::data::entity::Findable for Model {
+            fn any_id(&self) -> Option<$crate::base::id::AnyId> {
+                Some(self.id.any())
+            }
+        }
+    };
+}
+
+/// Rows whose changes are counted in `version`, and noted in the column named, where there is one.
+macro_rules! versioned {
+    ($($changed_at:ident)?) => {
+        impl $crate::data::entity::Versioned for Model {
+            fn version(&self) -> i32 {
+                self.version
+            }
+
+            #[allow(unused_variables, reason = "not every table has the column")]
+            fn advance(&mut self, now: $crate::base::clock::Instant) {
+                self.version += 1;
+                $(self.$changed_at = now.into();)?
+            }
+        }
+    };
+}
 
 pub mod account_token;
 mod actor;
@@ -48,7 +113,7 @@ use sea_orm::{EntityTrait, IntoActiveModel, ModelTrait};
 
 use crate::base::{
     clock::Instant,
-    id::{AnyId, Id, Kind, kind},
+    id::{AnyId, Id, Kind},
 };
 
 /// A table whose rows belong to one organization: reached through `OrgScope` and `WriteTx` alone.
@@ -63,23 +128,6 @@ pub trait Tenant: EntityTrait<Model: Send + Sync> {
 /// A table that no organization owns: reached through `Db` and `AccountTx`.
 pub trait Global: EntityTrait<Model: Send + Sync> {}
 
-macro_rules! tables {
-    (tenant: $($tenant:ident)*; removable: $($removable:ident)*; global: $($global:ident)*) => {
-        $(impl Tenant for $tenant::Entity { const ORGANIZATION: $tenant::Column = $tenant::Column::OrganizationId; })*
-        $(impl Tenant for $removable::Entity {
-            const ORGANIZATION: $removable::Column = $removable::Column::OrganizationId;
-            const REMOVED: Option<$removable::Column> = Some($removable::Column::RemovedAt);
-        })*
-        $(impl Global for $global::Entity {})*
-    };
-}
-
-tables! {
-    tenant: api_key billing_event comment document_set event inbound_hook inbound_receipt invitation invitation_team item item_assignee item_tag ledger_head team_member trusted_document usage webhook webhook_attempt webhook_delivery webhook_queue;
-    removable: membership tag team;
-    global: account_token credential idempotency sent_email organization refresh_token security_event session sign_in_failure signing_key store_probe user
-}
-
 /// A tenant's table whose rows have an id of their own.
 pub trait Keyed: Tenant {
     type Kind: Kind;
@@ -87,20 +135,6 @@ pub trait Keyed: Tenant {
     /// What a caller is told is missing.
     const WHAT: &'static str;
     fn id(row: &Self::Model) -> Id<Self::Kind>;
-}
-
-macro_rules! keyed {
-    ($($table:ident $kind:ident $what:literal;)*) => {
-        $(impl Keyed for $table::Entity {
-            type Kind = kind::$kind;
-            const ID: $table::Column = $table::Column::Id;
-            const WHAT: &'static str = $what;
-            fn id(row: &$table::Model) -> Id<kind::$kind> { row.id }
-        }
-        impl Findable for $table::Model {
-            fn any_id(&self) -> Option<AnyId> { Some(self.id.any()) }
-        })*
-    };
 }
 
 /// A tenant's row as it is written whole: with every column, so that none is left out.
@@ -118,36 +152,6 @@ pub trait Versioned {
     fn version(&self) -> i32;
     /// Makes it the next version, changed now.
     fn advance(&mut self, now: Instant);
-}
-
-macro_rules! versioned {
-    ($($table:ident $($changed_at:ident)?;)*) => {
-        $(impl Versioned for $table::Model {
-            fn version(&self) -> i32 {
-                self.version
-            }
-
-            #[allow(unused_variables, reason = "not every table has the column")]
-            fn advance(&mut self, now: Instant) {
-                self.version += 1;
-                $(self.$changed_at = now.into();)?
-            }
-        })*
-    };
-}
-
-versioned! {
-    api_key;
-    comment edited_at;
-    document_set updated_at;
-    inbound_hook;
-    item updated_at;
-    membership;
-    organization updated_at;
-    tag updated_at;
-    team updated_at;
-    user updated_at;
-    webhook updated_at;
 }
 
 /// What a write gives, as far as a repeat of it must find it again.
@@ -191,20 +195,4 @@ impl Findable for user::Model {
     fn any_id(&self) -> Option<AnyId> {
         Some(self.id.any())
     }
-}
-
-keyed! {
-    api_key ApiKey "API key";
-    comment Comment "comment";
-    document_set DocumentSet "document set";
-    event Event "event";
-    inbound_hook InboundHook "inbound hook";
-    inbound_receipt InboundReceipt "receipt";
-    invitation Invitation "invitation";
-    item Item "item";
-    membership Membership "member";
-    tag Tag "tag";
-    team Team "team";
-    webhook Webhook "webhook";
-    webhook_delivery WebhookDelivery "delivery";
 }

@@ -19,7 +19,4 @@ pub struct Model {
     pub created_at: Instant,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(global);

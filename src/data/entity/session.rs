@@ -22,7 +22,4 @@ pub struct Model {
     pub revoked_at: Option<Instant>,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(global);

@@ -14,7 +14,4 @@ pub struct Model {
     pub retired_at: Option<Instant>,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(global);

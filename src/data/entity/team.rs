@@ -22,7 +22,6 @@ pub struct Model {
     pub removed_at: Option<Instant>,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(tenant, removable);
+keyed!(Team, "team");
+versioned!(updated_at);

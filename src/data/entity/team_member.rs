@@ -13,7 +13,4 @@ pub struct Model {
     pub user_id: UserId,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(tenant);

@@ -35,7 +35,4 @@ pub struct Model {
     pub micros: i64,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(tenant);

@@ -32,7 +32,5 @@ pub struct Model {
     pub created_at: Instant,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(tenant);
+keyed!(WebhookDelivery, "delivery");

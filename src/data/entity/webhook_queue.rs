@@ -21,7 +21,4 @@ pub struct Model {
     pub failing_since: Option<Instant>,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+table!(tenant);

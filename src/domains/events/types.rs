@@ -11,11 +11,7 @@ use crate::{
         entity::{ActorRef, EventType, event, item},
         ledger::{Change, LedgerCursor},
     },
-    domains::{
-        accounts::types::Actor,
-        items::types::Item,
-        node::{self, Node},
-    },
+    domains::{Node, accounts::types::Actor, items::types::Item, node},
     graphql::{
         context::ContextExt,
         guard,

@@ -23,13 +23,8 @@ use crate::{
         ledger::LedgerCursor,
     },
     domains::{
-        comments::types::Comment,
-        items::types::Item,
-        members::types::Membership,
-        node::{self, Node},
-        organizations::types::Organization,
-        tags::types::Tag,
-        teams::types::Team,
+        Node, comments::types::Comment, items::types::Item, members::types::Membership, node,
+        organizations::types::Organization, tags::types::Tag, teams::types::Team,
     },
     graphql::{context::ContextExt, scalars::Cursor},
 };

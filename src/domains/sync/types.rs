@@ -4,7 +4,7 @@ use sea_orm::{EnumIter, Iterable};
 use crate::{
     base::id::{AnyId, Kind, kind},
     domains::{
-        comments::types::Comment, items::types::Item, members::types::Membership, node::Node,
+        Node, comments::types::Comment, items::types::Item, members::types::Membership,
         organizations::types::Organization, tags::types::Tag, teams::types::Team,
     },
     graphql::{guard, scalars::Cursor},
