@@ -264,10 +264,10 @@ impl<'a> Acme<'a> {
             let (name, description) = area.team();
             let members = if PEOPLE[OWNER].areas.contains(&area) { vec![founder.user.id] } else { Vec::new() };
             let input = TeamCreateInput {
-                id: None,
                 name: name.to_owned(),
                 description: Some(Markdown(description.to_owned())),
                 member_ids: Some(members),
+                ..TeamCreateInput::default()
             };
             let team = teams::service::create(&acme.scopes[OWNER], &input).await.map_err(failure)?;
             acme.teams.insert(area as usize, team.value.id);

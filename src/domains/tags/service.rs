@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::input::{TagCreateInput, TagMergeInput, TagUpdateInput};
 use crate::{
     base::{
+        clock::Clock,
         enums::Feature,
         error::{Problem, ProblemCode, Rejected, Result},
-        id::TagId,
+        id::{OrganizationId, TagId},
         policy::Permission,
     },
     data::{
@@ -39,33 +40,40 @@ fn name_taken(path: &[&str]) -> Problem {
     Problem::new(ProblemCode::Taken, path, "A tag has this name.")
 }
 
-pub async fn create(scope: &OrgScope, input: &TagCreateInput) -> Result<Committed<tag::Model>> {
-    input.validate()?;
-    let mut tx = scope.write(Permission::ItemWrite).await?;
-    tx.require_feature(Feature::Tags);
-    let (name, color) = (input.name.trim(), input.color.0.to_uppercase());
-    let is_same = async |present: &tag::Model| Ok(present.name == name && present.color == color);
-    if let Some(present) = tx.made_before::<tag::Entity>(input.id, is_same).await? {
-        return tx.commit(present).await;
-    }
-    if tx.find::<tag::Entity>().filter(tag::Column::NameKey.eq(fold(name))).one().await?.is_some() {
-        return Err(name_taken(&["input", "name"]).into());
-    }
-    let now = scope.clock().now();
-    let row = tag::Model {
-        organization_id: scope.organization_id(),
-        id: input.id.unwrap_or_else(|| scope.clock().new_id()),
+/// The row that a create makes.
+pub fn new_row(input: &TagCreateInput, organization_id: OrganizationId, clock: &Clock) -> tag::Model {
+    let (name, now) = (input.name.trim(), clock.now());
+    tag::Model {
+        organization_id,
+        id: input.id.unwrap_or_else(|| clock.new_id()),
         name: name.to_owned(),
         name_key: fold(name),
-        color,
+        color: input.color.0.to_uppercase(),
         created_at: now,
         updated_at: now,
         version: 1,
         removed_at: None,
-    };
-    let event =
-        |row: &tag::Model| NewEvent::new(EventType::TagCreated, row.id.any(), changes(None, Some(&fields(row))));
-    let row = tx.create(row, event).await?;
+    }
+}
+
+/// The event that tells of a new tag.
+pub fn created(row: &tag::Model) -> NewEvent {
+    NewEvent::new(EventType::TagCreated, row.id.any(), changes(None, Some(&fields(row))))
+}
+
+pub async fn create(scope: &OrgScope, input: &TagCreateInput) -> Result<Committed<tag::Model>> {
+    input.validate()?;
+    let mut tx = scope.write(Permission::ItemWrite).await?;
+    tx.require_feature(Feature::Tags);
+    let row = new_row(input, scope.organization_id(), scope.clock());
+    let is_same = async |present: &tag::Model| Ok(fields(present) == fields(&row));
+    if let Some(present) = tx.made_before::<tag::Entity>(input.id, is_same).await? {
+        return tx.commit(present).await;
+    }
+    if tx.find::<tag::Entity>().filter(tag::Column::NameKey.eq(row.name_key.as_str())).one().await?.is_some() {
+        return Err(name_taken(&["input", "name"]).into());
+    }
+    let row = tx.create(row, created).await?;
     tx.commit(row).await
 }
 

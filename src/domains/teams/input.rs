@@ -24,7 +24,7 @@ pub const MAX_MEMBERS: usize = 1000;
 pub const MAX_DESCRIPTION: usize = 50_000;
 
 /// A new team.
-#[derive(InputObject, Clone)]
+#[derive(InputObject, Clone, Default)]
 pub struct TeamCreateInput {
     /// Client-made id, `tem_` and a UUIDv7; made by the server when left out. Repeating a create with the same id and
     /// content returns the first result.

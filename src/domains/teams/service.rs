@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::input::{MAX_MEMBERS, TeamCreateInput, TeamUpdateInput};
 use crate::{
     base::{
+        clock::Clock,
         enums::Feature,
         error::{Error, Problem, ProblemCode, Rejected, Result},
-        id::{TeamId, UserId},
+        id::{OrganizationId, TeamId, UserId},
         policy::Permission,
     },
     data::{
@@ -45,41 +46,45 @@ fn name_taken(path: &[&str]) -> Problem {
     Problem::new(ProblemCode::Taken, path, "A team has this name.")
 }
 
+/// The row that a create makes.
+pub fn new_row(input: &TeamCreateInput, organization_id: OrganizationId, clock: &Clock) -> team::Model {
+    let (name, now) = (input.name.trim(), clock.now());
+    team::Model {
+        organization_id,
+        id: input.id.unwrap_or_else(|| clock.new_id()),
+        name: name.to_owned(),
+        name_key: fold(name),
+        description: input.description.as_ref().map(|text| text.0.clone()),
+        created_at: now,
+        updated_at: now,
+        version: 1,
+        removed_at: None,
+    }
+}
+
+/// The event that tells of a new team.
+pub fn created(row: &team::Model, members: &BTreeSet<UserId>) -> NewEvent {
+    let created = changes(None, Some(&fields(row, members)));
+    NewEvent::new(EventType::TeamCreated, row.id.any(), created).of_team(row.id)
+}
+
 pub async fn create(scope: &OrgScope, input: &TeamCreateInput) -> Result<Committed<team::Model>> {
     input.validate()?;
     let mut tx = scope.write(Permission::TeamManage).await?;
     tx.require_feature(Feature::Teams);
     let members: BTreeSet<UserId> = input.member_ids.iter().flatten().copied().collect();
-    let name = input.name.trim();
+    let row = new_row(input, scope.organization_id(), scope.clock());
     let is_same = async |present: &team::Model| {
-        Ok(present.name == name
-            && present.description.as_deref() == input.description.as_ref().map(|text| text.0.as_str())
-            && members_of(&tx, present.id).await? == members)
+        Ok(fields(present, &members_of(&tx, present.id).await?) == fields(&row, &members))
     };
     if let Some(present) = tx.made_before::<team::Entity>(input.id, is_same).await? {
         return tx.commit(present).await;
     }
-    if tx.find::<team::Entity>().filter(team::Column::NameKey.eq(fold(name))).one().await?.is_some() {
+    if tx.find::<team::Entity>().filter(team::Column::NameKey.eq(row.name_key.as_str())).one().await?.is_some() {
         return Err(name_taken(&["input", "name"]).into());
     }
     check_members(&tx, &members, &["input", "memberIds"]).await?;
-    let now = scope.clock().now();
-    let row = team::Model {
-        organization_id: scope.organization_id(),
-        id: input.id.unwrap_or_else(|| scope.clock().new_id()),
-        name: name.to_owned(),
-        name_key: fold(name),
-        description: input.description.clone().map(|text| text.0),
-        created_at: now,
-        updated_at: now,
-        version: 1,
-        removed_at: None,
-    };
-    let event = |row: &team::Model| {
-        let created = changes(None, Some(&fields(row, &members)));
-        NewEvent::new(EventType::TeamCreated, row.id.any(), created).of_team(row.id)
-    };
-    let row = tx.create(row, event).await?;
+    let row = tx.create(row, |row| created(row, &members)).await?;
     tx.insert_many(links(&row, members.iter().copied())).await?;
     tx.commit(row).await
 }
