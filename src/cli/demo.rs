@@ -316,7 +316,7 @@ impl<'a> Acme<'a> {
         self.at(step.at);
         if matches!(step.action, Action::Create) {
             let input = self.creation(plan, step.item)?;
-            items::service::create(&self.scopes[step.who], &input).await.map_err(failure)?;
+            items::create::create(&self.scopes[step.who], &input).await.map_err(failure)?;
             return Ok(());
         }
         let scope = &self.scopes[step.who];

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use chrono::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use todo_platform::base::id::kind;
+use todo_platform::{base::id::kind, data::ledger::LedgerCursor};
 
 use crate::support::{
     app::TestApp,
@@ -863,4 +863,77 @@ async fn what_is_finished_is_not_overdue(app: TestApp) {
     assert_eq!(patch(&app, &acme, &item["id"], json!({ "status": "DONE" })).await["isOverdue"], false);
     assert_eq!(patch(&app, &acme, &item["id"], json!({ "status": "IN_REVIEW" })).await["isOverdue"], true);
     assert_eq!(patch(&app, &acme, &item["id"], json!({ "status": "ARCHIVED" })).await["isOverdue"], false);
+}
+
+/// The number in `ACME-42`.
+fn number_of(identifier: &Value) -> Option<i64> {
+    identifier.as_str()?.rsplit_once('-')?.1.parse().ok()
+}
+
+/// Creates of an organization that come at once are written in groups; each is answered for itself.
+#[databases]
+async fn creates_that_come_at_once_have_each_their_own_outcome(app: TestApp) {
+    let (acme, other) = (app.company("acme").await, app.company("other").await);
+    let tag = app.create(&acme, &acme.owner, "tag", json!({ "name": "bug" })).await;
+    let foreign = app.create(&other, &other.owner, "tag", json!({ "name": "bug" })).await;
+    let taken = app.item(&acme, "there").await;
+    let twin = app.clock.new_id::<kind::Item>().to_string();
+    let before = head(&app, &acme).await;
+    let query = "mutation($input: ItemCreateInput!) { itemCreate(input: $input) { cursor item { id title \
+                 createdBy { id } tags { id } subtasks { nodes { title } } events(last: 1) { nodes { sequence actor { id } } } } \
+                 userErrors { code path } } }";
+    let create = |person: &Person, input: Value| app.call(&acme, person, query).vars(json!({ "input": input }));
+    let mut calls = Vec::new();
+    for number in 0..48 {
+        let (person, title) = (if number % 2 == 0 { &acme.member } else { &acme.admin }, format!("item {number}"));
+        let input = match number % 8 {
+            1 => json!({ "title": title, "tagIds": [tag], "subtasks": [{ "title": "sub" }] }),
+            3 => json!({ "title": title, "tagIds": [tag, foreign] }),
+            5 => json!({ "title": title, "id": taken }),
+            7 => json!({ "title": "twin", "id": twin }),
+            _ => json!({ "title": title, "tagIds": [tag] }),
+        };
+        calls
+            .push(async move { (number, person.id.clone(), create(person, input).data().await["itemCreate"].clone()) });
+    }
+    let mut told: Vec<i64> = Vec::new();
+    for (number, person, payload) in join_all(calls).await {
+        match number % 8 {
+            3 => {
+                assert_eq!(payload["item"], Value::Null);
+                assert_eq!(payload["userErrors"], json!([{ "code": "NOT_FOUND", "path": ["input", "tagIds", "1"] }]));
+            }
+            5 => assert_eq!(payload["userErrors"], json!([{ "code": "TAKEN", "path": ["input", "id"] }])),
+            7 => assert_eq!((&payload["item"]["id"], &payload["userErrors"]), (&json!(twin), &json!([]))),
+            kind => {
+                assert_eq!(payload["userErrors"], json!([]));
+                assert_eq!(payload["item"]["title"], format!("item {number}"));
+                assert_eq!(payload["item"]["createdBy"]["id"], person);
+                assert_eq!(payload["item"]["tags"], json!([{ "id": tag }]));
+                let event = &payload["item"]["events"]["nodes"][0];
+                assert_eq!(event["actor"]["id"], person, "told as done by whoever did it");
+                let subtasks = usize::from(kind == 1);
+                assert_eq!(payload["item"]["subtasks"]["nodes"].as_array().map(Vec::len), Some(subtasks));
+                // The position just after its own events, its subtasks' included.
+                let cursor = payload["cursor"].as_str().expect("a cursor");
+                let position = LedgerCursor::decode(cursor).expect("a cursor").sequence;
+                assert_eq!(json!((position - i64::from(kind == 1)).to_string()), event["sequence"]);
+                told.extend(position - i64::from(kind == 1)..=position);
+            }
+        }
+    }
+    told.sort_unstable();
+    let after = head(&app, &acme).await;
+    // 5 of 8 are new items, one of them with a subtask; the twin is one item, whoever came first.
+    let number = |head: &Value| head.as_str().and_then(|head| head.parse::<i64>().ok()).expect("a sequence");
+    assert_eq!(number(&after) - number(&before), 6 * (5 + 1) + 1);
+    assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len(), "no two have one place");
+    let numbers = app.call(&acme, &acme.owner, "{ items(first: 100) { nodes { identifier } } }").data().await;
+    let numbers: BTreeSet<i64> = numbers["items"]["nodes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|node| number_of(&node["identifier"]))
+        .collect();
+    assert_eq!(numbers, (1..=i64::try_from(numbers.len()).expect("a number")).collect(), "numbers without a gap");
 }

@@ -1,8 +1,10 @@
 //! Pools: one for PostgreSQL; for SQLite one writer and several readers, since it has one writer at a time anyway.
 
 use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -49,6 +51,8 @@ struct Inner {
     bus: Bus,
     store: Store,
     claims: KeyedLocks<idempotency::Place>,
+    /// One of each type, made by who first asks for it.
+    shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 /// Why the database can't be used. Shown to the operator at the start.
@@ -83,7 +87,7 @@ impl Db {
         };
         let identities = IdentityCache::new(config.identity_cache);
         let (bus, store, claims) = (Bus::default(), Store::default(), KeyedLocks::default());
-        let inner = Inner { clock, identities, bus, store, claims };
+        let inner = Inner { clock, identities, bus, store, claims, shared: Mutex::default() };
         Ok(Self { inner: Arc::new(inner), reader: Connections::new(reader), writer: Connections::new(writer) })
     }
 
@@ -112,6 +116,13 @@ impl Db {
     /// Whose turn it is at each idempotency key, in this instance.
     pub(super) fn claims(&self) -> &KeyedLocks<idempotency::Place> {
         &self.inner.claims
+    }
+
+    /// What the server's requests share of a type, such as writes that wait for each other; made at first use.
+    pub fn shared<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut shared = self.inner.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = shared.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make())).clone();
+        found.downcast().unwrap_or_else(|_| unreachable!("kept by its type"))
     }
 
     /// Told of every commit.

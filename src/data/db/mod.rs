@@ -12,6 +12,7 @@ mod deletion;
 pub mod deliveries;
 mod fairness;
 pub mod filter;
+pub mod groups;
 pub mod idempotency;
 pub mod identity;
 pub mod identity_cache;

@@ -308,6 +308,12 @@ impl WriteTx {
         self.events.record(self.organization_id(), id, event);
     }
 
+    /// [`record`](Self::record) of what somebody else did, whose write this one makes together with others.
+    pub fn record_by(&mut self, scope: &OrgScope, event: NewEvent) {
+        let id = self.scope.clock().new_id();
+        self.events.record_by(self.organization_id(), id, event, Some((scope.actor(), scope.origin().clone())));
+    }
+
     /// The last event recorded, by the id that it will have.
     pub fn last_event(&self) -> Option<EventId> {
         self.events.last(self.organization_id())

@@ -31,12 +31,15 @@ pub struct PendingEvents {
 
 #[derive(Debug, Default)]
 struct Batch {
-    events: Vec<(EventId, NewEvent)>,
+    events: Vec<(EventId, NewEvent, Author)>,
     /// What the head doesn't know yet.
     wants: Wants,
     /// Sequences already taken for this transaction, `(first, count)`, and the head as it then stood.
     reserved: Option<(i64, i64, ledger_head::Model)>,
 }
+
+/// Who did it, and from where, if that is not who writes.
+type Author = Option<(ActorRef, Origin)>;
 
 /// What a write takes of its organization's plan.
 #[derive(Debug, Default)]
@@ -72,17 +75,22 @@ impl PendingEvents {
 
     /// `id` is what the event will have.
     pub fn record(&mut self, organization_id: OrganizationId, id: EventId, event: NewEvent) {
-        self.by_organization.entry(organization_id).or_default().events.push((id, event));
+        self.record_by(organization_id, id, event, None);
+    }
+
+    /// [`record`](Self::record), as done by `author`.
+    pub fn record_by(&mut self, organization_id: OrganizationId, id: EventId, event: NewEvent, author: Author) {
+        self.by_organization.entry(organization_id).or_default().events.push((id, event, author));
     }
 
     /// The last event recorded for an organization.
     pub fn last(&self, organization_id: OrganizationId) -> Option<EventId> {
-        self.by_organization.get(&organization_id)?.events.last().map(|(id, _)| *id)
+        self.by_organization.get(&organization_id)?.events.last().map(|(id, ..)| *id)
     }
 
     /// Whether any of the events may change who may do what.
     pub fn change_rights(&self) -> bool {
-        self.by_organization.values().flat_map(|batch| &batch.events).any(|(_, event)| event.r#type.changes_rights())
+        self.by_organization.values().flat_map(|batch| &batch.events).any(|(_, event, _)| event.r#type.changes_rights())
     }
 
     /// Takes `numbers` item numbers, sequences for `events` and the units counted so far, in one statement. Locks the organization's head until
@@ -127,7 +135,10 @@ impl PendingEvents {
             let now = clock.now();
             let rows: Vec<event::Model> = (first..)
                 .zip(batch.events)
-                .map(|(sequence, (id, event))| row(organization_id, sequence, id, event, now, actor, origin))
+                .map(|(sequence, (id, event, author))| {
+                    let (actor, origin) = author.as_ref().map_or((actor, origin), |(actor, origin)| (*actor, origin));
+                    row(organization_id, sequence, id, event, now, actor, origin)
+                })
                 .collect::<Result<_>>()?;
             // SQLite refuses a statement with more than 32,766 values.
             for chunk in rows.chunks(1000) {

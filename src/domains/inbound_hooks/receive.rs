@@ -174,7 +174,7 @@ async fn perform(tx: &mut WriteTx, hook: &inbound_hook::Model, event: &str, body
 }
 
 async fn create(tx: &mut WriteTx, input: &items::input::ItemCreateInput) -> Result<Effect> {
-    let item = items::service::create_in(tx, input).await.map_err(error_of)?;
+    let item = items::create::create_in(tx, input).await.map_err(error_of)?;
     Ok(touched(tx, &item))
 }
 

@@ -1,9 +1,11 @@
 //! Items: the work itself. Subtasks are items with a parent; the archive and the trash are rows of the same table.
 
+pub mod create;
 pub mod filter;
 pub mod input;
 pub mod loaders;
 pub mod query;
+mod references;
 pub mod resolvers;
 pub mod service;
 mod state;

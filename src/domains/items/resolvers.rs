@@ -1,6 +1,7 @@
 use async_graphql::{Context, ID, Object};
 
 use super::{
+    create,
     input::{
         ItemArchiveInput, ItemCreateInput, ItemDeleteInput, ItemFilter, ItemOrder, ItemRestoreInput, ItemScope,
         ItemUnarchiveInput, ItemUpdateInput, newest_first,
@@ -72,7 +73,7 @@ impl ItemMutation {
         #[graphql(desc = "The new item.")] input: ItemCreateInput,
     ) -> Result<Option<ItemPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::create(scope, &input), Item::from).await
+        write(ctx, || create::create(scope, &input), Item::from).await
     }
 
     /// Changes an item. A patch that changes nothing raises no version and writes no event.

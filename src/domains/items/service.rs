@@ -3,245 +3,40 @@
 //! Locks are taken in one order everywhere: items first, the ledger's head last (at the commit, or with `reserve` right
 //! before the inserts of a create), so that two writers can't wait for each other.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use sea_orm::ColumnTrait;
 
 use super::{
-    input::{
-        ItemArchiveInput, ItemCreateInput, ItemUnarchiveInput, ItemUpdateInput, MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS,
-        plain,
-    },
-    state::{Counts, ItemState, assignee_links, set_status, tag_links},
+    input::{ItemArchiveInput, ItemUnarchiveInput, ItemUpdateInput, MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS},
+    references::References,
+    state::{ItemState, set_status},
 };
 use crate::{
     base::{
-        enums::{ItemStatus, MembershipStatus, QuotaResource},
+        enums::ItemStatus,
         error::{Error, Problem, ProblemCode, Rejected, Result},
-        id::{ItemId, TagId, TeamId, UserId},
+        id::ItemId,
         policy::Permission,
     },
     data::{
-        db::{Committed, OrgScope, WriteTx, filter::fold, id_taken},
-        entity::{EventType, item, membership, tag, team},
-        ledger::changes,
+        db::{Committed, OrgScope, WriteTx},
+        entity::{EventType, item},
     },
 };
 
 pub(super) type Written = Result<Committed<item::Model>, Rejected<item::Model>>;
-type Changed = Result<item::Model, Rejected<item::Model>>;
+pub(super) type Changed = Result<item::Model, Rejected<item::Model>>;
 
 /// Items that one statement changes when a whole set is moved.
 const CHUNK: usize = 500;
-
-/// Creates an item, and the subtasks given with it.
-pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
-    // Before the write begins: what is wrong in itself takes no lock.
-    input.validate()?;
-    let mut tx = scope.write(Permission::ItemWrite).await?;
-    let row = create_in(&mut tx, input).await?;
-    Ok(tx.commit(row).await?)
-}
-
-/// [`create`], as part of a write that makes no other events.
-pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
-    input.validate()?;
-    let scope = tx.scope().clone();
-    scope.require(Permission::ItemWrite)?;
-    let is_same = async |present: &item::Model| has_made(tx, present, input).await;
-    if let Some(present) = tx.made_before::<item::Entity>(input.id, is_same).await? {
-        return Ok(present);
-    }
-    let level = check_parent(tx, input.parent_id, &["input", "parentId"]).await?;
-    let mut states = Vec::new();
-    let mut wanted = References::default();
-    plan(&scope, input, input.parent_id, level, &["input".to_owned()], &mut states, &mut wanted)?;
-    wanted.check(tx, input.id).await?;
-
-    // The counts of the parent that is already there; the new ones carry theirs.
-    let mut counts = Counts::default();
-    counts.enter(&states[0].row);
-    counts.apply(tx).await?;
-    let numbers = units(states.len())?;
-    tx.count(QuotaResource::Items, numbers);
-    let first = tx.reserve(numbers, numbers).await?;
-    for (number, state) in (first..).zip(&mut states) {
-        state.row.number = number;
-    }
-    tx.insert_many(states.iter().map(|state| state.row.clone()).collect()).await?;
-    tx.insert_many(states.iter().flat_map(|state| assignee_links(&state.row, &state.assignees)).collect()).await?;
-    tx.insert_many(states.iter().flat_map(|state| tag_links(&state.row, &state.tags)).collect()).await?;
-    for state in &states {
-        let created = changes(None, Some(&state.fields()));
-        tx.record(ItemState::event(&state.row, EventType::ItemCreated, created));
-    }
-    Ok(states.swap_remove(0).row)
-}
 
 /// Items as units of the plan: those outside the trash count.
 pub(super) fn units(items: usize) -> Result<i64> {
     i64::try_from(items).map_err(Error::internal)
 }
 
-/// What a create refers to, and where the input named it.
-#[derive(Default)]
-struct References {
-    ids: BTreeMap<ItemId, Vec<String>>,
-    teams: BTreeMap<TeamId, Vec<String>>,
-    assignees: BTreeMap<UserId, Vec<String>>,
-    tags: BTreeMap<TagId, Vec<String>>,
-}
-
-impl References {
-    /// Problems for whatever is not there, each at its path: at most one statement a kind.
-    /// `root`, absent a moment ago and there now, was created meanwhile: the next try answers as to a repeat.
-    async fn check(self, tx: &WriteTx, root: Option<ItemId>) -> Result<()> {
-        let mut problems = Vec::new();
-        if !self.ids.is_empty() {
-            let ids = tx.find::<item::Entity>().filter(item::Column::Id.is_in(self.ids.keys().copied()));
-            for id in ids.column(item::Column::Id).await? {
-                if Some(id) == root {
-                    return Err(Error::retry(format!("{id} was created meanwhile")));
-                }
-                let path = self.ids.get(&id).cloned().unwrap_or_default();
-                problems.push(id_taken(path));
-            }
-        }
-        if !self.teams.is_empty() {
-            let teams = tx.find::<team::Entity>().filter(team::Column::Id.is_in(self.teams.keys().copied()));
-            missing(&mut problems, &self.teams, teams.column(team::Column::Id).await?, "team");
-        }
-        if !self.assignees.is_empty() {
-            let members = tx
-                .find::<membership::Entity>()
-                .filter(membership::Column::UserId.is_in(self.assignees.keys().copied()))
-                .filter(membership::Column::Status.eq(MembershipStatus::Active));
-            missing(&mut problems, &self.assignees, members.column(membership::Column::UserId).await?, "member");
-        }
-        if !self.tags.is_empty() {
-            let tags = tx.find::<tag::Entity>().filter(tag::Column::Id.is_in(self.tags.keys().copied()));
-            missing(&mut problems, &self.tags, tags.column(tag::Column::Id).await?, "tag");
-        }
-        if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
-    }
-}
-
-fn missing<I: Ord>(problems: &mut Vec<Problem>, wanted: &BTreeMap<I, Vec<String>>, found: Vec<I>, what: &str) {
-    let found: BTreeSet<I> = found.into_iter().collect();
-    for (_, path) in wanted.iter().filter(|(id, _)| !found.contains(id)) {
-        problems.push(Problem { path: path.clone(), ..Problem::not_found(&[], what) });
-    }
-}
-
-/// The rows that an input makes, the item itself first; `level` is how many ancestors it has.
-fn plan(
-    scope: &OrgScope,
-    input: &ItemCreateInput,
-    parent_id: Option<ItemId>,
-    level: usize,
-    base: &[String],
-    states: &mut Vec<ItemState>,
-    wanted: &mut References,
-) -> Result<()> {
-    let path = |segments: &[&str]| -> Vec<String> {
-        base.iter().cloned().chain(segments.iter().map(|segment| (*segment).to_owned())).collect()
-    };
-    if level > MAX_ANCESTORS {
-        return Err(too_deep(&["input"]).into());
-    }
-    let now = scope.clock().now();
-    let id = input.id.unwrap_or_else(|| scope.clock().new_id());
-    if let Some(id) = input.id {
-        wanted.ids.insert(id, path(&["id"]));
-    }
-    if let Some(team) = input.team_id {
-        wanted.teams.entry(team).or_insert_with(|| path(&["teamId"]));
-    }
-    for (index, user) in input.assignee_ids.iter().flatten().enumerate() {
-        wanted.assignees.entry(*user).or_insert_with(|| path(&["assigneeIds", &index.to_string()]));
-    }
-    for (index, tag) in input.tag_ids.iter().flatten().enumerate() {
-        wanted.tags.entry(*tag).or_insert_with(|| path(&["tagIds", &index.to_string()]));
-    }
-    let subtasks = input.subtasks.as_deref().unwrap_or_default();
-    let done = subtasks.iter().filter(|subtask| subtask.status == ItemStatus::Done).count();
-    let count = |number: usize| i32::try_from(number).map_err(Error::internal);
-    let mut row = item::Model {
-        organization_id: scope.organization_id(),
-        id,
-        number: 0,
-        title: input.title.trim().to_owned(),
-        title_key: fold(&input.title),
-        description: input.description.clone().map(|text| text.0),
-        status: ItemStatus::Todo,
-        status_before_archive: None,
-        priority: input.priority,
-        due_at: input.due_at.map(|due| due.0),
-        estimated_hours: input.estimated_hours.map(plain),
-        actual_hours: None,
-        team_id: input.team_id,
-        parent_id,
-        subtask_count: count(subtasks.len())?,
-        subtask_done_count: count(done)?,
-        comment_count: 0,
-        created_by_kind: scope.actor().kind,
-        created_by_id: scope.actor().id,
-        created_at: now,
-        updated_at: now,
-        started_at: None,
-        completed_at: None,
-        archived_at: None,
-        deleted_at: None,
-        deletion_id: None,
-        version: 1,
-    };
-    set_status(&mut row, input.status, now);
-    states.push(ItemState { row, assignees: input.assignees(), tags: input.tags() });
-    for (index, subtask) in subtasks.iter().enumerate() {
-        let base = path(&["subtasks", &index.to_string()]);
-        plan(scope, subtask, Some(id), level + 1, &base, states, wanted)?;
-    }
-    Ok(())
-}
-
-fn too_deep(path: &[&str]) -> Problem {
+pub(super) fn too_deep(path: &[&str]) -> Problem {
     Problem::new(ProblemCode::OutOfRange, path, format!("Subtasks are at most {MAX_ANCESTORS} deep."))
         .details(serde_json::json!({ "maximum": MAX_ANCESTORS }))
-}
-
-/// Whether an item is what an input makes.
-async fn has_made(tx: &WriteTx, present: &item::Model, input: &ItemCreateInput) -> Result<bool> {
-    let state = ItemState::load(tx, vec![present.clone()]).await?.remove(0);
-    let row = &state.row;
-    Ok(row.title == input.title.trim()
-        && row.description.as_deref() == input.description.as_ref().map(|text| text.0.as_str())
-        && row.status == input.status
-        && row.priority == input.priority
-        && row.due_at == input.due_at.map(|due| due.0)
-        && row.estimated_hours == input.estimated_hours
-        && row.team_id == input.team_id
-        && row.parent_id == input.parent_id
-        && state.assignees == input.assignees()
-        && state.tags == input.tags()
-        && has_subtasks(tx, row.id, input.subtasks.as_deref().unwrap_or_default()).await?)
-}
-
-/// Whether an item has all these subtasks; others may have come since.
-async fn has_subtasks(tx: &WriteTx, root: ItemId, subtasks: &[ItemCreateInput]) -> Result<bool> {
-    let mut open = vec![(root, subtasks)];
-    while let Some((parent, subtasks)) = open.pop() {
-        if subtasks.is_empty() {
-            continue;
-        }
-        let mut children = tx.find::<item::Entity>().filter(item::Column::ParentId.eq(parent)).all().await?;
-        for subtask in subtasks {
-            let same =
-                |row: &item::Model| row.title == subtask.title.trim() && subtask.id.is_none_or(|id| id == row.id);
-            let Some(place) = children.iter().position(same) else { return Ok(false) };
-            open.push((children.swap_remove(place).id, subtask.subtasks.as_deref().unwrap_or_default()));
-        }
-    }
-    Ok(true)
 }
 
 /// Checks that an item may go under `parent`. The organization's tree is locked: ancestors stay as they are read. Rows are
@@ -288,7 +83,7 @@ async fn levels_below(tx: &WriteTx, root: ItemId, most: usize) -> Result<usize> 
 }
 
 /// Checks that an item may hang under `parent`, and locks the way up; says how many ancestors it then has.
-async fn check_parent(tx: &WriteTx, parent: Option<ItemId>, path: &[&str]) -> Result<usize> {
+pub(super) async fn check_parent(tx: &WriteTx, parent: Option<ItemId>, path: &[&str]) -> Result<usize> {
     let mut level = 0;
     let mut next = parent;
     while let Some(id) = next {
@@ -369,7 +164,7 @@ pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
     if let Some(team) = after.row.team_id.filter(|_| after.row.team_id != before.row.team_id) {
         wanted.teams.insert(team, at("teamId"));
     }
-    wanted.check(tx, None).await?;
+    wanted.look_up(tx).await?;
     if let Some(parent) = after.row.parent_id.filter(|_| after.row.parent_id != before.row.parent_id) {
         check_move(tx, &before.row, parent).await?;
     }
