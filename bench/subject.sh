@@ -97,7 +97,19 @@ case $command in
 start) start ;;
 clean)
     . "$dir/env"
-    "$(postgres_bin)/psql" -q "$DATABASE_URL" -c "DELETE FROM item WHERE title = 'bench item'"
+    delete="DELETE FROM item WHERE title = 'bench item'"
+    if [ -n "$POSTGRES_PID" ]; then
+        "$(postgres_bin)/psql" -q "$DATABASE_URL" -c "$delete"
+    else
+        # What belongs to an item goes with it, as on PostgreSQL.
+        python3 - "${DATABASE_URL#sqlite://}" "$delete" <<'PY'
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=60)
+connection.execute("PRAGMA foreign_keys = ON")
+connection.execute(sys.argv[2])
+connection.commit()
+PY
+    fi
     ;;
 stop)
     . "$dir/env"

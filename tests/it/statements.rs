@@ -6,6 +6,7 @@ use apollo_compiler::{
     ExecutableDocument,
     executable::{Selection, SelectionSet},
 };
+use futures_util::future::join_all;
 use serde_json::json;
 use todo_platform::data::ledger::LedgerCursor;
 use tokio::task::JoinSet;
@@ -322,3 +323,21 @@ async fn lists_cost_the_same_under_load() {
     })
     .await;
 }
+
+/// Whatever waits for the same ledger goes in together: of creates that come at once, most share their statements.
+#[databases]
+async fn creates_at_once_cost_less_than_one_after_the_other(app: TestApp) {
+    let acme = app.company("acme").await;
+    let tag = app.create(&acme, &acme.owner, "tag", json!({ "name": "bug" })).await;
+    let create = || app.call(&acme, &acme.member, CREATE).vars(json!({ "input": { "title": "One", "tagIds": [tag] } }));
+    create().done().await;
+    app.take_statements();
+    create().done().await;
+    let alone = app.take_statements().len();
+    join_all((0..32).map(|_| create().done())).await;
+    let statements = app.take_statements();
+    assert!(statements.len() < 16 * alone, "{} statements of 32 creates, {alone} of one", statements.len());
+}
+
+const CREATE: &str =
+    "mutation($input: ItemCreateInput!) { itemCreate(input: $input) { item { id } userErrors { code } } }";
