@@ -64,10 +64,12 @@ pub fn sdl(schema: &ApiSchema) -> String {
 
 /// The types, for validation's walk and for tests. `has_federation`: those of a subgraph.
 pub fn registry(has_federation: bool) -> Registry {
-    let mut registry = Registry::default();
-    registry.query_type = "Query".to_owned();
-    registry.mutation_type = Some("Mutation".to_owned());
-    registry.subscription_type = Some("Subscription".to_owned());
+    let mut registry = Registry {
+        query_type: "Query".to_owned(),
+        mutation_type: Some("Mutation".to_owned()),
+        subscription_type: Some("Subscription".to_owned()),
+        ..Registry::default()
+    };
     Query::create_type_info(&mut registry);
     Mutation::create_type_info(&mut registry);
     Subscription::create_type_info(&mut registry);

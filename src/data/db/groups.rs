@@ -40,7 +40,8 @@ impl<W: Send + 'static, O: Send + 'static> Groups<W, O> {
     }
 
     /// The outcome of a write that is made in its organization's next group. One that nobody waits for any more is left out
-    /// of the groups to come, but made with the one that runs. INTERNAL when the group ended by a panic.
+    /// of the groups to come, but made with the one that runs, as long as somebody waits for another of it. INTERNAL when
+    /// the group ended by a panic.
     pub async fn join(self: &Arc<Self>, organization_id: OrganizationId, write: W) -> Result<O> {
         let (answer, outcome) = oneshot::channel();
         let is_first = {
@@ -87,11 +88,23 @@ impl<W: Send + 'static, O: Send + 'static> Turn<W, O> {
             if group.is_empty() {
                 return;
             }
-            let (writes, answers): (Vec<W>, Vec<oneshot::Sender<O>>) = group.into_iter().unzip();
-            for (answer, outcome) in answers.into_iter().zip((self.groups.run)(writes).await) {
+            let (writes, mut answers): (Vec<W>, Vec<oneshot::Sender<O>>) = group.into_iter().unzip();
+            let outcomes = tokio::select! {
+                outcomes = (self.groups.run)(writes) => outcomes,
+                // A statement ends with whoever waits for it: this rolls the group back.
+                () = all_gone(&mut answers) => continue,
+            };
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 let _ = answer.send(outcome);
             }
         }
+    }
+}
+
+/// Until nobody waits for any of the outcomes.
+async fn all_gone<O>(answers: &mut [oneshot::Sender<O>]) {
+    for answer in answers {
+        answer.closed().await;
     }
 }
 
@@ -178,6 +191,21 @@ mod tests {
         while groups.lock().contains_key(&one) {
             tokio::task::yield_now().await;
         }
+        assert_eq!(groups.join(one, (1, gate)).await.ok(), Some(vec![1]));
+    }
+
+    #[tokio::test]
+    async fn a_group_ends_when_nobody_waits_for_it() {
+        let (groups, gate, one) =
+            (groups(), Arc::new(Semaphore::new(0)), OrganizationId::from_uuid(Uuid::from_u128(1)));
+        for _ in 0..2 {
+            let gone = groups.join(one, (0, gate.clone()));
+            assert!(tokio::time::timeout(Duration::from_millis(20), gone).await.is_err());
+            while groups.lock().contains_key(&one) {
+                tokio::task::yield_now().await;
+            }
+        }
+        gate.add_permits(1);
         assert_eq!(groups.join(one, (1, gate)).await.ok(), Some(vec![1]));
     }
 }
