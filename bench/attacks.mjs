@@ -4,7 +4,8 @@
 //
 // BOARD: the file with the board page's request. The server is one of bench/subject.sh, filled with two organizations:
 // load-1 reads, the people of load-2 attack (and some without credentials). SECONDS_EACH (30): first alone, then under
-// attack. READERS (3): connections of load-1. ONLY: names of attacks, all when left out.
+// attack. READERS (3): connections of load-1. ONLY: names of attacks, all when left out. ATTACKED: the URL of another such
+// server, which is attacked instead: what is left is what the machine's processors cost.
 // Prints JSON: memory and the page's latency alone and under attack, its failures, and what each attack was answered.
 import { fork } from 'node:child_process';
 import fs from 'node:fs';
@@ -275,7 +276,7 @@ async function main() {
     child.once('exit', code => reject(new Error(`the attackers ended with ${code}`)));
   });
   // The attackers would be on other machines: they leave the processors to the server.
-  const child = fork(process.argv[1], [url, pid, board], { env: { ...process.env, ROLE: 'attack' } });
+  const child = fork(process.argv[1], [process.env.ATTACKED ?? url, pid, board], { env: { ...process.env, ROLE: 'attack' } });
   os.setPriority(child.pid, 5);
   const { ready } = await next(child);
   await read(tokens.slice(0, 3)); // warm

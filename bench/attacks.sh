@@ -6,7 +6,7 @@
 #
 # Starts the server by bench/subject.sh (which says what that needs), once on each of DATABASES ("sqlite postgres"), and
 # the clients by node (bench/attacks.mjs, which says what is done). SECONDS_EACH (30), READERS (3), ONLY (names of
-# attacks). Callers have the points of the plan ENTERPRISE, as by default. Ends with 1 when a server is over 512 MiB, the
+# attacks). CONTROL=1: another server with a database of its own is attacked instead, on the same processors. Callers have the points of the plan ENTERPRISE, as by default. Ends with 1 when a server is over 512 MiB, the
 # page's p99 is over three times its own, or the server is gone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,12 +19,19 @@ export COST_PER_MINUTE=${COST_PER_MINUTE:-1000000}
 
 for database in ${DATABASES:-sqlite postgres}; do
     DATABASE=$database bench/subject.sh start "$dir/$database" >&2
+    if [ -n "${CONTROL:-}" ]; then
+        DATABASE=$database bench/subject.sh start "$dir/$database-attacked" >&2
+        # shellcheck disable=SC1090,SC1091
+        ATTACKED=$(. "$dir/$database-attacked/env" && echo "$URL")
+        export ATTACKED
+    fi
     # shellcheck disable=SC1090,SC1091
     (
         . "$dir/$database/env"
         node bench/attacks.mjs "$URL" "$SERVER_PID" "$dir/$database/queries/board.json"
     ) >"$dir/$database.json" || true
     bench/subject.sh stop "$dir/$database" >&2
+    if [ -n "${CONTROL:-}" ]; then bench/subject.sh stop "$dir/$database-attacked" >&2; fi
 done
 
 python3 - "$dir" ${DATABASES:-sqlite postgres} <<'PY'

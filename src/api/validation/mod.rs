@@ -42,7 +42,7 @@ const MAX_PARTS: usize = 10;
 /// What validation found out about an operation that passed.
 #[derive(Clone, Debug)]
 pub struct ValidRequest {
-    /// All of the document; [`Gate::runs`] says what runs of it.
+    /// All of the document; [`RequestValidator::runs`] says what runs of it.
     pub document: Arc<Document>,
     pub operation: OperationType,
     /// The operation's name, for the log.
@@ -56,7 +56,7 @@ pub struct ValidRequest {
     pub needs_caller: bool,
     /// Whether the operator has registered the document.
     pub is_registered: bool,
-    /// What [`Gate::remember`] keeps.
+    /// What [`RequestValidator::remember`] keeps.
     new: Option<New>,
 }
 
@@ -90,7 +90,7 @@ pub struct RequestValidator {
 
 impl std::fmt::Debug for RequestValidator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Gate(…)")
+        f.write_str("RequestValidator(…)")
     }
 }
 

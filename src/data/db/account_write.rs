@@ -187,8 +187,8 @@ impl AccountTx {
     }
 
     /// [`WriteTx::count`] in one of the person's organizations.
-    pub fn count_in(&mut self, organization_id: OrganizationId, resource: QuotaResource, places: i64) {
-        self.events.count(organization_id, resource, places);
+    pub fn count_in(&mut self, organization_id: OrganizationId, resource: QuotaResource, units: i64) {
+        self.events.count(organization_id, resource, units);
     }
 
     /// Founds an organization: its row and its ledger's head. The write goes on inside it as `actor`, with an owner's

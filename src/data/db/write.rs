@@ -319,10 +319,10 @@ impl WriteTx {
         self.events.last(self.organization_id())
     }
 
-    /// Takes places of what the organization's plan limits, or gives them back (below 0). It happens with the events: at
+    /// Takes units of what the organization's plan limits, or gives them back (below 0). It happens with the events: at
     /// `reserve` or at the commit, which is QUOTA_EXCEEDED when there are not enough.
-    pub fn count(&mut self, resource: QuotaResource, places: i64) {
-        self.events.count(self.organization_id(), resource, places);
+    pub fn count(&mut self, resource: QuotaResource, units: i64) {
+        self.events.count(self.organization_id(), resource, units);
     }
 
     /// Deliveries to webhooks that are there already are due: workers are woken at the commit.

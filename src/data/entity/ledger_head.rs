@@ -5,7 +5,7 @@ use crate::base::{
     id::OrganizationId,
 };
 
-/// Gives an organization's events their order, its items their numbers and what its plan limits its places; one narrow
+/// Gives an organization's events their order, its items their numbers and what its plan limits its units; one narrow
 /// row, locked late.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "ledger_head")]

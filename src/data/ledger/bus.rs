@@ -1,7 +1,7 @@
 //! The bus: who learns that a ledger has grown, or that rights may have changed. It only wakes; the ledger is read for
 //! the truth, so news that is lost, late or doubled does no harm.
 //!
-//! Commits tell this instance's followers at once. `live::relay` carries the news to other instances, where Redis is
+//! Commits tell this instance's followers at once. `live::bridge` carries them to other instances, where Redis is
 //! configured, and brings theirs.
 
 use std::{

@@ -44,7 +44,7 @@ type Author = Option<(ActorRef, Origin)>;
 /// What a write takes of its organization's plan.
 #[derive(Debug, Default)]
 struct Wants {
-    /// Places taken, or given back.
+    /// Units taken, or given back.
     units: BTreeMap<QuotaResource, i64>,
     features: BTreeSet<Feature>,
 }

@@ -51,7 +51,7 @@ fn fields(row: &invitation::Model) -> Fields {
     vec![("email", email.as_str().into()), ("role", serde_json::json!(role))]
 }
 
-/// QUOTA_EXCEEDED when there is no place for another member. Only early advice: the place is taken, and counted for good,
+/// QUOTA_EXCEEDED when the plan has no room for another member. Only early advice: the unit is taken, and counted for good,
 /// by whoever accepts.
 async fn check_room(tx: &WriteTx) -> Result<()> {
     let Some(head) = tx.find::<ledger_head::Entity>().one().await? else { return Ok(()) };

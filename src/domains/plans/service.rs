@@ -1,6 +1,6 @@
 //! Changing an organization's plan.
 //!
-//! The ledger's head is the lock: every create takes its place there, last, and every write that takes a feature asks it
+//! The ledger's head is the lock: every create takes its unit there, last, and every write that takes a feature asks it
 //! for the plan. Once it is locked here, a create either has committed, and is counted, or will find the new plan.
 
 use sea_orm::{ActiveValue::Set, Iterable as _};

@@ -39,7 +39,7 @@ pub type Shown = (webhook::Model, Option<String>);
 
 /// Deliveries that one replay makes at most.
 pub const MAX_REPLAY: usize = 10_000;
-/// Places of the ledger that a replay reads at once.
+/// Positions of the ledger that a replay reads at once.
 const PAGE: i64 = 1000;
 /// Attempts of one delivery, those asked for by hand included.
 pub const MAX_ATTEMPTS: i32 = 20;
@@ -285,7 +285,7 @@ pub async fn retry(scope: &OrgScope, id: WebhookDeliveryId) -> Result<Committed<
     tx.commit_unrecorded(due, "a delivery changes nothing").await
 }
 
-/// Queues the events between two places of the ledger anew, those that the webhook wants. New deliveries with ids of
+/// Queues the events between two positions of the ledger anew, those that the webhook wants. New deliveries with ids of
 /// their own; the events in them are the same.
 pub async fn replay(scope: &OrgScope, input: &WebhookReplayInput) -> Result<Committed<Shown>> {
     input.validate()?;
@@ -312,7 +312,7 @@ pub async fn replay(scope: &OrgScope, input: &WebhookReplayInput) -> Result<Comm
     tx.commit_unrecorded((row, None), "deliveries change nothing").await
 }
 
-/// The deliveries of the events between two places of the ledger. Each statement reads [`PAGE`] places of it at most,
+/// The deliveries of the events between two positions of the ledger. Each statement reads [`PAGE`] positions of it at most,
 /// whatever is found there.
 async fn wanted(
     scope: &OrgScope,

@@ -37,7 +37,7 @@ use crate::base::{config::WebhooksConfig, id::OrganizationId};
 
 /// Bytes of an answer's body that are handed on.
 pub const KEPT_BYTES: usize = 4 * 1024;
-/// How long a place among the look-ups is waited for.
+/// How long a slot among the look-ups is waited for.
 const PLACE_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a URL is not called. The messages tell nothing of the network that the server is in.
@@ -55,7 +55,7 @@ pub enum Refused {
     Port,
     #[error("the URL's host can't be resolved")]
     Unresolvable,
-    /// Says nothing of the URL: this server's own places are taken.
+    /// Says nothing of the URL: this server's own slots are taken.
     #[error("this server looks up too many names at the moment; try again shortly")]
     Busy,
     #[error("the URL's host has an address that is not public")]
@@ -195,7 +195,7 @@ impl Outgoing {
         Ok(target)
     }
 
-    /// Waits for a place among the requests of this process and of the organization; whoever sends keeps it meanwhile.
+    /// Waits for a slot among the requests of this process and of the organization; whoever sends keeps it meanwhile.
     pub async fn place(&self, organization_id: OrganizationId) -> Option<Slot> {
         self.0.requests.place(organization_id).await
     }

@@ -1,4 +1,4 @@
-//! Places that organizations share: so many in all, and so many for one organization, so that whoever fills their own
+//! Slots that organizations share: so many in all, and so many for one organization, so that whoever fills their own
 //! leaves some for everybody else.
 
 use std::{
@@ -17,19 +17,19 @@ pub struct Slots {
     own: Mutex<HashMap<OrganizationId, Arc<Semaphore>>>,
 }
 
-/// A place; it is free again when this is dropped.
+/// A slot; it is free again when this is dropped.
 pub struct Slot {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
 impl Slots {
-    /// `each` of `total` places for one organization at most.
+    /// `each` of `total` slots for one organization at most.
     pub fn new(total: usize, each: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(total)), total, each, own: Mutex::default() }
     }
 
-    /// Waits for a place of the organization's own first: who waits for that waits in nobody else's way. `None` can't
+    /// Waits for a slot of the organization's own first: who waits for that waits in nobody else's way. `None` can't
     /// happen: nothing closes the semaphores.
     pub async fn place(&self, organization_id: OrganizationId) -> Option<Slot> {
         let own = self.of(organization_id);
