@@ -4,6 +4,7 @@ mod admin;
 mod console;
 mod demo;
 mod fill;
+mod health;
 mod migrate;
 mod schema;
 mod serve;
@@ -38,6 +39,8 @@ enum Command {
     Fill(fill::FillArgs),
     /// Bring the database's schema up to date.
     Migrate,
+    /// Ask the server on this machine whether it is ready; ends with 1 when it is not.
+    Health,
     /// Owners, plans, sessions and keys, by whoever runs the server.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -63,6 +66,7 @@ pub fn run() -> anyhow::Result<()> {
             None => serve::serve(config, Role::default(), serve::Demo::default()).await,
             Some(Command::Serve(args)) => serve::serve(config, args.role, serve::Demo::default()).await,
             Some(Command::Migrate) => migrate::run(&config).await,
+            Some(Command::Health) => health::run(&config).await,
             Some(Command::Admin(command)) => admin::run(command, config).await,
             Some(Command::Demo) => demo::run(config).await,
             Some(Command::Fill(args)) => fill::run(&args, &config).await,

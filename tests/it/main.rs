@@ -44,6 +44,7 @@ mod plans;
 mod policy;
 mod prices;
 mod process;
+mod proxy;
 mod purging;
 mod quotas;
 mod rate_limit;

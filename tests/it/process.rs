@@ -151,7 +151,18 @@ impl Process {
         panic!("it did not come to listen: {}{}", self.stdout.text, self.stderr.text);
     }
 
-    fn terminate(&self) {
+    /// Waits until it serves; gives its port.
+    pub fn port(&mut self) -> String {
+        let until = Instant::now() + DEADLINE;
+        while let Some(line) = self.stdout.next(until) {
+            if let Some(url) = line.trim_end().strip_prefix("listening on ") {
+                return url.rsplit(':').next().unwrap_or_default().to_owned();
+            }
+        }
+        panic!("it did not come to listen: {}", self.stdout.text);
+    }
+
+    pub fn terminate(&self) {
         let id = self.child.id();
         let sent = Command::new("/bin/sh").args(["-c", &format!("kill -TERM {id}")]).status();
         assert!(sent.expect("a shell").success());
@@ -218,6 +229,21 @@ async fn it_serves_and_keeps_what_was_written_over_a_restart() {
     let url = server.url();
     let who = gql(&url, Some(&token), "{ viewer { user { username } } }", json!({})).await;
     assert_eq!(who["data"]["viewer"]["user"]["username"], json!("ann"), "{who:#}");
+}
+
+/// For images without a shell: the binary asks itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_says_whether_the_server_is_ready() {
+    let folder = folder();
+    let mut server = Process::spawn(folder.path(), &[], &[("HOST", "0.0.0.0")]);
+    let port = server.port();
+    let settings = [("HOST", "0.0.0.0"), ("PORT", port.as_str())];
+    let asked = Process::spawn(folder.path(), &["health"], &settings).ended();
+    assert_eq!(asked.status.code(), Some(0), "{}", asked.stderr);
+    assert!(asked.stdout.contains("\"status\":\"ready\""), "{}", asked.stdout);
+    server.terminate();
+    assert_eq!(server.ended().status.code(), Some(0));
+    Process::spawn(folder.path(), &["health"], &settings).fails(&["/health/ready"]);
 }
 
 /// The tests' port is 0, any: an inbound hook's address has the one that it got.
@@ -585,7 +611,7 @@ fn an_unknown_command_is_said_with_the_known_ones() {
     assert!(ended.stderr.contains("serv"), "{}", ended.stderr);
     let help = Process::spawn(folder.path(), &["--help"], &[]).ended();
     assert_eq!(help.status.code(), Some(0));
-    for command in ["serve", "demo", "migrate", "admin", "schema", "policy"] {
+    for command in ["serve", "demo", "migrate", "health", "admin", "schema", "policy"] {
         assert!(help.stdout.contains(command), "{command}: {}", help.stdout);
     }
 }
