@@ -140,26 +140,21 @@ impl Process {
 
     /// Waits until it serves; gives its URL.
     pub fn url(&mut self) -> String {
+        let url = self.address();
+        assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"), "{url}");
+        url
+    }
+
+    /// Waits until it serves; gives the address that it says it listens on.
+    fn address(&mut self) -> String {
         let until = Instant::now() + DEADLINE;
         while let Some(line) = self.stdout.next(until) {
             if let Some(url) = line.trim_end().strip_prefix("listening on ") {
-                assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"), "{url}");
                 return url.to_owned();
             }
         }
         self.stderr.drain();
         panic!("it did not come to listen: {}{}", self.stdout.text, self.stderr.text);
-    }
-
-    /// Waits until it serves; gives its port.
-    pub fn port(&mut self) -> String {
-        let until = Instant::now() + DEADLINE;
-        while let Some(line) = self.stdout.next(until) {
-            if let Some(url) = line.trim_end().strip_prefix("listening on ") {
-                return url.rsplit(':').next().unwrap_or_default().to_owned();
-            }
-        }
-        panic!("it did not come to listen: {}", self.stdout.text);
     }
 
     pub fn terminate(&self) {
@@ -236,8 +231,9 @@ async fn it_serves_and_keeps_what_was_written_over_a_restart() {
 async fn health_says_whether_the_server_is_ready() {
     let folder = folder();
     let mut server = Process::spawn(folder.path(), &[], &[("HOST", "0.0.0.0")]);
-    let port = server.port();
-    let settings = [("HOST", "0.0.0.0"), ("PORT", port.as_str())];
+    let address = server.address();
+    let port = address.rsplit(':').next().unwrap_or_default();
+    let settings = [("HOST", "0.0.0.0"), ("PORT", port)];
     let asked = Process::spawn(folder.path(), &["health"], &settings).ended();
     assert_eq!(asked.status.code(), Some(0), "{}", asked.stderr);
     assert!(asked.stdout.contains("\"status\":\"ready\""), "{}", asked.stdout);

@@ -5,7 +5,7 @@
 //! for all of them. Nobody waits for a group to fill, so a writer alone is as fast as before.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,59 +19,95 @@ use crate::base::{
     id::OrganizationId,
 };
 
-/// Writes of a group at most. More make the lock's holder slow for those who don't join.
-pub const MAX_GROUP: usize = 64;
+/// Writes of a group at most, and bytes of what they write. More make the lock's holder slow for those who don't join.
+const MAX_GROUP: usize = 64;
+pub const MAX_GROUP_BYTES: usize = 256 << 10;
+
+/// Writes of one organization that wait at most: with these before it, the last is made some 16 groups later. And bytes that
+/// wait in all organizations together.
+const MAX_WAITING: usize = 1_000;
+const MAX_WAITING_BYTES: usize = 16 << 20;
 
 /// Makes a group's writes: an outcome for each, in their order.
 type Run<W, O> = fn(Vec<W>) -> Pin<Box<dyn Future<Output = Vec<O>> + Send>>;
 
-/// Writes of one kind that wait for their organization's turn: as many as requests are in flight, at most.
+/// Writes of one kind that wait for their organization's turn.
 pub struct Groups<W, O> {
     run: Run<W, O>,
-    /// An entry while a group of the organization runs.
-    waiting: Mutex<HashMap<OrganizationId, Vec<Waiting<W, O>>>>,
+    queues: Mutex<Queues<W, O>>,
 }
 
-type Waiting<W, O> = (W, oneshot::Sender<O>);
+struct Queues<W, O> {
+    /// One while a group of the organization runs.
+    by_organization: HashMap<OrganizationId, VecDeque<Waiting<W, O>>>,
+    /// Of all that waits.
+    bytes: usize,
+}
+
+struct Waiting<W, O> {
+    write: W,
+    bytes: usize,
+    answer: oneshot::Sender<O>,
+}
 
 impl<W: Send + 'static, O: Send + 'static> Groups<W, O> {
     pub fn new(run: Run<W, O>) -> Self {
-        Self { run, waiting: Mutex::default() }
+        Self { run, queues: Mutex::new(Queues { by_organization: HashMap::new(), bytes: 0 }) }
     }
 
-    /// The outcome of a write that is made in its organization's next group. One that nobody waits for any more is left out
-    /// of the groups to come, but made with the one that runs, as long as somebody waits for another of it. INTERNAL when
-    /// the group ended by a panic.
-    pub async fn join(self: &Arc<Self>, organization_id: OrganizationId, write: W) -> Result<O> {
+    /// The outcome of a write of so many bytes that is made in its organization's next group; `None` where too many wait
+    /// already: make it alone. One that nobody waits for any more is left out of the groups to come, but made with the one
+    /// that runs, as long as somebody waits for another of it. INTERNAL when the group ended by a panic.
+    pub async fn join(self: &Arc<Self>, organization_id: OrganizationId, write: W, bytes: usize) -> Result<Option<O>> {
         let (answer, outcome) = oneshot::channel();
         let is_first = {
-            let mut waiting = self.lock();
-            let is_first = !waiting.contains_key(&organization_id);
-            waiting.entry(organization_id).or_default().push((write, answer));
+            let mut queues = self.lock();
+            let waiting = queues.by_organization.get(&organization_id).map_or(0, VecDeque::len);
+            if waiting >= MAX_WAITING || queues.bytes.saturating_add(bytes) > MAX_WAITING_BYTES {
+                return Ok(None);
+            }
+            let is_first = !queues.by_organization.contains_key(&organization_id);
+            queues.by_organization.entry(organization_id).or_default().push_back(Waiting { write, bytes, answer });
+            queues.bytes += bytes;
             is_first
         };
         if is_first {
             let turn = Turn { groups: self.clone(), organization_id };
             tokio::spawn(turn.work().in_current_span());
         }
-        outcome.await.map_err(|_| Error::internal("a group of writes ended without an outcome"))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<OrganizationId, Vec<Waiting<W, O>>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        outcome.await.map(Some).map_err(|_| Error::internal("a group of writes ended without an outcome"))
     }
 
     /// The next group; none, and the organization's turn is over.
     fn next(&self, organization_id: OrganizationId) -> Vec<Waiting<W, O>> {
-        let mut waiting = self.lock();
-        let all = waiting.entry(organization_id).or_default();
-        all.retain(|(_, answer)| !answer.is_closed());
-        if all.is_empty() {
-            waiting.remove(&organization_id);
-            return Vec::new();
+        let mut group = Vec::new();
+        let (mut bytes, mut taken) = (0, 0);
+        let mut queues = self.lock();
+        let waiting = queues.by_organization.entry(organization_id).or_default();
+        while let Some(next) = waiting.front() {
+            let is_wanted = !next.answer.is_closed();
+            let has_room = group.is_empty() || group.len() < MAX_GROUP && bytes + next.bytes <= MAX_GROUP_BYTES;
+            if is_wanted && !has_room {
+                break;
+            }
+            let Some(next) = waiting.pop_front() else { break };
+            taken += next.bytes;
+            if is_wanted {
+                bytes += next.bytes;
+                group.push(next);
+            }
         }
-        let group = all.len().min(MAX_GROUP);
-        all.drain(..group).collect()
+        if group.is_empty() {
+            queues.by_organization.remove(&organization_id);
+        }
+        queues.bytes -= taken;
+        group
+    }
+}
+
+impl<W, O> Groups<W, O> {
+    fn lock(&self) -> MutexGuard<'_, Queues<W, O>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,7 +124,8 @@ impl<W: Send + 'static, O: Send + 'static> Turn<W, O> {
             if group.is_empty() {
                 return;
             }
-            let (writes, mut answers): (Vec<W>, Vec<oneshot::Sender<O>>) = group.into_iter().unzip();
+            let (writes, mut answers): (Vec<W>, Vec<oneshot::Sender<O>>) =
+                group.into_iter().map(|waiting| (waiting.write, waiting.answer)).unzip();
             let outcomes = tokio::select! {
                 outcomes = (self.groups.run)(writes) => outcomes,
                 // A statement ends with whoever waits for it: this rolls the group back.
@@ -112,8 +149,9 @@ impl<W, O> Drop for Turn<W, O> {
     /// After a panic nobody would take the next turn: whoever waits is told by the loss of their channel.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let mut waiting = self.groups.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.remove(&self.organization_id);
+            let mut queues = self.groups.lock();
+            let lost = queues.by_organization.remove(&self.organization_id);
+            queues.bytes -= lost.into_iter().flatten().map(|waiting| waiting.bytes).sum::<usize>();
         }
     }
 }
@@ -144,7 +182,7 @@ mod tests {
     }
 
     async fn waiting(groups: &Groups<Write, Vec<u32>>, organization_id: OrganizationId, count: usize) {
-        while groups.lock().get(&organization_id).map_or(0, Vec::len) != count {
+        while groups.lock().by_organization.get(&organization_id).map_or(0, VecDeque::len) != count {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -155,11 +193,11 @@ mod tests {
             (groups(), Arc::new(Semaphore::new(0)), OrganizationId::from_uuid(Uuid::from_u128(1)));
         let join = |organization_id, number| {
             let (groups, gate) = (groups.clone(), gate.clone());
-            tokio::spawn(async move { groups.join(organization_id, (number, gate)).await })
+            tokio::spawn(async move { groups.join(organization_id, (number, gate), 1).await })
         };
         let first = join(one, 0);
         waiting(&groups, one, 0).await;
-        while !groups.lock().contains_key(&one) {
+        while !groups.lock().by_organization.contains_key(&one) {
             tokio::task::yield_now().await;
         }
         let mut others = Vec::new();
@@ -172,13 +210,13 @@ mod tests {
         others.remove(1).abort();
         let elsewhere = join(OrganizationId::from_uuid(Uuid::from_u128(2)), 7);
         gate.add_permits(3);
-        assert_eq!(first.await.expect("a task").ok(), Some(vec![0]));
-        assert_eq!(elsewhere.await.expect("a task").ok(), Some(vec![7]), "no other organization waits");
+        assert_eq!(first.await.expect("a task").ok(), Some(Some(vec![0])));
+        assert_eq!(elsewhere.await.expect("a task").ok(), Some(Some(vec![7])), "no other organization waits");
         for other in others {
-            assert_eq!(other.await.expect("a task").ok(), Some(vec![1, 3]));
+            assert_eq!(other.await.expect("a task").ok(), Some(Some(vec![1, 3])));
         }
         waiting(&groups, one, 0).await;
-        while groups.lock().contains_key(&one) {
+        while groups.lock().by_organization.contains_key(&one) {
             tokio::task::yield_now().await;
         }
     }
@@ -187,11 +225,11 @@ mod tests {
     async fn after_a_panic_the_next_write_begins_anew() {
         let (groups, gate, one) =
             (groups(), Arc::new(Semaphore::new(2)), OrganizationId::from_uuid(Uuid::from_u128(1)));
-        assert!(groups.join(one, (99, gate.clone())).await.is_err());
-        while groups.lock().contains_key(&one) {
+        assert!(groups.join(one, (99, gate.clone()), 1).await.is_err());
+        while groups.lock().by_organization.contains_key(&one) {
             tokio::task::yield_now().await;
         }
-        assert_eq!(groups.join(one, (1, gate)).await.ok(), Some(vec![1]));
+        assert_eq!(groups.join(one, (1, gate), 1).await.ok(), Some(Some(vec![1])));
     }
 
     #[tokio::test]
@@ -199,13 +237,40 @@ mod tests {
         let (groups, gate, one) =
             (groups(), Arc::new(Semaphore::new(0)), OrganizationId::from_uuid(Uuid::from_u128(1)));
         for _ in 0..2 {
-            let gone = groups.join(one, (0, gate.clone()));
+            let gone = groups.join(one, (0, gate.clone()), 1);
             assert!(tokio::time::timeout(Duration::from_millis(20), gone).await.is_err());
-            while groups.lock().contains_key(&one) {
+            while groups.lock().by_organization.contains_key(&one) {
                 tokio::task::yield_now().await;
             }
         }
         gate.add_permits(1);
-        assert_eq!(groups.join(one, (1, gate)).await.ok(), Some(vec![1]));
+        assert_eq!(groups.join(one, (1, gate), 1).await.ok(), Some(Some(vec![1])));
+    }
+
+    #[tokio::test]
+    async fn what_waits_and_what_a_group_holds_are_bounded() {
+        let (groups, gate) = (groups(), Arc::new(Semaphore::new(0)));
+        let organization = |number| OrganizationId::from_uuid(Uuid::from_u128(number));
+        let (one, two) = (organization(1), organization(2));
+        let join = |organization_id, bytes| {
+            let (groups, gate) = (groups.clone(), gate.clone());
+            tokio::spawn(async move { groups.join(organization_id, (0, gate), bytes).await })
+        };
+        let first = join(one, 1);
+        while groups.lock().bytes > 0 || !groups.lock().by_organization.contains_key(&one) {
+            tokio::task::yield_now().await;
+        }
+        let others: Vec<_> = (0..MAX_WAITING).map(|_| join(one, MAX_GROUP_BYTES / 16)).collect();
+        waiting(&groups, one, MAX_WAITING).await;
+        assert_eq!(groups.join(one, (0, gate.clone()), 1).await.ok(), Some(None), "too many of one organization");
+        let left = MAX_WAITING_BYTES - groups.lock().bytes;
+        assert_eq!(groups.join(two, (0, gate.clone()), left + 1).await.ok(), Some(None), "too many bytes in all");
+        gate.add_permits(MAX_WAITING + 1);
+        first.await.expect("a task").expect("an outcome");
+        for other in others {
+            let group = other.await.expect("a task").expect("an outcome").expect("a group");
+            assert!(group.len() <= 16, "{} writes of a sixteenth each", group.len());
+        }
+        assert_eq!(groups.lock().bytes, 0);
     }
 }

@@ -22,16 +22,25 @@ use crate::{
         policy::Permission,
     },
     data::{
-        db::{Committed, OrgScope, WriteTx, filter::fold, groups::Groups},
+        db::{
+            Committed, OrgScope, WriteTx,
+            filter::fold,
+            groups::{Groups, MAX_GROUP_BYTES},
+        },
         entity::{EventType, item},
         ledger::{LedgerCursor, changes},
     },
 };
 
-/// Items of a create that joins a group at most, its subtasks included, and what they refer to: a large one keeps others
-/// waiting, and SQLite takes 32,766 values in a statement.
+/// Items of a create that joins a group at most, its subtasks included, what they refer to, and bytes: a large one would keep
+/// others waiting.
 const MAX_JOINED: usize = 20;
 const MAX_REFERENCES: usize = 200;
+const MAX_BYTES: usize = MAX_GROUP_BYTES / 4;
+
+/// What an item takes besides its texts, and each reference, about, in bytes.
+const ITEM_BYTES: usize = 1024;
+const REFERENCE_BYTES: usize = 64;
 
 /// Creates an item, and the subtasks given with it.
 pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
@@ -40,12 +49,13 @@ pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
     scope.require(Permission::ItemWrite)?;
     if input.parent_id.is_none() && scope.origin().idempotency.is_none() {
         let planned = Planned::of(scope, input, 0)?;
-        if planned.states.len() <= MAX_JOINED && planned.references.count() <= MAX_REFERENCES {
+        if planned.may_join() {
             let groups = scope.db().shared(|| Groups::new(|creates| write_group(creates).boxed()));
-            match groups.join(scope.organization_id(), planned).await? {
-                Outcome::Written(row, cursor) => return Ok(Committed { value: *row, cursor: Some(cursor) }),
-                Outcome::Failed(error) => return Err(error.into()),
-                Outcome::Alone => {}
+            let bytes = planned.bytes();
+            match groups.join(scope.organization_id(), planned, bytes).await? {
+                Some(Outcome::Written(row, cursor)) => return Ok(Committed { value: *row, cursor: Some(cursor) }),
+                Some(Outcome::Failed(error)) => return Err(error.into()),
+                Some(Outcome::Alone) | None => {}
             }
         }
     }
@@ -88,14 +98,15 @@ enum Outcome {
     Alone,
 }
 
-/// Writes creates of one organization in one transaction. What is wrong with one is its own; when all fail together, each
-/// is tried alone, except where nobody knows whether they were written.
+/// Writes creates of one organization in one transaction. What is wrong with one is its own. When all fail together before
+/// the commit, by the plan's limit or by what nobody foresaw, each is tried alone; when the database is away, full or busy,
+/// and when nobody knows whether they were written, all are told so.
 async fn write_group(creates: Vec<Planned>) -> Vec<Outcome> {
     let all = creates.len();
     let failed = |error: &Error| (0..all).map(|_| Outcome::Failed(error.clone())).collect();
     let (tx, mut outcomes, rows) = match begin_group(creates).await {
         Ok(begun) => begun,
-        // Its own fault, or the database's.
+        Err(error @ (Error::Refused(_) | Error::Retry(_))) => return failed(&error),
         Err(error) if all == 1 => return failed(&error),
         Err(_) => return (0..all).map(|_| Outcome::Alone).collect(),
     };
@@ -191,6 +202,18 @@ impl Planned {
         let mut planned = Self { scope: scope.clone(), states: Vec::new(), references: References::default() };
         planned.add(input, input.parent_id, level, &["input".to_owned()])?;
         Ok(planned)
+    }
+
+    fn may_join(&self) -> bool {
+        self.states.len() <= MAX_JOINED && self.references.count() <= MAX_REFERENCES && self.bytes() <= MAX_BYTES
+    }
+
+    /// What it takes in memory and in statements, about.
+    fn bytes(&self) -> usize {
+        let texts =
+            |row: &item::Model| row.title.len() + row.title_key.len() + row.description.as_ref().map_or(0, String::len);
+        let items: usize = self.states.iter().map(|state| ITEM_BYTES + texts(&state.row)).sum();
+        items + self.references.count() * REFERENCE_BYTES
     }
 
     fn add(&mut self, input: &ItemCreateInput, parent_id: Option<ItemId>, level: usize, base: &[String]) -> Result<()> {
