@@ -3,8 +3,6 @@
 mod admission;
 mod body;
 pub mod http;
-mod media;
-mod outbox;
 pub mod sse;
 pub mod stream;
 pub mod ws;

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::{
     api::endpoint::{
         Api,
-        http::{Unread, collect},
+        http::request::{Unread, collect},
     },
     base::{
         enums::{Feature, InboundOutcome},

@@ -20,7 +20,7 @@ use serde_json::json;
 use tracing::Instrument;
 
 use crate::{
-    api::endpoint::http::Logged,
+    api::endpoint::http::log::Logged,
     base::{config::Config, secret},
     data::actor::Origin,
     platform::metrics::Metrics,

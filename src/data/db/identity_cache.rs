@@ -1,8 +1,8 @@
 //! Identities cached for a moment, so that a busy caller isn't looked up with every request.
 //!
-//! What was read may be used for a configured time, a second at most: that is how late another instance notices a revoked key or a lowered role. On
-//! this instance it is noticed at once: every write that may change rights ends a generation, and what was read in an
-//! earlier one counts no more.
+//! What was read may be used for a configured time, a second at most: that is how late another instance notices a
+//! revoked key or a lowered role. On this instance it is noticed at once: every write that may change rights ends a
+//! generation, and what was read in an earlier one counts no more.
 
 use std::{
     future::Future,
@@ -23,6 +23,9 @@ use crate::base::{clock::Instant, error::Result, id::SessionId};
 
 /// Identities held at most; the least used go first.
 const CAPACITY: u64 = 20_000;
+
+/// How long an entry nobody reads any more takes memory. Its age is judged when it is read, by the server's clock.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// What an identity was read for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +54,7 @@ impl IdentityCache {
     /// `life` zero: nothing is cached.
     pub(super) fn new(life: Duration) -> Self {
         let capacity = if life.is_zero() { 0 } else { CAPACITY };
-        let entries = Cache::builder().max_capacity(capacity).time_to_live(life).build();
+        let entries = Cache::builder().max_capacity(capacity).time_to_live(KEPT_FOR).build();
         Self { entries, generation: Arc::default(), life }
     }
 

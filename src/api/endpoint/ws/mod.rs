@@ -2,22 +2,21 @@
 //! mutations run here too, behind the same validation as over HTTP. One task reads and writes; each operation has its own
 //! (`outbox.rs`), so that a client that does not read holds nothing but its own answers.
 
+mod close;
+mod handshake;
+mod operation;
+mod outbox;
+
 use std::{
     convert::Infallible,
-    panic::AssertUnwindSafe,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_graphql::Request;
-use axum::{
-    body::Body,
-    http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode, header, request::Parts},
-    response::{IntoResponse, Response as HttpResponse},
-};
-use futures_util::{Stream, StreamExt as _, stream, stream::SplitStream};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use futures_util::{StreamExt as _, stream::SplitStream};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -26,136 +25,28 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         error::{CapacityError, Error as SocketError},
-        handshake::server::create_response_with_body,
-        protocol::{CloseFrame, Message, Role, WebSocketConfig},
+        protocol::Message,
     },
 };
 
+pub use self::handshake::{is_upgrade, upgrade};
+use self::{
+    close::{Close, End, going_away, malformed, turned_away},
+    operation::{failed, operate},
+    outbox::Outbox,
+};
 use super::{
-    Api, Client, Envelope, Started,
+    Api, Client, Envelope,
     body::{InMessage, names_document},
-    http::{bearer, log_of},
-    outbox::{Outbox, Outgoing, Ticket},
-    stream::Step,
+    http::bearer,
 };
 use crate::{
-    base::{
-        config::ServerConfig,
-        error::{Code, Error, Refusal},
-    },
-    graphql::{
-        error::{finish, server_errors},
-        response::{has_data, text_of},
-    },
+    base::error::{Error, Refusal},
     platform::{auth::session::Credential, connections::Connection},
 };
 
-const PROTOCOL: &str = "graphql-transport-ws";
-/// Small: most sockets are idle, and there are many.
-const READ_BUFFER: usize = 4096;
 /// How long a client may take to hear that its socket is closed.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// Whether a request asks for a socket.
-pub fn is_upgrade(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
-    upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
-}
-
-/// Answers with a socket, unless a foreign page asks for it.
-pub async fn upgrade(api: Api, mut parts: Parts, envelope: Envelope) -> HttpResponse {
-    if !is_own_page(&parts.headers, &api.state.config.server) {
-        let refusal = Refusal::new(Code::Forbidden, "Pages of this origin may not connect (CORS_ORIGINS).");
-        return (StatusCode::FORBIDDEN, refused(refusal, &envelope)).into_response();
-    }
-    let (Some(upgrade), Some(connection)) =
-        (parts.extensions.remove::<OnUpgrade>(), parts.extensions.remove::<Arc<Connection>>())
-    else {
-        let refusal = Refusal::bad_request("This connection can't become a WebSocket.");
-        return (StatusCode::UPGRADE_REQUIRED, refused(refusal, &envelope)).into_response();
-    };
-    let is_spoken = speaks(&parts.headers);
-    // Checks what the client asks for, and signs it.
-    let mut response = match create_response_with_body(&HttpRequest::from_parts(parts, ()), Body::empty) {
-        Ok(response) => response,
-        Err(error) => {
-            let refusal = Refusal::bad_request(format!("This is no WebSocket's handshake: {error}."));
-            return (StatusCode::BAD_REQUEST, refused(refusal, &envelope)).into_response();
-        }
-    };
-    if is_spoken {
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
-    }
-    tokio::spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let limit = Some(api.state.config.sockets.message_bytes);
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_message_size(limit)
-            .max_frame_size(limit);
-        let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-        Box::pin(serve(stream, is_spoken, api, envelope, connection)).await;
-    });
-    response
-}
-
-/// Whether the client offers the protocol.
-fn speaks(headers: &HeaderMap) -> bool {
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    offered.flat_map(|value| value.split(',')).any(|protocol| protocol.trim() == PROTOCOL)
-}
-
-fn refused(refusal: Refusal, envelope: &Envelope) -> String {
-    let mut response = async_graphql::Response::from_errors(server_errors(refusal.into()));
-    finish(&mut response, &envelope.origin.request_id);
-    text_of(&response)
-}
-
-/// Browsers name the page's origin and enforce nothing: it must be configured, or this server's own. Other clients name
-/// none.
-fn is_own_page(headers: &HeaderMap, config: &ServerConfig) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    config.cors_origins.iter().any(|allowed| allowed == origin)
-        || config.public_url.as_deref().is_some_and(|url| url == origin || url.starts_with(&format!("{origin}/")))
-        || authority.is_some() && authority == host
-}
-
-/// Why the server closes a socket.
-#[derive(Debug)]
-struct Close {
-    code: u16,
-    reason: String,
-}
-
-impl Close {
-    fn new(code: u16, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-
-    /// A close frame holds 123 bytes of reason.
-    fn frame(mut self) -> CloseFrame {
-        let end = (0..=self.reason.len().min(123)).rev().find(|end| self.reason.is_char_boundary(*end));
-        self.reason.truncate(end.unwrap_or_default());
-        CloseFrame { code: self.code.into(), reason: self.reason.into() }
-    }
-}
-
-/// How a socket ends.
-enum End {
-    /// The client is gone.
-    Gone,
-    Close(Close),
-}
-
-impl From<Close> for End {
-    fn from(close: Close) -> Self {
-        Self::Close(close)
-    }
-}
 
 /// What clients send.
 #[derive(Deserialize)]
@@ -169,8 +60,6 @@ enum Incoming {
 }
 
 type Raw = WebSocketStream<TokioIo<Upgraded>>;
-
-type Operation = Pin<Box<dyn Stream<Item = Outgoing> + Send>>;
 
 struct Socket {
     source: SplitStream<Raw>,
@@ -388,78 +277,5 @@ fn parse(message: Message) -> Result<Option<Incoming>, End> {
         Message::Binary(_) => Err(malformed("messages are text").into()),
         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
         Message::Close(_) => Err(End::Gone),
-    }
-}
-
-/// Why a client is not let in: what will pass by itself, what the credential is not good for, what is wrong for ever.
-fn turned_away(refusal: &Refusal) -> Close {
-    match refusal.code {
-        Code::Unauthenticated | Code::Forbidden => Close::new(4403, format!("Forbidden: {}", refusal.message)),
-        Code::RateLimited | Code::Unavailable | Code::Timeout => {
-            Close::new(1013, format!("Try again later: {}", refusal.code))
-        }
-        _ => Close::new(4400, format!("{}: {}", refusal.code, refusal.message)),
-    }
-}
-
-fn malformed(what: &str) -> Close {
-    Close::new(4400, format!("Invalid message: {what}"))
-}
-
-fn going_away() -> Close {
-    Close::new(1001, "Going away")
-}
-
-/// The end of an operation by an error.
-fn failed(error: Error, request_id: &str) -> Outgoing {
-    let mut response = async_graphql::Response::from_errors(server_errors(error));
-    finish(&mut response, request_id);
-    Outgoing::Error(serde_json::to_string(&response.errors).unwrap_or_default())
-}
-
-/// Runs one operation. A panic ends it and nothing else.
-async fn operate(outbox: &Outbox, ticket: &Ticket, client: Arc<Client>, request: Request) {
-    let request_id = client.envelope.origin.request_id.clone();
-    // The meter has it in a box of its own, which goes once it has begun: it is large, and there are many idle streams.
-    let meter = client.envelope.meter.clone();
-    let steps = stream::once(meter.run(begin(client, request))).flatten();
-    let mut steps: Operation = Box::pin(AssertUnwindSafe(steps).catch_unwind().map(move |step| {
-        // The hook has logged where it was.
-        step.unwrap_or_else(|_| failed(Error::internal("an operation panicked"), &request_id))
-    }));
-    while let Some(outgoing) = steps.next().await {
-        outbox.say(ticket, outgoing).await;
-    }
-    outbox.end(ticket);
-}
-
-async fn begin(client: Arc<Client>, request: Request) -> Operation {
-    let begun = Instant::now();
-    let started = client.start(request).await;
-    let (Started::Answer(answer) | Started::Stream(answer, _)) = &started;
-    log_of(answer).say(&client.envelope.origin, begun.elapsed(), None);
-    match started {
-        Started::Stream(_, answers) => {
-            let steps = answers.into_stream().map(|step| match step {
-                Step::Next { text, .. } => Outgoing::Next(text),
-                Step::Failed { errors, is_withdrawn: true } => {
-                    Outgoing::Withdrawn(errors, Close::new(4403, "Forbidden").frame())
-                }
-                Step::Failed { errors, is_withdrawn: false } => Outgoing::Error(errors),
-            });
-            // Without a `complete`: the client is to come again.
-            Box::pin(steps.take_until(client.api.state.live.stopping().clone().cancelled_owned()))
-        }
-        Started::Answer(answer) => {
-            let response = &answer.response;
-            let is_subscription = answer.is_subscription();
-            if has_data(response) && !is_subscription {
-                let text = client.api.state.connections.weigh(text_of(response));
-                Box::pin(stream::iter([Outgoing::Next(text), Outgoing::Complete]))
-            } else {
-                let errors = serde_json::to_string(&response.errors).unwrap_or_default();
-                Box::pin(stream::iter([Outgoing::Error(errors)]))
-            }
-        }
     }
 }
