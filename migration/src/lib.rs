@@ -34,6 +34,7 @@ mod m20261126_000018_keys;
 mod m20261126_000020_store_probe;
 mod m20261126_000022_hash_secret;
 mod m20261126_000024_document_sets;
+mod m20261127_000026_profile_revision;
 
 pub use sea_orm_migration::{
     IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations,
@@ -90,6 +91,7 @@ impl MigratorTrait for Migrator {
             m20261126_000020_store_probe,
             m20261126_000022_hash_secret,
             m20261126_000024_document_sets,
+            m20261127_000026_profile_revision,
         ]
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! No async-graphql extension is registered: any takes every field off the executor's fast path.
 
+mod answer_cache;
 pub mod cost;
 pub mod document;
 pub mod endpoint;

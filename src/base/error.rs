@@ -17,7 +17,7 @@ pub enum Error {
     Invalid(Vec<Problem>),
     /// Stops the field at the top level.
     Refused(Refusal),
-    /// The database gave way to another transaction; the write may be tried again as a whole.
+    /// A conflict with another transaction; the write may be tried again as a whole.
     Retry(Cause),
     /// The request's idempotency key has an outcome on record, which is the answer.
     Repeated,

@@ -76,7 +76,7 @@ fn hmac(secret: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>> {
     Ok(mac.finalize().into_bytes().to_vec())
 }
 
-/// Why a callback is turned away.
+/// Why a callback is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forged {
     /// Also where nobody is found whose signature it could be: the two are never told apart.

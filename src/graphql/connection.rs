@@ -40,12 +40,16 @@ fn canonical(value: Value) -> Json {
 #[derive(SimpleObject, Clone, Debug)]
 pub struct PageInfo {
     /// Whether anything comes after this page.
+    #[graphql(tag = "of-ledger")]
     pub has_next_page: bool,
     /// Whether anything comes before this page.
+    #[graphql(tag = "of-ledger")]
     pub has_previous_page: bool,
     /// Of the first entry; null for an empty page. `before` it is the page before.
+    #[graphql(tag = "of-ledger")]
     pub start_cursor: Option<Cursor>,
     /// Of the last entry; null for an empty page. `after` it is the next page.
+    #[graphql(tag = "of-ledger")]
     pub end_cursor: Option<Cursor>,
 }
 
@@ -93,17 +97,20 @@ impl<T: OutputType> TypeName for Connection<T> {
 #[Object(name_type)]
 impl<T: OutputType> Connection<T> {
     /// What the page holds, in the list's order.
+    #[graphql(tag = "of-ledger")]
     async fn nodes(&self) -> &[Arc<T>] {
         &self.nodes
     }
 
     /// The same with the cursor of each.
+    #[graphql(tag = "of-ledger")]
     async fn edges(&self) -> Vec<Edge<T>> {
         let edge = |(node, cursor): (&Arc<T>, &String)| Edge { cursor: cursor.clone(), node: node.clone() };
         self.nodes.iter().zip(&self.cursors).map(edge).collect()
     }
 
     /// Whether there are more, and the cursors to ask for them.
+    #[graphql(tag = "of-ledger")]
     async fn page_info(&self) -> PageInfo {
         PageInfo {
             has_next_page: self.has_next,
@@ -114,6 +121,7 @@ impl<T: OutputType> Connection<T> {
     }
 
     /// Exact; counted only when selected, and priced.
+    #[graphql(tag = "of-ledger")]
     async fn total_count(&self) -> Result<i32> {
         let total = self.total.ok_or_else(|| Error::internal("totalCount was selected but not counted"))?;
         i32::try_from(total).map_err(Error::internal)
@@ -130,11 +138,13 @@ impl<T: OutputType> TypeName for Edge<T> {
 #[Object(name_type)]
 impl<T: OutputType> Edge<T> {
     /// Its place in the list, for `after` and `before`; good for the same order and filter alone.
+    #[graphql(tag = "of-ledger")]
     async fn cursor(&self) -> Cursor {
         Cursor(self.cursor.clone())
     }
 
     /// What it is the place of.
+    #[graphql(tag = "of-ledger")]
     async fn node(&self) -> &T {
         &self.node
     }

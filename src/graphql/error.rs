@@ -38,7 +38,7 @@ impl From<Error> for async_graphql::Error {
                 None => internal(&"an error without a problem"),
             },
             Error::Retry(cause) => {
-                tracing::warn!(error = %cause.chain(), "a write gave way three times");
+                tracing::warn!(error = %cause.chain(), "a write met a conflict three times");
                 top_level(Code::Unavailable.as_str(), "Too much is being written at once; try again shortly.", None)
             }
             Error::Repeated => internal(&"a repeat reached a field that has no replay"),

@@ -13,6 +13,10 @@ pub const KEPT_COUNT: &str = "kept-count";
 /// else may be shared. A test compares what two people see of each such field.
 pub const SAME_FOR_ALL: &str = "same-for-all";
 
+/// It depends on the organization's ledger, on people's profiles, on the caller and on the arguments alone, and on no
+/// time: while none of these changes, an answer that selects nothing else may be given again.
+pub const OF_LEDGER: &str = "of-ledger";
+
 /// Whether a field has a tag.
 pub fn has(field: &MetaField, tag: &str) -> bool {
     field.tags.iter().any(|its| its == tag)
@@ -20,7 +24,7 @@ pub fn has(field: &MetaField, tag: &str) -> bool {
 
 /// INTERNAL for a tag that nobody asks for.
 pub fn verify(field: &MetaField) -> Result<()> {
-    match field.tags.iter().find(|tag| ![THROTTLED, KEPT_COUNT, SAME_FOR_ALL].contains(&tag.as_str())) {
+    match field.tags.iter().find(|tag| ![THROTTLED, KEPT_COUNT, SAME_FOR_ALL, OF_LEDGER].contains(&tag.as_str())) {
         Some(tag) => Err(Error::internal(format!("the field {} has the unknown tag {tag}", field.name))),
         None => Ok(()),
     }

@@ -33,8 +33,7 @@ pub const MAX_CONDITIONS: u32 = 50;
 /// What a filter is resolved against, and how much of it is left.
 pub struct Filtering<'s> {
     pub scope: &'s OrgScope,
-    /// Relative times are relative to this.
-    pub now: Instant,
+    now: Instant,
     conditions: u32,
     nested: u32,
 }
@@ -42,6 +41,20 @@ pub struct Filtering<'s> {
 impl<'s> Filtering<'s> {
     pub fn new(scope: &'s OrgScope, now: Instant) -> Self {
         Self { scope, now, conditions: 0, nested: 0 }
+    }
+
+    /// What relative times are relative to.
+    pub fn now(&self) -> Instant {
+        self.scope.note_time();
+        self.now
+    }
+
+    /// The instant that a comparison means.
+    fn resolve(&self, when: DateTimeOrDuration) -> Option<Instant> {
+        match when {
+            DateTimeOrDuration::At(instant) => Some(instant),
+            relative @ DateTimeOrDuration::FromNow { .. } => relative.resolve(self.now()),
+        }
     }
 
     /// A filter sees what its caller may read, and nothing else: refuses a comparison with what needs a permission that
@@ -262,7 +275,7 @@ impl DateTimeFilter {
     pub fn condition(&self, f: &mut Filtering<'_>, column: impl ColumnTrait) -> Result<Condition> {
         f.spend()?;
         let resolve = |when: Option<DateTimeOrDuration>| -> Result<Option<Instant>> {
-            when.map(|when| when.resolve(f.now).ok_or_else(|| bad("A time beyond the calendar."))).transpose()
+            when.map(|when| f.resolve(when).ok_or_else(|| bad("A time beyond the calendar."))).transpose()
         };
         let Self { gt, gte, lt, lte, is_null } = *self;
         let bounds = [resolve(gt)?, resolve(gte)?, resolve(lt)?, resolve(lte)?];

@@ -239,7 +239,7 @@ impl Outcome for AckPayload {
     }
 }
 
-/// Runs a write, again where the database gave way, and makes the payload of the outcome. A failure that the
+/// Runs a write, again after a conflict in the database, and makes the payload of the outcome. A failure that the
 /// document would not see (it selects no `userErrors`) is raised to the top level. Under an idempotency key, a repeat
 /// answers with what is on record.
 pub async fn write<P, T, E, F>(

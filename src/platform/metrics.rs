@@ -43,6 +43,7 @@ struct Inner {
     callbacks_refused: Family<ReasonLabel, Counter>,
     jobs: Family<OutcomeLabel, Counter>,
     background: Counter,
+    answer_cache: Family<OutcomeLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -146,6 +147,9 @@ impl Metrics {
         let background = Counter::default();
         let help = "Operations that went on in the background, because they are heavy, or others of the same caller";
         registry.register("background_operations", help, background.clone());
+        let answer_cache = Family::default();
+        let help = "Looks into the cache of answers, by outcome: hit, stale, kept";
+        registry.register("answer_cache", help, answer_cache.clone());
         Self(Arc::new(Inner {
             registry,
             requests,
@@ -169,6 +173,7 @@ impl Metrics {
             callbacks_refused,
             jobs,
             background,
+            answer_cache,
         }))
     }
 
@@ -247,6 +252,11 @@ impl Metrics {
 
     pub fn sent_to_background(&self) {
         self.0.background.inc();
+    }
+
+    /// `hit`, `stale`, `kept`.
+    pub fn answer_cache(&self, outcome: &'static str) {
+        self.0.answer_cache.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Webhooks that are sent for here, more or fewer.

@@ -70,7 +70,7 @@ pub struct Parts {
     pub live: Live,
     /// Those of clients, and what waits on them to be taken.
     pub connections: Connections,
-    /// Callbacks that were turned away, by hook.
+    /// Callbacks that were rejected, by hook.
     pub refusals: RefusedCallbacks,
     /// Work that an answer doesn't wait for; the server does, before it ends.
     pub background: TaskTracker,

@@ -78,6 +78,7 @@ const ROOMS: &[Room] = &[
             &["validation"],
             &["processor"],
             &["response_sharing"],
+            &["answer_cache"],
             &["federation"],
             &["schema"],
             &["endpoint"],

@@ -93,7 +93,7 @@ async fn an_expired_key_is_free_again(app: TestApp) {
     assert_ne!(second["item"]["id"], first["item"]["id"]);
     assert_eq!(call().done().await, second);
     assert_eq!(app.purge().await["idempotency"], 0);
-    // More than are forgotten at once, of three moments.
+    // More than are purged at once, of three moments.
     for another in ["two", "three"] {
         app.clock.advance(Duration::milliseconds(1));
         app.gql(CREATE).vars(json!({ "title": "a" })).key(&key).header("idempotency-key", another).done().await;

@@ -466,7 +466,7 @@ async fn unsigned_posts_are_counted(app: TestApp) {
     assert_eq!(receipts.len(), 2);
     assert_eq!(
         receipts[0],
-        rejected("The signature is not this hook's. 39 more were turned away since the last such receipt.")
+        rejected("The signature is not this hook's. 39 more were rejected since the last such receipt.")
     );
     // What is signed leaves its receipt all the same.
     assert_eq!(app.generic(&hook, "1", 0, &json!({ "alert": {} })).await.status, StatusCode::OK);
@@ -646,7 +646,7 @@ async fn a_hook_that_makes_no_sense_is_not_made(app: TestApp) {
 }
 
 #[databases]
-async fn receipts_are_forgotten(app: TestApp) {
+async fn receipts_are_purged(app: TestApp) {
     let acme = app.company("acme").await;
     let hook = app.hook(&acme, json!({ "action": "ITEM_CREATE", "mapping": mapping() })).await;
     app.generic(&hook, "1", 0, &json!({})).await;

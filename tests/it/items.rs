@@ -87,7 +87,7 @@ async fn head(app: &TestApp, company: &Company) -> Value {
         .clone()
 }
 
-/// Titles of a shelf, sorted.
+/// Titles of a list, sorted.
 async fn titles(app: &TestApp, company: &Company, scope: &str) -> Vec<String> {
     let query = "query($scope: ItemScope!) { items(scope: $scope, first: 100, orderBy: [{field: TITLE}]) { \
                  nodes { title } } }";

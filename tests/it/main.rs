@@ -7,6 +7,7 @@ mod support;
 
 mod accounts;
 mod admin;
+mod answer_cache;
 mod api_keys;
 mod architecture;
 mod billing;

@@ -306,7 +306,12 @@ async fn lists_cost_the_same_under_load() {
     TestApp::on_sqlite(async |app| {
         let acme = app.company("acme").await;
         fill(&app, &acme).await;
-        let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
+        let app = app
+            .another_instance(|config| {
+                config.database.identity_cache = Duration::ZERO;
+                config.server.answer_cache_bytes = 0;
+            })
+            .await;
         for (name, document, allowed) in COSTS {
             app.take_statements();
             let mut calls = JoinSet::new();

@@ -532,6 +532,7 @@ async fn a_slow_consumer_is_told_and_resumes() {
             can_stream: true,
             resume: None,
             include_cost: false,
+            reuse: None,
             meter,
         },
     });

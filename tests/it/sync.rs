@@ -704,13 +704,13 @@ async fn what_is_kept_has_no_gaps(app: TestApp) {
 
 /// What a history has made: ids, of which some are gone by now.
 #[derive(Default)]
-struct Made {
-    items: Vec<String>,
-    comments: Vec<(String, String)>,
-    tags: Vec<String>,
-    teams: Vec<String>,
-    members: Vec<Person>,
-    joined: usize,
+pub struct Made {
+    pub items: Vec<String>,
+    pub comments: Vec<(String, String)>,
+    pub tags: Vec<String>,
+    pub teams: Vec<String>,
+    pub members: Vec<Person>,
+    pub joined: usize,
 }
 
 fn one_of<T: Clone>(rng: &mut Rng, of: &[T]) -> Option<T> {
@@ -718,7 +718,7 @@ fn one_of<T: Clone>(rng: &mut Rng, of: &[T]) -> Option<T> {
 }
 
 /// One step: a mutation that makes sense more often than not. Refusals belong to it, failures don't.
-async fn step(app: &TestApp, acme: &Company, rng: &mut Rng, made: &mut Made) -> bool {
+pub async fn step(app: &TestApp, acme: &Company, rng: &mut Rng, made: &mut Made) -> bool {
     fn new_id<K: Kind>(app: &TestApp) -> String {
         app.clock.new_id::<K>().to_string()
     }

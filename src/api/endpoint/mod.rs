@@ -10,6 +10,7 @@ pub mod ws;
 use std::{ops::Deref, sync::Arc, time::Instant};
 
 use async_graphql::{Request, Response, Value, parser::types::OperationType};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -19,6 +20,7 @@ use self::{
     stream::{Answers, Template},
 };
 use super::{
+    answer_cache::{AnswerCache, ETag, Found},
     processor::{Meter, Processor},
     response_sharing,
     schema::{self, ApiSchema},
@@ -40,7 +42,7 @@ use crate::{
     graphql::{
         context::{Charge, RequestContext},
         error::{finish, server_errors},
-        response::has_data,
+        response::{has_data, text_of},
     },
     platform::{
         auth::session::{Authenticator, Caller, Credential},
@@ -60,6 +62,7 @@ pub struct Inner {
     pub validation: RequestValidator,
     document_check: DocumentCheck,
     pub processor: Processor,
+    answers: AnswerCache,
 }
 
 impl Deref for Api {
@@ -90,8 +93,26 @@ pub struct Envelope {
     pub resume: Option<String>,
     /// Whether the answer's `extensions` say what it cost.
     pub include_cost: bool,
+    /// Whether the answer may be one that was kept; `None`: it is made anew.
+    pub reuse: Option<Reuse>,
     /// What the operation uses of a processor.
     pub meter: Meter,
+}
+
+/// How a transport that sends an answer as one text may give one again.
+#[derive(Clone, Debug, Default)]
+pub struct Reuse {
+    /// Whether the client is told the answer's entity tag: by GET.
+    pub has_etag: bool,
+    /// `If-None-Match`: the tags of what the client has.
+    pub if_none_match: Option<String>,
+}
+
+impl Reuse {
+    /// Whether the client has the answer with this tag.
+    fn has(&self, etag: &ETag) -> bool {
+        self.has_etag && self.if_none_match.as_deref().is_some_and(|tags| etag.is_in(tags))
+    }
 }
 
 /// One client's way to the API, as far as it is known before an operation comes.
@@ -119,11 +140,25 @@ pub struct Answer {
     pub charge: Charge,
     /// A mutation came by GET.
     pub wrong_method: bool,
+    /// The answer as it is sent, where it is known already; `response` may be empty then.
+    pub text: Option<Bytes>,
+    /// Of `text`, for a client that asks by GET.
+    pub etag: Option<ETag>,
+    /// The client has this answer.
+    pub is_unchanged: bool,
 }
 
 impl Answer {
     fn new(response: Response, valid: Option<Arc<ValidRequest>>, caller: Caller, charge: Charge) -> Self {
-        Self { response, valid, caller, charge, wrong_method: false }
+        Self { response, valid, caller, charge, wrong_method: false, text: None, etag: None, is_unchanged: false }
+    }
+
+    /// Gives the answer its text, and its tag to a client that asks for tags.
+    fn written(mut self, text: Bytes, etag: ETag, reuse: &Reuse) -> Self {
+        self.is_unchanged = reuse.has(&etag);
+        self.etag = reuse.has_etag.then_some(etag);
+        self.text = Some(text);
+        self
     }
 
     fn is(&self, operation: OperationType) -> bool {
@@ -166,14 +201,18 @@ impl Api {
         let validation = validation.register(&state.config.server.documents, state.config.server.documents_only)?;
         let processor = Processor::new(state.metrics.clone())?;
         let (authenticator, document_check) = (state.authenticator(), validation.document_check());
-        Ok(Self(Arc::new(Inner { schema, authenticator, validation, document_check, processor, state })))
+        let answers = AnswerCache::new(state.config.server.answer_cache_bytes, state.metrics.clone());
+        Ok(Self(Arc::new(Inner { schema, authenticator, validation, document_check, processor, answers, state })))
     }
 
     /// Executes one operation that is no subscription. Whatever goes wrong is in the answer.
     pub async fn execute(&self, mut request: Request, envelope: &Envelope) -> Answer {
         let begun = Instant::now();
         let answer = match self.admit(&mut request, envelope).await {
-            Ok(admitted) => self.run(request, admitted).await,
+            Ok(admitted) => match &envelope.reuse {
+                Some(reuse) if !envelope.include_cost => self.reuse(request, admitted, reuse).await,
+                _ => self.run(request, admitted).await,
+            },
             Err(stopped) => Answer::from(*stopped),
         };
         self.conclude(answer, envelope, begun)
@@ -211,6 +250,52 @@ impl Api {
             let (operation, cost, elapsed) = (valid.label(), answer.charge.actual, begun.elapsed());
             self.state.usage.record(scope, Measured { operation, cost, elapsed, failed });
         }
+    }
+
+    /// Gives the answer that was kept of the same request, where nothing it is made of has changed; else runs the request.
+    /// What is given again costs what it cost, and a point where the client has it.
+    async fn reuse(&self, request: Request, admitted: Admitted, reuse: &Reuse) -> Answer {
+        let scope = admitted.caller.scope.clone().filter(|_| admitted.valid.is_of_ledger);
+        let found = match &scope {
+            Some(scope) => self.find_kept(scope, &request).await,
+            None => Found::Nothing,
+        };
+        let place = match found {
+            Found::Answer(kept) => {
+                let Admitted { valid, caller, taken, mut charge, .. } = admitted;
+                charge.actual = if reuse.has(&kept.etag) { MINIMUM_COST } else { kept.cost };
+                if let Some(taken) = taken {
+                    charge.level = Some(self.state.rate_limit.settle(&taken, charge.actual));
+                }
+                let answer = Answer::new(Response::default(), Some(valid), caller, charge);
+                return answer.written(kept.text.clone(), kept.etag.clone(), reuse);
+            }
+            Found::Place(place) => Some(place),
+            Found::Nothing => None,
+        };
+        let answer = self.run(request, admitted).await;
+        let kept = match (place, &scope) {
+            (Some(place), Some(scope)) => self.answers.keep(place, scope, &answer.response, answer.charge.actual),
+            _ => None,
+        };
+        match kept {
+            Some(kept) => answer.written(kept.text.clone(), kept.etag.clone(), reuse),
+            None if reuse.has_etag && answer.response.errors.is_empty() => {
+                let text = Bytes::from(text_of(&answer.response));
+                let etag = ETag::of(&text);
+                answer.written(text, etag, reuse)
+            }
+            None => answer,
+        }
+    }
+
+    /// What is kept of a request. Where that can't be read, the request runs, and says what is wrong.
+    async fn find_kept(&self, scope: &OrgScope, request: &Request) -> Found {
+        let Ok(fingerprint) = fingerprint(request) else { return Found::Nothing };
+        self.answers.find(scope, &fingerprint).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %error.describe(), "the version of answers can't be read");
+            Found::Nothing
+        })
     }
 
     /// Runs what was admitted.

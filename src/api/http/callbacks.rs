@@ -41,7 +41,7 @@ use crate::{
 /// Points that a callback takes of the hook's bucket, as a mutation of some size does.
 const COST: u64 = 10;
 
-/// Why a callback whose signature is right is turned away all the same.
+/// Why a callback whose signature is right is rejected all the same.
 const BAD_TIME: &str = "The signed time is more than 5 minutes off.";
 
 const NO_JSON: &str = "The body is not JSON in UTF-8 (content type application/json).";
@@ -204,7 +204,7 @@ async fn reject(state: &ServerState, origin: &Origin, refusal: Refusal) -> Refus
     }
 }
 
-/// Counts what was turned away, and now and then leaves a receipt, written behind the answer: that it takes longer would
+/// Counts what was rejected, and now and then leaves a receipt, written behind the answer: that it takes longer would
 /// tell that the hook exists.
 fn note_later(state: &ServerState, origin: &Origin, holder: &HookHolder, forged: Forged) {
     let (name, reason) = match forged {
@@ -216,7 +216,7 @@ fn note_later(state: &ServerState, origin: &Origin, holder: &HookHolder, forged:
     let Some(more) = state.refusals.count(scope.organization_id(), hook.id, state.clock().now()) else { return };
     let reason = match more {
         0 => reason.to_owned(),
-        more => format!("{reason} {more} more were turned away since the last such receipt."),
+        more => format!("{reason} {more} more were rejected since the last such receipt."),
     };
     state.later("noting a refused callback", move |_| {
         let (scope, hook, reason) = (scope.clone(), hook.clone(), reason.clone());

@@ -103,6 +103,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             name("x-request-id"),
             name("idempotency-key"),
             name("x-include-cost"),
+            header::IF_NONE_MATCH,
         ])
         .expose_headers([
             name("x-request-id"),
@@ -110,6 +111,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             name("ratelimit"),
             name("ratelimit-policy"),
             header::RETRY_AFTER,
+            header::ETAG,
         ])
         .max_age(std::time::Duration::from_secs(3600))
 }

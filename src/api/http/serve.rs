@@ -41,7 +41,7 @@ const PING: Duration = Duration::from_secs(20);
 /// Requests under way on one HTTP/2 connection at most.
 const STREAMS: u32 = 100;
 /// How long a connection that is told to end may take.
-const FAREWELL: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between looks at whether a connection is quiet or stuck, at most.
 const LOOK: Duration = Duration::from_secs(2);
 /// Between lines in the log about connections that could not be taken.
@@ -203,7 +203,7 @@ impl Serving {
                     }
                     // HTTP/2 hears that it ends.
                     serving.as_mut().graceful_shutdown();
-                    if let Ok(ended) = timeout(FAREWELL, serving.as_mut()).await {
+                    if let Ok(ended) = timeout(CLOSE_TIMEOUT, serving.as_mut()).await {
                         break ended;
                     }
                     return;

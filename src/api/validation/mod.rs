@@ -54,6 +54,9 @@ pub struct ValidRequest {
     pub prices: Prices,
     /// Whether any root field needs to know who is calling.
     pub needs_caller: bool,
+    /// Whether a query's answer depends on the ledger, profiles, the caller and the arguments alone
+    /// ([`OF_LEDGER`](crate::graphql::field_tags::OF_LEDGER)).
+    pub is_of_ledger: bool,
     /// Whether the operator has registered the document.
     pub is_registered: bool,
     /// What [`RequestValidator::remember`] keeps.
@@ -160,7 +163,8 @@ impl RequestValidator {
         request.variables = self.validator.coerce(operation, std::mem::take(&mut request.variables))?;
         let runs = self.validator.collected(&document, operation, &self.registry, &request.variables)?;
         let (_, collected) = runs.operations.iter().next().ok_or_else(|| Error::internal("nothing was collected"))?;
-        let Found { prices, roots, needs_caller } = Walk::new(self, &request.variables).operation(&collected.node)?;
+        let Found { prices, roots, needs_caller, is_of_ledger } =
+            Walk::new(self, &request.variables).operation(&collected.node)?;
         if prices.total() > self.limits.cost {
             return Err(prices.too_dear(self.limits.cost, self.dearest(&prices, &document, operation)).into());
         }
@@ -173,6 +177,7 @@ impl RequestValidator {
             cost: prices.total(),
             prices,
             needs_caller,
+            is_of_ledger: is_of_ledger && collected.node.ty == OperationType::Query,
             is_registered,
             new: (!is_known || hash.is_some()).then(|| New {
                 text: request.query.clone(),

@@ -24,7 +24,7 @@ use crate::{
     },
     data::db::page::{DEFAULT_PAGE, DEFAULT_SYNC_PAGE, MAX_PAGE, MAX_SYNC_PAGE},
     graphql::{
-        field_tags::{THROTTLED, has},
+        field_tags::{OF_LEDGER, THROTTLED, has},
         rule::Rule,
         type_name::bare,
     },
@@ -60,6 +60,8 @@ pub struct Walk<'a> {
     pub visited: arguments::Visited,
     /// Within the nodes of `sync`.
     in_copy: bool,
+    /// Whether every field so far has the tag [`OF_LEDGER`].
+    is_of_ledger: bool,
 }
 
 /// What the walk found.
@@ -69,11 +71,13 @@ pub struct Found<'a> {
     pub roots: Vec<&'a str>,
     /// Whether any of them needs to know who is calling.
     pub needs_caller: bool,
+    /// Whether the answer is the same while the organization's ledger is: see [`OF_LEDGER`].
+    pub is_of_ledger: bool,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(validation: &'a RequestValidator, variables: &'a Variables) -> Self {
-        Self { validation, variables, visited: arguments::Visited::default(), in_copy: false }
+        Self { validation, variables, visited: arguments::Visited::default(), in_copy: false, is_of_ledger: true }
     }
 
     pub fn registry(&self) -> &'a Registry {
@@ -123,7 +127,7 @@ impl<'a> Walk<'a> {
                 })
         };
         let needs_caller = roots.iter().any(|field| !public(field));
-        Ok(Found { prices, roots, needs_caller })
+        Ok(Found { prices, roots, needs_caller, is_of_ledger: self.is_of_ledger && needs_caller })
     }
 
     /// Prices a selection.
@@ -177,6 +181,10 @@ impl<'a> Walk<'a> {
             return self.introspected(field, at).map(Some);
         }
         match name {
+            "__schema" | "__type" | "_service" => self.is_of_ledger = false,
+            _ => {}
+        }
+        match name {
             "__schema" => return self.introspection(field, Kind::Schema).map(Some),
             "__type" => return self.introspection(field, Kind::Type { each: false, wraps: 0 }).map(Some),
             "_service" => return self.introspection(field, Kind::Service).map(Some),
@@ -184,6 +192,7 @@ impl<'a> Walk<'a> {
         }
         let parent = parent.ty();
         let meta = parent.and_then(|parent| parent.field_by_name(name));
+        self.is_of_ledger &= name == "__typename" || meta.is_some_and(|meta| has(meta, OF_LEDGER));
         let parent = parent.map_or("", MetaType::name);
         let is_mutation = self.registry().mutation_type.as_deref() == Some(parent);
         let weight = match meta {

@@ -47,6 +47,8 @@ pub(super) struct Raw {
     write_timeout: Duration,
     #[serde(deserialize_with = "parse::number")]
     waiting_bytes: usize,
+    #[serde(deserialize_with = "parse::number")]
+    answer_cache_bytes: u64,
 }
 
 /// What a balancer needs to see that an instance is not ready any more.
@@ -72,6 +74,7 @@ impl Default for Raw {
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(10),
             waiting_bytes: 64 << 20,
+            answer_cache_bytes: 16 << 20,
         }
     }
 }
@@ -115,6 +118,8 @@ pub struct ServerConfig {
     pub write_timeout: Duration,
     /// Bytes of answers that may wait for all clients together.
     pub waiting_bytes: usize,
+    /// Bytes that answers kept to be given again may take; 0: none are kept.
+    pub answer_cache_bytes: u64,
 }
 
 impl ServerConfig {
@@ -202,6 +207,7 @@ impl Raw {
             idle_timeout: self.idle_timeout,
             write_timeout: self.write_timeout,
             waiting_bytes: self.waiting_bytes,
+            answer_cache_bytes: self.answer_cache_bytes,
         })
     }
 }

@@ -204,7 +204,7 @@ impl Db {
         Ok(alive)
     }
 
-    /// The API key that a look-up part names, with its organization and its creator's standing.
+    /// The API key that a look-up part names, with its organization and its creator's membership.
     pub async fn identify_key(&self, lookup: &str) -> Result<Option<KeyHolder>> {
         #[allow(clippy::disallowed_methods, reason = "whoever presents a key has no organization yet")]
         let select = api_key::Entity::find()
@@ -237,7 +237,7 @@ impl Db {
         }))
     }
 
-    /// The inbound hook that a token in an address names, with its organization and its creator's standing.
+    /// The inbound hook that a token in an address names, with its organization and its creator's membership.
     pub async fn identify_hook(&self, token: &str) -> Result<Option<HookHolder>> {
         #[allow(clippy::disallowed_methods, reason = "whoever calls back has no organization yet")]
         let select = inbound_hook::Entity::find()

@@ -3,7 +3,7 @@
 use sea_orm::{
     ExprTrait as _, Order, QuerySelect,
     prelude::*,
-    sea_query::{Alias, Query},
+    sea_query::{Alias, Query, SimpleExpr},
 };
 
 use super::{Db, OrgScope, Scoped, fail, filter::among};
@@ -15,12 +15,31 @@ use crate::{
         id::{AnyId, OrganizationId},
     },
     data::{
-        entity::{event, ledger_head},
+        entity::{event, ledger_head, profile_revision},
         ledger::LedgerCursor,
     },
 };
 
+/// How far an organization's ledger has got, and how often profiles have changed: while neither moves, what was read by
+/// them alone still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadVersion {
+    sequence: i64,
+    profiles: i64,
+}
+
 impl OrgScope {
+    /// The version of what is read from now on, in one statement: read it first.
+    pub async fn read_version(&self) -> Result<ReadVersion> {
+        let profiles = Query::select().column(profile_revision::Column::Revision).from(profile_revision::Entity).take();
+        let heads = self.find::<ledger_head::Entity>();
+        let both: Option<(i64, i64)> = heads
+            .columns_with(ledger_head::Column::Sequence, SimpleExpr::SubQuery(None, Box::new(profiles.into())))
+            .await?;
+        let (sequence, profiles) = both.unwrap_or_default();
+        Ok(ReadVersion { sequence, profiles })
+    }
+
     /// The newest event's sequence; 0 before the first.
     pub async fn ledger_head(&self) -> Result<i64> {
         let heads = self.find::<ledger_head::Entity>().column(ledger_head::Column::Sequence).await?;

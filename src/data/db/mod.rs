@@ -18,7 +18,7 @@ pub mod identity;
 pub mod identity_cache;
 pub mod jobs;
 mod keyed_locks;
-mod ledger;
+pub mod ledger;
 mod lifecycle;
 pub mod operator;
 pub mod page;

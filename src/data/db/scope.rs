@@ -1,12 +1,15 @@
 //! [`OrgScope`]: one organization with one caller's rights. Whoever holds a row of a tenant got it through here.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use sea_orm::{
     Condition, ConnectionTrait, EntityTrait, FromQueryResult, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
     QueryResult, QuerySelect, RelationDef, Select,
     prelude::*,
-    sea_query::{IntoCondition, LockType},
+    sea_query::{IntoCondition, LockType, SimpleExpr},
 };
 
 use super::{
@@ -45,6 +48,7 @@ struct Inner {
     responsible: Option<UserId>,
     permissions: Permissions,
     origin: Origin,
+    depends_on_time: AtomicBool,
 }
 
 /// Whose share of the connections somebody uses who acts in an organization.
@@ -70,6 +74,7 @@ impl OrgScope {
             permissions: Permissions::of(membership.role),
             membership: Some(membership),
             origin,
+            depends_on_time: AtomicBool::default(),
         }))
     }
 
@@ -85,6 +90,7 @@ impl OrgScope {
             responsible: Some(holder.key.created_by_id),
             permissions: holder.permissions,
             origin,
+            depends_on_time: AtomicBool::default(),
         }))
     }
 
@@ -92,7 +98,7 @@ impl OrgScope {
     /// who made it may now.
     pub(super) fn of_inbound_hook(db: &Db, holder: &HookHolder, origin: Origin) -> Self {
         let most: Permissions = [Permission::ItemWrite, Permission::CommentWrite].into_iter().collect();
-        let standing = if holder.creator_is_active { Permissions::of(holder.role) } else { Permissions::default() };
+        let of_creator = if holder.creator_is_active { Permissions::of(holder.role) } else { Permissions::default() };
         let actor = ActorRef::inbound_hook(holder.hook.id);
         Self(Arc::new(Inner {
             db: db.used_by(share_of(&holder.organization, actor)),
@@ -101,8 +107,9 @@ impl OrgScope {
             role: Some(holder.role),
             actor,
             responsible: Some(holder.hook.created_by_id),
-            permissions: most & standing,
+            permissions: most & of_creator,
             origin,
+            depends_on_time: AtomicBool::default(),
         }))
     }
 
@@ -123,6 +130,7 @@ impl OrgScope {
             actor,
             permissions,
             origin,
+            depends_on_time: AtomicBool::default(),
         }))
     }
 
@@ -144,6 +152,7 @@ impl OrgScope {
             responsible: None,
             permissions: Permissions::of(Role::Owner),
             origin,
+            depends_on_time: AtomicBool::default(),
         })))
     }
 
@@ -198,6 +207,16 @@ impl OrgScope {
 
     pub fn clock(&self) -> &Clock {
         self.0.db.clock()
+    }
+
+    /// Notes that what is read depends on the time: the same rows may be answered otherwise later.
+    pub fn note_time(&self) {
+        self.0.depends_on_time.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what was read so far depends on when it was read.
+    pub fn depends_on_time(&self) -> bool {
+        self.0.depends_on_time.load(Ordering::Relaxed)
     }
 
     pub fn db(&self) -> &Db {
@@ -324,6 +343,16 @@ impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
         Select<E>: for<'d> PaginatorTrait<'d, C>,
     {
         self.select.count(self.connection).await.map_err(fail)
+    }
+
+    /// One column of the only row, and an expression beside it.
+    pub(super) async fn columns_with<A, B>(self, column: E::Column, beside: SimpleExpr) -> Result<Option<(A, B)>>
+    where
+        A: sea_orm::TryGetable + Send,
+        B: sea_orm::TryGetable + Send,
+    {
+        let select = self.select.select_only().column_as(column, "a").expr_as(beside, "b");
+        select.into_tuple().one(self.connection).await.map_err(fail)
     }
 
     /// One column of the rows.

@@ -44,7 +44,7 @@ impl<T> Committed<T> {
     }
 }
 
-/// Runs a whole write again when the database gave way to another one: three tries in all, with a short pause of chance
+/// Runs a whole write again after a conflict with another one: three tries in all, with a short pause of chance
 /// length before each, so that two that met don't meet again.
 pub async fn retrying<T, E, F>(mut attempt: impl FnMut() -> F) -> Result<T, E>
 where

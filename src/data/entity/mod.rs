@@ -86,6 +86,7 @@ pub mod job;
 pub mod ledger_head;
 pub mod membership;
 pub mod organization;
+pub mod profile_revision;
 pub mod refresh_token;
 pub mod security_event;
 pub mod sent_email;

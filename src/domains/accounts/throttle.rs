@@ -153,7 +153,7 @@ where
 {
     retrying(attempt).await.map_err(|error| match error {
         Error::Retry(cause) => {
-            tracing::warn!(error = %cause.chain(), "a write gave way three times");
+            tracing::warn!(error = %cause.chain(), "a write met a conflict three times");
             Refusal::new(Code::Unavailable, "Too much is being written at once; try again shortly.").into()
         }
         other => other,
@@ -166,13 +166,13 @@ mod tests {
 
     /// Otherwise the mutation would be run again, and count its try again.
     #[tokio::test]
-    async fn what_gives_way_three_times_is_final() {
+    async fn what_conflicts_three_times_is_final() {
         let tries = std::cell::Cell::new(0);
-        let gave_way = final_write(|| async {
+        let attempt = final_write(|| async {
             tries.set(tries.get() + 1);
             Err::<(), _>(Error::retry("busy"))
         });
-        let Err(error) = gave_way.await else { panic!("it gave way") };
+        let Err(error) = attempt.await else { panic!("a conflict") };
         assert!(matches!(&error, Error::Refused(refusal) if refusal.code == Code::Unavailable), "{}", error.describe());
         assert_eq!(tries.get(), 3);
     }

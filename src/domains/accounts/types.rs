@@ -83,30 +83,31 @@ impl User {
 #[Object(use_type_description)]
 impl User {
     /// Global id, `usr_…`: people are named by it in inputs.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     pub async fn id(&self) -> UserId {
         self.row.id
     }
 
     /// Name to show: the full name, or else the username.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     pub async fn display_name(&self) -> &str {
         self.row.full_name.as_deref().unwrap_or(&self.row.username)
     }
 
     /// Short name, unique on this server whatever the case.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn username(&self) -> &str {
         &self.row.username
     }
 
     /// Full name; null when none was given.
+    #[graphql(tag = "of-ledger")]
     fn full_name(&self) -> Option<&str> {
         self.row.full_name.as_deref()
     }
 
     /// Picture, at an address the person gave; null when there is none.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     pub async fn avatar_url(&self) -> Option<Url> {
         self.row.avatar_url.clone().map(Url)
     }
@@ -131,6 +132,7 @@ impl User {
     }
 
     /// The person's time zone, by its name in the IANA database: `Europe/Berlin`.
+    #[graphql(tag = "of-ledger")]
     fn time_zone(&self) -> &str {
         &self.row.time_zone
     }
@@ -193,14 +195,16 @@ impl SystemActor {
         name = "id",
         ty = "async_graphql::ID",
         desc = "Global id: `usr_…`, `key_…`, `hok_…` or `sys_…`.",
-        tag = "same-for-all"
+        tag = "same-for-all",
+        tag = "of-ledger"
     ),
-    field(name = "display_name", ty = "&str", desc = "Name to show.", tag = "same-for-all"),
+    field(name = "display_name", ty = "&str", desc = "Name to show.", tag = "same-for-all", tag = "of-ledger"),
     field(
         name = "avatar_url",
         ty = "Option<Url>",
         desc = "Picture to show; null where there is none.",
-        tag = "same-for-all"
+        tag = "same-for-all",
+        tag = "of-ledger"
     )
 )]
 pub enum Actor {

@@ -27,25 +27,27 @@ row_node!(Comment: comment, Self);
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Comment {
     /// Global id, `cmt_…`.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     pub async fn id(&self) -> CommentId {
         self.0.id
     }
 
     /// What it is about.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     async fn item(&self, ctx: &Context<'_>) -> Result<Item> {
         let item = ctx.loader::<Rows<item::Entity>>()?.load_one(self.0.item_id).await?;
         item.map(Item::from).ok_or_else(|| Error::internal("a comment without an item"))
     }
 
     /// The comment it answers; null at the top of a thread.
+    #[graphql(tag = "of-ledger")]
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
         let Some(parent) = self.0.parent_id else { return Ok(None) };
         Ok(ctx.loader::<Rows<comment::Entity>>()?.load_one(parent).await?.map(Self))
     }
 
     /// Answers to it, oldest first.
+    #[graphql(tag = "of-ledger")]
     async fn replies(
         &self,
         ctx: &Context<'_>,
@@ -57,13 +59,13 @@ impl Comment {
     }
 
     /// Its text, 1 to 20,000 characters.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn body(&self, ctx: &Context<'_>) -> Result<Markdown> {
         Ok(Markdown(ctx.text(&self.0.body)?.to_owned()))
     }
 
     /// Whoever wrote it.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     async fn author(&self, ctx: &Context<'_>) -> Result<Actor> {
         Actor::load(ctx, ActorRef { kind: self.0.author_kind, id: self.0.author_id }).await
     }
@@ -74,19 +76,19 @@ impl Comment {
     }
 
     /// When it was written.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
     /// When its text was last changed; null when it never was.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn edited_at(&self) -> Option<DateTime> {
         self.0.edited_at.map(DateTime)
     }
 
     /// Rises by one with each change; pass as `ifVersion`.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn version(&self) -> i32 {
         self.0.version
     }

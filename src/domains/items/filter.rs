@@ -199,7 +199,7 @@ impl ItemFilter {
         }
         if let Some(wanted) = is_overdue {
             f.spend()?;
-            let overdue = present(Column::DueAt, Column::DueAt.lt(f.now))
+            let overdue = present(Column::DueAt, Column::DueAt.lt(f.now()))
                 .add(Column::Status.is_not_in([ItemStatus::Done, ItemStatus::Archived]));
             all = all.add(if *wanted { overdue } else { overdue.not() });
         }

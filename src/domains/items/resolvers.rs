@@ -29,7 +29,7 @@ pub struct ItemQuery;
 #[Object]
 impl ItemQuery {
     /// One item by id or human identifier (`ACME-42`).
-    #[graphql(directive = requires::apply(Permission::ItemRead))]
+    #[graphql(tag = "of-ledger", directive = requires::apply(Permission::ItemRead))]
     async fn item(
         &self,
         ctx: &Context<'_>,
@@ -39,7 +39,7 @@ impl ItemQuery {
     }
 
     /// Items of the organization that match, page by page.
-    #[graphql(directive = requires::apply(Permission::ItemRead))]
+    #[graphql(tag = "of-ledger", directive = requires::apply(Permission::ItemRead))]
     #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
     async fn items(
         &self,

@@ -82,8 +82,10 @@ pub enum ItemAction {
 #[derive(SimpleObject)]
 pub struct Progress {
     /// Items with status DONE, or that were done when they were archived.
+    #[graphql(tag = "of-ledger")]
     done: i32,
     /// All items, done or not.
+    #[graphql(tag = "of-ledger")]
     total: i32,
 }
 
@@ -92,43 +94,43 @@ pub struct Progress {
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Item {
     /// Global id, `itm_…`.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     pub async fn id(&self) -> ItemId {
         self.row.id
     }
 
     /// Human identifier, stable for life: `ACME-42`.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     async fn identifier(&self, ctx: &Context<'_>) -> Result<String> {
         Ok(format!("{}-{}", ctx.scope()?.organization().item_prefix, self.row.number))
     }
 
     /// What is to be done, 1 to 500 characters.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn title(&self, ctx: &Context<'_>) -> Result<&str> {
         ctx.text(&self.row.title)
     }
 
     /// More about it, 50,000 characters at most; null when there is none.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
         ctx.markdown(self.row.description.as_deref())
     }
 
     /// How far it has got.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn status(&self) -> ItemStatus {
         self.row.status
     }
 
     /// How urgent it is.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn priority(&self) -> Priority {
         self.row.priority
     }
 
     /// When it is to be done; null when there is no such time.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn due_at(&self) -> Option<DateTime> {
         self.row.due_at.map(DateTime)
     }
@@ -141,19 +143,19 @@ impl Item {
     }
 
     /// Estimate of the work, in hours, 0 to 100,000; null when nobody has made one.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn estimated_hours(&self) -> Option<f64> {
         self.row.estimated_hours
     }
 
     /// Time it took, in hours, 0 to 100,000, as somebody entered it; null when nobody has.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn actual_hours(&self) -> Option<f64> {
         self.row.actual_hours
     }
 
     /// The team it belongs to; null when it belongs to none.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     async fn team(&self, ctx: &Context<'_>) -> Result<Option<Team>> {
         Box::pin(async move {
             let Some(id) = self.row.team_id else { return Ok(None) };
@@ -166,6 +168,7 @@ impl Item {
     }
 
     /// The item it is a subtask of; null at the top.
+    #[graphql(tag = "of-ledger")]
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
         Box::pin(async move {
             let Some(id) = self.row.parent_id else { return Ok(None) };
@@ -175,6 +178,7 @@ impl Item {
     }
 
     /// The items it is below, root first; at most 10.
+    #[graphql(tag = "of-ledger")]
     async fn ancestors(&self, ctx: &Context<'_>) -> Result<Vec<Self>> {
         Box::pin(async move {
             let mut ancestors = Vec::new();
@@ -192,7 +196,7 @@ impl Item {
 
     /// Its direct subtasks, archived ones included: those outside the trash, or of an item in the trash those that are
     /// there, too.
-    #[graphql(tag = "kept-count")]
+    #[graphql(tag = "kept-count", tag = "of-ledger")]
     async fn subtasks(
         &self,
         ctx: &Context<'_>,
@@ -220,12 +224,13 @@ impl Item {
     }
 
     /// How many of its direct subtasks are done.
+    #[graphql(tag = "of-ledger")]
     fn subtask_progress(&self) -> Progress {
         Progress { done: self.row.subtask_done_count, total: self.row.subtask_count }
     }
 
     /// People it is assigned to, by username; at most 20.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     async fn assignees(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
         Box::pin(async move {
             if let Some(known) = self.nested.as_ref().and_then(|nested| nested.assignees.as_ref()) {
@@ -237,7 +242,7 @@ impl Item {
     }
 
     /// Its tags, by name; at most 50.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     async fn tags(&self, ctx: &Context<'_>) -> Result<Vec<Tag>> {
         Box::pin(async move {
             if let Some(known) = self.nested.as_ref().and_then(|nested| nested.tags.as_ref()) {
@@ -249,7 +254,7 @@ impl Item {
     }
 
     /// Comments and replies, oldest first.
-    #[graphql(tag = "kept-count")]
+    #[graphql(tag = "kept-count", tag = "of-ledger")]
     async fn comments(
         &self,
         ctx: &Context<'_>,
@@ -302,7 +307,7 @@ impl Item {
     }
 
     /// Whoever created it.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Actor> {
         Box::pin(async move {
             Actor::load(ctx, ActorRef { kind: self.row.created_by_kind, id: self.row.created_by_id }).await
@@ -311,43 +316,43 @@ impl Item {
     }
 
     /// When it was created.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn created_at(&self) -> DateTime {
         self.row.created_at.into()
     }
 
     /// When it was last changed. Comments and subtasks don't count.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn updated_at(&self) -> DateTime {
         self.row.updated_at.into()
     }
 
     /// When work began: when it left TODO. Null while it is there, and when it was archived from there.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn started_at(&self) -> Option<DateTime> {
         self.row.started_at.map(DateTime)
     }
 
     /// When it was done; null unless its status is DONE, or was when it was archived.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn completed_at(&self) -> Option<DateTime> {
         self.row.completed_at.map(DateTime)
     }
 
     /// When it was archived; null unless it is.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn archived_at(&self) -> Option<DateTime> {
         self.row.archived_at.map(DateTime)
     }
 
     /// When it went to the trash; null unless it is there.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn deleted_at(&self) -> Option<DateTime> {
         self.row.deleted_at.map(DateTime)
     }
 
     /// Rises by one with each change; pass as `ifVersion`.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn version(&self) -> i32 {
         self.row.version
     }

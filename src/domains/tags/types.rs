@@ -25,24 +25,25 @@ row_node!(Tag: tag, Self);
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Tag {
     /// Global id, `tag_…`.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     pub async fn id(&self) -> TagId {
         self.0.id
     }
 
     /// What it is called, 1 to 50 characters; unique within the organization whatever the case.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn name(&self) -> &str {
         &self.0.name
     }
 
     /// Color to show it in.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn color(&self) -> Color {
         Color(self.0.color.clone())
     }
 
     /// Items outside the trash that carry it.
+    #[graphql(tag = "of-ledger")]
     async fn item_count(&self, ctx: &Context<'_>) -> Result<i32> {
         Box::pin(async move {
             let count = ctx.loader::<ItemCounts>()?.load_one(self.0.id).await?;
@@ -52,19 +53,19 @@ impl Tag {
     }
 
     /// When it was created.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
     /// When it was last changed itself; putting it on items does not count.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
     /// Rises by one with each change; pass as `ifVersion`.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn version(&self) -> i32 {
         self.0.version
     }

@@ -34,19 +34,19 @@ row_node!(Team: team, Self);
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Team {
     /// Global id, `tem_…`.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     pub async fn id(&self) -> TeamId {
         self.0.id
     }
 
     /// What it is called, 1 to 100 characters; unique within the organization whatever the case.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn name(&self) -> &str {
         &self.0.name
     }
 
     /// What it is for, 50,000 characters at most; null when there is none.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn description(&self, ctx: &Context<'_>) -> Result<Option<Markdown>> {
         ctx.markdown(self.0.description.as_deref())
     }
@@ -71,7 +71,7 @@ impl Team {
     }
 
     /// Items of the team that match, page by page.
-    #[graphql(directive = requires::apply(Permission::ItemRead))]
+    #[graphql(tag = "of-ledger", directive = requires::apply(Permission::ItemRead))]
     #[allow(clippy::too_many_arguments, reason = "GraphQL arguments")]
     async fn items(
         &self,
@@ -97,19 +97,19 @@ impl Team {
     }
 
     /// When it was created.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
     /// When it was last changed, its members included.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
 
     /// Rises by one with each change; pass as `ifVersion`.
-    #[graphql(tag = "same-for-all")]
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn version(&self) -> i32 {
         self.0.version
     }

@@ -120,7 +120,7 @@ impl KeyRing {
     }
 
     /// A new key, which signs from now on; gives its id. The keys before it are accepted for as long as tokens signed
-    /// with them may live, a quarter of an hour and a minute, and then forgotten.
+    /// with them may live, a quarter of an hour and a minute, and then dropped.
     pub async fn rotate(&self) -> Result<String> {
         use signing_key::{ActiveModel, Column, Entity};
         let id = self.clock.new_uuid().simple().to_string();

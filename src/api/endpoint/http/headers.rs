@@ -1,9 +1,12 @@
 //! What the headers of a request say: who calls, for which organization, and how they want their answer.
 
-use axum::http::{HeaderMap, header};
+use axum::{
+    extract::Request as HttpRequest,
+    http::{HeaderMap, Method, header},
+};
 
 use crate::{
-    api::endpoint::{Api, Envelope, sse},
+    api::endpoint::{Api, Envelope, Reuse, sse},
     base::error::{Code, Error, Refusal},
     data::actor::Origin,
     platform::auth::session::Credential,
@@ -50,9 +53,19 @@ pub(super) fn envelope(
         is_read_only: only_queries,
         can_stream: false,
         resume: text("last-event-id")?,
+        reuse: None,
         include_cost: text("x-include-cost")?.is_some_and(|value| value.eq_ignore_ascii_case("true")),
         meter: api.processor.meter(origin.ip),
     })
+}
+
+/// How an answer may be given again: by GET with its entity tag, and not at all to a client that has it
+/// (<https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2>).
+pub(super) fn reuse(request: &HttpRequest) -> Reuse {
+    let has_etag = request.method() == Method::GET;
+    let tags = request.headers().get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    let tags: Vec<&str> = tags.filter(|_| has_etag).collect();
+    Reuse { has_etag, if_none_match: (!tags.is_empty()).then(|| tags.join(",")) }
 }
 
 /// The idempotency key. One that is empty, or several, are no key: ignored, the mutation might run twice.

@@ -19,7 +19,7 @@ use axum::{
 
 pub(super) use self::{headers::bearer, response::decorate};
 use self::{
-    headers::{envelope, takes_events},
+    headers::{envelope, reuse, takes_events},
     media::Media,
     request::read,
     response::{is_final, refuse, write, write_all},
@@ -81,6 +81,7 @@ struct How {
 /// Reads the request, runs it, and writes the answer.
 async fn answer(api: Api, how: How, request: HttpRequest, envelope: Envelope) -> HttpResponse {
     let How { media, takes_events, takes_json } = how;
+    let reuse = reuse(&request);
     match read(&api, request, &envelope.meter).await {
         Ok(Operations::One(request)) if takes_events => {
             let client = Arc::new(Client { envelope: Envelope { can_stream: true, ..envelope }, api });
@@ -92,6 +93,7 @@ async fn answer(api: Api, how: How, request: HttpRequest, envelope: Envelope) ->
             }
         }
         Ok(Operations::One(request)) => {
+            let envelope = Envelope { reuse: Some(reuse), ..envelope };
             let answer = api.execute(*request, &envelope).await;
             envelope.meter.take_place().await;
             write(media, &answer)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::Response;
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response as HttpResponse},
 };
@@ -15,7 +15,10 @@ use super::{
     media::Media,
 };
 use crate::{
-    api::endpoint::{Answer, Api},
+    api::{
+        answer_cache::ETag,
+        endpoint::{Answer, Api},
+    },
     base::error::{Code, Error},
     data::actor::Origin,
     graphql::{
@@ -45,6 +48,12 @@ fn status_of(media: Media, answer: &Answer) -> StatusCode {
     let ran = has_data(response);
     let has = |code: Code| has_code(response, code);
     let refused = answers_nothing(&response.data);
+    if answer.is_unchanged {
+        return StatusCode::NOT_MODIFIED;
+    }
+    if answer.text.is_some() {
+        return StatusCode::OK;
+    }
     if answer.wrong_method {
         StatusCode::METHOD_NOT_ALLOWED
     } else if refused && has(Code::RateLimited) {
@@ -69,7 +78,15 @@ fn status_of(media: Media, answer: &Answer) -> StatusCode {
 /// Writes an answer.
 pub(super) fn write(media: Media, answer: &Answer) -> HttpResponse {
     let (status, response) = (status_of(media, answer), &answer.response);
-    let mut written = respond(status, media, &ResponseBody::from(response), log_of(answer), answer.charge);
+    let mut written = match &answer.text {
+        _ if answer.is_unchanged => (status, Body::empty()).into_response(),
+        Some(text) => with_media(status, media, text.clone()),
+        None => respond(status, media, &ResponseBody::from(response)),
+    };
+    decorate(&mut written, answer);
+    if let Some(etag) = &answer.etag {
+        tag(written.headers_mut(), etag);
+    }
     if let Some(seconds) = retry_after(response) {
         written.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
@@ -86,7 +103,8 @@ pub(super) fn write_all(media: Media, answers: &[Answer]) -> HttpResponse {
     let all_refused = answers.iter().all(is_refused);
     let status = if all_refused { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
     let (logged, charge) = answers.last().map(|last| (log_of(last), last.charge)).unwrap_or_default();
-    let mut written = respond(status, media, &bodies, logged, charge);
+    let mut written = respond(status, media, &bodies);
+    add_headers(&mut written, logged, charge);
     if let Some(seconds) = answers.iter().filter_map(|answer| retry_after(&answer.response)).max() {
         written.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
@@ -105,35 +123,48 @@ pub(super) async fn refuse(api: &Api, status: StatusCode, media: Media, error: E
     let mut response = Response::from_errors(server_errors(error));
     finish(&mut response, &origin.request_id);
     let logged = Logged { code: response.errors.first().and_then(code_of).map(str::to_owned), ..Logged::default() };
-    let mut written = respond(status, media, &ResponseBody::from(&response), logged, charge);
+    let mut written = respond(status, media, &ResponseBody::from(&response));
+    add_headers(&mut written, logged, charge);
     if let Some(seconds) = retry_after(&response) {
         written.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     written
 }
 
-fn respond(status: StatusCode, media: Media, body: &impl Serialize, logged: Logged, charge: Charge) -> HttpResponse {
+fn respond(status: StatusCode, media: Media, body: &impl Serialize) -> HttpResponse {
     let mut bytes = Vec::with_capacity(32 * 1024);
     if let Err(error) = serde_json::to_writer(&mut bytes, body) {
         tracing::error!(%error, "an answer could not be written");
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
-    let mut response = (status, Body::from(bytes)).into_response();
+    with_media(status, media, Bytes::from(bytes))
+}
+
+fn with_media(status: StatusCode, media: Media, text: Bytes) -> HttpResponse {
+    let mut response = (status, Body::from(text)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    surround(&mut response, logged, charge);
     response
+}
+
+/// Lets the client keep the answer, and ask whether it still holds each time it is used. Another caller's is another.
+fn tag(headers: &mut HeaderMap, etag: &ETag) {
+    if let Ok(value) = HeaderValue::from_str(etag.as_str()) {
+        headers.insert(header::ETAG, value);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.append(header::VARY, HeaderValue::from_static("accept, authorization, x-api-key, x-organization"));
 }
 
 /// Gives a response what every answer has.
 pub fn decorate(response: &mut HttpResponse, answer: &Answer) {
-    surround(response, log_of(answer), answer.charge);
+    add_headers(response, log_of(answer), answer.charge);
 }
 
-fn surround(response: &mut HttpResponse, logged: Logged, charge: Charge) {
+fn add_headers(response: &mut HttpResponse, logged: Logged, charge: Charge) {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(level) = charge.level {

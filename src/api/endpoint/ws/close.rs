@@ -38,7 +38,7 @@ impl From<Close> for End {
 }
 
 /// Why a client is not let in: what will pass by itself, what the credential is not good for, what is wrong for ever.
-pub fn turned_away(refusal: &Refusal) -> Close {
+pub fn refused(refusal: &Refusal) -> Close {
     match refusal.code {
         Code::Unauthenticated | Code::Forbidden => Close::new(4403, format!("Forbidden: {}", refusal.message)),
         Code::RateLimited | Code::Unavailable | Code::Timeout => {

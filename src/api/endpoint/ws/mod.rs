@@ -31,7 +31,7 @@ use tokio_tungstenite::{
 
 pub use self::handshake::{is_upgrade, upgrade};
 use self::{
-    close::{Close, End, going_away, malformed, turned_away},
+    close::{Close, End, going_away, malformed, refused},
     operation::{failed, operate},
     outbox::Outbox,
 };
@@ -46,7 +46,7 @@ use crate::{
 };
 
 /// How long a client may take to hear that its socket is closed.
-const FAREWELL: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What clients send.
 #[derive(Deserialize)]
@@ -90,7 +90,7 @@ async fn serve(stream: Raw, is_spoken: bool, api: Api, envelope: Envelope, conne
     if let End::Close(close) = end {
         outbox.close(close.frame());
         // Whoever does not take this is gone.
-        let _ = timeout(FAREWELL, writing).await;
+        let _ = timeout(CLOSE_TIMEOUT, writing).await;
     }
 }
 
@@ -118,10 +118,10 @@ impl Socket {
             }
             () = stopping.cancelled() => return Err(going_away().into()),
         };
-        self.introduce(&payload)?;
+        self.read_init_payload(&payload)?;
         match self.api.check_credential(&self.envelope).await {
             Ok(()) => {}
-            Err(Error::Refused(refusal)) => return Err(turned_away(&refusal).into()),
+            Err(Error::Refused(refusal)) => return Err(refused(&refusal).into()),
             Err(error) => {
                 tracing::error!(error = %error.describe(), "a socket could not be let in");
                 return Err(Close::new(4500, "Internal server error").into());
@@ -143,7 +143,7 @@ impl Socket {
     }
 
     /// What `connection_init` says of credential and organization; it counts more than the upgrade's headers.
-    fn introduce(&mut self, payload: &Map<String, Value>) -> Result<(), Close> {
+    fn read_init_payload(&mut self, payload: &Map<String, Value>) -> Result<(), Close> {
         let text = |name: &str| {
             let found = payload.iter().find(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_null());
             found
