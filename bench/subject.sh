@@ -7,7 +7,8 @@
 #   bench/subject.sh stop DIR      stops both; DIR stays for reading
 #
 # Needs PostgreSQL's binaries, curl, python3. FILL overrides what is filled (arguments of `todo-platform fill`), BIN the
-# binary; DATABASE=sqlite measures the embedded database instead; COST_PER_MINUTE=0 turns the limits by the minute off.
+# binary; DATABASE=sqlite measures the embedded database instead; COST_PER_MINUTE=0 turns the limits by the minute off;
+# ANSWER_CACHE_BYTES=16777216 gives answers again, which are otherwise all made anew.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,6 +43,8 @@ start() {
     export TODO_LIMITS_COST_PER_MINUTE=${COST_PER_MINUTE:-2000000000}
     export TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE=${COST_PER_MINUTE:-2000000000}
     export TODO_AUTH_SIGN_INS_PER_ADDRESS=0 TODO_AUTH_REGISTRATIONS_PER_ADDRESS=0 TODO_DATABASE_MAX_CONNECTIONS=${CONNECTIONS:-6} LOG_LEVEL=${LOG_LEVEL:-warn}
+    # Every answer is made anew, unless the cache is what is measured.
+    export TODO_SERVER_ANSWER_CACHE_BYTES=${ANSWER_CACHE_BYTES:-0}
     mkdir -p "$DATA_DIR" "$dir/queries"
     postgres_pid=
     if [ "${DATABASE:-postgres}" = sqlite ]; then
