@@ -148,7 +148,7 @@ impl AnswerCache {
     }
 
     /// Keeps an answer that was made after [`AnswerCache::find`]; `None` for one that may not be given again.
-    pub fn keep(&self, place: Place, scope: &OrgScope, response: &Response, cost: u64) -> Option<Arc<KeptAnswer>> {
+    pub fn keep(&self, place: &Place, scope: &OrgScope, response: &Response, cost: u64) -> Option<Arc<KeptAnswer>> {
         let entries = self.entries.as_ref()?;
         if !response.errors.is_empty() || !response.extensions.is_empty() || scope.depends_on_time() {
             return None;
@@ -158,7 +158,7 @@ impl AnswerCache {
             return None;
         }
         let answer = Arc::new(KeptAnswer { etag: ETag::of(&text), text, cost });
-        let Place { key, version, pause } = place;
+        let Place { key, version, pause } = *place;
         entries.insert(key, Entry::Kept { answer: answer.clone(), version, pause });
         self.metrics.answer_cache("kept");
         Some(answer)

@@ -275,7 +275,7 @@ impl Api {
         };
         let answer = self.run(request, admitted).await;
         let kept = match (place, &scope) {
-            (Some(place), Some(scope)) => self.answers.keep(place, scope, &answer.response, answer.charge.actual),
+            (Some(place), Some(scope)) => self.answers.keep(&place, scope, &answer.response, answer.charge.actual),
             _ => None,
         };
         match kept {
