@@ -147,16 +147,16 @@ impl AnswerCache {
         }
     }
 
-    /// Keeps an answer that was made after [`AnswerCache::find`]; `None` for one that may not be given again.
+    /// Keeps an answer that was made after [`AnswerCache::find`]; `None` for one that may not be given again, for which
+    /// nothing is looked up for a while.
     pub fn keep(&self, place: &Place, scope: &OrgScope, response: &Response, cost: u64) -> Option<Arc<KeptAnswer>> {
         let entries = self.entries.as_ref()?;
-        if !response.errors.is_empty() || !response.extensions.is_empty() || scope.depends_on_time() {
+        let is_lasting = response.errors.is_empty() && response.extensions.is_empty() && !scope.depends_on_time();
+        let text = is_lasting.then(|| Bytes::from(text_of(response))).filter(|text| text.len() <= MAX_ANSWER);
+        let Some(text) = text else {
+            entries.insert(place.key, Entry::Asked { left_out: MAX_PAUSE, pause: MAX_PAUSE });
             return None;
-        }
-        let text = Bytes::from(text_of(response));
-        if text.len() > MAX_ANSWER {
-            return None;
-        }
+        };
         let answer = Arc::new(KeptAnswer { etag: ETag::of(&text), text, cost });
         let Place { key, version, pause } = *place;
         entries.insert(key, Entry::Kept { answer: answer.clone(), version, pause });
