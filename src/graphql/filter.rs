@@ -18,6 +18,7 @@ use crate::{
     data::db::{
         OrgScope,
         filter::{contains, everything, fold_part, nothing, present, starts_with},
+        page::PageStart,
     },
 };
 
@@ -34,23 +35,25 @@ pub const MAX_CONDITIONS: u32 = 50;
 pub struct Filtering<'s> {
     pub scope: &'s OrgScope,
     now: Instant,
+    has_used_now: bool,
     conditions: u32,
     nested: u32,
 }
 
 impl<'s> Filtering<'s> {
     pub fn new(scope: &'s OrgScope, now: Instant) -> Self {
-        Self { scope, now, conditions: 0, nested: 0 }
+        Self { scope, now, has_used_now: false, conditions: 0, nested: 0 }
     }
 
     /// What relative times are relative to.
-    pub fn now(&self) -> Instant {
+    pub fn now(&mut self) -> Instant {
         self.scope.note_time();
+        self.has_used_now = true;
         self.now
     }
 
     /// The instant that a comparison means.
-    fn resolve(&self, when: DateTimeOrDuration) -> Option<Instant> {
+    fn resolve(&mut self, when: DateTimeOrDuration) -> Option<Instant> {
         match when {
             DateTimeOrDuration::At(instant) => Some(instant),
             relative @ DateTimeOrDuration::FromNow { .. } => relative.resolve(self.now()),
@@ -92,6 +95,18 @@ impl<'s> Filtering<'s> {
         }
         Ok(())
     }
+}
+
+/// The condition of a list's filter; the list's cursors carry its time where it has relative times.
+pub fn list_condition(
+    scope: &OrgScope,
+    start: &mut PageStart,
+    resolve: impl FnOnce(&mut Filtering<'_>) -> Result<Condition>,
+) -> Result<Condition> {
+    let mut filtering = Filtering::new(scope, start.now);
+    let condition = resolve(&mut filtering)?;
+    start.depends_on_time = filtering.has_used_now;
+    Ok(condition)
 }
 
 /// Both databases limit the values of a statement.
@@ -274,7 +289,7 @@ pub struct DateTimeFilter {
 impl DateTimeFilter {
     pub fn condition(&self, f: &mut Filtering<'_>, column: impl ColumnTrait) -> Result<Condition> {
         f.spend()?;
-        let resolve = |when: Option<DateTimeOrDuration>| -> Result<Option<Instant>> {
+        let mut resolve = |when: Option<DateTimeOrDuration>| -> Result<Option<Instant>> {
             when.map(|when| f.resolve(when).ok_or_else(|| bad("A time beyond the calendar."))).transpose()
         };
         let Self { gt, gte, lt, lte, is_null } = *self;

@@ -136,6 +136,25 @@ async fn a_client_that_has_the_answer_is_told_so(app: TestApp) {
     assert_eq!((posted.header("etag"), posted.header("cache-control")), ("", "no-store"));
 }
 
+/// Cursors are part of a list's answer: they say where, not when.
+#[databases]
+async fn the_same_answer_has_the_same_tag_whenever_and_wherever_it_is_made(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.item(&acme, "one").await;
+    let query = "{ items(first: 1) { edges { cursor node { title } } pageInfo { endCursor } } }";
+    let first = by_get(&app, &acme, &acme.owner, query, None).await;
+    let tag = first.header("etag").to_owned();
+    let other = app.another_instance(|_| ()).await;
+    for instance in [&app, &other] {
+        app.clock.advance(TimeDelta::seconds(7));
+        let again = by_get(instance, &acme, &acme.owner, query, None).await;
+        assert_eq!((again.header("etag"), again.json()), (&*tag, first.json()));
+        let known = by_get(instance, &acme, &acme.owner, query, Some(&tag)).await;
+        assert_eq!(known.status, StatusCode::NOT_MODIFIED);
+    }
+    other.state.db.close().await;
+}
+
 #[databases]
 async fn an_answer_from_the_cache_costs_what_it_cost(app: TestApp) {
     let acme = app.company("acme").await;

@@ -107,6 +107,9 @@ pub struct PageStart {
     position: Option<Vec<Json>>,
     /// Relative times of the filter are relative to this.
     pub now: Instant,
+    /// Whether the filter has relative times: the cursors then carry `now`, so that the following pages mean the same.
+    /// Without, the same page has the same cursors whenever it is read.
+    pub depends_on_time: bool,
 }
 
 impl PageStart {
@@ -119,12 +122,16 @@ impl PageStart {
             None => (None, clock.now()),
             Some(text) => {
                 let cursor = decode(text).filter(|cursor| cursor.0 == fingerprint).ok_or_else(invalid_cursor)?;
-                let now = DateTime::from_timestamp_millis(cursor.1).filter(|now| in_calendar(*now));
-                let now = now.ok_or_else(invalid_cursor)?;
+                let now = match cursor.1 {
+                    TIMELESS => clock.now(),
+                    millis => DateTime::from_timestamp_millis(millis)
+                        .filter(|now| in_calendar(*now))
+                        .ok_or_else(invalid_cursor)?,
+                };
                 (Some(cursor.2), now)
             }
         };
-        Ok(Self { limit, backward: args.last.is_some(), fingerprint, position, now })
+        Ok(Self { limit, backward: args.last.is_some(), fingerprint, position, now, depends_on_time: false })
     }
 
     /// The whole plan. `id` breaks ties in the direction of the last key.
@@ -154,7 +161,7 @@ impl PageStart {
             backward: self.backward,
             position,
             fingerprint: self.fingerprint,
-            now: self.now,
+            now: if self.depends_on_time { self.now.timestamp_millis() } else { TIMELESS },
             wants,
         })
     }
@@ -173,7 +180,8 @@ pub struct PagePlan<E: EntityTrait> {
     backward: bool,
     position: Option<Vec<Value>>,
     fingerprint: u64,
-    now: Instant,
+    /// For the cursors, in milliseconds of Unix time, or [`TIMELESS`].
+    now: i64,
     wants: Wants,
 }
 
@@ -410,7 +418,7 @@ impl<E: EntityTrait<Model: Send + Sync>> PagePlan<E> {
 
     fn cursor(&self, row: &E::Model) -> String {
         let values: Vec<Json> = self.keys.iter().map(|key| to_json(&row.get(key.column))).collect();
-        encode(&(self.fingerprint, self.now.timestamp_millis(), values))
+        encode(&(self.fingerprint, self.now, values))
     }
 }
 
@@ -423,6 +431,9 @@ impl IntoConditionAny for sea_orm::sea_query::SimpleExpr {
         Condition::any().add(self)
     }
 }
+
+/// The instant in cursors of lists that don't depend on it.
+const TIMELESS: i64 = 0;
 
 /// Fingerprint, the instant of relative times, the values of the keys.
 type Cursor = (u64, i64, Vec<Json>);
@@ -559,7 +570,7 @@ mod tests {
         let made = plan(&PageArgs::default(), "one").expect("a plan");
         let values = [number(7), Value::Uuid(Some(Uuid::nil()))];
         let values = values.iter().map(to_json).collect();
-        let cursor = encode(&(made.fingerprint, made.now.timestamp_millis(), values));
+        let cursor = encode(&(made.fingerprint, made.now, values));
         let next = PageArgs::forward(None, Some(cursor));
         assert!(plan(&next, "one").is_ok());
         assert!(plan(&next, "another").is_err());

@@ -17,7 +17,7 @@ use crate::{
     graphql::{
         connection::{Connection, list_filtered, wants},
         context::ContextExt,
-        filter::Filtering,
+        filter::list_condition,
         loaders::{ChildPage, Children},
     },
 };
@@ -43,10 +43,10 @@ fn plan(
     args: &PageArgs,
     wants: Wants,
 ) -> Result<PagePlan<event::Entity>> {
-    let start = PageStart::read(args, &list_filtered(list, filter), scope.clock())?;
+    let mut start = PageStart::read(args, &list_filtered(list, filter), scope.clock())?;
     let mut condition = visible(scope);
     if let Some(filter) = filter {
-        condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);
+        condition = condition.add(list_condition(scope, &mut start, |f| filter.condition(f))?);
     }
     start.plan(condition, Vec::new(), event::Column::Sequence, wants)
 }

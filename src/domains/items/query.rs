@@ -29,7 +29,7 @@ use crate::{
     graphql::{
         connection::{Connection, list_with, wants},
         context::ContextExt,
-        filter::{Filtering, bad},
+        filter::{bad, list_condition},
         loaders::{ChildPage, Children},
     },
 };
@@ -53,10 +53,10 @@ impl ItemList {
         }
         let filter_value = filter.as_ref().map_or(Value::Null, InputType::to_value);
         let identity = list_with(list, [filter_value, items.to_value(), order_by.to_value()]);
-        let start = PageStart::read(args, &identity, scope.clock())?;
+        let mut start = PageStart::read(args, &identity, scope.clock())?;
         let mut condition = in_scope(*items);
         if let Some(filter) = filter {
-            condition = condition.add(filter.condition(&mut Filtering::new(scope, start.now))?);
+            condition = condition.add(list_condition(scope, &mut start, |f| filter.condition(f))?);
         }
         let keys: Vec<Key<item::Column>> = order_by.iter().map(|order| order.key()).collect();
         start.plan(condition, keys, item::Column::Id, wants)

@@ -17,7 +17,7 @@ use crate::{
     graphql::{
         connection::{list_filtered, wants},
         context::ContextExt,
-        filter::Filtering,
+        filter::list_condition,
         loaders::{ChildPage, Children},
     },
 };
@@ -38,9 +38,9 @@ fn members_plan(
     args: &PageArgs,
     wants: Wants,
 ) -> Result<PagePlan<membership::Entity>> {
-    let start = PageStart::read(args, &list_filtered("members", filter), scope.clock())?;
+    let mut start = PageStart::read(args, &list_filtered("members", filter), scope.clock())?;
     let condition = match filter {
-        Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
+        Some(filter) => list_condition(scope, &mut start, |f| filter.condition(f))?,
         None => everything(),
     };
     start.plan(condition, vec![Key::asc(membership::Column::JoinedAt)], membership::Column::Id, wants)

@@ -11,7 +11,7 @@ use crate::{
         },
         entity::team,
     },
-    graphql::{connection::list_filtered, filter::Filtering},
+    graphql::{connection::list_filtered, filter::list_condition},
 };
 
 /// Teams by name.
@@ -21,9 +21,9 @@ pub async fn teams(
     args: &PageArgs,
     wants: Wants,
 ) -> Result<Page<team::Model>> {
-    let start = PageStart::read(args, &list_filtered("teams", filter), scope.clock())?;
+    let mut start = PageStart::read(args, &list_filtered("teams", filter), scope.clock())?;
     let condition = match filter {
-        Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
+        Some(filter) => list_condition(scope, &mut start, |f| filter.condition(f))?,
         None => everything(),
     };
     let keys = vec![Key::asc(team::Column::NameKey)];

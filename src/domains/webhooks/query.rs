@@ -16,7 +16,7 @@ use crate::{
     graphql::{
         connection::{Connection, list_filtered, wants},
         context::ContextExt,
-        filter::Filtering,
+        filter::list_condition,
         loaders::{ChildPage, Children},
     },
 };
@@ -37,9 +37,9 @@ pub async fn deliveries(
 ) -> Result<Connection<WebhookDelivery>> {
     use webhook_delivery::{Column, Entity};
     let scope = ctx.scope()?;
-    let start = PageStart::read(args, &list_filtered("deliveries", filter), scope.clock())?;
+    let mut start = PageStart::read(args, &list_filtered("deliveries", filter), scope.clock())?;
     let condition = match filter {
-        Some(filter) => filter.condition(&mut Filtering::new(scope, start.now))?,
+        Some(filter) => list_condition(scope, &mut start, |f| filter.condition(f))?,
         None => everything(),
     };
     let plan = start.plan(condition, vec![Key::desc(Column::CreatedAt)], Column::Id, wants(ctx))?;
