@@ -96,6 +96,24 @@ pub enum Priority {
     Urgent,
 }
 
+/// How one item relates to another. Read with the item first: it blocks, duplicates or relates to the other.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
+#[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ItemRelationKind {
+    /// The other can't go on before it is finished: done, archived, or in the trash. Never in a circle.
+    #[sea_orm(num_value = 0)]
+    Blocks,
+    /// It asks for the same as the other.
+    #[sea_orm(num_value = 1)]
+    Duplicates,
+    /// It has to do with the other; the direction says nothing.
+    #[sea_orm(num_value = 2)]
+    RelatesTo,
+}
+
 /// Who did something, beside an id: `(actor_kind, actor_id)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "i16", db_type = "SmallInteger")]

@@ -45,6 +45,7 @@ ids! {
     Team TeamId "tem";
     Tag TagId "tag";
     Item ItemId "itm";
+    ItemRelation ItemRelationId "rel";
     Comment CommentId "cmt";
     Event EventId "evt";
     ApiKey ApiKeyId "key";

@@ -17,6 +17,7 @@ pub mod members;
 pub mod node;
 pub mod organizations;
 pub mod plans;
+pub mod relations;
 pub mod server;
 pub mod sync;
 pub mod tags;
@@ -35,6 +36,7 @@ node::nodes! {
     teams::Team,
     members::Invitation,
     items::Item,
+    relations::ItemRelation,
     tags::Tag,
     comments::Comment,
     events::Event,
@@ -70,6 +72,7 @@ pub struct Mutation(
     members::resolvers::MemberMutation,
     teams::resolvers::TeamMutation,
     items::resolvers::ItemMutation,
+    relations::resolvers::RelationMutation,
     tags::resolvers::TagMutation,
     comments::resolvers::CommentMutation,
     api_keys::resolvers::ApiKeyMutation,

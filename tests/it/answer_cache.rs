@@ -31,7 +31,7 @@ const QUERIES: [&str; 6] = [
     "{ items(first: 20, orderBy: [{field: UPDATED_AT, direction: DESC}]) { totalCount pageInfo { hasNextPage } nodes { \
        id title description status priority version archivedAt completedAt team { name description version } \
        assignees { id displayName username fullName avatarUrl } tags { name color itemCount } \
-       createdBy { id displayName } subtaskProgress { done total } parent { title } ancestors { title } \
+       createdBy { id displayName } subtaskProgress { done total } parent { title } ancestors { title } isBlocked relations { kind isInverse item { title } } \
        subtasks(first: 3) { totalCount nodes { title } } \
        comments(first: 3) { totalCount nodes { body editedAt author { displayName } parent { body } \
          replies(first: 2) { nodes { body } } } } } } }",

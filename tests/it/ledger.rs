@@ -207,6 +207,7 @@ async fn every_change_is_told_with_before_and_after(app: TestApp) {
         "tag" => app.clock.new_id::<kind::Tag>().to_string(),
         "team" => app.clock.new_id::<kind::Team>().to_string(),
         "comment" => app.clock.new_id::<kind::Comment>().to_string(),
+        "relation" => app.clock.new_id::<kind::ItemRelation>().to_string(),
         "key" => app.clock.new_id::<kind::ApiKey>().to_string(),
         "webhook" => app.clock.new_id::<kind::Webhook>().to_string(),
         "set" => app.clock.new_id::<kind::DocumentSet>().to_string(),
@@ -215,6 +216,7 @@ async fn every_change_is_told_with_before_and_after(app: TestApp) {
     };
     let (item, sub) = (id_of("item"), id_of("item"));
     let (tag, into, team) = (id_of("tag"), id_of("tag"), id_of("team"));
+    let relation = id_of("relation");
     let (comment, invitation, second) = (id_of("comment"), id_of("invitation"), id_of("invitation"));
     let (key, webhook, hook, set) = (id_of("key"), id_of("webhook"), id_of("hook"), id_of("set"));
     let url = "http://127.0.0.1:1/";
@@ -291,6 +293,20 @@ async fn every_change_is_told_with_before_and_after(app: TestApp) {
             "ITEM_UNARCHIVED",
             &item,
             change("status", json!("ARCHIVED"), json!("TODO")),
+        ),
+        (
+            "itemRelationCreate",
+            json!({ "id": relation, "itemId": item, "kind": "BLOCKS", "relatedItemId": sub }),
+            "ITEM_RELATION_CREATED",
+            &relation,
+            change("kind", none.clone(), json!("BLOCKS")),
+        ),
+        (
+            "itemRelationDelete",
+            json!({ "id": relation }),
+            "ITEM_RELATION_DELETED",
+            &relation,
+            change("relatedItemId", json!(sub), none.clone()),
         ),
         (
             "commentCreate",

@@ -52,6 +52,7 @@ mod rate_limit;
 mod readable;
 mod reference;
 mod registered;
+mod relations;
 mod schema;
 mod secrets;
 mod sessions;

@@ -40,6 +40,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("ItemFilter.dueAt", "Item.dueAt", "-"),
     ("ItemFilter.estimatedHours", "Item.estimatedHours", "-"),
     ("ItemFilter.id", "Item.id", "-"),
+    ("ItemFilter.isBlocked", "Item.isBlocked", "-"),
     ("ItemFilter.isOverdue", "Item.isOverdue", "-"),
     ("ItemFilter.not", "", "-"),
     ("ItemFilter.or", "", "-"),

@@ -43,6 +43,7 @@ const TAG: &str = "__typename id name color createdAt updatedAt version";
 const ITEM: &str = "__typename id identifier title description itemStatus: status priority dueAt estimatedHours \
     team { id } parent { id } assignees { id } tags { id } createdAt updatedAt startedAt completedAt archivedAt deletedAt \
     version";
+const RELATION: &str = "__typename id kind isInverse relatedItem: item { id } createdAt";
 const COMMENT: &str = "__typename id body item { id } parent { id } createdAt editedAt version";
 
 /// Objects by id.
@@ -59,7 +60,8 @@ fn list(value: &Value) -> &[Value] {
 fn fragments() -> String {
     format!(
         "... on Organization {{ {ORGANIZATION} }} ... on Membership {{ {MEMBERSHIP} }} ... on Team {{ {TEAM} }} \
-         ... on Tag {{ {TAG} }} ... on Item {{ {ITEM} }} ... on Comment {{ {COMMENT} }}"
+         ... on Tag {{ {TAG} }} ... on Item {{ {ITEM} }} ... on Comment {{ {COMMENT} }} \
+         ... on ItemRelation {{ {RELATION} }}"
     )
 }
 
@@ -209,13 +211,15 @@ async fn world(app: &TestApp, acme: &Company) -> Objects {
         whole(app, acme, &document, "/items", &mut found).await;
         let document = format!(
             "query($after: Cursor) {{ items(scope: {scope}, first: 5, after: $after) {{ {page} nodes {{ \
-             comments(first: 50) {{ pageInfo {{ hasNextPage }} nodes {{ {COMMENT} }} }} }} }} }}"
+             comments(first: 50) {{ pageInfo {{ hasNextPage }} nodes {{ {COMMENT} }} }} relations {{ {RELATION} }} }} }} }}"
         );
         let mut items = Vec::new();
         whole(app, acme, &document, "/items", &mut items).await;
         for item in items {
             assert_eq!(item["comments"]["pageInfo"]["hasNextPage"], false, "more comments than this test reads");
             found.extend(list(&item["comments"]["nodes"]).iter().cloned());
+            // Each is seen from both ends, and is synced as from where it begins.
+            found.extend(list(&item["relations"]).iter().filter(|seen| seen["isInverse"] == false).cloned());
         }
     }
     found.into_iter().map(|object| (text(&object["id"]).to_owned(), object)).collect()
@@ -706,6 +710,7 @@ async fn what_is_kept_has_no_gaps(app: TestApp) {
 #[derive(Default)]
 pub struct Made {
     pub items: Vec<String>,
+    pub relations: Vec<String>,
     pub comments: Vec<(String, String)>,
     pub tags: Vec<String>,
     pub teams: Vec<String>,
@@ -729,7 +734,7 @@ pub async fn step(app: &TestApp, acme: &Company, rng: &mut Rng, made: &mut Made)
     let team = one_of(rng, &made.teams).unwrap_or_else(|| new_id::<kind::Team>(app));
     let comment = one_of(rng, &made.comments).unwrap_or_else(|| (new_id::<kind::Comment>(app), item.clone()));
     let somebody = one_of(rng, &made.members).unwrap_or_else(|| acme.member.clone());
-    let (field, input) = match rng.u8(..40) {
+    let (field, input) = match rng.u8(..44) {
         0..=6 => {
             let id = new_id::<kind::Item>(app);
             let below = new_id::<kind::Item>(app);
@@ -802,6 +807,17 @@ pub async fn step(app: &TestApp, acme: &Company, rng: &mut Rng, made: &mut Made)
         35 => {
             let teams = json!({ (if rng.bool() { "add" } else { "remove" }): [team] });
             ("membershipUpdate", json!({ "id": somebody.membership_id, "patch": { "teams": teams } }))
+        }
+        40..=42 => {
+            let id = new_id::<kind::ItemRelation>(app);
+            made.relations.push(id.clone());
+            let kind = ["BLOCKS", "DUPLICATES", "RELATES_TO"][rng.usize(..3)];
+            let related = other.unwrap_or_else(|| new_id::<kind::Item>(app));
+            ("itemRelationCreate", json!({ "id": id, "itemId": item, "kind": kind, "relatedItemId": related }))
+        }
+        43 => {
+            let id = one_of(rng, &made.relations).unwrap_or_else(|| new_id::<kind::ItemRelation>(app));
+            ("itemRelationDelete", json!({ "id": id }))
         }
         36 => {
             let (role, status) = (["MEMBER", "VIEWER"][rng.usize(..2)], ["ACTIVE", "SUSPENDED"][rng.usize(..2)]);

@@ -23,6 +23,11 @@ pub async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'s
     let team = app.create(company, &company.owner, "team", json!({ "name": format!("Core {serial}") })).await;
     let tag = app.create(company, &company.owner, "tag", json!({ "name": format!("bug {serial}") })).await;
     let item = app.create(company, &company.owner, "item", json!({ "title": "One" })).await;
+    let other = app.create(company, &company.owner, "item", json!({ "title": "Two" })).await;
+    let related = "mutation($input: ItemRelationCreateInput!) { itemRelationCreate(input: $input) { relation { id } \
+                   userErrors { code } } }";
+    let relation = json!({ "itemId": item, "kind": "BLOCKS", "relatedItemId": other });
+    let related = app.call(company, &company.owner, related).vars(json!({ "input": relation })).done().await;
     let comment = app.create(company, &company.owner, "comment", json!({ "itemId": item, "body": "Hm" })).await;
     let invite = format!(
         "mutation {{ invitationCreate(input: {{email: \"guest{serial}@{}.example.com\"}}) {{ invitation {{ id }} \
@@ -60,6 +65,7 @@ pub async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'s
         ("tem", team),
         ("tag", tag),
         ("itm", item),
+        ("rel", text(&related["relation"]["id"])),
         ("cmt", comment),
         ("evt", text(&event["events"]["nodes"][0]["id"])),
         ("key", key),
@@ -76,11 +82,12 @@ pub async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'s
 /// The company's own id that an argument of this name wants, in this root field.
 pub fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
     let kind = match name {
-        "itemId" | "itemIds" => "itm",
+        "itemId" | "itemIds" | "relatedItemId" => "itm",
         "fromId" | "intoId" | "tagIds" => "tag",
         "documentSet" => "dst",
         "teamId" | "teamIds" => "tem",
         "id" | "ids" => match field {
+            _ if field.starts_with("itemRelation") => "rel",
             _ if field.starts_with("item") || field.starts_with("node") => "itm",
             _ if field.starts_with("tag") => "tag",
             _ if field.starts_with("team") => "tem",

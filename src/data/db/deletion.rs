@@ -17,7 +17,7 @@ use crate::{
     },
     data::entity::{
         Keyed, Tenant, api_key, comment, document_set, event, inbound_hook, inbound_receipt, invitation, item,
-        ledger_head, membership, organization, tag, team, usage, webhook, webhook_delivery,
+        item_relation, ledger_head, membership, organization, tag, team, usage, webhook, webhook_delivery,
     },
 };
 
@@ -72,6 +72,7 @@ impl AccountTx {
             && self.delete_usage(organization_id).await?
             && self.delete_some::<comment::Entity>(organization_id, is_reply).await?
             && self.delete_some::<comment::Entity>(organization_id, any()).await?
+            && self.delete_some::<item_relation::Entity>(organization_id, any()).await?
             && self.part_trees(organization_id).await?
             && self.delete_some::<item::Entity>(organization_id, any()).await?
             && self.delete_some::<inbound_hook::Entity>(organization_id, any()).await?
@@ -132,8 +133,7 @@ impl AccountTx {
         Ok(done.rows_affected == 0)
     }
 
-    /// Deletes the oldest day of usage; whether there was none.
-    /// One at a time: its documents go with it, 1,000 at most.
+    /// Deletes a document set, one at a time: its documents go with it, 1,000 at most. Whether there was none.
     async fn delete_document_set(&self, organization_id: OrganizationId) -> Result<bool> {
         use document_set::{Column, Entity};
         #[allow(clippy::disallowed_methods, reason = "an organization that has ended; it is named")]
@@ -154,6 +154,7 @@ impl AccountTx {
         Ok(false)
     }
 
+    /// Deletes the oldest day of usage; whether there was none.
     async fn delete_usage(&self, organization_id: OrganizationId) -> Result<bool> {
         use usage::{Column, Entity};
         #[allow(clippy::disallowed_methods, reason = "an organization that has ended; it is named")]

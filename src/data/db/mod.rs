@@ -12,6 +12,7 @@ mod deletion;
 pub mod deliveries;
 mod fairness;
 pub mod filter;
+mod graph;
 pub mod groups;
 pub mod idempotency;
 pub mod identity;

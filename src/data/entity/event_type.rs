@@ -29,6 +29,10 @@ pub enum EventType {
     ItemRestored,
     /// An item was deleted for good; with subtasks one event each.
     ItemPurged,
+    /// Two items were related.
+    ItemRelationCreated,
+    /// Two items are related no more: somebody said so, or one of them was deleted for good.
+    ItemRelationDeleted,
     /// Somebody commented on an item.
     CommentCreated,
     /// A comment was changed.
@@ -116,6 +120,8 @@ impl EventType {
             | Self::ItemDeleted
             | Self::ItemRestored
             | Self::ItemPurged
+            | Self::ItemRelationCreated
+            | Self::ItemRelationDeleted
             | Self::CommentCreated
             | Self::CommentUpdated
             | Self::CommentDeleted
@@ -170,6 +176,8 @@ impl EventType {
             | Self::ItemDeleted
             | Self::ItemRestored
             | Self::ItemPurged
+            | Self::ItemRelationCreated
+            | Self::ItemRelationDeleted
             | Self::CommentCreated
             | Self::CommentUpdated
             | Self::CommentDeleted

@@ -81,6 +81,7 @@ pub mod invitation;
 pub mod invitation_team;
 pub mod item;
 pub mod item_assignee;
+pub mod item_relation;
 pub mod item_tag;
 pub mod job;
 pub mod ledger_head;

@@ -12,9 +12,9 @@ use crate::{
     },
     data::{
         db::filter::{everything, nothing, present, select},
-        entity::{item, item_assignee, item_tag, tag, team},
+        entity::{item, item_assignee, item_relation, item_tag, tag, team},
     },
-    domains::{members::input::UserFilter, tags::input::TagFilter, teams::input::has_the_viewer},
+    domains::{members::input::UserFilter, relations, tags::input::TagFilter, teams::input::has_the_viewer},
     graphql::filter::{DateTimeFilter, Filtering, IdFilter, NumberFilter, StringFilter, enum_filter, null_is},
 };
 
@@ -44,6 +44,8 @@ pub struct ItemFilter {
     pub due_at: Option<DateTimeFilter>,
     /// Whether it is past due and neither done nor archived.
     pub is_overdue: Option<bool>,
+    /// Whether an item blocks it that is neither done, archived nor in the trash.
+    pub is_blocked: Option<bool>,
     /// By the estimate, in hours.
     pub estimated_hours: Option<NumberFilter>,
     /// By the time it took, in hours.
@@ -144,6 +146,7 @@ impl ItemFilter {
             priority,
             due_at,
             is_overdue,
+            is_blocked,
             estimated_hours,
             actual_hours,
             created_at,
@@ -202,6 +205,16 @@ impl ItemFilter {
             let overdue = present(Column::DueAt, Column::DueAt.lt(f.now()))
                 .add(Column::Status.is_not_in([ItemStatus::Done, ItemStatus::Archived]));
             all = all.add(if *wanted { overdue } else { overdue.not() });
+        }
+        if let Some(wanted) = is_blocked {
+            f.spend()?;
+            let waits = select::<item_relation::Entity>(
+                f.scope,
+                item_relation::Column::RelatedItemId,
+                relations::loaders::blocking(f.scope),
+            );
+            let blocked = everything().add(Column::Id.in_subquery(waits));
+            all = all.add(if *wanted { blocked } else { blocked.not() });
         }
         if let Some(filter) = team {
             all = all.add(filter.condition(f)?);

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::dataloader::Loader;
 
+use super::input::MAX_ANCESTORS;
 use crate::{
     base::{error::Result, id::ItemId},
     data::{
@@ -82,5 +83,23 @@ impl Loader<ItemId> for Tags {
 
     async fn load(&self, ids: &[ItemId]) -> Result<HashMap<ItemId, Vec<Tag>>, LoadError> {
         Ok(tags(&self.0, ids).await?)
+    }
+}
+
+/// Ids of the items above each, root first; their rows are for [`Rows`](crate::graphql::loaders::Rows). One statement.
+pub struct Ancestors(OrgScope);
+
+impl ScopedLoader for Ancestors {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
+
+impl Loader<ItemId> for Ancestors {
+    type Value = Vec<ItemId>;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[ItemId]) -> Result<HashMap<ItemId, Vec<ItemId>>, LoadError> {
+        Ok(self.0.ancestors(ids, MAX_ANCESTORS).await?)
     }
 }

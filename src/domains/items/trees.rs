@@ -23,7 +23,7 @@ use crate::{
         entity::{EventType, Versioned as _, item},
         ledger::{NewEvent, changes},
     },
-    domains::comments,
+    domains::{comments, relations},
 };
 
 /// The kinds of jobs that bring the rest of a tree along.
@@ -226,21 +226,29 @@ pub async fn purge(scope: &OrgScope, input: &ItemDeleteInput) -> Written {
             leaving.deleted_at = None;
         }
     }
-    let comments = |row: &item::Model| usize::try_from(row.comment_count).unwrap_or_default();
-    let whole = below(&tx, root.id, |_| true).await?;
-    let whole = whole.filter(|rows| rows.iter().chain([&root]).map(comments).sum::<usize>() <= CHUNK);
-    let Some(rows) = whole else {
-        let root = purge_by_job(&mut tx, root, &leaving).await?;
-        return Ok(tx.commit(root).await?);
+    let rows = below(&tx, root.id, |_| true).await?;
+    let rows = rows.map(|rows| std::iter::once(root.clone()).chain(rows).collect::<Vec<_>>());
+    let rows = match rows {
+        Some(rows) if fits_one_transaction(&tx, &rows).await? => rows,
+        _ => {
+            let root = purge_by_job(&mut tx, root, &leaving).await?;
+            return Ok(tx.commit(root).await?);
+        }
     };
     let mut counts = Counts::default();
     counts.leave(&leaving);
     counts.apply(&tx).await?;
-    let rows: Vec<item::Model> = std::iter::once(root.clone()).chain(rows).collect();
     tx.count(QuotaResource::Items, -units(rows.iter().filter(|row| row.deleted_at.is_none()).count())?);
     comments::service::leave_with(&mut tx, &rows).await?;
+    relations::service::leave_some(&mut tx, &rows, CHUNK as u64).await?;
     delete_rows(&mut tx, rows).await?;
     Ok(tx.commit(root).await?)
+}
+
+/// Whether what belongs to items is so little that it goes with them.
+async fn fits_one_transaction(tx: &WriteTx, rows: &[item::Model]) -> Result<bool> {
+    let comments: usize = rows.iter().map(|row| usize::try_from(row.comment_count).unwrap_or_default()).sum();
+    Ok(comments <= CHUNK && relations::service::count(tx, rows).await? <= CHUNK as u64)
 }
 
 /// Takes the root of a tree to the trash, where it isn't there yet, apart from whatever went there before; the job does the
@@ -276,7 +284,9 @@ pub async fn purge_more(tx: &mut WriteTx, tree: Tree) -> Result<bool> {
         select::<item::Entity>(tx.scope(), item::Column::ParentId, taken().add(item::Column::ParentId.is_not_null()));
     let leaves = tx.find::<item::Entity>().filter(taken()).filter(item::Column::Id.not_in_subquery(parents));
     let rows = leaves.limit(CHUNK as u64).for_update().all().await?;
-    if comments::service::leave_some(tx, &rows, CHUNK as u64).await? {
+    if comments::service::leave_some(tx, &rows, CHUNK as u64).await?
+        || relations::service::leave_some(tx, &rows, CHUNK as u64).await?
+    {
         return Ok(false);
     }
     let is_last = rows.is_empty() || rows.iter().any(|row| row.id == tree.root_id);

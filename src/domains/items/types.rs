@@ -4,12 +4,12 @@ use async_graphql::{Context, Description, Enum, Object, SimpleObject};
 
 use super::{
     input::{ItemOrder, ItemScope, oldest_first},
-    loaders::{Assignees, Tags},
+    loaders::{Ancestors, Assignees, Tags},
     query::ItemList,
 };
 use crate::{
     base::{
-        enums::{ItemStatus, Priority},
+        enums::{ItemRelationKind, ItemStatus, Priority},
         error::Result,
         id::{ItemId, TeamId},
         policy::{Permission, requires},
@@ -22,6 +22,10 @@ use crate::{
         accounts::types::{Actor, User},
         comments::{self, types::Comment},
         events::{self, types::Event},
+        relations::{
+            loaders::{Blocked, Relations},
+            types::ItemRelation,
+        },
         tags::types::Tag,
         teams::types::Team,
     },
@@ -181,15 +185,12 @@ impl Item {
     #[graphql(tag = "of-ledger")]
     async fn ancestors(&self, ctx: &Context<'_>) -> Result<Vec<Self>> {
         Box::pin(async move {
-            let mut ancestors = Vec::new();
-            let mut next = self.row.parent_id;
-            while let Some(id) = next.filter(|_| ancestors.len() < super::input::MAX_ANCESTORS) {
-                let Some(row) = ctx.loader::<Rows<item::Entity>>()?.load_one(id).await? else { break };
-                next = row.parent_id;
-                ancestors.push(Self::from(row));
+            if self.row.parent_id.is_none() {
+                return Ok(Vec::new());
             }
-            ancestors.reverse();
-            Ok(ancestors)
+            let ids = ctx.loader::<Ancestors>()?.load_one(self.row.id).await?.unwrap_or_default();
+            let mut rows = ctx.loader::<Rows<item::Entity>>()?.load_many(ids.clone()).await?;
+            Ok(ids.iter().filter_map(|id| rows.remove(id)).map(Self::from).collect())
         })
         .await
     }
@@ -274,6 +275,30 @@ impl Item {
         .await
     }
 
+    /// What it blocks, duplicates or relates to, and what does so to it, oldest first; at most 100. Items in the trash are
+    /// left out, unless it is there itself.
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
+    async fn relations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of these kinds; null or left out: of all.")] kinds: Option<Vec<ItemRelationKind>>,
+    ) -> Result<Vec<ItemRelation>> {
+        Box::pin(async move {
+            let mut relations = ctx.loader::<Relations>()?.load_one(self.row.id).await?.unwrap_or_default();
+            if let Some(kinds) = kinds {
+                relations.retain(|relation| kinds.contains(&relation.row.kind));
+            }
+            Ok(relations)
+        })
+        .await
+    }
+
+    /// Whether an item blocks it that is neither done, archived nor in the trash.
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
+    async fn is_blocked(&self, ctx: &Context<'_>) -> Result<bool> {
+        Box::pin(async move { Ok(ctx.loader::<Blocked>()?.load_one(self.row.id).await?.unwrap_or_default()) }).await
+    }
+
     /// What happened to this item and its comments, oldest first, as far as the caller may see it.
     async fn events(
         &self,
@@ -321,7 +346,7 @@ impl Item {
         self.row.created_at.into()
     }
 
-    /// When it was last changed. Comments and subtasks don't count.
+    /// When it was last changed. Comments, relations and subtasks don't count.
     #[graphql(tag = "same-for-all", tag = "of-ledger")]
     fn updated_at(&self) -> DateTime {
         self.row.updated_at.into()

@@ -19,12 +19,12 @@ use crate::{
     },
     data::{
         db::{OrgScope, page::MAX_SYNC_PAGE},
-        entity::{Keyed, comment, item, membership, tag, team},
+        entity::{Keyed, comment, item, item_relation, membership, tag, team},
         ledger::LedgerCursor,
     },
     domains::{
         Node, comments::types::Comment, items::types::Item, members::types::Membership, node,
-        organizations::types::Organization, tags::types::Tag, teams::types::Team,
+        organizations::types::Organization, relations::types::ItemRelation, tags::types::Tag, teams::types::Team,
     },
     graphql::{context::ContextExt, scalars::Cursor},
 };
@@ -154,6 +154,9 @@ async fn rows(scope: &OrgScope, ty: SyncType, after: Option<Uuid>, limit: usize)
         SyncType::Team => table::<team::Entity>(scope, after, limit, |row| Node::Team(Team(row))).await,
         SyncType::Tag => table::<tag::Entity>(scope, after, limit, |row| Node::Tag(Tag(row))).await,
         SyncType::Item => table::<item::Entity>(scope, after, limit, |row| Node::Item(Item::from(row))).await,
+        SyncType::ItemRelation => {
+            table::<item_relation::Entity>(scope, after, limit, |row| Node::ItemRelation(ItemRelation::from(row))).await
+        }
         SyncType::Comment => table::<comment::Entity>(scope, after, limit, |row| Node::Comment(Comment(row))).await,
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     base::id::{AnyId, Kind, kind},
     domains::{
         Node, comments::types::Comment, items::types::Item, members::types::Membership,
-        organizations::types::Organization, tags::types::Tag, teams::types::Team,
+        organizations::types::Organization, relations::types::ItemRelation, tags::types::Tag, teams::types::Team,
     },
     graphql::{guard, scalars::Cursor},
 };
@@ -25,6 +25,8 @@ pub enum SyncType {
     Item,
     /// Comments on its items. Needs ITEM_READ.
     Comment,
+    /// Relations between its items. Needs ITEM_READ.
+    ItemRelation,
 }
 
 impl SyncType {
@@ -36,6 +38,7 @@ impl SyncType {
             Self::Team => kind::Team::PREFIX,
             Self::Tag => kind::Tag::PREFIX,
             Self::Item => kind::Item::PREFIX,
+            Self::ItemRelation => kind::ItemRelation::PREFIX,
             Self::Comment => kind::Comment::PREFIX,
         }
     }
@@ -48,6 +51,7 @@ impl SyncType {
             Self::Team => Team::type_name(),
             Self::Tag => Tag::type_name(),
             Self::Item => Item::type_name(),
+            Self::ItemRelation => ItemRelation::type_name(),
             Self::Comment => Comment::type_name(),
         };
         guard::may_see(ctx, &name)
