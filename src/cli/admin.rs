@@ -106,11 +106,11 @@ fn origin() -> Origin {
 }
 
 #[allow(clippy::print_stdout, reason = "what a command has to say")]
-fn say(sentence: impl Display) {
+pub fn say(sentence: impl Display) {
     println!("{sentence}");
 }
 
-async fn find_organization(db: &Db, name: &str) -> anyhow::Result<organization::Model> {
+pub async fn find_organization(db: &Db, name: &str) -> anyhow::Result<organization::Model> {
     let named = match OrganizationChoice::parse(name) {
         OrganizationChoice::Id(id) => organization::Column::Id.eq(id),
         OrganizationChoice::Slug(slug) => organization::Column::Slug.eq(slug),

@@ -5,6 +5,7 @@ mod console;
 mod demo;
 mod fill;
 mod health;
+mod import;
 mod migrate;
 mod schema;
 mod serve;
@@ -37,6 +38,8 @@ enum Command {
     Demo,
     /// Fill organizations for measuring, in batches.
     Fill(fill::FillArgs),
+    /// Import items from a table, or from another tool's export.
+    Import(Box<import::ImportArgs>),
     /// Bring the database's schema up to date.
     Migrate,
     /// Ask the server on this machine whether it is ready; ends with 1 when it is not.
@@ -70,6 +73,7 @@ pub fn run() -> anyhow::Result<()> {
             Some(Command::Admin(command)) => admin::run(command, config).await,
             Some(Command::Demo) => demo::run(config).await,
             Some(Command::Fill(args)) => fill::run(&args, &config).await,
+            Some(Command::Import(args)) => import::run(&args, &config).await,
             Some(Command::Schema(_) | Command::Policy) => Ok(()),
         }
     })

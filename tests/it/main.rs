@@ -28,6 +28,7 @@ mod founding;
 mod fuzz;
 mod http;
 mod idempotency;
+mod imports;
 mod inbound_hooks;
 mod invitations;
 mod items;

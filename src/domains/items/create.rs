@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     base::{
+        clock::Instant,
         enums::{ItemStatus, QuotaResource},
         error::{Error, Result},
         id::ItemId,
@@ -48,7 +49,7 @@ pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
     input.validate()?;
     scope.require(Permission::ItemWrite)?;
     if input.parent_id.is_none() && scope.origin().idempotency.is_none() {
-        let planned = Planned::of(scope, input, 0)?;
+        let planned = Planned::of(scope, input, 0, Times::default())?;
         if planned.may_join() {
             let groups = scope.db().shared(|| Groups::new(|creates| write_group(creates).boxed()));
             let bytes = planned.bytes();
@@ -74,7 +75,7 @@ pub async fn create_in(tx: &mut WriteTx, input: &ItemCreateInput) -> Changed {
         return Ok(present);
     }
     let level = check_parent(tx, input.parent_id, &["input", "parentId"]).await?;
-    let planned = Planned::of(&scope, input, level)?;
+    let planned = Planned::of(&scope, input, level, Times::default())?;
     let found = Found::of(tx, [&planned.references]).await?;
     if input.id.is_some_and(|id| found.ids.contains(&id)) {
         // Absent a moment ago: the next try answers as to a repeat.
@@ -164,7 +165,7 @@ async fn begin_group(creates: Vec<Planned>) -> Result<Begun> {
 }
 
 /// Inserts what was planned and checked, with its events, each told as done by whoever planned it; gives the root of each.
-async fn insert(tx: &mut WriteTx, creates: Vec<Planned>) -> Result<Vec<item::Model>> {
+pub(super) async fn insert(tx: &mut WriteTx, creates: Vec<Planned>) -> Result<Vec<item::Model>> {
     let numbers = units(creates.iter().map(|create| create.states.len()).sum())?;
     tx.count(QuotaResource::Items, numbers);
     let mut number = tx.reserve(numbers, numbers).await?;
@@ -187,20 +188,34 @@ async fn insert(tx: &mut WriteTx, creates: Vec<Planned>) -> Result<Vec<item::Mod
     Ok(roots)
 }
 
+/// When an item was created and done elsewhere, before it came here. What is left out is the present.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    pub created_at: Option<Instant>,
+    /// Of an item that is DONE: when its work began, as far as that is known, and ended.
+    pub completed_at: Option<Instant>,
+}
+
 /// What a create makes, and what it refers to.
-struct Planned {
+pub(super) struct Planned {
     /// Whose it is.
-    scope: OrgScope,
+    pub(super) scope: OrgScope,
     /// The item itself first.
-    states: Vec<ItemState>,
-    references: References,
+    pub(super) states: Vec<ItemState>,
+    pub(super) references: References,
 }
 
 impl Planned {
-    /// `level` is how many ancestors the item has.
-    fn of(scope: &OrgScope, input: &ItemCreateInput, level: usize) -> Result<Self> {
+    /// `level` is how many ancestors the item has; `times` are the item's own, not its subtasks'.
+    pub(super) fn of(scope: &OrgScope, input: &ItemCreateInput, level: usize, times: Times) -> Result<Self> {
         let mut planned = Self { scope: scope.clone(), states: Vec::new(), references: References::default() };
         planned.add(input, input.parent_id, level, &["input".to_owned()])?;
+        let now = scope.clock().now();
+        let row = &mut planned.states[0].row;
+        row.created_at = times.created_at.map_or(now, |at| at.min(now));
+        if let Some(at) = times.completed_at.filter(|_| row.status == ItemStatus::Done) {
+            (row.started_at, row.completed_at) = (Some(at.min(now)), Some(at.min(now)));
+        }
         Ok(planned)
     }
 
@@ -282,6 +297,11 @@ impl Planned {
 /// Whether an item is what an input makes.
 async fn has_made(tx: &WriteTx, present: &item::Model, input: &ItemCreateInput) -> Result<bool> {
     let state = ItemState::load(tx, vec![present.clone()]).await?.remove(0);
+    is_made(tx, &state, input).await
+}
+
+/// [`has_made`], of an item with its links.
+pub(super) async fn is_made(tx: &WriteTx, state: &ItemState, input: &ItemCreateInput) -> Result<bool> {
     let row = &state.row;
     Ok(row.title == input.title.trim()
         && row.description.as_deref() == input.description.as_ref().map(|text| text.0.as_str())

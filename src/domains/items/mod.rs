@@ -1,6 +1,7 @@
 //! Items: the work itself. Subtasks are items with a parent; the archive and the trash are rows of the same table.
 
 pub mod create;
+pub mod create_many;
 pub mod filter;
 pub mod input;
 pub mod loaders;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sea_orm::{
     ExprTrait as _,
     prelude::{ColumnTrait, Expr},
+    sea_query::{CaseStatement, SimpleExpr},
 };
 
 use crate::{
@@ -187,20 +188,38 @@ impl Counts {
         }
     }
 
+    /// What has been counted for one parent, total and done, which is then no longer counted here.
+    pub fn take(&mut self, parent: ItemId) -> (i32, i32) {
+        self.0.remove(&parent).unwrap_or_default()
+    }
+
+    /// One statement for up to [`PARENTS`] parents.
     pub async fn apply(self, tx: &WriteTx) -> Result<()> {
         use item::Column;
-        for (parent, (total, done)) in self.0 {
-            if (total, done) != (0, 0) {
-                let columns = vec![
-                    (Column::SubtaskCount, Expr::col(Column::SubtaskCount).add(total)),
-                    (Column::SubtaskDoneCount, Expr::col(Column::SubtaskDoneCount).add(done)),
-                ];
-                tx.update_where::<item::Entity>(Column::Id.eq(parent), columns).await?;
-            }
+        let moved: Vec<_> = self.0.into_iter().filter(|(_, by)| *by != (0, 0)).collect();
+        for parents in moved.chunks(PARENTS) {
+            let raised = |column: Column, by: fn(&(i32, i32)) -> i32| {
+                // One branch a parent: each has movements of its own.
+                let own = |case: CaseStatement, (parent, moved): &(ItemId, (i32, i32))| {
+                    case.case(Column::Id.eq(*parent), by(moved))
+                };
+                let by: SimpleExpr = match parents {
+                    [(_, moved)] => by(moved).into(),
+                    _ => parents.iter().fold(CaseStatement::new(), own).finally(0).into(),
+                };
+                (column, Expr::col(column).add(by))
+            };
+            let columns =
+                vec![raised(Column::SubtaskCount, |moved| moved.0), raised(Column::SubtaskDoneCount, |moved| moved.1)];
+            let these = among(tx.scope().db(), Column::Id, parents.iter().map(|(parent, _)| *parent));
+            tx.update_where::<item::Entity>(these, columns).await?;
         }
         Ok(())
     }
 }
+
+/// Parents whose counts one statement moves.
+const PARENTS: usize = 500;
 
 /// Moves a row to another status; the instants that depend on it follow.
 pub fn set_status(row: &mut item::Model, status: ItemStatus, now: Instant) {

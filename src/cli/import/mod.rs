@@ -1,0 +1,256 @@
+//! `import`: items from a table, or from what another tool exports.
+//!
+//! A file becomes text ([`text`]), the text records ([`formats`]), and the records a plan ([`plan`]): everything is held
+//! against the organization before anything is written ([`write`]). An item's id is made of its source's, so that a
+//! record that was imported before is found again, whoever runs the import, and whenever.
+
+mod formats;
+mod json;
+mod people;
+mod plan;
+mod record;
+mod report;
+mod table;
+mod text;
+mod tree;
+mod values;
+mod write;
+
+use std::{collections::BTreeMap, fs::File, path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use encoding_rs::Encoding;
+
+use self::{
+    formats::{Format, TableOptions},
+    people::UnknownPeople,
+    plan::Rules,
+    record::Field,
+    report::{End, Report, plain},
+    values::{DateOrder, Reading},
+    write::Written,
+};
+use super::{
+    admin::{find_organization, say},
+    console::{self, failure},
+};
+use crate::{
+    app::StartError,
+    base::{
+        clock::Clock,
+        config::Config,
+        enums::{ItemStatus, Priority},
+    },
+    data::{
+        actor::Origin,
+        db::{Db, OrgScope, filter::fold},
+    },
+};
+
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// Slug or id.
+    #[arg(long, value_name = "SLUG")]
+    organization: String,
+    /// What to import; `-` is the standard input.
+    file: PathBuf,
+    /// Only check, and say what would be done; ends with 1 when something is bad.
+    #[arg(long)]
+    check: bool,
+    /// Import what is good although something is bad.
+    #[arg(long)]
+    skip_bad: bool,
+    /// Whose export it is; found out when left out.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Which project or file the records are of; what is imported from one source is never made twice.
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// A column by its name, and the field that it is (`ignore`: not used).
+    #[arg(long, value_name = "COLUMN=FIELD", value_parser = pair::<Field>)]
+    map: Vec<(String, Field)>,
+    /// A status by the name that it has in the file: "Waiting=IN_PROGRESS".
+    #[arg(long, value_name = "NAME=STATUS", value_parser = status)]
+    status: Vec<(String, ItemStatus)>,
+    /// A priority by the name that it has in the file: "1=URGENT".
+    #[arg(long, value_name = "NAME=PRIORITY", value_parser = priority)]
+    priority: Vec<(String, Priority)>,
+    /// The e-mail address of somebody whom the file names otherwise.
+    #[arg(long, value_name = "NAME=ADDRESS", value_parser = person)]
+    person: Vec<(String, String)>,
+    /// What becomes of records that are assigned to somebody who is no active member.
+    #[arg(long, value_enum, default_value = "fail")]
+    unknown_people: UnknownPeople,
+    /// Make tags that are not there.
+    #[arg(long)]
+    create_tags: bool,
+    /// Make teams that are not there.
+    #[arg(long)]
+    create_teams: bool,
+    /// The team of records that name none.
+    #[arg(long, value_name = "NAME")]
+    team: Option<String>,
+    /// A field that is left out.
+    #[arg(long, value_name = "FIELD", value_enum)]
+    without: Vec<Field>,
+    /// What 1/2/2026 means, where the file doesn't show it.
+    #[arg(long, value_enum)]
+    dates: Option<DateOrder>,
+    /// How the file is encoded; found out when left out.
+    #[arg(long, value_name = "NAME", value_parser = encoding)]
+    encoding: Option<&'static Encoding>,
+    /// What separates columns, a character or `tab`; found out when left out.
+    #[arg(long, value_name = "CHARACTER", value_parser = separator)]
+    separator: Option<char>,
+    /// Take what the source has archived, too.
+    #[arg(long)]
+    archived: bool,
+    /// Report as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+fn split(text: &str) -> Result<(&str, &str), String> {
+    text.rsplit_once('=').ok_or_else(|| "a name, =, and what it is".to_owned())
+}
+
+fn pair<V: clap::ValueEnum>(text: &str) -> Result<(String, V), String> {
+    let (name, value) = split(text)?;
+    Ok((name.to_owned(), V::from_str(value.trim(), true)?))
+}
+
+fn status(text: &str) -> Result<(String, ItemStatus), String> {
+    let (name, value) = split(text)?;
+    let status = serde_json::from_value(value.trim().to_uppercase().into()).ok();
+    let status = status.filter(|status| *status != ItemStatus::Archived);
+    Ok((values::key(name), status.ok_or("TODO, IN_PROGRESS, IN_REVIEW or DONE")?))
+}
+
+fn priority(text: &str) -> Result<(String, Priority), String> {
+    let (name, value) = split(text)?;
+    let priority = serde_json::from_value(value.trim().to_uppercase().into());
+    Ok((values::key(name), priority.map_err(|_| "LOW, MEDIUM, HIGH or URGENT")?))
+}
+
+fn person(text: &str) -> Result<(String, String), String> {
+    let (name, email) = split(text)?;
+    if !email.contains('@') {
+        return Err("a name, =, and an e-mail address".to_owned());
+    }
+    Ok((fold(name), email.trim().to_owned()))
+}
+
+fn encoding(label: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(label.as_bytes()).ok_or_else(|| "an encoding such as utf-8, utf-16le or iso-8859-1".to_owned())
+}
+
+fn separator(text: &str) -> Result<char, String> {
+    match text {
+        "tab" | "\\t" => Ok('\t'),
+        _ => match text.as_bytes() {
+            [byte @ (b' '..=b'~' | b'\t')] if !byte.is_ascii_alphanumeric() && *byte != b'"' => Ok(char::from(*byte)),
+            _ => Err("one character of ASCII, or `tab`".to_owned()),
+        },
+    }
+}
+
+impl ImportArgs {
+    fn reading(&self, scope: &OrgScope) -> Reading {
+        let file_name = self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Reading {
+            zone: scope.organization().time_zone.parse().unwrap_or(chrono_tz::UTC),
+            now: scope.clock().now(),
+            dates: self.dates,
+            statuses: self.status.iter().cloned().collect(),
+            priorities: self.priority.iter().cloned().collect(),
+            source: self.source.clone(),
+            file_name,
+            archived: self.archived,
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            unknown_people: self.unknown_people,
+            people: self.person.iter().cloned().collect::<BTreeMap<_, _>>(),
+            create_tags: self.create_tags,
+            create_teams: self.create_teams,
+            team: self.team.clone(),
+            without: self.without.iter().copied().collect(),
+        }
+    }
+
+    fn bytes(&self) -> anyhow::Result<Vec<u8>> {
+        if self.file.as_os_str() == "-" {
+            return text::read(std::io::stdin().lock());
+        }
+        let name = self.file.display();
+        text::read(File::open(&self.file).with_context(|| format!("{name}"))?).with_context(|| format!("{name}"))
+    }
+}
+
+/// Runs the command against the database that the settings name.
+pub async fn run(args: &ImportArgs, config: &Arc<Config>) -> anyhow::Result<()> {
+    let db = Db::connect(&config.database, Clock::system(), None).await?;
+    // The schema is never changed from here: a server may be running on it.
+    let done = match db.pending_migrations().await?.len() {
+        0 => import(args, &db).await,
+        missing => Err(StartError::Unmigrated(missing).into()),
+    };
+    db.close().await;
+    done
+}
+
+async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
+    let organization = find_organization(db, &args.organization).await?;
+    let scope = OrgScope::of_system(db, organization.id, Origin::command("import")).await.map_err(failure)?;
+    let name = args.file.to_string_lossy();
+    let text::Text { text, encoding } = text::decode(args.bytes()?, args.encoding).with_context(|| name.to_string())?;
+    let options = TableOptions { separator: args.separator, map: args.map.clone() };
+    let read = formats::read(&text, args.format, &options, &args.reading(&scope));
+    let (format, separator, found) = read.map_err(|error| anyhow::Error::msg(plain(&format!("{name}: {error}"))))?;
+    drop(text);
+    let (source, columns, records) = (found.source.clone(), found.columns.clone(), found.records.len());
+    let plan = plan::plan(&scope, found, &args.rules()).await.map_err(failure)?;
+    let report = Report {
+        file: &name,
+        format,
+        encoding: &encoding,
+        separator,
+        source: &source,
+        columns: &columns,
+        records,
+        plan: &plan,
+        organization: &organization.slug,
+    };
+    if !args.json {
+        say(report.found());
+    }
+    let tell = |end| {
+        if args.json {
+            say(format_args!("{:#}", report.as_json(end)));
+        } else {
+            say(report.ended(end));
+        }
+    };
+    let is_refused = !plan.refused.is_empty() || (plan.bad_records > 0 && !args.skip_bad);
+    if is_refused || args.check {
+        tell(if args.check { End::Checked } else { End::Refused });
+        let refused: Vec<String> = plan.refused.iter().map(|fault| format!("{}: {}", fault.code, fault.message)).collect();
+        if !refused.is_empty() {
+            bail!(refused.join("\n"));
+        }
+        if plan.bad_records > 0 {
+            let hint = if args.check { "" } else { "; --skip-bad imports the others" };
+            bail!("{} of {records} record(s) are bad{hint}", plan.bad_records);
+        }
+        return Ok(());
+    }
+    let steps = (plan.items.len() + plan.comments.len()) as u64;
+    let bar = console::progress(steps, "importing {bar:40} {human_pos} of {human_len}, {eta} left")?;
+    let mut written = Written::default();
+    let done = write::write(&scope, &plan, &mut written, &bar).await;
+    bar.finish_and_clear();
+    tell(End::Written(written));
+    done.map_err(|error| failure(error).context("the import stopped; what is written stays, and running it again goes on"))
+}
