@@ -36,6 +36,7 @@ mod m20261126_000022_hash_secret;
 mod m20261126_000024_document_sets;
 mod m20261127_000026_profile_revision;
 mod m20261127_000028_relations;
+mod m20261127_000030_bulk_outcomes;
 
 pub use sea_orm_migration::{
     IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations,
@@ -94,6 +95,7 @@ impl MigratorTrait for Migrator {
             m20261126_000024_document_sets,
             m20261127_000026_profile_revision,
             m20261127_000028_relations,
+            m20261127_000030_bulk_outcomes,
         ]
     }
 }

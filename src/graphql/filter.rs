@@ -69,6 +69,11 @@ impl<'s> Filtering<'s> {
         Err(bad(format!("Filtering by {what} needs the permission {}.", permission.name())))
     }
 
+    /// Whether nothing has been compared: the filter says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.conditions == 0
+    }
+
     /// Counts one comparison.
     pub fn spend(&mut self) -> Result<()> {
         self.conditions += 1;

@@ -9,6 +9,7 @@ use async_graphql::{
     parser::types::Field,
     registry::{MetaType, MetaTypeId, Registry},
 };
+use serde_json::Value as Json;
 
 use super::{context::ContextExt, error::UserError, scalars::Cursor, type_name::bare};
 use crate::{
@@ -69,7 +70,7 @@ impl OutputType for Payload {
 /// A payload type of the schema.
 pub trait Outcome: Sized {
     /// What it carries on success, and the present state on CONFLICT.
-    type Object;
+    type Object: Send;
     fn new(object: Option<Self::Object>, common: Common) -> Self;
 
     /// Whether the caller may see the object. Roles that write may read; an API key's scopes may be otherwise, and a write
@@ -80,6 +81,11 @@ pub trait Outcome: Sized {
 
     /// The object of an earlier answer, as it is now; `None` once it is gone. Secrets shown once don't come again.
     fn find_again(ctx: &Context<'_>, id: AnyId) -> impl Future<Output = Result<Option<Self::Object>>> + Send;
+
+    /// The same of a bulk mutation, whose outcomes are on record.
+    fn find_all_again(_: &Context<'_>, _: Json) -> impl Future<Output = Result<Option<Self::Object>>> + Send {
+        std::future::ready(Ok(None))
+    }
 }
 
 /// Gives a payload type the fields that all have; its `common` holds them.
@@ -270,7 +276,8 @@ where
     let settled = match (&rejected.error, idempotency) {
         (Error::Invalid(problems), Some(idempotency)) => {
             let object = rejected.present.as_ref().and_then(Findable::any_id);
-            retrying(|| request.state.db.record_refusal(idempotency, problems, object)).await
+            let outcomes = rejected.present.as_ref().map(Findable::outcomes).transpose()?.flatten();
+            retrying(|| request.state.db.record_refusal(idempotency, problems, object, outcomes.clone())).await
         }
         (Error::Repeated, _) => Err(Error::Repeated),
         _ => Ok(()),
@@ -298,15 +305,16 @@ fn refused<P: Outcome>(ctx: &Context<'_>, error: Error, present: Option<P::Objec
 
 /// The answer to a repeat, made of what is on record.
 async fn repeated<P: Outcome>(ctx: &Context<'_>, recorded: Recorded) -> Result<Option<P>> {
-    let Recorded { object, problems, cursor } = recorded;
+    let Recorded { object, problems, outcomes, cursor } = recorded;
     // A write that founded or joined an organization is seen from there.
     let here = ctx.request().caller().scope.as_ref().map(|scope| scope.organization_id());
     if let Some(cursor) = cursor.filter(|cursor| Some(cursor.organization_id) != here) {
         adopt_organization(ctx, cursor.organization_id).await?;
     }
-    let object = match object {
-        Some(id) => P::find_again(ctx, id).await?,
-        None => None,
+    let object = match (object, outcomes) {
+        (Some(id), _) => P::find_again(ctx, id).await?,
+        (None, Some(outcomes)) => P::find_all_again(ctx, outcomes).await?,
+        (None, None) => None,
     };
     match problems {
         Some(problems) => refused(ctx, Error::Invalid(problems), object),

@@ -12,6 +12,7 @@ mod api_keys;
 mod architecture;
 mod billing;
 mod bounds;
+mod bulk;
 mod chaos;
 mod clients;
 mod config;

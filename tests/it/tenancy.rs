@@ -188,8 +188,8 @@ async fn ask(
 #[test]
 fn every_kind_of_id_is_tried() {
     let tried = [
-        "usr", "org", "mbr", "inv", "tem", "tag", "itm", "cmt", "evt", "key", "dst", "hok", "rcp", "whk", "whd", "ses",
-        "sev",
+        "usr", "org", "mbr", "inv", "tem", "tag", "itm", "rel", "cmt", "evt", "key", "dst", "hok", "rcp", "whk", "whd",
+        "ses", "sev",
     ];
     // It names the server, and nothing takes it.
     let untried: Vec<&&str> = PREFIXES.iter().filter(|prefix| !tried.contains(prefix)).collect();

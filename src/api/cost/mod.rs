@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | object | 1 + below | 1 + below; 1 when null |
 //! | plain list | 1 + 2 × (1 + below) | 1 + each (1 + below) |
-//! | `nodes(ids:)`, `_entities` | what is named × (1 + below) | each (1 + below), 1 for a null |
+//! | `nodes(ids:)`, `_entities`, `results` | what is named × (1 + below) | each (1 + below), 1 for a null |
 //! | connection | 1 + page size × (1 + below), `totalCount` | 1 + each node (1 + below), `totalCount` |
 //! | `sync` | 1 + `first` × (1 + below); the same without `nodes` | 1 + each node (1 + below); without `nodes` the static |
 //! | `totalCount` | 10; 1 where it is kept with the parent | the same |
@@ -48,6 +48,8 @@ pub const COUNT_PRICE: u64 = 10;
 /// Points of a text comparison in a filter.
 pub const CONTAINS_PRICE: u64 = 5;
 pub const STARTS_WITH_PRICE: u64 = 2;
+/// Objects of a bulk mutation at most.
+pub const MAX_RESULTS: u64 = 500;
 /// Price of an introspection that expands to next to nothing.
 const INTROSPECTION_PRICE: u64 = 10;
 /// Values that an introspection expands to for a further point.
@@ -78,6 +80,8 @@ pub enum Kind {
     Sync,
     /// The page of [`Kind::Sync`].
     SyncNodes,
+    /// `results` of a bulk mutation: as many objects as its input names.
+    Results,
 }
 
 impl Kind {
@@ -100,6 +104,7 @@ impl Kind {
             _ if named == "SyncPage" => Self::Sync,
             _ if !registry.types.get(named).is_some_and(MetaType::is_composite) => Self::Leaf,
             "nodes" if parent == "SyncPage" => Self::SyncNodes,
+            "results" if parent.ends_with("BulkPayload") => Self::Results,
             "nodes" | "_entities" => Self::Named,
             _ if field.ty.starts_with('[') => Self::List,
             _ => Self::Object,
@@ -122,6 +127,8 @@ pub struct Weight {
     pub orders: u64,
     /// Objects in the lists of a mutation's input: each is written.
     pub objects: u64,
+    /// Objects that a bulk mutation names by their ids, or by a filter and their number: each is written.
+    pub named: u64,
     /// Other entries of a mutation's lists: links, mostly.
     pub entries: u64,
 }
@@ -134,7 +141,7 @@ impl Weight {
     /// | 10 other conditions | 1 |
     /// | 100 values of a filter | 1 |
     /// | a key of an order after the first | 1 |
-    /// | an object in a list of a mutation's input | 1 |
+    /// | an object in a list of a mutation's input, or named by a bulk mutation | 1 |
     /// | 50 other entries of such lists | 1 |
     pub const fn points(self) -> u64 {
         self.contains * CONTAINS_PRICE
@@ -143,6 +150,7 @@ impl Weight {
             + self.values / 100
             + self.orders
             + self.objects
+            + self.named
             + self.entries / 50
     }
 }
@@ -518,8 +526,16 @@ mod tests {
         assert_eq!(wide.total(), 2);
         let nested = (0..100).fold(Prices::default(), |below, _| prices([price("nodes", Shape::Named(1000), below)]));
         assert_eq!(nested.total(), u64::MAX);
-        let arguments =
-            Weight { contains: 1, starts_with: 1, conditions: 25, values: 250, orders: 1, objects: 3, entries: 120 };
-        assert_eq!(arguments.points(), 5 + 2 + 2 + 2 + 1 + 3 + 2);
+        let arguments = Weight {
+            contains: 1,
+            starts_with: 1,
+            conditions: 25,
+            values: 250,
+            orders: 1,
+            objects: 3,
+            named: 4,
+            entries: 120,
+        };
+        assert_eq!(arguments.points(), 5 + 2 + 2 + 2 + 1 + 3 + 4 + 2);
     }
 }

@@ -14,7 +14,7 @@ use async_graphql::{
     registry::{__DirectiveLocation, MetaDirectiveInvocation, MetaField, MetaType, Registry},
 };
 
-use super::{CONTAINS_PRICE, COUNT_PRICE, Kind, LIST_PRICE, LIST_SIZE, STARTS_WITH_PRICE};
+use super::{CONTAINS_PRICE, COUNT_PRICE, Kind, LIST_PRICE, LIST_SIZE, MAX_RESULTS, STARTS_WITH_PRICE};
 use crate::{
     data::db::page::{DEFAULT_PAGE, MAX_PAGE},
     graphql::type_name::bare,
@@ -109,6 +109,7 @@ fn of_field(kind: Kind, field: &MetaField, in_interface: bool) -> Vec<MetaDirect
         Kind::Leaf | Kind::Object | Kind::Nodes | Kind::Edges | Kind::Page | Kind::SyncNodes => Vec::new(),
         Kind::List => vec![weight(LIST_PRICE), list_size::apply(size(LIST_SIZE), None, None, None)],
         Kind::Named => vec![list_size::apply(size(MAX_PAGE), None, None, None)],
+        Kind::Results => vec![list_size::apply(size(MAX_RESULTS), None, None, None)],
         Kind::Connection(_) => {
             vec![list_size::apply(size(DEFAULT_PAGE), Some(slicing), names(&["nodes", "edges"]), Some(false))]
         }

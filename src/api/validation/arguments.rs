@@ -11,7 +11,10 @@ use serde_json::json;
 
 use super::walk::Walk;
 use crate::{
-    api::{cost::Weight, document::path::Path},
+    api::{
+        cost::{MAX_RESULTS, Weight},
+        document::path::Path,
+    },
     base::error::{Code, Error, Refusal, Result},
     graphql::{
         filter::{MAX_CONDITIONS, bad, null_in_filter},
@@ -102,7 +105,7 @@ pub fn weigh<'a>(
         let Some(argument) = meta.args.get(name.node.as_str()) else { continue };
         let path = Path::of(name.node.as_str());
         (arguments.objects, arguments.conditions) = (0, 0);
-        let is_filter = bare(&argument.ty).ends_with("Filter");
+        let is_filter = is_filter(&argument.ty);
         // A filter left out, as a whole, is none: the specification's rule for an argument without a value.
         if is_filter && arguments.resolve(Given::Literal(&value.node)).is_none() {
             continue;
@@ -214,7 +217,8 @@ impl<'a> Arguments<'_, 'a> {
             Some(MetaType::InputObject { input_fields, .. }) => Some(input_fields),
             _ => None,
         };
-        let is_nested = |field: &MetaInputValue| bare(&field.ty).ends_with("Filter");
+        let is_selector = input.is_some_and(|input| input.name().ends_with("Selector"));
+        let is_nested = |field: &MetaInputValue| is_filter(&field.ty);
         // Of comparators alone no filter is made: `{eq: …}` is one condition, whatever it compares.
         let is_comparator = known.is_some_and(|known| !known.values().any(is_nested));
         if in_filter {
@@ -232,14 +236,40 @@ impl<'a> Arguments<'_, 'a> {
             if in_filter && !is_comparator && field.is_some_and(|field| !is_nested(field)) {
                 self.condition(path)?;
             }
+            let ty = field.map_or("", |field| field.ty.as_str());
             match name {
                 "contains" if in_filter => self.weight.contains += 1,
                 "startsWith" if in_filter => self.weight.starts_with += 1,
+                "ids" if is_selector => self.weight.named += self.length(value),
+                "expectedCount" if !in_filter => self.weight.named += self.number(value),
                 _ => {}
             }
-            self.value(value, field.map_or("", |field| &field.ty), in_filter, &path.name(name))?;
+            // A mutation may name its objects by a filter.
+            let begins = !in_filter && is_filter(ty);
+            if begins {
+                (self.objects, self.conditions) = (0, 0);
+            }
+            self.value(value, ty, in_filter || begins, &path.name(name))?;
         }
         Ok(())
+    }
+
+    fn length(&self, given: Given<'a>) -> u64 {
+        match self.resolve(given).map(Given::form) {
+            Some(Form::List(items)) => items.len() as u64,
+            _ => 0,
+        }
+    }
+
+    /// A number of objects, as far as a bulk mutation takes as many.
+    fn number(&self, given: Given<'a>) -> u64 {
+        let number = match self.resolve(given) {
+            Some(Given::Literal(Literal::Number(number))) | Some(Given::Variable(Value::Number(number))) => {
+                number.as_u64()
+            }
+            _ => None,
+        };
+        number.unwrap_or_default().min(MAX_RESULTS)
     }
 
     fn condition(&mut self, path: &Path<'_>) -> Result<()> {
@@ -249,6 +279,12 @@ impl<'a> Arguments<'_, 'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a type is a filter's: its comparisons are counted. What wraps the filter of a bulk mutation is none.
+fn is_filter(ty: &str) -> bool {
+    let name = bare(ty);
+    name.ends_with("Filter") && !name.ends_with("BulkFilter")
 }
 
 fn too_much_in_filter(path: &Path<'_>, what: &str, limit: usize) -> Error {

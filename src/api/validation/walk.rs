@@ -60,6 +60,8 @@ pub struct Walk<'a> {
     pub visited: arguments::Visited,
     /// Within the nodes of `sync`.
     in_copy: bool,
+    /// Objects that the bulk mutation names that is being looked at.
+    bulk: u64,
     /// Whether every field so far has the tag [`OF_LEDGER`].
     is_of_ledger: bool,
 }
@@ -77,7 +79,14 @@ pub struct Found<'a> {
 
 impl<'a> Walk<'a> {
     pub fn new(validation: &'a RequestValidator, variables: &'a Variables) -> Self {
-        Self { validation, variables, visited: arguments::Visited::default(), in_copy: false, is_of_ledger: true }
+        Self {
+            validation,
+            variables,
+            visited: arguments::Visited::default(),
+            in_copy: false,
+            bulk: 0,
+            is_of_ledger: true,
+        }
     }
 
     pub fn registry(&self) -> &'a Registry {
@@ -203,6 +212,9 @@ impl<'a> Walk<'a> {
         let ty = meta.and_then(|meta| self.registry().types.get(bare(&meta.ty)));
         let was_in_copy = self.in_copy;
         self.in_copy |= parent == "SyncPage";
+        if is_mutation {
+            self.bulk = weight.objects + weight.named;
+        }
         let below = self.selection(&field.selection_set.node, Parent::of(ty))?;
         self.in_copy = was_in_copy;
         let shape = meta.and_then(|meta| self.shape(field, parent, meta, &below));
@@ -230,6 +242,7 @@ impl<'a> Walk<'a> {
             // Those of one; the page multiplies them.
             cost::Kind::SyncNodes => Shape::Named(1),
             cost::Kind::Named => Shape::Named(self.named(field)),
+            cost::Kind::Results => Shape::Named(self.bulk),
             cost::Kind::List if self.in_copy && below.is_plain() => Shape::References,
             cost::Kind::Object if self.in_copy && below.is_plain() => return None,
             cost::Kind::List => Shape::List,

@@ -236,7 +236,8 @@ async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
     let is_refused = !plan.refused.is_empty() || (plan.bad_records > 0 && !args.skip_bad);
     if is_refused || args.check {
         tell(if args.check { End::Checked } else { End::Refused });
-        let refused: Vec<String> = plan.refused.iter().map(|fault| format!("{}: {}", fault.code, fault.message)).collect();
+        let refused: Vec<String> =
+            plan.refused.iter().map(|fault| format!("{}: {}", fault.code, fault.message)).collect();
         if !refused.is_empty() {
             bail!(refused.join("\n"));
         }
@@ -252,5 +253,7 @@ async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
     let done = write::write(&scope, &plan, &mut written, &bar).await;
     bar.finish_and_clear();
     tell(End::Written(written));
-    done.map_err(|error| failure(error).context("the import stopped; what is written stays, and running it again goes on"))
+    done.map_err(|error| {
+        failure(error).context("the import stopped; what is written stays, and running it again goes on")
+    })
 }

@@ -30,11 +30,7 @@ use crate::{
     domains::{
         comments::input::{CommentCreateInput, MAX_BODY},
         inbound_hooks::mapping::cut,
-        items::{
-            create::Times,
-            create_many::Create,
-            input::ItemCreateInput,
-        },
+        items::{create::Times, create_many::Create, input::ItemCreateInput},
         tags::input::TagCreateInput,
         teams::input::TeamCreateInput,
     },
@@ -135,8 +131,7 @@ pub async fn plan(scope: &OrgScope, mut found: Found, rules: &Rules) -> Result<P
             record.team.clone_from(&rules.team);
         }
     }
-    let ids: Vec<ItemId> =
-        records.iter().map(|record| id_of(organization_id, &source, &record.source_id)).collect();
+    let ids: Vec<ItemId> = records.iter().map(|record| id_of(organization_id, &source, &record.source_id)).collect();
     refuse_repeated(&mut records);
 
     let tree = Tree::of(scope, &mut records, &ids, |parent| id_of(organization_id, &source, parent)).await?;
@@ -187,7 +182,12 @@ pub async fn plan(scope: &OrgScope, mut found: Found, rules: &Rules) -> Result<P
         plan.bad.extend(std::mem::take(&mut record.faults).into_iter().map(bad));
     }
     people.note(&mut plan.notes);
-    plan.tags = tags.new.into_values().filter(|(id, _)| used_tags.contains(id)).map(|(id, name)| new_tag(id, name, &colors)).collect();
+    plan.tags = tags
+        .new
+        .into_values()
+        .filter(|(id, _)| used_tags.contains(id))
+        .map(|(id, name)| new_tag(id, name, &colors))
+        .collect();
     plan.teams = teams
         .new
         .into_values()
@@ -262,7 +262,8 @@ fn resolve(
                 tag_ids.push(id);
             }
             None => {
-                let message = format!("There is no tag {name:?}; --create-tags makes it, --without tags leaves tags out.");
+                let message =
+                    format!("There is no tag {name:?}; --create-tags makes it, --without tags leaves tags out.");
                 record.fault("UNKNOWN_TAG", Field::Tags, message);
             }
         }
@@ -278,7 +279,8 @@ fn resolve(
                 }
             }
             None => {
-                let message = format!("There is no team {name:?}; --create-teams makes it, --without team leaves teams out.");
+                let message =
+                    format!("There is no team {name:?}; --create-teams makes it, --without team leaves teams out.");
                 record.fault("UNKNOWN_TEAM", Field::Team, message);
             }
         }
@@ -397,6 +399,7 @@ pub async fn levels(scope: &OrgScope, ids: &[ItemId]) -> Result<HashMap<ItemId, 
         }
         next = upper.into_iter().collect();
     }
-    let level = |id: &ItemId| std::iter::successors(above.get(id).copied().flatten(), |id| above.get(id).copied().flatten());
+    let level =
+        |id: &ItemId| std::iter::successors(above.get(id).copied().flatten(), |id| above.get(id).copied().flatten());
     Ok(ids.iter().map(|id| (*id, level(id).take(tree::MAX_LEVELS + 1).count())).collect())
 }

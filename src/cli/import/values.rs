@@ -90,8 +90,20 @@ fn known_priority(word: &str) -> Option<Priority> {
 
 fn known_status(word: &str) -> Option<ItemStatus> {
     Some(match word {
-        "todo" | "open" | "opened" | "reopened" | "new" | "backlog" | "triage" | "unstarted" | "planned"
-        | "notstarted" | "pending" | "ready" | "icebox" | "selectedfordevelopment" => ItemStatus::Todo,
+        "todo"
+        | "open"
+        | "opened"
+        | "reopened"
+        | "new"
+        | "backlog"
+        | "triage"
+        | "unstarted"
+        | "planned"
+        | "notstarted"
+        | "pending"
+        | "ready"
+        | "icebox"
+        | "selectedfordevelopment" => ItemStatus::Todo,
         "inprogress" | "doing" | "started" | "wip" | "active" | "indevelopment" | "ongoing" => ItemStatus::InProgress,
         "inreview" | "review" | "codereview" | "readyforreview" | "testing" | "intest" | "qa" => ItemStatus::InReview,
         "done" | "closed" | "complete" | "completed" | "resolved" | "finished" | "canceled" | "cancelled"
@@ -114,7 +126,15 @@ pub enum NoDate {
 type Moment = (NaiveDate, Option<(NaiveTime, Option<FixedOffset>)>);
 
 const DAYS: &[&str] = &[
-    "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%b/%y", "%d/%b/%Y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%b %d %Y",
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%d.%m.%Y",
+    "%d/%b/%y",
+    "%d/%b/%Y",
+    "%d-%b-%Y",
+    "%d %b %Y",
+    "%b %d, %Y",
+    "%b %d %Y",
     "%a %b %d %Y",
 ];
 const TIMES: &[&str] = &["%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%.f", "%H:%M"];
@@ -176,9 +196,10 @@ fn time(rest: &str) -> Option<Option<(NaiveTime, Option<FixedOffset>)>> {
     TIMES.iter().find_map(|form| {
         let (time, zone) = NaiveTime::parse_and_remainder(&upper, form).ok()?;
         let zone = zone.split('(').next().unwrap_or_default().trim();
-        let zone = zone.strip_prefix("GMT").or_else(|| zone.strip_prefix("UTC")).map_or(zone, |rest| {
-            if rest.is_empty() { "Z" } else { rest }
-        });
+        let zone = zone
+            .strip_prefix("GMT")
+            .or_else(|| zone.strip_prefix("UTC"))
+            .map_or(zone, |rest| if rest.is_empty() { "Z" } else { rest });
         match zone {
             "" => Some(Some((time, None))),
             "Z" => Some(Some((time, Some(FixedOffset::east_opt(0)?)))),
@@ -224,7 +245,11 @@ impl Reading {
         match self.instant(text, field != Field::Created) {
             Ok(instant) => return Some(instant),
             Err(NoDate::Unknown) => {
-                record.fault("INVALID", field, format!("{shown:?} is not a date such as 2026-01-31 or 2026-01-31T09:30:00Z."));
+                record.fault(
+                    "INVALID",
+                    field,
+                    format!("{shown:?} is not a date such as 2026-01-31 or 2026-01-31T09:30:00Z."),
+                );
             }
             Err(NoDate::OutOfRange) => {
                 record.fault("OUT_OF_RANGE", field, format!("{shown:?}: only the years 1 to 9999 are taken."));

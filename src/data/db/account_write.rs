@@ -14,7 +14,7 @@ use sea_orm::{
 use super::{
     Db, OrgScope, Transaction, fail,
     idempotency::Claim,
-    write::{WriteTx, conclude},
+    write::{Again, WriteTx, conclude},
 };
 use crate::{
     base::{
@@ -253,7 +253,8 @@ impl AccountTx {
             Some(LedgerCursor { organization_id, sequence })
         });
         let (db, sequences) = (self.db, written.sequences.clone());
-        conclude(self.tx, self.claim, value.any_id(), cursor, move || db.announce(&written, changes_rights)).await?;
+        conclude(self.tx, self.claim, Again::of(&value)?, cursor, move || db.announce(&written, changes_rights))
+            .await?;
         Ok((value, sequences))
     }
 }

@@ -19,6 +19,7 @@ use sea_orm::{
     prelude::{ColumnTrait, Expr, Uuid},
     sea_query::OnConflict,
 };
+use serde_json::Value as Json;
 
 use super::{Db, Transaction, fail, keyed_locks::KeyedLock, sql_state};
 use crate::{
@@ -76,6 +77,8 @@ struct Field {
 pub struct Recorded {
     pub object: Option<AnyId>,
     pub problems: Option<Vec<Problem>>,
+    /// What became of each item of a bulk mutation.
+    pub outcomes: Option<Json>,
     pub cursor: Option<LedgerCursor>,
 }
 
@@ -183,6 +186,7 @@ impl Claim {
         Entity::update_many()
             .col_expr(Column::ObjectId, Expr::value(outcome.object.map(|id| id.to_string())))
             .col_expr(Column::Problems, Expr::value(problems))
+            .col_expr(Column::Outcomes, Expr::value(outcome.outcomes.clone()))
             .col_expr(Column::CursorOrganizationId, Expr::value(cursor.map(|cursor| cursor.organization_id.uuid())))
             .col_expr(Column::CursorSequence, Expr::value(cursor.map(|cursor| cursor.sequence)))
             .filter(self.place.condition())
@@ -211,6 +215,7 @@ async fn take(db: &Db, tx: &Transaction, fingerprint: &[u8], place: &Place) -> R
         fingerprint: Set(fingerprint.to_vec()),
         object_id: Set(None),
         problems: Set(None),
+        outcomes: Set(None),
         cursor_organization_id: Set(None),
         cursor_sequence: Set(None),
         created_at: Set(now),
@@ -223,6 +228,7 @@ async fn take(db: &Db, tx: &Transaction, fingerprint: &[u8], place: &Place) -> R
                 Column::Fingerprint,
                 Column::ObjectId,
                 Column::Problems,
+                Column::Outcomes,
                 Column::CursorOrganizationId,
                 Column::CursorSequence,
                 Column::CreatedAt,
@@ -269,11 +275,12 @@ impl Db {
             let message = "This idempotency key came with another document or other variables before; use a new one.";
             return Err(Refusal::new(Code::IdempotencyKeyReused, message).into());
         }
-        let Model { object_id, problems, cursor_organization_id, cursor_sequence, .. } = row;
+        let Model { object_id, problems, outcomes, cursor_organization_id, cursor_sequence, .. } = row;
         let problems = problems.map(serde_json::from_value).transpose().map_err(Error::internal)?;
         Ok(Some(Recorded {
             object: object_id.and_then(|id| id.parse().ok()),
             problems,
+            outcomes,
             cursor: cursor_organization_id
                 .zip(cursor_sequence)
                 .map(|(organization_id, sequence)| LedgerCursor { organization_id, sequence }),
@@ -286,10 +293,11 @@ impl Db {
         idempotency: &Arc<Idempotency>,
         problems: &[Problem],
         object: Option<AnyId>,
+        outcomes: Option<Json>,
     ) -> Result<()> {
         let (tx, claim) = Box::pin(Claim::begin(self, Some(idempotency))).await?;
         let Some(claim) = claim else { return Ok(()) };
-        let outcome = Recorded { object, problems: Some(problems.to_vec()), cursor: None };
+        let outcome = Recorded { object, problems: Some(problems.to_vec()), outcomes, cursor: None };
         claim.record(&tx, &outcome).await?;
         tx.commit().await?;
         claim.settle();

@@ -5,7 +5,7 @@
 //! one organization one job runs at a time, the oldest first: jobs about the same object follow each other, and one
 //! organization can't keep all workers busy. Jobs of the server itself follow each other by their object.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use sea_orm::{
     ActiveValue::Set,
@@ -15,7 +15,7 @@ use sea_orm::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{AccountTx, Db, OrgScope, Transaction, WriteTx, fail};
+use super::{AccountTx, Db, OrgScope, Transaction, WriteTx, fail, filter::among_uuids};
 use crate::{
     base::{
         clock::Instant,
@@ -284,6 +284,18 @@ impl WriteTx {
         #[allow(clippy::disallowed_methods, reason = "the organization is named")]
         let found = Entity::find().filter(these).limit(1).one(self.transaction()).await.map_err(fail)?;
         Ok(found.is_some())
+    }
+
+    /// Which of these objects a job is waiting or running about.
+    pub async fn have_jobs(&self, subjects: Vec<Uuid>) -> Result<HashSet<Uuid>> {
+        let these = Condition::all()
+            .add(Column::OrganizationId.eq(self.organization_id()))
+            .add(among_uuids(self.scope().db(), Expr::col(Column::SubjectId), subjects))
+            .add(Column::FailedAt.is_null());
+        #[allow(clippy::disallowed_methods, reason = "the organization is named")]
+        let found = Entity::find().filter(these).select_only().column(Column::SubjectId);
+        let found: Vec<Option<Uuid>> = found.into_tuple().all(self.transaction()).await.map_err(fail)?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// A job's next chunk in its organization, by whoever asked for the job, with all rights: that they may was checked

@@ -9,11 +9,12 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable as _};
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseBackend, EntityTrait, ExprTrait as _, IntoActiveModel,
-    QueryFilter, Statement,
+    ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseBackend, EntityTrait, ExprTrait as _, IdenStatic,
+    IntoActiveModel, Iterable as _, PrimaryKeyToColumn, QueryFilter, Statement,
     prelude::*,
-    sea_query::{IntoCondition, SimpleExpr},
+    sea_query::{IntoCondition, OnConflict, SimpleExpr},
 };
+use serde_json::Value as Json;
 
 use super::{
     AccountTx, Db, OrgScope, Scoped, Transaction, fail,
@@ -78,6 +79,9 @@ impl AsRef<Error> for Error {
         self
     }
 }
+
+/// Rows of one statement: SQLite refuses one with more than 32,766 values, and no table has more than 32 columns.
+const MAX_ROWS: usize = 1000;
 
 /// The first number of the advisory locks of organizations' trees of items.
 const TREE_LOCK: i32 = 0x7472_6565;
@@ -186,8 +190,7 @@ impl WriteTx {
         if !rows.is_empty() {
             self.note_written();
         }
-        // SQLite refuses a statement with more than 32,766 values; no table has more than 32 columns.
-        for chunk in rows.chunks(1000) {
+        for chunk in rows.chunks(MAX_ROWS) {
             #[allow(clippy::disallowed_methods, reason = "the one way; the organization is set above")]
             M::Entity::insert_many(chunk.to_vec()).exec_without_returning(&self.tx).await.map_err(fail)?;
         }
@@ -238,6 +241,26 @@ impl WriteTx {
     /// Writes all columns of a row of this organization that is there.
     pub async fn update_whole<M: Row>(&self, row: M) -> Result<M> {
         self.update(self.whole(row)).await
+    }
+
+    /// Writes all columns of many rows of this organization, in as few statements as the databases allow. They must be
+    /// there, locked in this transaction: one that is not would be inserted.
+    pub async fn update_many<M: Row>(&self, rows: Vec<M>) -> Result<()> {
+        let rows: Vec<_> = rows.into_iter().map(|row| self.whole(row)).collect();
+        if !rows.is_empty() {
+            self.note_written();
+        }
+        let keys: Vec<_> =
+            <M::Entity as EntityTrait>::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column).collect();
+        let named: Vec<&str> = keys.iter().map(IdenStatic::as_str).collect();
+        let others = <M::Entity as EntityTrait>::Column::iter().filter(|column| !named.contains(&column.as_str()));
+        let present = OnConflict::columns(keys.clone()).update_columns(others).to_owned();
+        for chunk in rows.chunks(MAX_ROWS) {
+            #[allow(clippy::disallowed_methods, reason = "the one way; the organization is set above")]
+            let update = M::Entity::insert_many(chunk.to_vec()).on_conflict(present.clone());
+            update.exec_without_returning(&self.tx).await.map_err(fail)?;
+        }
+        Ok(())
     }
 
     /// Deletes all matching rows of this organization; says how many.
@@ -395,7 +418,7 @@ impl WriteTx {
         };
         let cursor = Some(LedgerCursor { organization_id, sequence });
         let db = scope.db().clone();
-        conclude(tx, claim, value.any_id(), cursor, move || db.announce(&written, changes_rights)).await?;
+        conclude(tx, claim, Again::of(&value)?, cursor, move || db.announce(&written, changes_rights)).await?;
         Ok(Committed { value, cursor })
     }
 
@@ -411,7 +434,22 @@ impl WriteTx {
         let id = self.organization_id().any();
         let db = self.scope.db().clone();
         let written = Written { jobs: self.has_jobs, ..Written::default() };
-        conclude(self.tx, self.claim, Some(id), None, move || db.announce(&written, true)).await
+        conclude(self.tx, self.claim, Again { object: Some(id), outcomes: None }, None, move || {
+            db.announce(&written, true)
+        })
+        .await
+    }
+}
+
+/// What a repeat under an idempotency key is given again.
+pub(super) struct Again {
+    object: Option<AnyId>,
+    outcomes: Option<Json>,
+}
+
+impl Again {
+    pub(super) fn of(value: &impl Findable) -> Result<Self> {
+        Ok(Self { object: value.any_id(), outcomes: value.outcomes()? })
     }
 }
 
@@ -419,12 +457,13 @@ impl WriteTx {
 pub(super) async fn conclude(
     tx: Transaction,
     claim: Option<Claim>,
-    object: Option<AnyId>,
+    again: Again,
     cursor: Option<LedgerCursor>,
     announce: impl FnOnce() + Send + 'static,
 ) -> Result<()> {
     if let Some(claim) = &claim {
-        claim.record(&tx, &Recorded { object, problems: None, cursor }).await?;
+        let Again { object, outcomes } = again;
+        claim.record(&tx, &Recorded { object, problems: None, outcomes, cursor }).await?;
     }
     tx.commit_then(move || {
         if let Some(claim) = claim {

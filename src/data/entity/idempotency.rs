@@ -24,6 +24,8 @@ pub struct Model {
     pub object_id: Option<String>,
     /// The problems of a refused write.
     pub problems: Option<Json>,
+    /// What became of each item of a bulk mutation.
+    pub outcomes: Option<Json>,
     pub cursor_organization_id: Option<OrganizationId>,
     pub cursor_sequence: Option<i64>,
     pub created_at: Instant,

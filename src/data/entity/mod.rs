@@ -112,9 +112,11 @@ pub use event_type::EventType;
 use std::sync::Arc;
 
 use sea_orm::{EntityTrait, IntoActiveModel, ModelTrait};
+use serde_json::Value as Json;
 
 use crate::base::{
     clock::Instant,
+    error::Result,
     id::{AnyId, Id, Kind},
 };
 
@@ -160,6 +162,11 @@ pub trait Versioned {
 pub trait Findable {
     /// The id of the object; `None` for what a repeat can't be given again.
     fn any_id(&self) -> Option<AnyId>;
+
+    /// What became of each of many objects, as a repeat is told it.
+    fn outcomes(&self) -> Result<Option<Json>> {
+        Ok(None)
+    }
 }
 
 impl Findable for () {

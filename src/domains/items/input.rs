@@ -213,6 +213,11 @@ impl ItemCreateInput {
         1 + below.sum::<usize>()
     }
 
+    /// How many items it makes.
+    pub fn items(&self) -> usize {
+        1 + self.subtasks.iter().flatten().map(Self::items).sum::<usize>()
+    }
+
     pub fn assignees(&self) -> BTreeSet<UserId> {
         self.assignee_ids.iter().flatten().copied().collect()
     }

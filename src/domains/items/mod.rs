@@ -1,5 +1,6 @@
 //! Items: the work itself. Subtasks are items with a parent; the archive and the trash are rows of the same table.
 
+pub mod bulk;
 pub mod create;
 pub mod create_many;
 pub mod filter;
@@ -8,6 +9,7 @@ pub mod loaders;
 pub mod query;
 mod references;
 pub mod resolvers;
+mod save_many;
 pub mod service;
 mod state;
 pub mod sweep;

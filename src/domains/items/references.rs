@@ -26,6 +26,15 @@ pub(super) struct References {
 }
 
 impl References {
+    /// Adds what another refers to.
+    pub(super) fn extend(&mut self, other: Self) {
+        let Self { ids, teams, assignees, tags } = other;
+        self.ids.extend(ids);
+        self.teams.extend(teams);
+        self.assignees.extend(assignees);
+        self.tags.extend(tags);
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         let Self { ids, teams, assignees, tags } = self;

@@ -1,6 +1,11 @@
 use async_graphql::{Context, ID, Object};
 
 use super::{
+    bulk::{
+        self,
+        input::{ItemBulkCreateInput, ItemBulkDeleteInput, ItemBulkRestoreInput, ItemBulkUpdateInput},
+        types::ItemBulkPayload,
+    },
     create,
     input::{
         ItemArchiveInput, ItemCreateInput, ItemDeleteInput, ItemFilter, ItemOrder, ItemRestoreInput, ItemScope,
@@ -134,5 +139,48 @@ impl ItemMutation {
     ) -> Result<Option<ItemPayload>> {
         let scope = ctx.scope()?;
         write(ctx, || trees::restore(scope, &input), Item::from).await
+    }
+    /// Creates up to 500 items, with subtasks.
+    #[graphql(directive = requires::apply(Permission::ItemWrite))]
+    async fn item_bulk_create(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The new items.")] input: ItemBulkCreateInput,
+    ) -> Result<Option<ItemBulkPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || bulk::service::create(scope, &input), |bulk| bulk).await
+    }
+
+    /// Changes up to 500 items alike. One that the patch doesn't change raises no version and writes no event.
+    #[graphql(directive = requires::apply(Permission::ItemWrite))]
+    async fn item_bulk_update(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which items, and what to change.")] input: ItemBulkUpdateInput,
+    ) -> Result<Option<ItemBulkPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || bulk::service::update(scope, &input), |bulk| bulk).await
+    }
+
+    /// Moves up to 500 items to the trash, those below them included, until they are restored or purged.
+    #[graphql(directive = requires::apply(Permission::ItemDelete))]
+    async fn item_bulk_delete(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which items.")] input: ItemBulkDeleteInput,
+    ) -> Result<Option<ItemBulkPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || bulk::service::delete(scope, &input), |bulk| bulk).await
+    }
+
+    /// Brings up to 500 items back from the trash, with what went there together with them.
+    #[graphql(directive = requires::apply(Permission::ItemDelete))]
+    async fn item_bulk_restore(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which items.")] input: ItemBulkRestoreInput,
+    ) -> Result<Option<ItemBulkPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || bulk::service::restore(scope, &input), |bulk| bulk).await
     }
 }

@@ -6,12 +6,13 @@
 use sea_orm::ColumnTrait;
 
 use super::{
-    input::{ItemArchiveInput, ItemUnarchiveInput, ItemUpdateInput, MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS},
+    input::{ItemArchiveInput, ItemPatch, ItemUnarchiveInput, ItemUpdateInput, MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS},
     references::References,
     state::{ItemState, set_status},
 };
 use crate::{
     base::{
+        clock::Instant,
         enums::ItemStatus,
         error::{Error, Problem, ProblemCode, Rejected, Result},
         id::ItemId,
@@ -122,7 +123,7 @@ pub(super) async fn open_anywhere(
 }
 
 /// What a change of status is called.
-fn event_type(before: &ItemState, after: &ItemState) -> EventType {
+pub(super) fn event_type(before: &ItemState, after: &ItemState) -> EventType {
     match (before.row.status, after.row.status) {
         (before, ItemStatus::Archived) if before != ItemStatus::Archived => EventType::ItemArchived,
         (ItemStatus::Archived, after) if after != ItemStatus::Archived => EventType::ItemUnarchived,
@@ -145,25 +146,7 @@ pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
         tx.lock_tree().await?;
     }
     let before = open(tx, input.id, input.if_version).await?;
-    let now = tx.scope().clock().now();
-    let mut after = before.clone();
-    input.patch.apply(&mut after.row);
-    if let Some(status) = input.patch.status() {
-        set_status(&mut after.row, status, now);
-    }
-    let mut wanted = References::default();
-    let at = |field: &str| vec!["input".to_owned(), "patch".to_owned(), field.to_owned()];
-    if let Some(patch) = input.patch.assignees.value() {
-        after.assignees = patch.apply(&before.assignees, &["input", "patch", "assignees"], MAX_ASSIGNEES)?;
-        wanted.assignees = after.assignees.difference(&before.assignees).map(|id| (*id, at("assignees"))).collect();
-    }
-    if let Some(patch) = input.patch.tags.value() {
-        after.tags = patch.apply(&before.tags, &["input", "patch", "tags"], MAX_TAGS)?;
-        wanted.tags = after.tags.difference(&before.tags).map(|id| (*id, at("tags"))).collect();
-    }
-    if let Some(team) = after.row.team_id.filter(|_| after.row.team_id != before.row.team_id) {
-        wanted.teams.insert(team, at("teamId"));
-    }
+    let (after, wanted) = planned(&before, &input.patch, tx.scope().clock().now())?;
     wanted.look_up(tx).await?;
     if let Some(parent) = after.row.parent_id.filter(|_| after.row.parent_id != before.row.parent_id) {
         check_move(tx, &before.row, parent).await?;
@@ -171,6 +154,29 @@ pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
     let r#type = event_type(&before, &after);
     let after = after.save(tx, r#type, &before).await?;
     Ok(after.row)
+}
+
+/// What a patch makes of an item, and what it then newly refers to. Nothing is looked up.
+pub(super) fn planned(before: &ItemState, patch: &ItemPatch, now: Instant) -> Result<(ItemState, References)> {
+    let mut after = before.clone();
+    patch.apply(&mut after.row);
+    if let Some(status) = patch.status() {
+        set_status(&mut after.row, status, now);
+    }
+    let mut wanted = References::default();
+    let at = |field: &str| vec!["input".to_owned(), "patch".to_owned(), field.to_owned()];
+    if let Some(patch) = patch.assignees.value() {
+        after.assignees = patch.apply(&before.assignees, &["input", "patch", "assignees"], MAX_ASSIGNEES)?;
+        wanted.assignees = after.assignees.difference(&before.assignees).map(|id| (*id, at("assignees"))).collect();
+    }
+    if let Some(patch) = patch.tags.value() {
+        after.tags = patch.apply(&before.tags, &["input", "patch", "tags"], MAX_TAGS)?;
+        wanted.tags = after.tags.difference(&before.tags).map(|id| (*id, at("tags"))).collect();
+    }
+    if let Some(team) = after.row.team_id.filter(|_| after.row.team_id != before.row.team_id) {
+        wanted.teams.insert(team, at("teamId"));
+    }
+    Ok((after, wanted))
 }
 
 /// An item by its id or its identifier (`ACME-42`), as a write sees it.

@@ -188,6 +188,11 @@ impl Counts {
         }
     }
 
+    /// What has been counted for one parent: total and done.
+    pub fn of(&self, parent: ItemId) -> (i32, i32) {
+        self.0.get(&parent).copied().unwrap_or_default()
+    }
+
     /// What has been counted for one parent, total and done, which is then no longer counted here.
     pub fn take(&mut self, parent: ItemId) -> (i32, i32) {
         self.0.remove(&parent).unwrap_or_default()

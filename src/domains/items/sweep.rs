@@ -3,7 +3,10 @@
 
 use sea_orm::{ColumnTrait, ExprTrait as _};
 
-use super::state::ItemState;
+use super::{
+    save_many::{ItemChange, save_all},
+    state::ItemState,
+};
 use crate::{
     base::{
         enums::{ItemStatus, MembershipStatus},
@@ -76,10 +79,12 @@ async fn change_each(tx: &mut WriteTx, mut ids: Vec<ItemId>, change: impl Fn(&mu
     }
     let named = item::Column::Id.is_in(ids);
     let rows = tx.find::<item::Entity>().filter(named).order_by_asc(item::Column::Id).for_update().all().await?;
+    let mut all = Vec::with_capacity(rows.len());
     for before in ItemState::load(tx, rows).await? {
         let mut after = before.clone();
         change(&mut after);
-        after.save(tx, EventType::ItemUpdated, &before).await?;
+        all.push(ItemChange { r#type: EventType::ItemUpdated, before, after });
     }
+    save_all(tx, all, |_| true).await?;
     Ok(is_all)
 }
