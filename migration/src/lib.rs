@@ -37,6 +37,7 @@ mod m20261126_000024_document_sets;
 mod m20261127_000026_profile_revision;
 mod m20261127_000028_relations;
 mod m20261127_000030_bulk_outcomes;
+mod m20261127_000032_watchers;
 
 pub use sea_orm_migration::{
     IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations,
@@ -96,6 +97,7 @@ impl MigratorTrait for Migrator {
             m20261127_000026_profile_revision,
             m20261127_000028_relations,
             m20261127_000030_bulk_outcomes,
+            m20261127_000032_watchers,
         ]
     }
 }

@@ -259,6 +259,20 @@ async fn many_are_created_all_or_each(app: TestApp) {
     assert_eq!(none, problem("REQUIRED", "input.items"));
 }
 
+/// What is asked for each is priced; what became of it comes with the write.
+#[databases]
+async fn five_hundred_at_once_fit_the_limit_of_an_operation(app: TestApp) {
+    let acme = app.company("acme").await;
+    let ids = items(&app, &acme, 500).await;
+    let update = json!({ "select": { "ids": ids }, "patch": { "status": "DONE" } });
+    assert_eq!(bulk(&app, &acme, "Update", update).done().await["succeeded"], 500);
+    for what in ["Delete", "Restore"] {
+        let input = json!({ "select": { "ids": ids } });
+        assert_eq!(bulk(&app, &acme, what, input).done().await["succeeded"], 500);
+    }
+    assert_eq!(events(&app, &acme, 1).await, ["ITEM_RESTORED"]);
+}
+
 #[databases]
 async fn more_than_five_hundred_are_refused(app: TestApp) {
     let acme = app.company("acme").await;

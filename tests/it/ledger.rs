@@ -216,7 +216,7 @@ async fn every_change_is_told_with_before_and_after(app: TestApp) {
     };
     let (item, sub) = (id_of("item"), id_of("item"));
     let (tag, into, team) = (id_of("tag"), id_of("tag"), id_of("team"));
-    let relation = id_of("relation");
+    let (relation, bulk) = (id_of("relation"), id_of("item"));
     let (comment, invitation, second) = (id_of("comment"), id_of("invitation"), id_of("invitation"));
     let (key, webhook, hook, set) = (id_of("key"), id_of("webhook"), id_of("hook"), id_of("set"));
     let url = "http://127.0.0.1:1/";
@@ -293,6 +293,34 @@ async fn every_change_is_told_with_before_and_after(app: TestApp) {
             "ITEM_UNARCHIVED",
             &item,
             change("status", json!("ARCHIVED"), json!("TODO")),
+        ),
+        (
+            "itemBulkCreate",
+            json!({ "items": [{ "id": bulk, "title": "b" }] }),
+            "ITEM_CREATED",
+            &bulk,
+            change("title", none.clone(), json!("b")),
+        ),
+        (
+            "itemBulkUpdate",
+            json!({ "select": { "ids": [bulk] }, "patch": { "priority": "LOW" } }),
+            "ITEM_UPDATED",
+            &bulk,
+            change("priority", json!("MEDIUM"), json!("LOW")),
+        ),
+        (
+            "itemBulkDelete",
+            json!({ "select": { "ids": [bulk] } }),
+            "ITEM_DELETED",
+            &bulk,
+            change("deletedAt", none.clone(), json!("2026-03-02T09:00:00.000Z")),
+        ),
+        (
+            "itemBulkRestore",
+            json!({ "select": { "ids": [bulk] } }),
+            "ITEM_RESTORED",
+            &bulk,
+            change("deletedAt", json!("2026-03-02T09:00:00.000Z"), none.clone()),
         ),
         (
             "itemRelationCreate",
@@ -537,6 +565,8 @@ async fn every_change_is_told_with_before_and_after(app: TestApp) {
         "emailChangeRequest",
         "emailVerify",
         "userDelete",
+        // What somebody watches concerns nobody else.
+        "itemWatch",
         // Deliveries are not in the ledger.
         "webhookTest",
         "webhookReplay",

@@ -72,4 +72,5 @@ mod upgrades;
 mod usage;
 mod validation;
 mod values;
+mod watching;
 mod webhooks;

@@ -86,7 +86,7 @@ fn declared(field: &MetaField) -> Option<Rule> {
 /// The permission that the type needs which a field leads to, where whatever leads there does not need it anyway. Pages, and
 /// what mutations answer with, are reached through fields that are checked.
 fn needed_behind(registry: &Registry, type_name: &str, field: &MetaField) -> Option<Permission> {
-    let is_reached_so = ["Connection", "Edge", "Payload"].iter().any(|end| type_name.ends_with(end));
+    let is_reached_so = ["Connection", "Edge", "Payload", "BulkResult"].iter().any(|end| type_name.ends_with(end));
     let [target, parent] = [Rule::of_target(registry, field), Rule::of_type(registry, type_name)];
     match (target.expect("it can be read"), parent.expect("it can be read")) {
         (target, parent) if is_reached_so || target == parent => None,

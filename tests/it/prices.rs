@@ -33,9 +33,14 @@ const DEARER_BY_THE_DIRECTIVES: &[(&str, &str, u64, f64)] = &[
     ("totalCount alone", "{ items { totalCount } }", 10, 11.0),
     // As many objects as ids are given, which is no number in an argument.
     ("Query.nodes", "{ nodes(ids: [\"itm_00000000000000000000000000\"]) { __typename } }", 1, 100.0),
+    // What became of the items of a bulk mutation is paid with the items, unless more is asked of them.
+    ("ItemBulkPayload.results", BULK, 2, 1503.0),
     // What a copy refers to is next to free.
     ("SyncPage.nodes", "{ sync(first: 10) { nodes { ... on Item { team { id } } } } }", 11, 21.0),
 ];
+
+const BULK: &str = "mutation { itemBulkUpdate(input: { select: { ids: [\"itm_00000000000000000000000000\"] }, patch: {} }) \
+                    { results { id item { title } } } }";
 
 /// Where they say less: what is priced by its number, beyond what an ordinary document has.
 const CHEAPER_BY_THE_DIRECTIVES: &[(&str, &str, u64, f64)] = &[
@@ -300,7 +305,7 @@ fn what_the_directives_say_of_a_document_is_its_price() {
     let (schema, validator, selections) = (sdl(), validator(), Selections { documents: Documents::new() });
     let mut compared = 0;
     for (keyword, field) in selections.documents.root_fields() {
-        if field.name == "nodes" {
+        if field.name == "nodes" || field.name.starts_with("itemBulk") {
             continue;
         }
         for levels in 0..3 {

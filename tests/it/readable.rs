@@ -42,6 +42,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("ItemFilter.id", "Item.id", "-"),
     ("ItemFilter.isBlocked", "Item.isBlocked", "-"),
     ("ItemFilter.isOverdue", "Item.isOverdue", "-"),
+    ("ItemFilter.isWatchedByViewer", "Item.isWatchedByViewer", "-"),
     ("ItemFilter.not", "", "-"),
     ("ItemFilter.or", "", "-"),
     ("ItemFilter.parent", "Item.parent", "-"),

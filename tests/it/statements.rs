@@ -41,6 +41,16 @@ const COSTS: &[(&str, &str, usize)] = &[
         5,
     ),
     (
+        "items with watchers",
+        "query($first: Int!) { items(first: $first) { nodes { isWatchedByViewer isBlocked watchers(first: 3) { nodes { role } } } } }",
+        5,
+    ),
+    (
+        "items with relations and ancestors",
+        "query($first: Int!) { items(first: $first) { nodes { relations { item { title } } ancestors { title } } } }",
+        6,
+    ),
+    (
         "items with subtasks",
         "query($first: Int!) { items(first: $first) { nodes { subtasks(first: 3) { nodes { id } } } } }",
         3,

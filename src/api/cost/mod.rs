@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | object | 1 + below | 1 + below; 1 when null |
 //! | plain list | 1 + 2 × (1 + below) | 1 + each (1 + below) |
-//! | `nodes(ids:)`, `_entities`, `results` | what is named × (1 + below) | each (1 + below), 1 for a null |
+//! | `nodes(ids:)`, `_entities` | what is named × (1 + below) | each (1 + below), 1 for a null |
+//! | `results` of a bulk mutation | what it names × (1 + below); nothing where no lists of objects are below | the same of each |
 //! | connection | 1 + page size × (1 + below), `totalCount` | 1 + each node (1 + below), `totalCount` |
 //! | `sync` | 1 + `first` × (1 + below); the same without `nodes` | 1 + each node (1 + below); without `nodes` the static |
 //! | `totalCount` | 10; 1 where it is kept with the parent | the same |
@@ -14,7 +15,8 @@
 //!
 //! Below an object of several possible types, what is asked of the dearest type counts: an object is of one. Below the
 //! nodes of `sync`, an object without others in it is free, a plain list of those 1, and 50 of a connection's page 1: that
-//! is how a copy refers to what it has anyway.
+//! is how a copy refers to what it has anyway. Below `results` an object without others in it and a plain list of those
+//! are free: each item is paid for as an argument.
 //!
 //! What a field answers with is [`Kind::of`], from the schema alone: validation's walk and the directives in the schema
 //! (`price_list.rs`) both ask it, so what clients read there is what they pay.

@@ -62,6 +62,8 @@ pub struct Walk<'a> {
     in_copy: bool,
     /// Objects that the bulk mutation names that is being looked at.
     bulk: u64,
+    /// Within its `results`.
+    in_results: bool,
     /// Whether every field so far has the tag [`OF_LEDGER`].
     is_of_ledger: bool,
 }
@@ -85,6 +87,7 @@ impl<'a> Walk<'a> {
             visited: arguments::Visited::default(),
             in_copy: false,
             bulk: 0,
+            in_results: false,
             is_of_ledger: true,
         }
     }
@@ -210,13 +213,14 @@ impl<'a> Walk<'a> {
             None => Weight::default(),
         };
         let ty = meta.and_then(|meta| self.registry().types.get(bare(&meta.ty)));
-        let was_in_copy = self.in_copy;
+        let (was_in_copy, was_in_results) = (self.in_copy, self.in_results);
         self.in_copy |= parent == "SyncPage";
+        self.in_results |= parent.ends_with("BulkPayload");
         if is_mutation {
             self.bulk = weight.objects + weight.named;
         }
         let below = self.selection(&field.selection_set.node, Parent::of(ty))?;
-        self.in_copy = was_in_copy;
+        (self.in_copy, self.in_results) = (was_in_copy, was_in_results);
         let shape = meta.and_then(|meta| self.shape(field, parent, meta, &below));
         Ok(shape.map(|shape| {
             let below = if matches!(shape, Shape::Count | Shape::Page) { Prices::default() } else { below };
@@ -242,7 +246,9 @@ impl<'a> Walk<'a> {
             // Those of one; the page multiplies them.
             cost::Kind::SyncNodes => Shape::Named(1),
             cost::Kind::Named => Shape::Named(self.named(field)),
+            cost::Kind::Results if below.is_plain() => return None,
             cost::Kind::Results => Shape::Named(self.bulk),
+            cost::Kind::List | cost::Kind::Object if self.in_results && below.is_plain() => return None,
             cost::Kind::List if self.in_copy && below.is_plain() => Shape::References,
             cost::Kind::Object if self.in_copy && below.is_plain() => return None,
             cost::Kind::List => Shape::List,

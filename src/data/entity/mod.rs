@@ -83,6 +83,7 @@ pub mod item;
 pub mod item_assignee;
 pub mod item_relation;
 pub mod item_tag;
+pub mod item_watcher;
 pub mod job;
 pub mod ledger_head;
 pub mod membership;

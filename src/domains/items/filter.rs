@@ -11,8 +11,8 @@ use crate::{
         id::kind,
     },
     data::{
-        db::filter::{everything, nothing, present, select},
-        entity::{item, item_assignee, item_relation, item_tag, tag, team},
+        db::filter::{everything, is_viewer, nothing, present, select},
+        entity::{item, item_assignee, item_relation, item_tag, item_watcher, tag, team},
     },
     domains::{members::input::UserFilter, relations, tags::input::TagFilter, teams::input::has_the_viewer},
     graphql::filter::{DateTimeFilter, Filtering, IdFilter, NumberFilter, StringFilter, enum_filter, null_is},
@@ -46,6 +46,8 @@ pub struct ItemFilter {
     pub is_overdue: Option<bool>,
     /// Whether an item blocks it that is neither done, archived nor in the trash.
     pub is_blocked: Option<bool>,
+    /// Whether the caller watches it; nothing is watched by an API key.
+    pub is_watched_by_viewer: Option<bool>,
     /// By the estimate, in hours.
     pub estimated_hours: Option<NumberFilter>,
     /// By the time it took, in hours.
@@ -147,6 +149,7 @@ impl ItemFilter {
             due_at,
             is_overdue,
             is_blocked,
+            is_watched_by_viewer,
             estimated_hours,
             actual_hours,
             created_at,
@@ -215,6 +218,15 @@ impl ItemFilter {
             );
             let blocked = everything().add(Column::Id.in_subquery(waits));
             all = all.add(if *wanted { blocked } else { blocked.not() });
+        }
+        if let Some(wanted) = is_watched_by_viewer {
+            f.spend()?;
+            // Watching is not in the ledger: such an answer is not kept.
+            f.scope.note_time();
+            let own = is_viewer(f.scope, item_watcher::Column::UserId, true);
+            let watched = select::<item_watcher::Entity>(f.scope, item_watcher::Column::ItemId, own);
+            let watched = everything().add(Column::Id.in_subquery(watched));
+            all = all.add(if *wanted { watched } else { watched.not() });
         }
         if let Some(filter) = team {
             all = all.add(filter.condition(f)?);

@@ -378,6 +378,15 @@ pub struct ItemDeleteInput {
     pub permanently: bool,
 }
 
+/// Which item to watch, or to watch no longer.
+#[derive(InputObject, Clone)]
+pub struct ItemWatchInput {
+    /// The item.
+    pub id: ItemId,
+    /// Whether the caller watches it from now on.
+    pub watching: bool,
+}
+
 /// Which item to bring back from the trash, its parent before it. One that is not there stays as it is.
 #[derive(InputObject, Clone)]
 pub struct ItemRestoreInput {

@@ -8,8 +8,11 @@ use super::input::MAX_ANCESTORS;
 use crate::{
     base::{error::Result, id::ItemId},
     data::{
-        db::{OrgScope, filter::among},
-        entity::{item_assignee, item_tag, tag},
+        db::{
+            OrgScope,
+            filter::{among, is_viewer},
+        },
+        entity::{item_assignee, item_tag, item_watcher, tag},
     },
     domains::{accounts::types::User, tags::types::Tag},
     graphql::loaders::{LoadError, ScopedLoader},
@@ -83,6 +86,28 @@ impl Loader<ItemId> for Tags {
 
     async fn load(&self, ids: &[ItemId]) -> Result<HashMap<ItemId, Vec<Tag>>, LoadError> {
         Ok(tags(&self.0, ids).await?)
+    }
+}
+
+/// Whether the caller watches an item. One statement.
+pub struct Watched(OrgScope);
+
+impl ScopedLoader for Watched {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
+
+impl Loader<ItemId> for Watched {
+    type Value = bool;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[ItemId]) -> Result<HashMap<ItemId, bool>, LoadError> {
+        use item_watcher::Column;
+        let own = is_viewer(&self.0, Column::UserId, true);
+        let these = among(self.0.db(), Column::ItemId, ids.iter().copied());
+        let watched = self.0.find::<item_watcher::Entity>().filter(own).filter(these);
+        Ok(watched.column::<ItemId>(Column::ItemId).await?.into_iter().map(|id| (id, true)).collect())
     }
 }
 

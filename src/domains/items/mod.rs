@@ -15,3 +15,4 @@ mod state;
 pub mod sweep;
 pub mod trees;
 pub mod types;
+pub mod watching;

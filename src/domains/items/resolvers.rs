@@ -9,16 +9,17 @@ use super::{
     create,
     input::{
         ItemArchiveInput, ItemCreateInput, ItemDeleteInput, ItemFilter, ItemOrder, ItemRestoreInput, ItemScope,
-        ItemUnarchiveInput, ItemUpdateInput, newest_first,
+        ItemUnarchiveInput, ItemUpdateInput, ItemWatchInput, newest_first,
     },
     query::{self, ItemList},
     service, trees,
     types::{Item, ItemPayload},
+    watching,
 };
 use crate::{
     base::{
         error::Result,
-        policy::{Permission, requires},
+        policy::{Access, Permission, access, requires},
     },
     graphql::{
         connection::{Connection, page_args},
@@ -140,6 +141,17 @@ impl ItemMutation {
         let scope = ctx.scope()?;
         write(ctx, || trees::restore(scope, &input), Item::from).await
     }
+    /// Begins or ends the caller's watching of an item. It is not in the ledger: no event tells of it.
+    #[graphql(directive = access::apply(Access::Member))]
+    async fn item_watch(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which item, and whether to watch it.")] input: ItemWatchInput,
+    ) -> Result<Option<ItemPayload>> {
+        let scope = ctx.scope()?;
+        write(ctx, || watching::watch(scope, &input), Item::from).await
+    }
+
     /// Creates up to 500 items, with subtasks.
     #[graphql(directive = requires::apply(Permission::ItemWrite))]
     async fn item_bulk_create(

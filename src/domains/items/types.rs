@@ -4,7 +4,7 @@ use async_graphql::{Context, Description, Enum, Object, SimpleObject};
 
 use super::{
     input::{ItemOrder, ItemScope, oldest_first},
-    loaders::{Ancestors, Assignees, Tags},
+    loaders::{Ancestors, Assignees, Tags, Watched},
     query::ItemList,
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
         accounts::types::{Actor, User},
         comments::{self, types::Comment},
         events::{self, types::Event},
+        members::{self, types::Membership},
         relations::{
             loaders::{Blocked, Relations},
             types::ItemRelation,
@@ -310,6 +311,27 @@ impl Item {
     ) -> Result<Connection<Event>> {
         Box::pin(async move { events::query::of_item(ctx, self.row.id, &page_args(first, after, last, before)).await })
             .await
+    }
+
+    /// Who watches it, in the order they joined the organization.
+    #[graphql(directive = requires::apply(Permission::MemberRead))]
+    async fn watchers(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
+    ) -> Result<Connection<Membership>> {
+        Box::pin(async move {
+            guard::check_field::<Self>(ctx)?;
+            let page = members::query::watching(ctx, self.row.id, &page_args(first, after, None, None)).await?;
+            Ok(Connection::new(page, Membership))
+        })
+        .await
+    }
+
+    /// Whether the caller watches it; false for an API key.
+    async fn is_watched_by_viewer(&self, ctx: &Context<'_>) -> Result<bool> {
+        Box::pin(async move { Ok(ctx.loader::<Watched>()?.load_one(self.row.id).await?.unwrap_or_default()) }).await
     }
 
     /// What the caller may do to this item now.

@@ -2,17 +2,21 @@
 
 use async_graphql::Context;
 use sea_orm::ColumnTrait;
+use uuid::Uuid;
 
 use super::input::MembershipFilter;
 use crate::{
-    base::{error::Result, id::TeamId},
+    base::{
+        error::Result,
+        id::{ItemId, TeamId},
+    },
     data::{
         db::{
             OrgScope,
             filter::everything,
             page::{Key, Page, PageArgs, PagePlan, PageStart, ParentKey, Wants},
         },
-        entity::{invitation, membership, team_member},
+        entity::{invitation, item_watcher, membership, team_member},
     },
     graphql::{
         connection::{list_filtered, wants},
@@ -48,14 +52,27 @@ fn members_plan(
 
 /// Members of a team in the order they joined the organization.
 pub async fn of_team(ctx: &Context<'_>, team_id: TeamId, args: &PageArgs) -> Result<Page<membership::Model>> {
-    let plan = members_plan(ctx.scope()?, None, args, wants(ctx))?;
     let link = ParentKey::linked::<membership::Entity, team_member::Entity>(
         membership::Column::UserId,
         team_member::Column::UserId,
         team_member::Column::TeamId,
     );
-    let page =
-        ctx.loader::<Children<membership::Entity>>()?.load_one(ChildPage::new(team_id.uuid(), link, plan)).await?;
+    linked(ctx, team_id.uuid(), link, args).await
+}
+
+/// Members who watch an item, in the order they joined the organization.
+pub async fn watching(ctx: &Context<'_>, item_id: ItemId, args: &PageArgs) -> Result<Page<membership::Model>> {
+    let link = ParentKey::linked::<membership::Entity, item_watcher::Entity>(
+        membership::Column::UserId,
+        item_watcher::Column::UserId,
+        item_watcher::Column::ItemId,
+    );
+    linked(ctx, item_id.uuid(), link, args).await
+}
+
+async fn linked(ctx: &Context<'_>, parent: Uuid, link: ParentKey, args: &PageArgs) -> Result<Page<membership::Model>> {
+    let plan = members_plan(ctx.scope()?, None, args, wants(ctx))?;
+    let page = ctx.loader::<Children<membership::Entity>>()?.load_one(ChildPage::new(parent, link, plan)).await?;
     Ok(page.unwrap_or_default())
 }
 

@@ -237,7 +237,8 @@ impl Removal {
 
 /// Takes a removed member off the next items, and deletes the membership when they were the last; whether they were.
 pub async fn remove_more(tx: &mut WriteTx, removal: Removal) -> Result<bool> {
-    let is_last = items::sweep::reassign(tx, removal.user_id, removal.replacement).await?;
+    let is_last = items::sweep::reassign(tx, removal.user_id, removal.replacement).await?
+        && items::watching::stop_watching(tx, removal.user_id).await?;
     if is_last {
         tx.delete_where::<membership::Entity>(membership::Column::Id.eq(removal.membership_id)).await?;
     }

@@ -1,0 +1,16 @@
+use sea_orm::entity::prelude::*;
+
+use crate::base::id::{ItemId, OrganizationId, UserId};
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "item_watcher")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub item_id: ItemId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+}
+
+table!(tenant);
