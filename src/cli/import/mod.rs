@@ -20,6 +20,7 @@ use std::{collections::BTreeMap, fs::File, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use encoding_rs::Encoding;
+use sea_orm::ColumnTrait as _;
 
 use self::{
     formats::{Format, TableOptions},
@@ -40,10 +41,15 @@ use crate::{
         clock::Clock,
         config::Config,
         enums::{ItemStatus, Priority},
+        id::OrganizationId,
     },
     data::{
         actor::Origin,
-        db::{Db, OrgScope, filter::fold},
+        db::{
+            Db, OrgScope,
+            filter::{email_key, fold},
+        },
+        entity::user,
     },
 };
 
@@ -81,6 +87,9 @@ pub struct ImportArgs {
     /// What becomes of records that are assigned to somebody who is no active member.
     #[arg(long, value_enum, default_value = "fail")]
     unknown_people: UnknownPeople,
+    /// The e-mail address of the member who makes the items, with their rights; the server itself when left out.
+    #[arg(long = "as", value_name = "ADDRESS")]
+    author: Option<String>,
     /// Make tags that are not there.
     #[arg(long)]
     create_tags: bool,
@@ -201,9 +210,22 @@ pub async fn run(args: &ImportArgs, config: &Arc<Config>) -> anyhow::Result<()> 
     done
 }
 
+/// The organization, for the server itself or for a member.
+async fn scope(args: &ImportArgs, db: &Db, organization_id: OrganizationId) -> anyhow::Result<OrgScope> {
+    let origin = Origin::command("import");
+    let Some(email) = &args.author else {
+        return OrgScope::of_system(db, organization_id, origin).await.map_err(failure);
+    };
+    let person =
+        db.find_global::<user::Entity>(user::Column::EmailKey.eq(email_key(email))).await.map_err(failure)?.pop();
+    let person = person.with_context(|| format!("--as: nobody has the address {email:?}"))?;
+    let scope = OrgScope::of_command_by(db, organization_id, person.id, origin).await.map_err(failure)?;
+    scope.with_context(|| format!("--as: {email:?} is no active member of the organization"))
+}
+
 async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
     let organization = find_organization(db, &args.organization).await?;
-    let scope = OrgScope::of_system(db, organization.id, Origin::command("import")).await.map_err(failure)?;
+    let scope = scope(args, db, organization.id).await?;
     let name = args.file.to_string_lossy();
     let text::Text { text, encoding } = text::decode(args.bytes()?, args.encoding).with_context(|| name.to_string())?;
     let options = TableOptions { separator: args.separator, map: args.map.clone() };
@@ -236,7 +258,8 @@ async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
     let is_refused = !plan.refused.is_empty() || (plan.bad_records > 0 && !args.skip_bad);
     if is_refused || args.check {
         tell(if args.check { End::Checked } else { End::Refused });
-        let refused: Vec<String> = plan.refused.iter().map(|fault| format!("{}: {}", fault.code, fault.message)).collect();
+        let refused: Vec<String> =
+            plan.refused.iter().map(|fault| format!("{}: {}", fault.code, fault.message)).collect();
         if !refused.is_empty() {
             bail!(refused.join("\n"));
         }
@@ -252,5 +275,7 @@ async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
     let done = write::write(&scope, &plan, &mut written, &bar).await;
     bar.finish_and_clear();
     tell(End::Written(written));
-    done.map_err(|error| failure(error).context("the import stopped; what is written stays, and running it again goes on"))
+    done.map_err(|error| {
+        failure(error).context("the import stopped; what is written stays, and running it again goes on")
+    })
 }

@@ -10,11 +10,7 @@ use super::{
     values::shorten,
 };
 use crate::{
-    base::{
-        enums::MembershipStatus,
-        error::Result,
-        id::UserId,
-    },
+    base::{enums::MembershipStatus, error::Result, id::UserId},
     data::{
         db::{
             OrgScope,

@@ -11,6 +11,7 @@ use super::{
     people::{People, UnknownPeople},
     record::{Fault, Field, Found, Place, Record},
     tree::{self, Tree},
+    values::shorten,
 };
 use crate::{
     base::{
@@ -19,6 +20,7 @@ use crate::{
         error::{Error, Result},
         id::{CommentId, Id, ItemId, Kind, OrganizationId, TagId, TeamId},
         plan,
+        policy::Permission,
     },
     data::{
         db::{
@@ -30,11 +32,7 @@ use crate::{
     domains::{
         comments::input::{CommentCreateInput, MAX_BODY},
         inbound_hooks::mapping::cut,
-        items::{
-            create::Times,
-            create_many::Create,
-            input::ItemCreateInput,
-        },
+        items::{create::Times, create_many::Create, input::ItemCreateInput},
         tags::input::TagCreateInput,
         teams::input::TeamCreateInput,
     },
@@ -135,8 +133,7 @@ pub async fn plan(scope: &OrgScope, mut found: Found, rules: &Rules) -> Result<P
             record.team.clone_from(&rules.team);
         }
     }
-    let ids: Vec<ItemId> =
-        records.iter().map(|record| id_of(organization_id, &source, &record.source_id)).collect();
+    let ids: Vec<ItemId> = records.iter().map(|record| id_of(organization_id, &source, &record.source_id)).collect();
     refuse_repeated(&mut records);
 
     let tree = Tree::of(scope, &mut records, &ids, |parent| id_of(organization_id, &source, parent)).await?;
@@ -157,6 +154,11 @@ pub async fn plan(scope: &OrgScope, mut found: Found, rules: &Rules) -> Result<P
                 plan.already += 1;
             }
             is_bad[index] = !record.faults.is_empty();
+            continue;
+        }
+        // Of what can't be read as a record nothing more is told.
+        if record.faults.iter().any(|fault| fault.field.is_none()) {
+            is_bad[index] = true;
             continue;
         }
         if let Some(parent) = tree.parent_in_file(index)
@@ -187,15 +189,21 @@ pub async fn plan(scope: &OrgScope, mut found: Found, rules: &Rules) -> Result<P
         plan.bad.extend(std::mem::take(&mut record.faults).into_iter().map(bad));
     }
     people.note(&mut plan.notes);
-    plan.tags = tags.new.into_values().filter(|(id, _)| used_tags.contains(id)).map(|(id, name)| new_tag(id, name, &colors)).collect();
+    plan.tags = tags
+        .new
+        .into_values()
+        .filter(|(id, _)| used_tags.contains(id))
+        .map(|(id, name)| new_tag(id, name, &colors))
+        .collect();
     plan.teams = teams
         .new
         .into_values()
         .filter(|(id, _)| used_teams.contains(id))
-        .map(|(id, name)| TeamCreateInput { id: Some(id), name, ..TeamCreateInput::default() })
+        .map(|(id, name)| new_team(id, name))
         .collect();
     let good = records.iter().enumerate().filter(|(index, _)| !is_bad[*index] && !tree.is_trashed(*index));
     plan.comments = comments(scope, &source, good.map(|(index, record)| (ids[index], record))).await?;
+    refuse_by_rights(scope, &mut plan);
     refuse_by_plan(scope, &mut plan).await?;
     Ok(plan)
 }
@@ -254,15 +262,12 @@ fn resolve(
     for name in std::mem::take(&mut record.tags) {
         match tags.find(scope, &name) {
             Some(id) => {
-                let checked = new_tag(id, name, &BTreeMap::new()).validate();
-                if let Err(Error::Invalid(problems)) = checked {
-                    let faults = problems.into_iter().map(Fault::from);
-                    record.faults.extend(faults.map(|fault| Fault { field: Some(Field::Tags), ..fault }));
-                }
+                named(record, Field::Tags, &name, new_tag(id, name.clone(), &BTreeMap::new()).validate());
                 tag_ids.push(id);
             }
             None => {
-                let message = format!("There is no tag {name:?}; --create-tags makes it, --without tags leaves tags out.");
+                let message =
+                    format!("There is no tag {name:?}; --create-tags makes it, --without tags leaves tags out.");
                 record.fault("UNKNOWN_TAG", Field::Tags, message);
             }
         }
@@ -270,15 +275,10 @@ fn resolve(
     let team_id = record.team.clone().and_then(|name| {
         let id = teams.find(scope, &name);
         match id {
-            Some(id) => {
-                let checked = TeamCreateInput { id: Some(id), name, ..TeamCreateInput::default() }.validate();
-                if let Err(Error::Invalid(problems)) = checked {
-                    let faults = problems.into_iter().map(Fault::from);
-                    record.faults.extend(faults.map(|fault| Fault { field: Some(Field::Team), ..fault }));
-                }
-            }
+            Some(id) => named(record, Field::Team, &name, new_team(id, name.clone()).validate()),
             None => {
-                let message = format!("There is no team {name:?}; --create-teams makes it, --without team leaves teams out.");
+                let message =
+                    format!("There is no team {name:?}; --create-teams makes it, --without team leaves teams out.");
                 record.fault("UNKNOWN_TEAM", Field::Team, message);
             }
         }
@@ -298,6 +298,18 @@ fn resolve(
         tag_ids: Some(tag_ids),
         subtasks: None,
     }
+}
+
+/// What is wrong with the name of a tag or a team.
+fn named(record: &mut Record, field: Field, name: &str, checked: Result<()>) {
+    let Err(Error::Invalid(problems)) = checked else { return };
+    for problem in problems {
+        record.fault(&problem.code.name(), field, format!("{:?}: {}", shorten(name), problem.message));
+    }
+}
+
+fn new_team(id: TeamId, name: String) -> TeamCreateInput {
+    TeamCreateInput { id: Some(id), name, ..TeamCreateInput::default() }
 }
 
 fn new_tag(id: TagId, name: String, colors: &BTreeMap<String, String>) -> TagCreateInput {
@@ -349,6 +361,20 @@ fn attributed(author: &str, at: Option<Instant>, body: &str) -> String {
     cut(format!("{}\n\n{}", head.join(" · "), body.trim()).trim(), MAX_BODY)
 }
 
+/// What whoever imports may not do.
+fn refuse_by_rights(scope: &OrgScope, plan: &mut Plan) {
+    let needed = [
+        (Permission::ItemWrite, true),
+        (Permission::CommentWrite, !plan.comments.is_empty()),
+        (Permission::TeamManage, !plan.teams.is_empty()),
+    ];
+    for (permission, _) in needed.into_iter().filter(|(_, is_needed)| *is_needed) {
+        if let Err(Error::Refused(refusal)) = scope.require(permission) {
+            plan.refused.push(Fault::new(refusal.code.as_str(), None, refusal.message));
+        }
+    }
+}
+
 /// What the organization's plan has no room for, or lacks.
 async fn refuse_by_plan(scope: &OrgScope, plan: &mut Plan) -> Result<()> {
     let Some(head) = scope.find::<ledger_head::Entity>().one().await? else { return Ok(()) };
@@ -397,6 +423,7 @@ pub async fn levels(scope: &OrgScope, ids: &[ItemId]) -> Result<HashMap<ItemId, 
         }
         next = upper.into_iter().collect();
     }
-    let level = |id: &ItemId| std::iter::successors(above.get(id).copied().flatten(), |id| above.get(id).copied().flatten());
+    let level =
+        |id: &ItemId| std::iter::successors(above.get(id).copied().flatten(), |id| above.get(id).copied().flatten());
     Ok(ids.iter().map(|id| (*id, level(id).take(tree::MAX_LEVELS + 1).count())).collect())
 }

@@ -87,10 +87,16 @@ impl<'t> Table<'t> {
     fn checked(&self, line: usize, raw: &[u8], mut fields: StringRecord, is_last: bool) -> Result<Row, BadRow> {
         let bad = |code, message: String| Err(BadRow { line, code, message });
         if is_last && !is_closed(raw, self.separator) {
-            return bad("UNCLOSED_QUOTE", "A quote is opened and never closed: the rest of the file is in it.".to_owned());
+            return bad(
+                "UNCLOSED_QUOTE",
+                "A quote is opened and never closed: the rest of the file is in it.".to_owned(),
+            );
         }
         if fields.iter().any(|field| field.len() > MAX_FIELD) {
-            return bad("FIELD_TOO_LONG", format!("A field has more than {MAX_FIELD} bytes; a quote may be left open."));
+            return bad(
+                "FIELD_TOO_LONG",
+                format!("A field has more than {MAX_FIELD} bytes; a quote may be left open."),
+            );
         }
         let (found, wanted) = (fields.len(), self.header.len());
         // Spreadsheets leave separators behind where nothing follows.

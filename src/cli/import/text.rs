@@ -62,7 +62,8 @@ pub fn decode(bytes: Vec<u8>, named: Option<&'static Encoding>) -> Result<Text, 
 
 fn broken(encoding: &'static Encoding, bytes: &[u8]) -> Unreadable {
     let place = if encoding == UTF_8 { format!(" on line {}", first_invalid(bytes)) } else { String::new() };
-    let message = format!("The file is not {}: something{place} can't be read so. --encoding names another.", encoding.name());
+    let message =
+        format!("The file is not {}: something{place} can't be read so. --encoding names another.", encoding.name());
     Unreadable::new("ENCODING", message)
 }
 
@@ -108,7 +109,8 @@ mod tests {
     use super::*;
 
     fn encoding_of(bytes: &[u8]) -> String {
-        decode(bytes.to_vec(), None).map_or_else(|error| error.code.to_owned(), |text| format!("{} {}", text.encoding, text.text))
+        decode(bytes.to_vec(), None)
+            .map_or_else(|error| error.code.to_owned(), |text| format!("{} {}", text.encoding, text.text))
     }
 
     fn utf16(text: &str, bytes_of: fn(u16) -> [u8; 2]) -> Vec<u8> {
@@ -127,7 +129,10 @@ mod tests {
         let guess = "windows-1252, which is a guess; --encoding says otherwise";
         assert_eq!(encoding_of(b"M\xfcll \x80"), format!("{guess} Müll €"));
         // Broken in one place, it is not taken for another encoding as a whole.
-        assert_eq!(encoding_of("Müll, Öl, Ähre".as_bytes().iter().chain(b"\xff").copied().collect::<Vec<_>>().as_slice()), "ENCODING");
+        assert_eq!(
+            encoding_of("Müll, Öl, Ähre".as_bytes().iter().chain(b"\xff").copied().collect::<Vec<_>>().as_slice()),
+            "ENCODING"
+        );
         assert_eq!(encoding_of(b"\xff\xfe\x00\xd8"), "ENCODING");
         assert_eq!(encoding_of(b"PK\x03\x04 and so on"), "COMPRESSED");
         assert_eq!(encoding_of(b""), "UTF-8 ");

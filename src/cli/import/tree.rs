@@ -37,17 +37,19 @@ impl Tree {
         for (index, record) in records.iter().enumerate().filter(|(_, record)| !record.source_id.is_empty()) {
             places.entry(record.source_id.clone()).or_insert(index);
         }
-        let in_file: Vec<Option<usize>> =
-            records.iter().map(|record| record.parent.as_ref().and_then(|parent| places.get(parent).copied())).collect();
-        let parent_ids: Vec<Option<ItemId>> = records.iter().map(|record| record.parent.as_deref().map(&id_of)).collect();
+        let in_file: Vec<Option<usize>> = records
+            .iter()
+            .map(|record| record.parent.as_ref().and_then(|parent| places.get(parent).copied()))
+            .collect();
+        let parent_ids: Vec<Option<ItemId>> =
+            records.iter().map(|record| record.parent.as_deref().map(&id_of)).collect();
         let all: BTreeSet<ItemId> = ids.iter().chain(parent_ids.iter().flatten()).copied().collect();
         let there = present(scope, &all.into_iter().collect::<Vec<_>>()).await?;
         let named = |index: usize| Some(ids[index]).filter(|_| !records[index].source_id.is_empty());
         let present: Vec<Option<bool>> =
             (0..records.len()).map(|index| named(index).and_then(|id| there.get(&id).copied())).collect();
 
-        let hung: BTreeSet<ItemId> =
-            parent_ids.iter().flatten().filter(|id| there.contains_key(id)).copied().collect();
+        let hung: BTreeSet<ItemId> = parent_ids.iter().flatten().filter(|id| there.contains_key(id)).copied().collect();
         let levels = levels(scope, &hung.into_iter().collect::<Vec<_>>()).await?;
         for (index, record) in records.iter_mut().enumerate().filter(|(index, _)| present[*index].is_none()) {
             let Some(parent) = parent_ids[index] else { continue };
@@ -57,8 +59,9 @@ impl Tree {
                 }
                 (None, None) => {
                     let name = record.parent.as_deref().unwrap_or_default();
-                    let message =
-                        format!("The parent {name:?} is neither in the file nor imported before; --without parent leaves parents out.");
+                    let message = format!(
+                        "The parent {name:?} is neither in the file nor imported before; --without parent leaves parents out."
+                    );
                     record.fault("UNKNOWN_PARENT", Field::Parent, message);
                 }
                 _ => {}

@@ -90,8 +90,20 @@ fn known_priority(word: &str) -> Option<Priority> {
 
 fn known_status(word: &str) -> Option<ItemStatus> {
     Some(match word {
-        "todo" | "open" | "opened" | "reopened" | "new" | "backlog" | "triage" | "unstarted" | "planned"
-        | "notstarted" | "pending" | "ready" | "icebox" | "selectedfordevelopment" => ItemStatus::Todo,
+        "todo"
+        | "open"
+        | "opened"
+        | "reopened"
+        | "new"
+        | "backlog"
+        | "triage"
+        | "unstarted"
+        | "planned"
+        | "notstarted"
+        | "pending"
+        | "ready"
+        | "icebox"
+        | "selectedfordevelopment" => ItemStatus::Todo,
         "inprogress" | "doing" | "started" | "wip" | "active" | "indevelopment" | "ongoing" => ItemStatus::InProgress,
         "inreview" | "review" | "codereview" | "readyforreview" | "testing" | "intest" | "qa" => ItemStatus::InReview,
         "done" | "closed" | "complete" | "completed" | "resolved" | "finished" | "canceled" | "cancelled"
@@ -114,7 +126,15 @@ pub enum NoDate {
 type Moment = (NaiveDate, Option<(NaiveTime, Option<FixedOffset>)>);
 
 const DAYS: &[&str] = &[
-    "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%b/%y", "%d/%b/%Y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%b %d %Y",
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%d.%m.%Y",
+    "%d/%b/%y",
+    "%d/%b/%Y",
+    "%d-%b-%Y",
+    "%d %b %Y",
+    "%b %d, %Y",
+    "%b %d %Y",
     "%a %b %d %Y",
 ];
 const TIMES: &[&str] = &["%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%.f", "%H:%M"];
@@ -176,9 +196,10 @@ fn time(rest: &str) -> Option<Option<(NaiveTime, Option<FixedOffset>)>> {
     TIMES.iter().find_map(|form| {
         let (time, zone) = NaiveTime::parse_and_remainder(&upper, form).ok()?;
         let zone = zone.split('(').next().unwrap_or_default().trim();
-        let zone = zone.strip_prefix("GMT").or_else(|| zone.strip_prefix("UTC")).map_or(zone, |rest| {
-            if rest.is_empty() { "Z" } else { rest }
-        });
+        let zone = zone
+            .strip_prefix("GMT")
+            .or_else(|| zone.strip_prefix("UTC"))
+            .map_or(zone, |rest| if rest.is_empty() { "Z" } else { rest });
         match zone {
             "" => Some(Some((time, None))),
             "Z" => Some(Some((time, Some(FixedOffset::east_opt(0)?)))),
@@ -224,7 +245,11 @@ impl Reading {
         match self.instant(text, field != Field::Created) {
             Ok(instant) => return Some(instant),
             Err(NoDate::Unknown) => {
-                record.fault("INVALID", field, format!("{shown:?} is not a date such as 2026-01-31 or 2026-01-31T09:30:00Z."));
+                record.fault(
+                    "INVALID",
+                    field,
+                    format!("{shown:?} is not a date such as 2026-01-31 or 2026-01-31T09:30:00Z."),
+                );
             }
             Err(NoDate::OutOfRange) => {
                 record.fault("OUT_OF_RANGE", field, format!("{shown:?}: only the years 1 to 9999 are taken."));
@@ -340,5 +365,108 @@ pub fn shorten(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::clock::format_instant, cli::import::record::Place};
+
+    fn reading(dates: Option<DateOrder>) -> Reading {
+        Reading {
+            zone: chrono_tz::Europe::Berlin,
+            now: DateTime::UNIX_EPOCH,
+            dates,
+            statuses: BTreeMap::new(),
+            priorities: BTreeMap::new(),
+            source: None,
+            file_name: String::new(),
+            archived: false,
+        }
+    }
+
+    #[test]
+    fn dates_are_read_as_people_and_tools_write_them() {
+        let reading = reading(None);
+        for (text, wanted) in [
+            ("2026-01-31", "2026-01-31T22:59:59.000Z"),
+            ("2026/01/31", "2026-01-31T22:59:59.000Z"),
+            ("31.01.2026", "2026-01-31T22:59:59.000Z"),
+            ("31.01.26", "2026-01-31T22:59:59.000Z"),
+            ("31/01/2026", "2026-01-31T22:59:59.000Z"),
+            ("1/31/26", "2026-01-31T22:59:59.000Z"),
+            ("02/02/2026", "2026-02-02T22:59:59.000Z"),
+            ("31 Jan 2026", "2026-01-31T22:59:59.000Z"),
+            ("January 31, 2026", "2026-01-31T22:59:59.000Z"),
+            ("2026-01-31 09:30", "2026-01-31T08:30:00.000Z"),
+            ("2026-01-31T09:30:15", "2026-01-31T08:30:15.000Z"),
+            ("2026-01-31T09:30:15.1239Z", "2026-01-31T09:30:15.123Z"),
+            ("2026-01-31T09:30:15.000+0100", "2026-01-31T08:30:15.000Z"),
+            ("2026-01-31 09:30:00 UTC", "2026-01-31T09:30:00.000Z"),
+            ("05/Mar/24 9:41 PM", "2024-03-05T20:41:00.000Z"),
+            ("31/01/2026 9:30 am", "2026-01-31T08:30:00.000Z"),
+            ("Tue Mar 05 2024 09:41:22 GMT+0000 (Coordinated Universal Time)", "2024-03-05T09:41:22.000Z"),
+            // Where the clocks go forward, and back.
+            ("2026-03-29 02:30", "2026-03-29T01:30:00.000Z"),
+            ("2026-10-25 02:30", "2026-10-25T00:30:00.000Z"),
+            ("9999-12-31", "9999-12-31T22:59:59.000Z"),
+        ] {
+            assert_eq!(reading.instant(text, true).map(format_instant), Ok(wanted.to_owned()), "{text}");
+        }
+        for (text, why) in [
+            ("every day", NoDate::Unknown),
+            ("2026-02-30", NoDate::Unknown),
+            ("2026-01-31 25:00", NoDate::Unknown),
+            ("12", NoDate::Unknown),
+            ("1/2/2026", NoDate::Ambiguous),
+            ("10000-01-01", NoDate::OutOfRange),
+            ("+10000-01-01", NoDate::OutOfRange),
+            ("31.12.10000", NoDate::OutOfRange),
+            ("0000-01-01", NoDate::OutOfRange),
+            ("9999-12-31T23:59:59-01:00", NoDate::OutOfRange),
+            ("2016-12-31T23:59:60Z", NoDate::OutOfRange),
+        ] {
+            assert_eq!(reading.instant(text, true), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_day_and_month_can_be_told() {
+        let day = |order| reading(Some(order)).instant("1/2/2026", false).map(format_instant);
+        assert_eq!(day(DateOrder::Dmy), Ok("2026-01-31T23:00:00.000Z".to_owned()));
+        assert_eq!(day(DateOrder::Mdy), Ok("2026-01-01T23:00:00.000Z".to_owned()));
+    }
+
+    #[test]
+    fn hours_are_numbers_or_hours_and_minutes() {
+        for (text, wanted) in [
+            ("2", Some(2.0)),
+            ("1,5", Some(1.5)),
+            ("1h 30m", Some(1.5)),
+            ("90m", Some(1.5)),
+            ("2d", None),
+            ("ü", None),
+            ("", None),
+        ] {
+            assert_eq!(hours(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_known_in_any_form() {
+        let reading = reading(None);
+        assert_eq!(reading.status("In-Progress"), Some(ItemStatus::InProgress));
+        assert_eq!(reading.status("To Do"), Some(ItemStatus::Todo));
+        assert_eq!(reading.status("archived"), None);
+        assert_eq!(reading.priority("HIGHEST"), Some(Priority::Urgent));
+        assert_eq!(priority_of_labels(["bug", "priority::high"]), Some(Priority::High));
+        assert_eq!(priority_of_labels(["p1", "Priority: urgent", "pi"]), Some(Priority::Urgent));
+        assert_eq!(priority_of_labels(["priority", "pp"]), None);
+        let mut record = Record::new(Place::Line(2), "");
+        reading.fill(&mut record, Field::Completed, "yes");
+        assert_eq!((record.status, record.completed_at), (ItemStatus::Done, None));
+        reading.fill(&mut record, Field::Status, "?");
+        assert_eq!(record.faults[0].code, "UNKNOWN_STATUS");
     }
 }

@@ -57,7 +57,9 @@ pub async fn create_all_in(tx: &mut WriteTx, creates: &[Create]) -> Result<Vec<R
             Some(outcome) => Some(outcome),
             None => {
                 let level = match input.parent_id {
-                    Some(parent) => levels.get(&parent).map_or_else(|| parents.level_below(parent), |level| Ok(level + 1)),
+                    Some(parent) => {
+                        levels.get(&parent).map_or_else(|| parents.level_below(parent), |level| Ok(level + 1))
+                    }
                     None => Ok(0),
                 };
                 let of_level = |level| input.validate().and_then(|()| Planned::of(&scope, input, level, *times));
@@ -155,7 +157,8 @@ impl Parents {
                 break;
             }
             let these = among(tx.scope().db(), item::Column::Id, next);
-            let found = tx.find::<item::Entity>().filter(these).order_by_asc(item::Column::Id).for_update().all().await?;
+            let found =
+                tx.find::<item::Entity>().filter(these).order_by_asc(item::Column::Id).for_update().all().await?;
             rows.extend(found.iter().map(|row| (row.id, row.clone())));
             next = found.iter().filter_map(|row| row.parent_id).filter(|id| !rows.contains_key(id)).collect();
         }

@@ -92,7 +92,8 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
         let mut record = Record::new(place, issue.number.to_string());
         record.title = issue.title;
         record.description = filled(issue.body);
-        let mut fill = |field, text: Option<String>| reading.fill(&mut record, field, text.as_deref().unwrap_or_default());
+        let mut fill =
+            |field, text: Option<String>| reading.fill(&mut record, field, text.as_deref().unwrap_or_default());
         fill(Field::Status, issue.state);
         fill(Field::Created, issue.created_at);
         fill(Field::Completed, issue.closed_at);
@@ -122,7 +123,8 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
         match (of_issue, found.source.is_empty()) {
             (Some(source), true) => source.clone_into(&mut found.source),
             (Some(source), false) if source != found.source && reading.source.is_none() => {
-                let message = format!("An issue of {source} among those of {}: import one repository at a time.", found.source);
+                let message =
+                    format!("An issue of {source} among those of {}: import one repository at a time.", found.source);
                 record.fault("INVALID", Field::Id, message);
             }
             _ => {}

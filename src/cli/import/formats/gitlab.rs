@@ -33,7 +33,10 @@ struct Issue {
 enum Label {
     Name(String),
     /// With `with_labels_details`.
-    Named { name: String, color: Option<String> },
+    Named {
+        name: String,
+        color: Option<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -74,7 +77,8 @@ fn finish(found: &mut Found, record: &mut Record, url: Option<&str>, reading: &R
 
 fn with_source(found: Found, reading: &Reading) -> Result<Found, Unreadable> {
     if found.source.is_empty() && reading.source.is_none() && !found.records.is_empty() {
-        let message = "Issues are numbered within their project, and the file does not say which that is: give --source.";
+        let message =
+            "Issues are numbered within their project, and the file does not say which that is: give --source.";
         return Err(Unreadable::new("NO_SOURCE", message));
     }
     Ok(found)
@@ -94,7 +98,8 @@ pub fn read_json(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
         let mut record = Record::new(place, issue.iid.to_string());
         record.title = issue.title;
         record.description = filled(issue.description);
-        let mut fill = |field, text: Option<String>| reading.fill(&mut record, field, text.as_deref().unwrap_or_default());
+        let mut fill =
+            |field, text: Option<String>| reading.fill(&mut record, field, text.as_deref().unwrap_or_default());
         fill(Field::Status, issue.state);
         fill(Field::Created, issue.created_at);
         fill(Field::Completed, issue.closed_at);

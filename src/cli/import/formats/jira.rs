@@ -31,7 +31,8 @@ pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Res
     };
     let (numbers, categories, estimates) = (of_name("issueid"), of_name("statuscategory"), of_name("originalestimate"));
     let comments = of_name("comment");
-    let text = |row: &Row, columns: &[usize]| columns.first().and_then(|column| row.fields.get(*column)).map(str::to_owned);
+    let text =
+        |row: &Row, columns: &[usize]| columns.first().and_then(|column| row.fields.get(*column)).map(str::to_owned);
     let mut keys: BTreeMap<String, String> = BTreeMap::new();
     let mut found = read_rows(table, &columns, reading, |record, row| {
         if let Some(number) = text(row, &numbers) {

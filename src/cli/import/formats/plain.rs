@@ -88,7 +88,11 @@ pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Res
     for record in found.records.iter_mut().filter(|record| record.faults.is_empty()) {
         if has_ids {
             if record.source_id.is_empty() {
-                record.fault("REQUIRED", Field::Id, "Must not be empty: it tells whether the record was imported before.");
+                record.fault(
+                    "REQUIRED",
+                    Field::Id,
+                    "Must not be empty: it tells whether the record was imported before.",
+                );
             }
             continue;
         }

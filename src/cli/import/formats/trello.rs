@@ -124,7 +124,8 @@ fn comments(actions: &[&RawValue], reading: &Reading) -> BTreeMap<String, Vec<Co
     let mut comments: BTreeMap<String, Vec<Comment>> = BTreeMap::new();
     // Newest first in the file.
     for action in actions.iter().rev().filter_map(|action| serde_json::from_str::<Action>(action.get()).ok()) {
-        let Action { id, r#type, date, member_creator, data: ActionData { text: Some(body), card: Some(card) } } = action
+        let Action { id, r#type, date, member_creator, data: ActionData { text: Some(body), card: Some(card) } } =
+            action
         else {
             continue;
         };
@@ -179,7 +180,8 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
             let name = if label.name.is_empty() { label.color.unwrap_or_default() } else { label.name };
             record.tag(name);
         }
-        record.assignees = card.id_members.iter().map(|id| members.get(id.as_str()).map_or(id.clone(), ToString::to_string)).collect();
+        record.assignees =
+            card.id_members.iter().map(|id| members.get(id.as_str()).map_or(id.clone(), ToString::to_string)).collect();
         record.comments = comments.remove(&card.id).unwrap_or_default();
         found.records.push(record);
         let of_card: Vec<&Checklist> =
