@@ -178,8 +178,11 @@ pub async fn plan(scope: &OrgScope, mut found: Found, rules: &Rules) -> Result<P
         used_teams.extend(input.team_id);
         // Without times of their own they keep the order of the file.
         let in_order = now - Duration::milliseconds(i64::try_from(count - index).unwrap_or_default());
-        let times =
-            Times { created_at: Some(record.created_at.unwrap_or(in_order)), completed_at: record.completed_at };
+        let times = Times {
+            created_at: Some(record.created_at.unwrap_or(in_order)),
+            started_at: record.started_at,
+            completed_at: record.completed_at,
+        };
         plan.items.push(Create { input, times });
     }
     for (index, record) in records.iter_mut().enumerate() {
@@ -219,6 +222,7 @@ fn leave_out(record: &mut Record, without: &BTreeSet<Field>) {
             Field::Due => record.due_at = None,
             Field::Estimate => record.estimated_hours = None,
             Field::Created => record.created_at = None,
+            Field::Started => record.started_at = None,
             Field::Completed => record.completed_at = None,
             Field::Assignees => record.assignees.clear(),
             Field::Tags => record.tags.clear(),

@@ -242,7 +242,7 @@ impl Reading {
             return None;
         }
         let shown = shorten(text);
-        match self.instant(text, field != Field::Created) {
+        match self.instant(text, !matches!(field, Field::Created | Field::Started)) {
             Ok(instant) => return Some(instant),
             Err(NoDate::Unknown) => {
                 record.fault(
@@ -313,6 +313,7 @@ impl Reading {
                     record.fault("OUT_OF_RANGE", field, "It is in the future.");
                 }
             }
+            Field::Started => record.started_at = self.date(record, field, text),
             // Some write when, some whether.
             Field::Completed => match truth(text) {
                 Some(true) => record.status = ItemStatus::Done,

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{Duration, NaiveTime};
+
 use super::{
     super::{record::Comment, values::key},
     Columns, Field, Found, Reading, Row, Table, TableOptions, Unreadable, read_rows,
 };
+use crate::base::clock::Instant;
 
 const COLUMNS: &[(&str, Field)] = &[
     ("issuekey", Field::Id),
@@ -45,6 +48,10 @@ pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Res
             record.status = status;
             record.faults.retain(|fault| !is_unknown(fault));
         }
+        // A day, which Jira writes with the time of its beginning.
+        let midnight = |at: &Instant| at.with_timezone(&reading.zone).time() == NaiveTime::MIN;
+        record.due_at =
+            record.due_at.map(|at| if midnight(&at) { at + Duration::seconds(24 * 60 * 60 - 1) } else { at });
         let seconds = text(row, &estimates).and_then(|seconds| seconds.trim().parse::<f64>().ok());
         record.estimated_hours = seconds.filter(|seconds| *seconds > 0.0).map(|seconds| seconds / 3600.0);
         for said in comments.iter().filter_map(|column| row.fields.get(*column)).filter(|said| !said.is_empty()) {
