@@ -203,6 +203,8 @@ pub struct Found {
     pub notes: Vec<String>,
     /// Of tables: the columns used, by field.
     pub columns: BTreeMap<Field, Vec<String>>,
+    /// Of tables: the columns that no field is read from.
+    pub unused: Vec<String>,
     /// Colors of tags, where the source has them: `#RRGGBB` by name.
     pub colors: BTreeMap<String, String>,
 }

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use chrono::{Duration, NaiveTime};
 
 use super::{
-    super::{record::Comment, values::key},
+    super::{
+        record::{Comment, Fault},
+        values::key,
+    },
     Columns, Field, Found, Reading, Row, Table, TableOptions, Unreadable, read_rows,
 };
 use crate::base::clock::Instant;
@@ -43,7 +46,7 @@ pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Res
         }
         // Statuses are each project's own; their categories are Jira's.
         let category = text(row, &categories).and_then(|category| reading.status(&category));
-        let is_unknown = |fault: &super::super::record::Fault| fault.code == "UNKNOWN_STATUS";
+        let is_unknown = |fault: &Fault| fault.code == "UNKNOWN_STATUS";
         if let Some(status) = category.filter(|_| record.faults.iter().any(is_unknown)) {
             record.status = status;
             record.faults.retain(|fault| !is_unknown(fault));
