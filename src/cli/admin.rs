@@ -6,12 +6,12 @@ mod organizations;
 mod owner;
 mod reencrypt;
 
-use std::{fmt::Display, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use sea_orm::ColumnTrait as _;
 
-use super::console::failure;
+use super::console::{failure, say};
 use crate::{
     app::StartError,
     base::{clock::Clock, config::Config, enums::PlanTier, error::Error, plan},
@@ -90,24 +90,23 @@ pub async fn run(command: AdminCommand, config: Arc<Config>) -> anyhow::Result<(
     done
 }
 
-/// The schema is never changed from here: a server may be running on it.
-async fn open(config: Arc<Config>) -> anyhow::Result<State> {
+/// The database as it is. The schema is never changed from here: a server may be running on it.
+pub async fn connect(config: &Config) -> anyhow::Result<Db> {
     let db = Db::connect(&config.database, Clock::system(), None).await?;
     match db.pending_migrations().await?.len() {
-        0 => {}
-        missing => return Err(StartError::Unmigrated(missing).into()),
+        0 => Ok(db),
+        missing => Err(StartError::Unmigrated(missing).into()),
     }
+}
+
+async fn open(config: Arc<Config>) -> anyhow::Result<State> {
+    let db = connect(&config).await?;
     let secret = config.secret()?;
     State::new(db, config, &secret, Cost::OWASP, Dependencies::default()).await.map_err(failure)
 }
 
 fn origin() -> Origin {
     Origin::command("admin")
-}
-
-#[allow(clippy::print_stdout, reason = "what a command has to say")]
-pub fn say(sentence: impl Display) {
-    println!("{sentence}");
 }
 
 pub async fn find_organization(db: &Db, name: &str) -> anyhow::Result<organization::Model> {

@@ -1,10 +1,16 @@
 //! What commands write on the terminal.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::base::error::Error;
+
+/// A line of what a command has to say.
+#[allow(clippy::print_stdout, reason = "the one way to the standard output")]
+pub fn say(sentence: impl Display) {
+    println!("{sentence}");
+}
 
 /// A failure of a service, for the operator's terminal.
 pub fn failure(error: impl AsRef<Error>) -> anyhow::Error {

@@ -4,11 +4,14 @@
 //! against the organization before anything is written ([`write`]). An item's id is made of its source's, so that a
 //! record that was imported before is found again, whoever runs the import, and whenever.
 
+mod dates;
 mod formats;
 mod json;
+mod lookups;
 mod people;
 mod plan;
 mod record;
+mod references;
 mod report;
 mod table;
 mod text;
@@ -16,34 +19,39 @@ mod tree;
 mod values;
 mod write;
 
-use std::{collections::BTreeMap, fs::File, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 use encoding_rs::Encoding;
+use sea_orm::ColumnTrait as _;
 
 use self::{
+    dates::DateOrder,
     formats::{Format, TableOptions},
     people::UnknownPeople,
     plan::Rules,
     record::Field,
     report::{End, Report, plain},
-    values::{DateOrder, Reading},
+    values::Reading,
     write::Written,
 };
 use super::{
-    admin::{find_organization, say},
-    console::{self, failure},
+    admin::{connect, find_organization},
+    console::{self, failure, say},
 };
 use crate::{
-    app::StartError,
     base::{
-        clock::Clock,
         config::Config,
         enums::{ItemStatus, Priority},
+        id::OrganizationId,
     },
     data::{
         actor::Origin,
-        db::{Db, OrgScope, filter::fold},
+        db::{
+            Db, OrgScope,
+            filter::{email_key, fold},
+        },
+        entity::user,
     },
 };
 
@@ -81,6 +89,9 @@ pub struct ImportArgs {
     /// What becomes of records that are assigned to somebody who is no active member.
     #[arg(long, value_enum, default_value = "fail")]
     unknown_people: UnknownPeople,
+    /// The e-mail address of the member who makes the items, with their rights; the server itself when left out.
+    #[arg(long = "as", value_name = "ADDRESS")]
+    author: Option<String>,
     /// Make tags that are not there.
     #[arg(long)]
     create_tags: bool,
@@ -93,6 +104,9 @@ pub struct ImportArgs {
     /// A field that is left out.
     #[arg(long, value_name = "FIELD", value_enum)]
     without: Vec<Field>,
+    /// Shorten titles and descriptions that are too long.
+    #[arg(long)]
+    cut: bool,
     /// What 1/2/2026 means, where the file doesn't show it.
     #[arg(long, value_enum)]
     dates: Option<DateOrder>,
@@ -176,6 +190,7 @@ impl ImportArgs {
             create_tags: self.create_tags,
             create_teams: self.create_teams,
             team: self.team.clone(),
+            cut: self.cut,
             without: self.without.iter().copied().collect(),
         }
     }
@@ -190,27 +205,37 @@ impl ImportArgs {
 }
 
 /// Runs the command against the database that the settings name.
-pub async fn run(args: &ImportArgs, config: &Arc<Config>) -> anyhow::Result<()> {
-    let db = Db::connect(&config.database, Clock::system(), None).await?;
-    // The schema is never changed from here: a server may be running on it.
-    let done = match db.pending_migrations().await?.len() {
-        0 => import(args, &db).await,
-        missing => Err(StartError::Unmigrated(missing).into()),
-    };
+pub async fn run(args: &ImportArgs, config: &Config) -> anyhow::Result<()> {
+    let db = connect(config).await?;
+    let done = import(args, &db).await;
     db.close().await;
     done
 }
 
+/// The organization, for the server itself or for a member.
+async fn scope(args: &ImportArgs, db: &Db, organization_id: OrganizationId) -> anyhow::Result<OrgScope> {
+    let origin = Origin::command("import");
+    let Some(email) = &args.author else {
+        return OrgScope::of_system(db, organization_id, origin).await.map_err(failure);
+    };
+    let person =
+        db.find_global::<user::Entity>(user::Column::EmailKey.eq(email_key(email))).await.map_err(failure)?.pop();
+    let person = person.with_context(|| format!("--as: nobody has the address {email:?}"))?;
+    let scope = OrgScope::of_command_by(db, organization_id, person.id, origin).await.map_err(failure)?;
+    scope.with_context(|| format!("--as: {email:?} is no active member of the organization"))
+}
+
 async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
     let organization = find_organization(db, &args.organization).await?;
-    let scope = OrgScope::of_system(db, organization.id, Origin::command("import")).await.map_err(failure)?;
+    let scope = scope(args, db, organization.id).await?;
     let name = args.file.to_string_lossy();
     let text::Text { text, encoding } = text::decode(args.bytes()?, args.encoding).with_context(|| name.to_string())?;
     let options = TableOptions { separator: args.separator, map: args.map.clone() };
     let read = formats::read(&text, args.format, &options, &args.reading(&scope));
     let (format, separator, found) = read.map_err(|error| anyhow::Error::msg(plain(&format!("{name}: {error}"))))?;
     drop(text);
-    let (source, columns, records) = (found.source.clone(), found.columns.clone(), found.records.len());
+    let (source, columns, unused) = (found.source.clone(), found.columns.clone(), found.unused.clone());
+    let records = found.records.len();
     let plan = plan::plan(&scope, found, &args.rules()).await.map_err(failure)?;
     let report = Report {
         file: &name,
@@ -219,6 +244,7 @@ async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
         separator,
         source: &source,
         columns: &columns,
+        unused: &unused,
         records,
         plan: &plan,
         organization: &organization.slug,

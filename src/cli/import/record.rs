@@ -39,6 +39,7 @@ pub enum Field {
     /// In hours.
     Estimate,
     Created,
+    Started,
     Completed,
     Assignees,
     Tags,
@@ -60,6 +61,7 @@ impl Field {
             Self::Due => "due",
             Self::Estimate => "estimate",
             Self::Created => "created",
+            Self::Started => "started",
             Self::Completed => "completed",
             Self::Assignees => "assignees",
             Self::Tags => "tags",
@@ -143,6 +145,7 @@ pub struct Record {
     pub due_at: Option<Instant>,
     pub estimated_hours: Option<f64>,
     pub created_at: Option<Instant>,
+    pub started_at: Option<Instant>,
     pub completed_at: Option<Instant>,
     /// E-mail addresses, usernames or full names.
     pub assignees: Vec<String>,
@@ -166,6 +169,7 @@ impl Record {
             due_at: None,
             estimated_hours: None,
             created_at: None,
+            started_at: None,
             completed_at: None,
             assignees: Vec::new(),
             tags: Vec::new(),
@@ -199,6 +203,8 @@ pub struct Found {
     pub notes: Vec<String>,
     /// Of tables: the columns used, by field.
     pub columns: BTreeMap<Field, Vec<String>>,
+    /// Of tables: the columns that no field is read from.
+    pub unused: Vec<String>,
     /// Colors of tags, where the source has them: `#RRGGBB` by name.
     pub colors: BTreeMap<String, String>,
 }

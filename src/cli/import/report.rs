@@ -26,6 +26,7 @@ pub struct Report<'r> {
     pub separator: Option<char>,
     pub source: &'r str,
     pub columns: &'r BTreeMap<Field, Vec<String>>,
+    pub unused: &'r [String],
     pub records: usize,
     pub plan: &'r Plan,
     pub organization: &'r str,
@@ -83,6 +84,12 @@ impl Report<'_> {
             let pairs: Vec<String> =
                 self.columns.iter().map(|(field, names)| format!("{} ← {}", field.name(), names.join(", "))).collect();
             lines.push(format!("columns: {}", pairs.join("; ")));
+        }
+        if !self.unused.is_empty() {
+            let shown = &self.unused[..self.unused.len().min(SHOWN)];
+            let rest = self.unused.len() - shown.len();
+            let more = if rest > 0 { format!(" and {} more", count(rest)) } else { String::new() };
+            lines.push(format!("not used: {}{more}", shown.join(", ")));
         }
         lines.push(String::new());
         let plan = self.plan;
@@ -183,6 +190,7 @@ impl Report<'_> {
             "separator": self.separator,
             "source": self.source,
             "columns": columns,
+            "columnsNotUsed": self.unused,
             "records": self.records,
             "toBeImported": plan.items.len(),
             "importedBefore": plan.already,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    plan::{levels, present},
+    lookups::{levels, present},
     record::{Field, Record},
 };
 use crate::{
@@ -11,9 +11,6 @@ use crate::{
     data::db::OrgScope,
     domains::items::input::MAX_ANCESTORS,
 };
-
-/// Items above each other at most.
-pub const MAX_LEVELS: usize = MAX_ANCESTORS;
 
 /// Records by what is above them, and which of them are items already.
 pub struct Tree {
@@ -80,8 +77,8 @@ impl Tree {
             }
             match level {
                 None => records[index].fault("CYCLE", Field::Parent, "It is its own ancestor, or below one that is."),
-                Some(level) if level > MAX_LEVELS => {
-                    let message = format!("Subtasks are at most {MAX_LEVELS} deep.");
+                Some(level) if level > MAX_ANCESTORS => {
+                    let message = format!("Subtasks are at most {MAX_ANCESTORS} deep.");
                     records[index].fault("OUT_OF_RANGE", Field::Parent, message);
                 }
                 Some(_) => {}

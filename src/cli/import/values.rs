@@ -2,26 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{
-    DateTime, Datelike as _, Duration, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound as _,
-    TimeZone as _, Utc,
-};
 use chrono_tz::Tz;
 
-use super::record::{Field, Record};
+use super::{
+    dates::{DateOrder, NoDate, instant},
+    record::{Field, Record},
+};
 use crate::base::{
-    clock::{Instant, in_calendar},
+    clock::Instant,
     enums::{ItemStatus, Priority},
 };
-
-/// What `1/2/2026` means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum DateOrder {
-    /// The first of February.
-    Dmy,
-    /// The second of January.
-    Mdy,
-}
 
 /// How values are read.
 #[derive(Clone, Debug)]
@@ -112,128 +102,10 @@ fn known_status(word: &str) -> Option<ItemStatus> {
     })
 }
 
-/// Why a text is no date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoDate {
-    Unknown,
-    /// Not a year from 1 to 9999.
-    OutOfRange,
-    /// Day and month could be the other way round.
-    Ambiguous,
-}
-
-/// A day, with a time of day and its offset from UTC where they are given.
-type Moment = (NaiveDate, Option<(NaiveTime, Option<FixedOffset>)>);
-
-const DAYS: &[&str] = &[
-    "%Y-%m-%d",
-    "%Y/%m/%d",
-    "%d.%m.%Y",
-    "%d/%b/%y",
-    "%d/%b/%Y",
-    "%d-%b-%Y",
-    "%d %b %Y",
-    "%b %d, %Y",
-    "%b %d %Y",
-    "%a %b %d %Y",
-];
-const TIMES: &[&str] = &["%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%.f", "%H:%M"];
-
-fn moment(text: &str, order: Option<DateOrder>) -> Result<Moment, NoDate> {
-    let named = DAYS.iter().filter_map(|form| NaiveDate::parse_and_remainder(text, form).ok());
-    for (day, rest) in named {
-        if let Some(time) = time(rest) {
-            let day = if has_short_year(text, day) { day.with_year(day.year() + 2000).unwrap_or(day) } else { day };
-            return Ok((day, time));
-        }
-    }
-    if let Some((day, rest)) = by_slashes(text, order)?
-        && let Some(time) = time(rest)
-    {
-        return Ok((day, time));
-    }
-    let is_long = |digits: &str| (5..=9).contains(&digits.len());
-    let runs = || text.split(|c: char| !c.is_ascii_digit());
-    let is_date = runs().filter(|run| !run.is_empty()).count() >= 3;
-    Err(if is_date && runs().any(is_long) { NoDate::OutOfRange } else { NoDate::Unknown })
-}
-
-/// `05.03.24`, which `%Y` reads as the year 24.
-fn has_short_year(text: &str, day: NaiveDate) -> bool {
-    day.year() < 100 && !text.split(|c: char| !c.is_ascii_digit()).any(|run| run.len() == 4)
-}
-
-/// `3/5/2026` and `3/5/26`, with what follows.
-fn by_slashes(text: &str, order: Option<DateOrder>) -> Result<Option<(NaiveDate, &str)>, NoDate> {
-    let (date, rest) = text.split_once([' ', ',']).unwrap_or((text, ""));
-    let parts: Vec<&str> = date.split('/').collect();
-    let [a, b, year] = parts[..] else { return Ok(None) };
-    let is_short = |part: &str| part.len() <= 2;
-    if !(is_short(a) && is_short(b) && (is_short(year) || year.len() == 4)) {
-        return Ok(None);
-    }
-    let (Ok(a), Ok(b), Ok(number)) = (a.parse::<u32>(), b.parse::<u32>(), year.parse::<i32>()) else { return Ok(None) };
-    let number = if is_short(year) { number + 2000 } else { number };
-    let (day, month) = match (order, a, b) {
-        (_, 13.., _) => (a, b),
-        (_, _, 13..) => (b, a),
-        (Some(DateOrder::Dmy), ..) => (a, b),
-        (Some(DateOrder::Mdy), ..) => (b, a),
-        (None, ..) if a == b => (a, b),
-        (None, ..) => return Err(NoDate::Ambiguous),
-    };
-    Ok(NaiveDate::from_ymd_opt(number, month, day).map(|day| (day, rest)))
-}
-
-/// What follows a day: nothing, or a time of day with or without its offset; `None` for anything else.
-#[allow(clippy::option_option, reason = "no time is an answer, and so is no reading")]
-fn time(rest: &str) -> Option<Option<(NaiveTime, Option<FixedOffset>)>> {
-    let rest = rest.trim_start_matches(['T', ',', ' ']).trim_end();
-    if rest.is_empty() {
-        return Some(None);
-    }
-    let upper = rest.to_ascii_uppercase();
-    TIMES.iter().find_map(|form| {
-        let (time, zone) = NaiveTime::parse_and_remainder(&upper, form).ok()?;
-        let zone = zone.split('(').next().unwrap_or_default().trim();
-        let zone = zone
-            .strip_prefix("GMT")
-            .or_else(|| zone.strip_prefix("UTC"))
-            .map_or(zone, |rest| if rest.is_empty() { "Z" } else { rest });
-        match zone {
-            "" => Some(Some((time, None))),
-            "Z" => Some(Some((time, Some(FixedOffset::east_opt(0)?)))),
-            offset => Some(Some((time, Some(offset.parse().ok()?)))),
-        }
-    })
-}
-
 impl Reading {
-    /// An instant. A day alone is its beginning, or its end, in the organization's time zone.
+    /// An instant. A day alone is its beginning, or its end.
     pub fn instant(&self, text: &str, is_end: bool) -> Result<Instant, NoDate> {
-        let text = text.trim();
-        let instant = if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-            instant.with_timezone(&Utc)
-        } else {
-            let (day, time) = moment(text, self.dates)?;
-            let end = NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default();
-            let (time, offset) = time.unwrap_or((if is_end { end } else { NaiveTime::MIN }, None));
-            let local = day.and_time(time);
-            match offset {
-                Some(offset) => local.checked_sub_offset(offset).map(|utc| utc.and_utc()),
-                None => self.at_home(local),
-            }
-            .ok_or(NoDate::OutOfRange)?
-        };
-        let instant = instant.trunc_subsecs(3);
-        if in_calendar(instant) { Ok(instant) } else { Err(NoDate::OutOfRange) }
-    }
-
-    /// A time that the clocks jump over is the one an hour later.
-    fn at_home(&self, local: NaiveDateTime) -> Option<Instant> {
-        let found = self.zone.from_local_datetime(&local).earliest();
-        let found = found.or_else(|| self.zone.from_local_datetime(&(local + Duration::hours(1))).earliest());
-        found.map(|instant| instant.with_timezone(&Utc))
+        instant(text, is_end, self.zone, self.dates)
     }
 
     /// [`instant`](Self::instant) of a record's field; an empty text is none.
@@ -242,7 +114,7 @@ impl Reading {
             return None;
         }
         let shown = shorten(text);
-        match self.instant(text, field != Field::Created) {
+        match self.instant(text, !matches!(field, Field::Created | Field::Started)) {
             Ok(instant) => return Some(instant),
             Err(NoDate::Unknown) => {
                 record.fault(
@@ -313,6 +185,7 @@ impl Reading {
                     record.fault("OUT_OF_RANGE", field, "It is in the future.");
                 }
             }
+            Field::Started => record.started_at = self.date(record, field, text),
             // Some write when, some whether.
             Field::Completed => match truth(text) {
                 Some(true) => record.status = ItemStatus::Done,
@@ -365,5 +238,56 @@ pub fn shorten(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::import::record::Place;
+
+    fn reading() -> Reading {
+        Reading {
+            zone: chrono_tz::Europe::Berlin,
+            now: Instant::UNIX_EPOCH,
+            dates: None,
+            statuses: BTreeMap::new(),
+            priorities: BTreeMap::new(),
+            source: None,
+            file_name: String::new(),
+            archived: false,
+        }
+    }
+
+    #[test]
+    fn hours_are_numbers_or_hours_and_minutes() {
+        for (text, wanted) in [
+            ("2", Some(2.0)),
+            ("1,5", Some(1.5)),
+            ("1h 30m", Some(1.5)),
+            ("90m", Some(1.5)),
+            ("2d", None),
+            ("ü", None),
+            ("", None),
+        ] {
+            assert_eq!(hours(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_known_in_any_form() {
+        let reading = reading();
+        assert_eq!(reading.status("In-Progress"), Some(ItemStatus::InProgress));
+        assert_eq!(reading.status("To Do"), Some(ItemStatus::Todo));
+        assert_eq!(reading.status("archived"), None);
+        assert_eq!(reading.priority("HIGHEST"), Some(Priority::Urgent));
+        assert_eq!(priority_of_labels(["bug", "priority::high"]), Some(Priority::High));
+        assert_eq!(priority_of_labels(["p1", "Priority: urgent", "pi"]), Some(Priority::Urgent));
+        assert_eq!(priority_of_labels(["priority", "pp"]), None);
+        let mut record = Record::new(Place::Line(2), "");
+        reading.fill(&mut record, Field::Completed, "yes");
+        assert_eq!((record.status, record.completed_at), (ItemStatus::Done, None));
+        reading.fill(&mut record, Field::Status, "?");
+        assert_eq!(record.faults[0].code, "UNKNOWN_STATUS");
     }
 }

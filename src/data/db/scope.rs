@@ -20,7 +20,7 @@ use super::{
 use crate::{
     base::{
         clock::Clock,
-        enums::{Feature, Role},
+        enums::{Feature, MembershipStatus, Role},
         error::{Code, Error, Refusal, Result},
         id::{Id, OrganizationId, UserId},
         plan,
@@ -33,7 +33,8 @@ use crate::{
 };
 
 /// One organization, one caller, their rights in it. Made only from a verified membership, from the organization just
-/// founded, from a redeemed invitation, or for the server's own work in one organization. Cheap to clone.
+/// founded, from a redeemed invitation, or for the server's own work in one organization, and what its operator does. Cheap
+/// to clone.
 #[derive(Clone, Debug)]
 pub struct OrgScope(Arc<Inner>);
 
@@ -154,6 +155,20 @@ impl OrgScope {
             origin,
             depends_on_time: AtomicBool::default(),
         })))
+    }
+
+    /// A command's work in one organization in the name of an active member, with their rights; `None` when they are none.
+    pub async fn of_command_by(
+        db: &Db,
+        organization_id: OrganizationId,
+        user_id: UserId,
+        origin: Origin,
+    ) -> Result<Option<Self>> {
+        let system = Self::of_system(db, organization_id, origin.clone()).await?;
+        let active = membership::Column::Status.eq(MembershipStatus::Active);
+        let own = system.find::<membership::Entity>().filter(membership::Column::UserId.eq(user_id)).filter(active);
+        let found = own.one().await?;
+        Ok(found.map(|membership| Self::of_member(db, system.0.organization.clone(), membership, origin)))
     }
 
     /// A job's own work in one organization, on behalf of whoever asked for it; `None` when the organization is gone.

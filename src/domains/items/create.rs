@@ -192,7 +192,9 @@ pub(super) async fn insert(tx: &mut WriteTx, creates: Vec<Planned>) -> Result<Ve
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
     pub created_at: Option<Instant>,
-    /// Of an item that is DONE: when its work began, as far as that is known, and ended.
+    /// Of one that is begun.
+    pub started_at: Option<Instant>,
+    /// Of one that is DONE; its work began then at the latest.
     pub completed_at: Option<Instant>,
 }
 
@@ -213,9 +215,12 @@ impl Planned {
         let now = scope.clock().now();
         let row = &mut planned.states[0].row;
         row.created_at = times.created_at.map_or(now, |at| at.min(now));
-        if let Some(at) = times.completed_at.filter(|_| row.status == ItemStatus::Done) {
-            (row.started_at, row.completed_at) = (Some(at.min(now)), Some(at.min(now)));
-        }
+        let completed_at = times.completed_at.map(|at| at.min(now));
+        // What the status says that there is gets its time from elsewhere.
+        row.completed_at = row.completed_at.map(|at| completed_at.unwrap_or(at));
+        row.started_at = row
+            .started_at
+            .map(|at| times.started_at.or(completed_at).unwrap_or(at).min(row.completed_at.unwrap_or(now)));
         Ok(planned)
     }
 

@@ -132,7 +132,10 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
         found.records.push(record);
         check_count(&found.records)?;
     }
-    if found.source.is_empty() && reading.source.is_none() && !found.records.is_empty() {
+    if found.source.is_empty()
+        && reading.source.is_none()
+        && found.records.iter().any(|record| !record.source_id.is_empty())
+    {
         let message = "Issues are numbered within their repository, and the file does not say which that is: export with \
                        `url` among the fields of --json, or give --source OWNER/REPO.";
         return Err(Unreadable::new("NO_SOURCE", message));

@@ -76,7 +76,10 @@ fn finish(found: &mut Found, record: &mut Record, url: Option<&str>, reading: &R
 }
 
 fn with_source(found: Found, reading: &Reading) -> Result<Found, Unreadable> {
-    if found.source.is_empty() && reading.source.is_none() && !found.records.is_empty() {
+    if found.source.is_empty()
+        && reading.source.is_none()
+        && found.records.iter().any(|record| !record.source_id.is_empty())
+    {
         let message =
             "Issues are numbered within their project, and the file does not say which that is: give --source.";
         return Err(Unreadable::new("NO_SOURCE", message));

@@ -3,10 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{Duration, NaiveTime};
+
 use super::{
-    super::{record::Comment, values::key},
+    super::{
+        record::{Comment, Fault},
+        values::key,
+    },
     Columns, Field, Found, Reading, Row, Table, TableOptions, Unreadable, read_rows,
 };
+use crate::base::clock::Instant;
 
 const COLUMNS: &[(&str, Field)] = &[
     ("issuekey", Field::Id),
@@ -40,11 +46,15 @@ pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Res
         }
         // Statuses are each project's own; their categories are Jira's.
         let category = text(row, &categories).and_then(|category| reading.status(&category));
-        let is_unknown = |fault: &super::super::record::Fault| fault.code == "UNKNOWN_STATUS";
+        let is_unknown = |fault: &Fault| fault.code == "UNKNOWN_STATUS";
         if let Some(status) = category.filter(|_| record.faults.iter().any(is_unknown)) {
             record.status = status;
             record.faults.retain(|fault| !is_unknown(fault));
         }
+        // A day, which Jira writes with the time of its beginning.
+        let midnight = |at: &Instant| at.with_timezone(&reading.zone).time() == NaiveTime::MIN;
+        record.due_at =
+            record.due_at.map(|at| if midnight(&at) { at + Duration::seconds(24 * 60 * 60 - 1) } else { at });
         let seconds = text(row, &estimates).and_then(|seconds| seconds.trim().parse::<f64>().ok());
         record.estimated_hours = seconds.filter(|seconds| *seconds > 0.0).map(|seconds| seconds / 3600.0);
         for said in comments.iter().filter_map(|column| row.fields.get(*column)).filter(|said| !said.is_empty()) {

@@ -12,6 +12,7 @@ const COLUMNS: &[(&str, Field)] = &[
     ("assignee", Field::Assignees),
     ("labels", Field::Tags),
     ("created", Field::Created),
+    ("started", Field::Started),
     ("completed", Field::Completed),
     ("duedate", Field::Due),
     ("parentissue", Field::Parent),

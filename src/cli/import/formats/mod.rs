@@ -194,6 +194,13 @@ impl Columns {
         names
     }
 
+    /// Names of the columns that are not used.
+    fn unused(&self, table: &Table<'_>) -> Vec<String> {
+        let is_used = |column: usize| self.0.iter().any(|(used, _)| *used == column);
+        let columns = table.header.iter().enumerate();
+        columns.filter(|(column, name)| !is_used(*column) && !name.is_empty()).map(|(_, name)| name.clone()).collect()
+    }
+
     /// The record that a row is.
     fn record(&self, row: &Row, reading: &Reading) -> Record {
         let mut record = Record::new(Place::Line(row.line), String::new());
@@ -232,7 +239,7 @@ fn read_rows(
     reading: &Reading,
     mut finish: impl FnMut(&mut Record, &Row),
 ) -> Result<Found, Unreadable> {
-    let mut found = Found { columns: columns.names(table), ..Found::default() };
+    let mut found = Found { columns: columns.names(table), unused: columns.unused(table), ..Found::default() };
     table.each(|row| {
         let record = match row {
             Ok(row) => {

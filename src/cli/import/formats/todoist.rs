@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    super::{record::Comment, values::key},
+    super::{dates::NoDate, record::Comment, values::key},
     Field, Found, Place, Reading, Record, Row, Table, Unreadable, bad_row, check_count,
 };
 use crate::base::enums::Priority;
@@ -95,7 +95,7 @@ pub fn read(table: &Table<'_>, reading: &Reading) -> Result<Found, Unreadable> {
         match reading.instant(due, true) {
             Ok(due) => record.due_at = Some(due),
             Err(_) if due.trim().is_empty() => {}
-            Err(super::super::values::NoDate::Unknown) => recurring += 1,
+            Err(NoDate::Unknown) => recurring += 1,
             Err(_) => reading.fill(&mut record, Field::Due, due),
         }
         let level = indent.trim().parse::<usize>().unwrap_or(1).clamp(1, above.len() + 1);
