@@ -35,6 +35,8 @@ mod m20261126_000020_store_probe;
 mod m20261126_000022_hash_secret;
 mod m20261126_000024_document_sets;
 mod m20261127_000026_profile_revision;
+mod m20261127_000034_search;
+pub mod words;
 
 pub use sea_orm_migration::{
     IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations,
@@ -92,6 +94,7 @@ impl MigratorTrait for Migrator {
             m20261126_000022_hash_secret,
             m20261126_000024_document_sets,
             m20261127_000026_profile_revision,
+            m20261127_000034_search,
         ]
     }
 }

@@ -17,6 +17,7 @@ pub mod members;
 pub mod node;
 pub mod organizations;
 pub mod plans;
+pub mod search;
 pub mod server;
 pub mod sync;
 pub mod tags;
@@ -53,6 +54,7 @@ pub struct DomainQuery(
     organizations::resolvers::OrganizationQuery,
     node::NodeQuery,
     items::resolvers::ItemQuery,
+    search::resolvers::SearchQuery,
     events::resolvers::EventQuery,
     sync::resolvers::SyncQuery,
     server::ServerQuery,

@@ -53,6 +53,7 @@ mod readable;
 mod reference;
 mod registered;
 mod schema;
+mod search;
 mod secrets;
 mod sessions;
 mod shares;

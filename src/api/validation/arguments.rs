@@ -101,6 +101,7 @@ pub fn weigh<'a>(
     for (name, value) in &field.arguments {
         let Some(argument) = meta.args.get(name.node.as_str()) else { continue };
         let path = Path::of(name.node.as_str());
+        arguments.weight.texts += u64::from(is_full_text(meta, name.node.as_str()));
         (arguments.objects, arguments.conditions) = (0, 0);
         let is_filter = bare(&argument.ty).ends_with("Filter");
         // A filter left out, as a whole, is none: the specification's rule for an argument without a value.
@@ -115,6 +116,11 @@ pub fn weigh<'a>(
         }
     }
     Ok(arguments.weight)
+}
+
+/// Whether an argument is what is searched for.
+fn is_full_text(field: &async_graphql::registry::MetaField, argument: &str) -> bool {
+    bare(&field.ty) == "SearchHit" && argument == "query"
 }
 
 /// A value in the document, or in a variable.
@@ -234,6 +240,7 @@ impl<'a> Arguments<'_, 'a> {
             }
             match name {
                 "contains" if in_filter => self.weight.contains += 1,
+                "text" if in_filter => self.weight.texts += 1,
                 "startsWith" if in_filter => self.weight.starts_with += 1,
                 _ => {}
             }
