@@ -57,7 +57,7 @@ async fn fill_later(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     connection.execute(&job).await.map(drop)
 }
 
-/// How PostgreSQL folds a text, as an expression of `t`. Without the letters of ICU, and in an encoding other than UTF-8,
+/// How PostgreSQL folds a text `t` that is not all ASCII. Without the letters of ICU, and in an encoding other than UTF-8,
 /// by the database's own language.
 async fn fold_of(manager: &SchemaManager<'_>) -> Result<String, DbErr> {
     let ask = "SELECT current_setting('server_encoding') = 'UTF8' AS is_utf8, \
@@ -68,10 +68,8 @@ async fn fold_of(manager: &SchemaManager<'_>) -> Result<String, DbErr> {
         return Ok("lower(t)".to_owned());
     }
     let collation = if is("has_icu")? { " COLLATE \"und-x-icu\"" } else { "" };
-    Ok(format!(
-        "CASE WHEN octet_length(t) = length(t) THEN lower(t COLLATE \"C\") ELSE \
-         translate(lower(regexp_replace(normalize(t, NFD), '[\\u0300-\\u036f]', '', 'g'){collation}), 'ς', 'σ') END"
-    ))
+    let bare = "regexp_replace(normalize(t, NFD), '[\\u0300-\\u036f]', '', 'g')";
+    Ok(format!("translate(lower({bare}{collation}), 'ς', 'σ')"))
 }
 
 fn postgres(fold: &str) -> Vec<String> {
@@ -87,7 +85,8 @@ fn postgres(fold: &str) -> Vec<String> {
          WITH (gin_pending_list_limit = 256)"
             .to_owned(),
         format!(
-            "CREATE FUNCTION search_fold(t text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT {fold} $$"
+            "CREATE FUNCTION search_fold(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$ BEGIN \
+             IF octet_length(t) = length(t) THEN RETURN lower(t COLLATE \"C\"); END IF; RETURN {fold}; END $$"
         ),
         // Spaces alone are left between words, so that the parser of PostgreSQL finds no addresses, paths or fractions.
         format!(
@@ -152,14 +151,11 @@ fn sqlite() -> Vec<String> {
          kind smallint NOT NULL, subject_id uuid_blob NOT NULL, item_id uuid_blob NOT NULL, \
          UNIQUE (organization_id, kind, subject_id))"
             .to_owned(),
-        "CREATE VIRTUAL TABLE search_text USING fts5 (title, body, content = '', contentless_delete = 1, \
+        "CREATE VIRTUAL TABLE search_text USING fts5 (title, body, content = '', columnsize = 0, \
          prefix = '2 3 4', tokenize = \"unicode61 remove_diacritics 2 categories 'L* M* N* Co'\")"
             .to_owned(),
         // The words of the index, to look up those that begin alike.
         "CREATE VIRTUAL TABLE search_word USING fts5vocab (search_text, instance)".to_owned(),
-        "CREATE TRIGGER search_document_deleted AFTER DELETE ON search_document FOR EACH ROW \
-         BEGIN DELETE FROM search_text WHERE rowid = OLD.id; END"
-            .to_owned(),
     ];
     for (kind, table, item, first, second) in KINDS {
         let texts = |row: &str| match second {
@@ -181,9 +177,14 @@ fn sqlite() -> Vec<String> {
         );
         let differs: Vec<String> =
             std::iter::once(first).chain(second).map(|name| format!("OLD.{name} IS NOT NEW.{name}")).collect();
-        let rewrite = format!(
-            "DELETE FROM search_text WHERE rowid = (SELECT d.id FROM search_document d WHERE {own}); \
-             INSERT INTO search_text (rowid, title, body) SELECT d.id, {} FROM search_document d WHERE {own};",
+        // The index has no texts of its own: what leaves it is told by what it was made of.
+        let remove = format!(
+            "INSERT INTO search_text (search_text, rowid, title, body) SELECT 'delete', d.id, {} FROM search_document d \
+             WHERE d.organization_id = OLD.organization_id AND d.kind = {kind} AND d.subject_id = OLD.id;",
+            texts("OLD")
+        );
+        let write = format!(
+            "INSERT INTO search_text (rowid, title, body) SELECT d.id, {} FROM search_document d WHERE {own};",
             texts("NEW")
         );
         steps.extend([
@@ -196,12 +197,12 @@ fn sqlite() -> Vec<String> {
             format!("CREATE TRIGGER search_{table}_added AFTER INSERT ON {table} FOR EACH ROW BEGIN {add} END"),
             format!(
                 "CREATE TRIGGER search_{table}_changed AFTER UPDATE OF {} ON {table} FOR EACH ROW WHEN {} \
-                 BEGIN {rewrite} {add} END",
+                 BEGIN {remove} {write} {add} END",
                 columns_of(first, second),
                 differs.join(" OR ")
             ),
             format!(
-                "CREATE TRIGGER search_{table}_deleted AFTER DELETE ON {table} FOR EACH ROW BEGIN \
+                "CREATE TRIGGER search_{table}_deleted AFTER DELETE ON {table} FOR EACH ROW BEGIN {remove} \
                  DELETE FROM search_document WHERE organization_id = OLD.organization_id AND kind = {kind} \
                  AND subject_id = OLD.id; END"
             ),

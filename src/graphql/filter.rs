@@ -92,6 +92,8 @@ impl<'s> Filtering<'s> {
         if self.texts > MAX_TEXTS {
             return Err(bad(format!("A filter has at most {MAX_TEXTS} full texts.")));
         }
+        // Rows from before search was are found as a job gets to them: without a change in the ledger.
+        self.scope.note_time();
         let Some(terms) = Terms::parse(text)? else { return Ok(nothing()) };
         Ok(everything().add(id.in_subquery(self.scope.items_with(&terms))))
     }

@@ -18,23 +18,23 @@ const IN_ORDER: f64 = 0.1;
 /// How well a title matches words, each with whether it may go on.
 pub fn score(wanted: &[(String, bool)], title: &str) -> f64 {
     let title: Vec<String> = words(title).map(|word| word.folded).collect();
-    let one = |(wanted, may_go_on): &(String, bool)| {
-        let begins = || *may_go_on && title.iter().any(|word| word.starts_with(wanted.as_str()));
-        match title.contains(wanted) {
-            true => 1.0,
-            false if begins() => BEGUN,
-            false => 0.0,
+    let is = |word: &str, (wanted, may_go_on): &(String, bool)| {
+        word == wanted || (*may_go_on && word.starts_with(wanted.as_str()))
+    };
+    let one = |wanted: &(String, bool)| {
+        if title.contains(&wanted.0) {
+            1.0
+        } else if title.iter().any(|word| is(word, wanted)) {
+            BEGUN
+        } else {
+            0.0
         }
     };
     #[expect(clippy::cast_precision_loss, reason = "a few words")]
     let share = wanted.iter().map(one).sum::<f64>() / wanted.len().max(1) as f64;
     let follow = |from: usize| {
-        title.get(from..from + wanted.len()).is_some_and(|found| {
-            found
-                .iter()
-                .zip(wanted)
-                .all(|(word, (wanted, may_go_on))| word == wanted || (*may_go_on && word.starts_with(wanted.as_str())))
-        })
+        let found = title.get(from..from + wanted.len());
+        found.is_some_and(|found| found.iter().zip(wanted).all(|(word, wanted)| is(word, wanted)))
     };
     let is_in_order = (0..title.len()).any(follow);
     let begins = follow(0);

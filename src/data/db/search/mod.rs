@@ -101,48 +101,33 @@ impl OrgScope {
         select.column(document("subject_id")).take()
     }
 
+    /// On SQLite the planner keeps to the order of a cross join: from the newest match on, as far as is needed.
     fn candidates(&self, terms: &Terms, kind: Searched, which: Condition, limit: u64) -> SelectStatement {
+        let of = |column: &'static str| Expr::col(document(column));
         let mut select = self.documents(terms, kind);
-        let join = match self.db().backend() {
-            // SQLite's planner keeps this order: from the newest match on, as far as is needed.
-            DatabaseBackend::Sqlite => JoinType::CrossJoin,
-            _ => JoinType::InnerJoin,
-        };
-        select.join(
-            join,
-            item::Entity,
-            Expr::col((item::Entity, item::Column::OrganizationId))
-                .equals(document("organization_id"))
-                .and(Expr::col((item::Entity, item::Column::Id)).equals(document("item_id"))),
-        );
-        select.expr_as(Expr::val(i32::from(kind.number())), "kind");
-        if kind == Searched::Comment {
-            select
-                .join(
-                    join,
-                    comment::Entity,
-                    Expr::col((comment::Entity, comment::Column::OrganizationId))
-                        .equals(document("organization_id"))
-                        .and(Expr::col((comment::Entity, comment::Column::Id)).equals(document("subject_id"))),
-                )
+        select
+            .expr_as(Expr::val(i32::from(kind.number())), "kind")
+            .cross_join(item::Entity)
+            .and_where(of("item_id").equals((item::Entity, item::Column::Id)))
+            .and_where(item::Column::OrganizationId.eq(self.organization_id()))
+            .and_where(item::Column::DeletedAt.is_null())
+            .cond_where(which);
+        match kind {
+            Searched::Item => select
+                .columns([item::Column::Id, item::Column::Title, item::Column::CreatedAt].map(|it| (item::Entity, it))),
+            Searched::Comment => select
+                .cross_join(comment::Entity)
+                .and_where(of("subject_id").equals((comment::Entity, comment::Column::Id)))
+                .and_where(comment::Column::OrganizationId.eq(self.organization_id()))
                 .column((comment::Entity, comment::Column::Id))
                 .expr_as(Expr::val(""), "title")
-                .column((comment::Entity, comment::Column::CreatedAt));
-        } else {
-            select
-                .columns([item::Column::Id, item::Column::Title, item::Column::CreatedAt].map(|it| (item::Entity, it)));
-        }
+                .column((comment::Entity, comment::Column::CreatedAt)),
+        };
         let newest = match self.db().backend() {
             DatabaseBackend::Sqlite => (Alias::new("words"), Alias::new("rowid")),
             _ => document("subject_id"),
         };
-        select
-            .and_where(item::Column::OrganizationId.eq(self.organization_id()))
-            .and_where(item::Column::DeletedAt.is_null())
-            .cond_where(which)
-            .order_by(newest, Order::Desc)
-            .limit(limit)
-            .take()
+        select.order_by(newest, Order::Desc).limit(limit).take()
     }
 
     /// The organization's documents of a kind that match, without a column yet.
@@ -152,12 +137,8 @@ impl OrgScope {
         match self.db().backend() {
             DatabaseBackend::Sqlite => select
                 .from_as("search_text", "words")
-                .join_as(
-                    JoinType::CrossJoin,
-                    "search_document",
-                    "document",
-                    Expr::col(document("id")).eq(Expr::col(("words", "rowid"))),
-                )
+                .join_as(JoinType::CrossJoin, "search_document", "document", Condition::all())
+                .and_where(Expr::col(document("id")).equals(("words", "rowid")))
                 .and_where(match_words(terms))
                 .and_where(of_tenant(self.organization_id(), kind)),
             _ => {
