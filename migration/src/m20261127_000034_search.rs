@@ -165,15 +165,15 @@ fn sqlite() -> Vec<String> {
         let own = format!("d.organization_id = NEW.organization_id AND d.kind = {kind} AND d.subject_id = NEW.id");
         let first_id = format!("((t.number * 2 + {kind}) << 40)");
         let next_id = format!(
-            "max(coalesce((SELECT max(d.id) FROM search_document d WHERE d.id >= {first_id} \
-             AND d.id < {first_id} + (1 << 40)), 0), {first_id} + (1 << 39) - 1) + 1"
+            "SELECT max(coalesce((SELECT max(d.id) FROM search_document d WHERE d.id >= {first_id} \
+             AND d.id < {first_id} + (1 << 40)), 0), {first_id} + (1 << 39) - 1) + 1 \
+             FROM search_tenant t WHERE t.organization_id = NEW.organization_id"
         );
+        // Values, not a SELECT, which would be kept in a table of its own first, as it reads what it writes.
         let add = format!(
-            "INSERT INTO search_tenant (organization_id) SELECT NEW.organization_id WHERE NOT EXISTS \
-             (SELECT 1 FROM search_tenant t WHERE t.organization_id = NEW.organization_id); \
-             INSERT INTO search_document (id, organization_id, kind, subject_id, item_id) \
-             SELECT {next_id}, NEW.organization_id, {kind}, NEW.id, NEW.{item} FROM search_tenant t \
-             WHERE t.organization_id = NEW.organization_id AND NOT EXISTS (SELECT 1 FROM search_document d WHERE {own});"
+            "INSERT OR IGNORE INTO search_tenant (organization_id) VALUES (NEW.organization_id); \
+             INSERT OR IGNORE INTO search_document (id, organization_id, kind, subject_id, item_id) \
+             VALUES (({next_id}), NEW.organization_id, {kind}, NEW.id, NEW.{item});"
         );
         let differs: Vec<String> =
             std::iter::once(first).chain(second).map(|name| format!("OLD.{name} IS NOT NEW.{name}")).collect();
