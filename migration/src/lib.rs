@@ -38,6 +38,8 @@ mod m20261127_000026_profile_revision;
 mod m20261127_000028_relations;
 mod m20261127_000030_bulk_outcomes;
 mod m20261127_000032_watchers;
+mod m20261127_000034_search;
+pub mod words;
 
 pub use sea_orm_migration::{
     IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations,
@@ -98,6 +100,7 @@ impl MigratorTrait for Migrator {
             m20261127_000028_relations,
             m20261127_000030_bulk_outcomes,
             m20261127_000032_watchers,
+            m20261127_000034_search,
         ]
     }
 }

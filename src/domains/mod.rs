@@ -18,6 +18,7 @@ pub mod node;
 pub mod organizations;
 pub mod plans;
 pub mod relations;
+pub mod search;
 pub mod server;
 pub mod sync;
 pub mod tags;
@@ -55,6 +56,7 @@ pub struct DomainQuery(
     organizations::resolvers::OrganizationQuery,
     node::NodeQuery,
     items::resolvers::ItemQuery,
+    search::resolvers::SearchQuery,
     events::resolvers::EventQuery,
     sync::resolvers::SyncQuery,
     server::ServerQuery,

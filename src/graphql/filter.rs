@@ -19,6 +19,7 @@ use crate::{
         OrgScope,
         filter::{contains, everything, fold_part, nothing, present, starts_with},
         page::PageStart,
+        search::Terms,
     },
 };
 
@@ -30,6 +31,8 @@ const MAX_NESTED: u32 = 100;
 const MAX_VALUES: usize = 500;
 /// Comparisons of one filter.
 pub const MAX_CONDITIONS: u32 = 50;
+/// Full texts of one filter: each may match every row.
+const MAX_TEXTS: u32 = 5;
 
 /// What a filter is resolved against, and how much of it is left.
 pub struct Filtering<'s> {
@@ -38,11 +41,12 @@ pub struct Filtering<'s> {
     has_used_now: bool,
     conditions: u32,
     nested: u32,
+    texts: u32,
 }
 
 impl<'s> Filtering<'s> {
     pub fn new(scope: &'s OrgScope, now: Instant) -> Self {
-        Self { scope, now, has_used_now: false, conditions: 0, nested: 0 }
+        Self { scope, now, has_used_now: false, conditions: 0, nested: 0, texts: 0 }
     }
 
     /// What relative times are relative to.
@@ -87,6 +91,19 @@ impl<'s> Filtering<'s> {
     pub fn spend_list<T>(&mut self, values: &[T]) -> Result<()> {
         self.spend()?;
         check_list(values)
+    }
+
+    /// Whether the item that `id` names has the words of a text.
+    pub fn text(&mut self, text: &str, id: impl ColumnTrait) -> Result<Condition> {
+        self.spend()?;
+        self.texts += 1;
+        if self.texts > MAX_TEXTS {
+            return Err(bad(format!("A filter has at most {MAX_TEXTS} full texts.")));
+        }
+        // Rows from before search was are found as a job gets to them: without a change in the ledger.
+        self.scope.note_time();
+        let Some(terms) = Terms::parse(text)? else { return Ok(nothing()) };
+        Ok(everything().add(id.in_subquery(self.scope.items_with(&terms))))
     }
 
     /// `depth` of the nested filter about to be resolved; the outermost is 1.

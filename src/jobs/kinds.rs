@@ -7,7 +7,7 @@ use crate::{
         AccountTx, WriteTx,
         jobs::{Job, Rest},
     },
-    domains::{accounts, items, members, organizations, tags, teams},
+    domains::{accounts, items, members, organizations, search, tags, teams},
     platform::state::State,
 };
 
@@ -55,6 +55,10 @@ async fn on_server(state: &State, job: &Job) -> Result<Chunk> {
         }
         accounts::announce::ANNOUNCEMENT => {
             let (tx, next) = accounts::announce::announce_more(tx, job.payload()?).await?;
+            (tx, Rest::of(next)?)
+        }
+        search::service::FILL => {
+            let (tx, next) = search::service::fill_more(tx, job.payload()?).await?;
             (tx, Rest::of(next)?)
         }
         unknown => return Err(unknown_kind(unknown)),

@@ -310,7 +310,9 @@ async fn the_schema_for_composition_is_closed_with_introspection(app: TestApp) {
     let (nothing, once) = (cost("{ _service { __typename } }").await, cost(SDL).await);
     assert_eq!(nothing, 10);
     assert!((20..50).contains(&once), "{once}");
-    assert_eq!(cost("{ _service { a: sdl b: sdl } }").await - nothing, (once - nothing) * 2);
+    // Rounded down once instead of twice.
+    let twice = cost("{ _service { a: sdl b: sdl } }").await - nothing;
+    assert!(twice.abs_diff((once - nothing) * 2) <= 1, "{once}, {twice}");
 
     let closed = app.another_instance(|config| config.server.introspection = false).await;
     let answer = closed.call(&acme, &acme.owner, SDL).answer().await;

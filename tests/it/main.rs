@@ -56,6 +56,7 @@ mod reference;
 mod registered;
 mod relations;
 mod schema;
+mod search;
 mod secrets;
 mod sessions;
 mod shares;

@@ -50,6 +50,8 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("ItemFilter.status", "Item.status", "-"),
     ("ItemFilter.tags", "Item.tags", "-"),
     ("ItemFilter.team", "Item.team", "-"),
+    // And the description, which is of the same type.
+    ("ItemFilter.text", "Item.title", "-"),
     ("ItemFilter.title", "Item.title", "-"),
     ("ItemFilter.updatedAt", "Item.updatedAt", "-"),
     ("ItemParentFilter.id", "Item.parent", "-"),

@@ -66,6 +66,21 @@ const COSTS: &[(&str, &str, usize)] = &[
         2,
     ),
     (
+        "items with a full text",
+        "query($first: Int!) { items(first: $first, filter: {text: \"item\"}) { nodes { id } } }",
+        2,
+    ),
+    (
+        "search",
+        "query($first: Int!) { search(query: \"item\", types: [ITEM], first: $first) { score snippet node { ... on Item { title tags { name } } } } }",
+        4,
+    ),
+    (
+        "search in comments",
+        "query($first: Int!) { search(query: \"second\", first: $first) { snippet node { ... on Comment { body author { displayName } } } } }",
+        4,
+    ),
+    (
         "members",
         "query($first: Int!) { organization { members(first: $first) { nodes { user { displayName } } } } }",
         3,

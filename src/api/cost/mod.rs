@@ -7,6 +7,7 @@
 //! | `nodes(ids:)`, `_entities` | what is named × (1 + below) | each (1 + below), 1 for a null |
 //! | `results` of a bulk mutation | what it names × (1 + below); nothing where no lists of objects are below | the same of each |
 //! | connection | 1 + page size × (1 + below), `totalCount` | 1 + each node (1 + below), `totalCount` |
+//! | `search` | 5 + `first` × (1 + below) | 5 + each (1 + below) |
 //! | `sync` | 1 + `first` × (1 + below); the same without `nodes` | 1 + each node (1 + below); without `nodes` the static |
 //! | `totalCount` | 10; 1 where it is kept with the parent | the same |
 //! | introspection, `_service` | 10, and 1 for 150 values that it expands to | the same |
@@ -52,6 +53,8 @@ pub const CONTAINS_PRICE: u64 = 5;
 pub const STARTS_WITH_PRICE: u64 = 2;
 /// Objects of a bulk mutation at most.
 pub const MAX_RESULTS: u64 = 500;
+/// Points of a full text: of a search, and in a filter.
+pub const TEXT_PRICE: u64 = 5;
 /// Price of an introspection that expands to next to nothing.
 const INTROSPECTION_PRICE: u64 = 10;
 /// Values that an introspection expands to for a further point.
@@ -72,6 +75,8 @@ pub enum Kind {
     List,
     /// `nodes(ids:)`, `_entities(representations:)`: a list of as many objects as the argument names.
     Named,
+    /// `search`: a list of as many objects as its argument says.
+    Hits,
     /// With the price of its `totalCount`.
     Connection(u64),
     /// The parts of a connection.
@@ -104,6 +109,7 @@ impl Kind {
                 Self::Connection(if has(field, KEPT_COUNT) { 1 } else { COUNT_PRICE })
             }
             _ if named == "SyncPage" => Self::Sync,
+            _ if named == "SearchHit" => Self::Hits,
             _ if !registry.types.get(named).is_some_and(MetaType::is_composite) => Self::Leaf,
             "nodes" if parent == "SyncPage" => Self::SyncNodes,
             "results" if parent.ends_with("BulkPayload") => Self::Results,
@@ -121,6 +127,8 @@ pub struct Weight {
     pub conditions: u64,
     /// `contains`: reads the text of every row of the organization.
     pub contains: u64,
+    /// Full texts: each may find every row.
+    pub texts: u64,
     /// `startsWith`: reads an index at best, every row at worst.
     pub starts_with: u64,
     /// Values in a filter's lists.
@@ -139,6 +147,7 @@ impl Weight {
     /// | what | points |
     /// |---|---|
     /// | `contains` | 5 |
+    /// | a full text | 5 |
     /// | `startsWith` | 2 |
     /// | 10 other conditions | 1 |
     /// | 100 values of a filter | 1 |
@@ -147,6 +156,7 @@ impl Weight {
     /// | 50 other entries of such lists | 1 |
     pub const fn points(self) -> u64 {
         self.contains * CONTAINS_PRICE
+            + self.texts * TEXT_PRICE
             + self.starts_with * STARTS_WITH_PRICE
             + self.conditions / 10
             + self.values / 100
@@ -366,7 +376,7 @@ impl Price {
             Shape::Nodes => object,
             Shape::List => object.saturating_mul(LIST_SIZE).saturating_add(LIST_PRICE + own),
             Shape::References => 1,
-            Shape::Named(count) => object.saturating_mul(count),
+            Shape::Named(count) => object.saturating_mul(count).saturating_add(own),
             Shape::Connection { size, count } => {
                 let has_page = below.parts.iter().any(|part| part.shape.is_of_page());
                 let has_count = below.parts.iter().any(|part| part.shape == Shape::Count);
@@ -399,7 +409,7 @@ impl Price {
             }
             (Shape::Connection { size, count }, Value::Object(parts)) => self.connection(parts, size, count, failed),
             (Shape::List, Value::List(items)) => 1 + self.own + self.each(items, failed),
-            (Shape::Named(_), Value::List(items)) => self.each(items, failed),
+            (Shape::Named(_), Value::List(items)) => self.own + self.each(items, failed),
             (Shape::Sync(_), Value::Object(parts)) if !self.below.parts.is_empty() => 1 + self.below.of(parts, failed),
             (Shape::Object, Value::Object(fields)) => 1 + self.own + self.below.of(fields, failed),
             _ => self.total,
@@ -530,6 +540,7 @@ mod tests {
         assert_eq!(nested.total(), u64::MAX);
         let arguments = Weight {
             contains: 1,
+            texts: 1,
             starts_with: 1,
             conditions: 25,
             values: 250,
@@ -538,6 +549,6 @@ mod tests {
             named: 4,
             entries: 120,
         };
-        assert_eq!(arguments.points(), 5 + 2 + 2 + 2 + 1 + 3 + 4 + 2);
+        assert_eq!(arguments.points(), 5 + 5 + 2 + 2 + 2 + 1 + 3 + 4 + 2);
     }
 }

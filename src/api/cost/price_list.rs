@@ -14,7 +14,7 @@ use async_graphql::{
     registry::{__DirectiveLocation, MetaDirectiveInvocation, MetaField, MetaType, Registry},
 };
 
-use super::{CONTAINS_PRICE, COUNT_PRICE, Kind, LIST_PRICE, LIST_SIZE, MAX_RESULTS, STARTS_WITH_PRICE};
+use super::{CONTAINS_PRICE, COUNT_PRICE, Kind, LIST_PRICE, LIST_SIZE, MAX_RESULTS, STARTS_WITH_PRICE, TEXT_PRICE};
 use crate::{
     data::db::page::{DEFAULT_PAGE, MAX_PAGE},
     graphql::type_name::bare,
@@ -84,7 +84,9 @@ pub fn declare(registry: &mut Registry) {
     for ty in registry.types.values_mut() {
         let MetaType::InputObject { name, input_fields, .. } = ty else { continue };
         if name.ends_with("Filter") {
-            for (name, points) in [("contains", CONTAINS_PRICE), ("startsWith", STARTS_WITH_PRICE)] {
+            for (name, points) in
+                [("contains", CONTAINS_PRICE), ("startsWith", STARTS_WITH_PRICE), ("text", TEXT_PRICE)]
+            {
                 if let Some(field) = input_fields.get_mut(name) {
                     field.directive_invocations.push(weight(points));
                 }
@@ -108,6 +110,7 @@ fn of_field(kind: Kind, field: &MetaField, in_interface: bool) -> Vec<MetaDirect
     let mut directives = match kind {
         Kind::Leaf | Kind::Object | Kind::Nodes | Kind::Edges | Kind::Page | Kind::SyncNodes => Vec::new(),
         Kind::List => vec![weight(LIST_PRICE), list_size::apply(size(LIST_SIZE), None, None, None)],
+        Kind::Hits => vec![weight(TEXT_PRICE), list_size::apply(None, Some(slicing), None, Some(false))],
         Kind::Named => vec![list_size::apply(size(MAX_PAGE), None, None, None)],
         Kind::Results => vec![list_size::apply(size(MAX_RESULTS), None, None, None)],
         Kind::Connection(_) => {

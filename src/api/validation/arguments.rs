@@ -104,6 +104,7 @@ pub fn weigh<'a>(
     for (name, value) in &field.arguments {
         let Some(argument) = meta.args.get(name.node.as_str()) else { continue };
         let path = Path::of(name.node.as_str());
+        arguments.weight.texts += u64::from(is_full_text(meta, name.node.as_str()));
         (arguments.objects, arguments.conditions) = (0, 0);
         let is_filter = is_filter(&argument.ty);
         // A filter left out, as a whole, is none: the specification's rule for an argument without a value.
@@ -118,6 +119,11 @@ pub fn weigh<'a>(
         }
     }
     Ok(arguments.weight)
+}
+
+/// Whether an argument is what is searched for.
+fn is_full_text(field: &async_graphql::registry::MetaField, argument: &str) -> bool {
+    bare(&field.ty) == "SearchHit" && argument == "query"
 }
 
 /// A value in the document, or in a variable.
@@ -239,6 +245,7 @@ impl<'a> Arguments<'_, 'a> {
             let ty = field.map_or("", |field| field.ty.as_str());
             match name {
                 "contains" if in_filter => self.weight.contains += 1,
+                "text" if in_filter => self.weight.texts += 1,
                 "startsWith" if in_filter => self.weight.starts_with += 1,
                 "ids" if is_selector => self.weight.named += self.length(value),
                 "expectedCount" if !in_filter => self.weight.named += self.number(value),

@@ -22,7 +22,10 @@ use crate::{
         error::{Code, Refusal, Result},
         policy::Access,
     },
-    data::db::page::{DEFAULT_PAGE, DEFAULT_SYNC_PAGE, MAX_PAGE, MAX_SYNC_PAGE},
+    data::db::{
+        page::{DEFAULT_PAGE, DEFAULT_SYNC_PAGE, MAX_PAGE, MAX_SYNC_PAGE},
+        search::MAX_HITS,
+    },
     graphql::{
         field_tags::{OF_LEDGER, THROTTLED, has},
         rule::Rule,
@@ -245,6 +248,7 @@ impl<'a> Walk<'a> {
             cost::Kind::Sync => Shape::Sync(self.page_size(field, DEFAULT_SYNC_PAGE.into(), MAX_SYNC_PAGE.into())),
             // Those of one; the page multiplies them.
             cost::Kind::SyncNodes => Shape::Named(1),
+            cost::Kind::Hits => Shape::Named(self.page_size(field, DEFAULT_PAGE, MAX_HITS)),
             cost::Kind::Named => Shape::Named(self.named(field)),
             cost::Kind::Results if below.is_plain() => return None,
             cost::Kind::Results => Shape::Named(self.bulk),

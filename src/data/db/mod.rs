@@ -28,6 +28,7 @@ pub mod retention;
 pub mod schema;
 mod scope;
 pub mod sealed;
+pub mod search;
 mod store;
 mod transaction;
 pub mod usage;

@@ -36,6 +36,8 @@ pub struct ItemFilter {
     pub id: Option<IdFilter>,
     /// By the title.
     pub title: Option<StringFilter>,
+    /// Full text over title and description: what `search` takes as its query. A text without words matches nothing.
+    pub text: Option<String>,
     /// By the status. The argument `scope` of the list holds, too.
     pub status: Option<ItemStatusFilter>,
     /// By the priority.
@@ -144,6 +146,7 @@ impl ItemFilter {
             not,
             id,
             title,
+            text,
             status,
             priority,
             due_at,
@@ -181,6 +184,9 @@ impl ItemFilter {
         }
         if let Some(filter) = title {
             all = all.add(filter.condition(f, Column::Title, Column::TitleKey)?);
+        }
+        if let Some(text) = text {
+            all = all.add(f.text(text, Column::Id)?);
         }
         if let Some(filter) = status {
             all = all.add(filter.condition(f, Column::Status)?);

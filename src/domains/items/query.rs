@@ -123,16 +123,21 @@ pub async fn by_reference(ctx: &Context<'_>, reference: &str) -> Result<Option<I
     let row = match reference.parse::<ItemId>() {
         Ok(id) => scope.get::<item::Entity>(id).await?,
         Err(error) => {
-            let Some((prefix, number)) = reference.rsplit_once('-') else {
+            if !reference.contains('-') {
                 return Err(bad(format!("Neither an item's id nor an identifier such as ACME-42 ({error}).")));
-            };
-            match number.parse::<i64>() {
-                Ok(number) if prefix.eq_ignore_ascii_case(&scope.organization().item_prefix) => {
-                    scope.find::<item::Entity>().filter(item::Column::Number.eq(number)).one().await?
-                }
-                _ => None,
+            }
+            match number_of(scope, reference) {
+                Some(number) => scope.find::<item::Entity>().filter(item::Column::Number.eq(number)).one().await?,
+                None => None,
             }
         }
     };
     Ok(row.map(Item::from))
+}
+
+/// `42` of `ACME-42`, in any case; `None` for what is no identifier of this organization.
+pub fn number_of(scope: &OrgScope, identifier: &str) -> Option<i64> {
+    let (prefix, number) = identifier.rsplit_once('-')?;
+    let is_own = prefix.eq_ignore_ascii_case(&scope.organization().item_prefix);
+    number.parse().ok().filter(|_| is_own)
 }
