@@ -39,6 +39,7 @@ mod m20261127_000028_relations;
 mod m20261127_000030_bulk_outcomes;
 mod m20261127_000032_watchers;
 mod m20261127_000034_search;
+mod m20261127_000036_trash;
 pub mod words;
 
 pub use sea_orm_migration::{
@@ -101,6 +102,7 @@ impl MigratorTrait for Migrator {
             m20261127_000030_bulk_outcomes,
             m20261127_000032_watchers,
             m20261127_000034_search,
+            m20261127_000036_trash,
         ]
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     base::error::Result,
     data::{db, ledger::retention},
-    domains::{inbound_hooks, webhooks},
+    domains::{inbound_hooks, items, webhooks},
     platform::{
         auth::token,
         metering::{self, rollup},
@@ -39,6 +39,9 @@ pub fn start(state: &State, stop: &CancellationToken) {
     });
     every(state, stop, PURGE_EVERY, "purging receipts", |state| async move {
         inbound_hooks::service::purge(&state.db, state.config.callbacks.retention).await
+    });
+    every(state, stop, PURGE_EVERY, "purging the trash", |state| async move {
+        items::retention::purge(&state.db, state.config.trash.retention).await
     });
     every(state, stop, PURGE_EVERY, "purging e-mails", |state| async move {
         state.mailer.purge(state.config.mail.retention).await.map(drop)

@@ -97,6 +97,69 @@ async fn invitations(app: &TestApp, company: &Company) -> (usize, usize) {
     (open, scope.find::<invitation_team::Entity>().all().await.expect("rows").len())
 }
 
+/// Of several trees: what is old goes with all below it, what is younger, restored, or below something younger stays.
+#[databases]
+async fn the_trash_is_emptied_of_what_is_old(app: TestApp) {
+    let acme = app.company("acme").await;
+    let tree = |title: &str| {
+        let below = json!([{ "title": format!("{title} below") }]);
+        app.create(&acme, &acme.member, "item", json!({ "title": title, "subtasks": below }))
+    };
+    let (old, back, young) = (tree("old").await, tree("back").await, tree("young").await);
+    let part = app.create(&acme, &acme.member, "item", json!({ "title": "part", "parentId": young })).await;
+    let act = async |field: &str, id: &str| {
+        crate::items::mutate(&app, &acme, &acme.owner, (field, ""), json!({ "id": id })).done().await;
+    };
+    for id in [&old, &back, &part] {
+        act("itemDelete", id).await;
+    }
+    app.clock.advance(TimeDelta::days(20));
+    let owner = app.sign_in(&acme.owner).await;
+    let acme = Company { owner, ..acme.clone() };
+    let act = async |field: &str, id: &str| {
+        crate::items::mutate(&app, &acme, &acme.owner, (field, ""), json!({ "id": id })).done().await;
+    };
+    act("itemRestore", &back).await;
+    act("itemDelete", &young).await;
+    let titles = async || {
+        let query = "{ trash: items(scope: TRASHED, orderBy: [{field: TITLE}]) { nodes { title } } \
+                     kept: items(orderBy: [{field: TITLE}]) { nodes { title } } }";
+        let data = app.call(&acme, &acme.owner, query).data().await;
+        let of = |list: &str| -> Vec<String> {
+            let nodes = data[list]["nodes"].as_array().expect("a list").iter();
+            nodes.map(|node| node["title"].as_str().unwrap_or_default().to_owned()).collect()
+        };
+        (of("trash"), of("kept"))
+    };
+    let kept = app.state.config.trash.retention;
+    let purge = async || todo_platform::domains::items::retention::purge(&app.state.db, kept).await.expect("it works");
+    purge().await;
+    assert_eq!(titles().await.0, ["old", "old below", "part", "young", "young below"]);
+    app.clock.advance(TimeDelta::days(11));
+    let owner = app.sign_in(&acme.owner).await;
+    let acme = Company { owner, ..acme.clone() };
+    let titles = async || {
+        let query = "{ trash: items(scope: TRASHED, orderBy: [{field: TITLE}]) { nodes { title } } \
+                     kept: items(orderBy: [{field: TITLE}]) { nodes { title } } \
+                     events(last: 3) { nodes { type actor { id __typename } } } }";
+        app.call(&acme, &acme.owner, query).data().await
+    };
+    purge().await;
+    let data = titles().await;
+    assert_eq!(data["trash"]["nodes"], json!([{ "title": "young" }, { "title": "young below" }]));
+    assert_eq!(data["kept"]["nodes"], json!([{ "title": "back" }, { "title": "back below" }]));
+    for event in data["events"]["nodes"].as_array().expect("a list") {
+        assert_eq!((&event["type"], &event["actor"]["__typename"]), (&json!("ITEM_PURGED"), &json!("SystemActor")));
+    }
+    // Again, and by another instance at the same time, nothing more happens.
+    let other = app.another_instance(|_| ()).await;
+    let by_other = todo_platform::domains::items::retention::purge(&other.state.db, kept);
+    let ((), by_other) = tokio::join!(purge(), by_other);
+    by_other.expect("it works");
+    assert_eq!(titles().await, data);
+    other.state.db.close().await;
+}
+
 #[databases]
 async fn sessions_that_ended_go_with_their_tokens_and_live_ones_stay(app: TestApp) {
     let short = |auth: &mut AuthConfig| auth.session_retention = 10 * DAY;

@@ -16,6 +16,7 @@ mod redis;
 mod server;
 mod sockets;
 mod subscriptions;
+mod trash;
 mod usage;
 mod webhooks;
 
@@ -30,7 +31,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     auth::AuthConfig, billing::BillingConfig, callbacks::CallbacksConfig, database::DatabaseConfig,
     ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig, redis::RedisConfig, server::ServerConfig,
-    sockets::SocketsConfig, subscriptions::SubscriptionsConfig, usage::UsageConfig, webhooks::WebhooksConfig,
+    sockets::SocketsConfig, subscriptions::SubscriptionsConfig, trash::TrashConfig, usage::UsageConfig,
+    webhooks::WebhooksConfig,
 };
 use crate::base::{enums::PlanTier, secret};
 
@@ -79,6 +81,7 @@ struct Raw {
     sockets: SocketsConfig,
     subscriptions: SubscriptionsConfig,
     ledger: LedgerConfig,
+    trash: TrashConfig,
     webhooks: WebhooksConfig,
     billing: BillingConfig,
     callbacks: CallbacksConfig,
@@ -109,6 +112,7 @@ impl Default for Raw {
             sockets: SocketsConfig::default(),
             subscriptions: SubscriptionsConfig::default(),
             ledger: LedgerConfig::default(),
+            trash: TrashConfig::default(),
             webhooks: WebhooksConfig::default(),
             billing: BillingConfig::default(),
             callbacks: CallbacksConfig::default(),
@@ -195,6 +199,7 @@ pub struct Config {
     pub sockets: SocketsConfig,
     pub subscriptions: SubscriptionsConfig,
     pub ledger: LedgerConfig,
+    pub trash: TrashConfig,
     pub webhooks: WebhooksConfig,
     pub billing: BillingConfig,
     pub callbacks: CallbacksConfig,
@@ -352,6 +357,7 @@ impl Raw {
         self.sockets.check()?;
         self.subscriptions.check()?;
         self.ledger.check()?;
+        self.trash.check()?;
         self.limits.check()?;
         self.webhooks.check()?;
         self.billing.check()?;
@@ -373,6 +379,7 @@ impl Raw {
             sockets: self.sockets,
             subscriptions: self.subscriptions,
             ledger: self.ledger,
+            trash: self.trash,
             webhooks: self.webhooks,
             billing: self.billing,
             callbacks: self.callbacks,

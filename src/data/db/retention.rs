@@ -7,7 +7,7 @@ use sea_orm::{
     Condition, ConnectionTrait as _, ExprTrait as _, Iterable as _, PrimaryKeyToColumn as _, QueryOrder as _,
     QuerySelect as _, QueryTrait as _,
     prelude::*,
-    sea_query::{DeleteStatement, IntoCondition, LockBehavior, LockType, Query},
+    sea_query::{Alias, DeleteStatement, IntoCondition, LockBehavior, LockType, Query},
 };
 
 use super::{Db, fail};
@@ -16,11 +16,11 @@ use crate::{
         clock::{Clock, Instant, first_uuid},
         config::AuthConfig,
         error::Result,
-        id::OrganizationId,
+        id::{ItemId, OrganizationId},
     },
     data::entity::{
-        Tenant, account_token, idempotency, inbound_hook, inbound_receipt, invitation, ledger_head, refresh_token,
-        security_event, sent_email, session, sign_in_failure, webhook_delivery,
+        Tenant, account_token, idempotency, inbound_hook, inbound_receipt, invitation, item, ledger_head,
+        refresh_token, security_event, sent_email, session, sign_in_failure, webhook_delivery,
     },
 };
 
@@ -117,6 +117,41 @@ impl Db {
         #[allow(clippy::disallowed_methods, reason = "the server's own look at all organizations")]
         let hooks = Entity::find().select_only().column(Column::OrganizationId).distinct();
         hooks.into_tuple().all(self.reader()).await.map_err(fail)
+    }
+
+    /// Roots of trees that went to the trash before `before`, the oldest first, beyond `after`: each with when it went there.
+    pub async fn deleted_trees(
+        &self,
+        before: Instant,
+        after: Option<(Instant, ItemId)>,
+        limit: u64,
+    ) -> Result<Vec<(OrganizationId, ItemId, Instant)>> {
+        use item::{Column, Entity};
+        let parent = Alias::new("parent");
+        let of_parent = |column: Column| Expr::col((parent.clone(), column));
+        let own = |column: Column| Expr::col((Entity, column));
+        // What went there with its parent goes with it.
+        let above = Query::select()
+            .expr(Expr::val(1))
+            .from_as(Entity, parent.clone())
+            .and_where(of_parent(Column::OrganizationId).eq(own(Column::OrganizationId)))
+            .and_where(of_parent(Column::Id).eq(own(Column::ParentId)))
+            .and_where(of_parent(Column::DeletionId).eq(own(Column::DeletionId)))
+            .take();
+        #[allow(clippy::disallowed_methods, reason = "retention: of everybody alike")]
+        let mut roots = Entity::find()
+            .select_only()
+            .columns([Column::OrganizationId, Column::Id, Column::DeletedAt])
+            .filter(Column::DeletedAt.lt(before))
+            .filter(Expr::exists(above).not())
+            .order_by_asc(Column::DeletedAt)
+            .order_by_asc(Column::Id)
+            .limit(limit);
+        if let Some((at, id)) = after {
+            let later = Column::DeletedAt.gt(at).or(Column::DeletedAt.eq(at).and(Column::Id.gt(id)));
+            roots = roots.filter(Column::DeletedAt.gte(at)).filter(later);
+        }
+        roots.into_tuple().all(self.reader()).await.map_err(fail)
     }
 
     /// Deletes an organization's deliveries that are done and were made before `before`, with their attempts.

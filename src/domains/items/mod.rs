@@ -9,6 +9,7 @@ pub mod loaders;
 pub mod query;
 mod references;
 pub mod resolvers;
+pub mod retention;
 mod save_many;
 pub mod service;
 mod state;
