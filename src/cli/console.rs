@@ -1,15 +1,18 @@
 //! What commands write on the terminal.
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::base::error::Error;
 
-/// A line of what a command has to say.
-#[allow(clippy::print_stdout, reason = "the one way to the standard output")]
+/// A line of what a command has to say. Nobody may be reading any more (`| head`): what is done is done.
 pub fn say(sentence: impl Display) {
-    println!("{sentence}");
+    let _ = writeln!(io::stdout(), "{sentence}");
 }
 
 /// A failure of a service, for the operator's terminal.

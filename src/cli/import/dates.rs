@@ -34,13 +34,13 @@ const DAYS: &[&str] = &[
     "%Y-%m-%d",
     "%Y/%m/%d",
     "%d.%m.%Y",
-    "%d/%b/%y",
-    "%d/%b/%Y",
-    "%d-%b-%Y",
-    "%d %b %Y",
-    "%b %d, %Y",
-    "%b %d %Y",
-    "%a %b %d %Y",
+    "%d/%B/%y",
+    "%d/%B/%Y",
+    "%d-%B-%Y",
+    "%d %B %Y",
+    "%B %d, %Y",
+    "%B %d %Y",
+    "%a %B %d %Y",
 ];
 const TIMES: &[&str] = &["%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%.f", "%H:%M"];
 

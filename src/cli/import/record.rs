@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use super::values::key;
 use crate::base::{
     clock::Instant,
     enums::{ItemStatus, Priority},
@@ -210,6 +211,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Columns, by their keys, that a format reads besides those of fields.
+    pub fn also_used(&mut self, keys: &[&str]) {
+        self.unused.retain(|name| !keys.contains(&key(name).as_str()));
+    }
+
     /// A note of how many there were of something, unless it is none.
     pub fn note(&mut self, count: usize, what: &str) {
         if count > 0 {

@@ -221,6 +221,9 @@ fn hours(text: &str) -> Option<f64> {
     if let Ok(hours) = text.parse() {
         return Some(hours);
     }
+    if text.is_empty() {
+        return None;
+    }
     let mut sum = 0.0;
     for part in text.replace(' ', "").split_inclusive(['h', 'm']) {
         sum += match (part.strip_suffix('h'), part.strip_suffix('m')) {

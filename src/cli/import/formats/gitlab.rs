@@ -144,10 +144,11 @@ pub fn read_table(table: &Table<'_>, options: &TableOptions, reading: &Reading) 
     // Its times say in the header that they are in UTC.
     let reading = Reading { zone: chrono_tz::UTC, ..reading.clone() };
     let mut known = Found::default();
-    let found = read_rows(table, &columns, &reading, |record, row| {
+    let mut found = read_rows(table, &columns, &reading, |record, row| {
         let text = |column: Option<usize>| column.and_then(|column| row.fields.get(column));
         record.estimated_hours = hours(text(estimate).and_then(|seconds| seconds.trim().parse().ok()));
         finish(&mut known, record, text(url), &reading);
     })?;
+    found.also_used(&["url", "timeestimate"]);
     with_source(Found { source: known.source, ..found }, &reading)
 }

@@ -73,6 +73,7 @@ pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Res
             record.parent = Some(parent.clone());
         }
     }
+    found.also_used(&["issueid", "statuscategory", "originalestimate", "comment"]);
     found.source = "jira".to_owned();
     Ok(found)
 }

@@ -21,10 +21,11 @@ const COLUMNS: &[(&str, Field)] = &[
 pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Result<Found, Unreadable> {
     let columns = Columns::of(table, COLUMNS, options)?;
     let canceled = table.header.iter().position(|column| key(column) == "canceled");
-    let found = read_rows(table, &columns, reading, |record, row| {
+    let mut found = read_rows(table, &columns, reading, |record, row| {
         // What is canceled is done with.
         let canceled = canceled.and_then(|column| row.fields.get(column)).unwrap_or_default();
         reading.fill(record, Field::Completed, canceled);
     })?;
+    found.also_used(&["canceled"]);
     Ok(Found { source: "linear".to_owned(), ..found })
 }

@@ -197,8 +197,13 @@ impl Columns {
     /// Names of the columns that are not used.
     fn unused(&self, table: &Table<'_>) -> Vec<String> {
         let is_used = |column: usize| self.0.iter().any(|(used, _)| *used == column);
-        let columns = table.header.iter().enumerate();
-        columns.filter(|(column, name)| !is_used(*column) && !name.is_empty()).map(|(_, name)| name.clone()).collect()
+        let mut unused: Vec<String> = Vec::new();
+        for (column, name) in table.header.iter().enumerate() {
+            if !is_used(column) && !name.is_empty() && !unused.contains(name) {
+                unused.push(name.clone());
+            }
+        }
+        unused
     }
 
     /// The record that a row is.
