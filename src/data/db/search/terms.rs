@@ -1,6 +1,6 @@
 //! What is looked for: the words of a query.
 
-use migration::words::{fold_word, words};
+use migration::words::{BEFORE_DIGIT, fold_word, words};
 
 use crate::base::error::{Refusal, Result};
 
@@ -69,8 +69,12 @@ impl Terms {
 
     /// For PostgreSQL: a `tsquery`. `within`: a lexeme that must be there besides.
     pub(super) fn to_tsquery(&self, within: &str) -> String {
-        let phrase =
-            |words: &Vec<String>| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" <-> ");
+        let lexeme = |word: &String| {
+            let begins_with_digit = word.starts_with(|c: char| c.is_ascii_digit());
+            let before = if begins_with_digit { BEFORE_DIGIT.to_string() } else { String::new() };
+            format!("'{before}{word}'")
+        };
+        let phrase = |words: &Vec<String>| words.iter().map(lexeme).collect::<Vec<_>>().join(" <-> ");
         let all = self.phrases.iter().map(|words| format!("({})", phrase(words)));
         let mut query: String = std::iter::once(format!("'{within}'")).chain(all).collect::<Vec<_>>().join(" & ");
         if self.is_open {
@@ -112,7 +116,7 @@ mod tests {
     #[test]
     fn phrases_are_what_is_written_together() {
         let found = terms(" fix \"login page\" v2.1 Übu");
-        assert_eq!(found.to_tsquery("@x"), "'@x' & ('fix') & ('login' <-> 'page') & ('v2' <-> '1') & ('Übu':*)");
+        assert_eq!(found.to_tsquery("@x"), "'@x' & ('fix') & ('login' <-> 'page') & ('v2' <-> 'ª1') & ('Übu':*)");
         assert_eq!(found.to_match().whole, "\"fix\" AND \"login page\" AND \"v2 1\" AND \"Übu\" *");
         assert_eq!(found.folded().last(), Some(&("ubu".to_owned(), true)));
         assert_eq!(terms("\"login page\"").to_match().whole, "\"login page\"");
