@@ -267,8 +267,8 @@ async fn kinds_and_filters_hold(app: TestApp) {
     does(&app, &acme, "itemDelete", &format!("id: \"{plain}\"")).await;
     assert_eq!(listed("filter: { text: \"engine\" }").await, ["Engine tagged"]);
     assert_eq!(listed("scope: TRASHED, filter: { text: \"engine\" }").await, ["Engine plain"]);
-    let five = vec!["{ text: \"a\" }"; 6].join(", ");
-    let refused = app.call(&acme, &acme.viewer, &format!("{{ items(filter: {{ and: [{five}] }}) {{ totalCount }} }}"));
+    let six = ["{ text: \"a\" }"; 6].join(", ");
+    let refused = app.call(&acme, &acme.viewer, &format!("{{ items(filter: {{ and: [{six}] }}) {{ totalCount }} }}"));
     assert_eq!(refused.error_code().await, "BAD_REQUEST");
 }
 

@@ -24,19 +24,16 @@ impl Terms {
             return Err(Refusal::bad_request(format!("A search has at most {MAX_QUERY} characters.")).into());
         }
         let mut phrases: Vec<Vec<String>> = Vec::new();
-        let mut add = |part: &str| {
-            let found: Vec<String> = words(part).map(|word| part[word.at].to_owned()).collect();
-            let has_any = !found.is_empty();
-            phrases.extend(has_any.then_some(found));
-            has_any
-        };
         let mut is_open = true;
         for (number, part) in text.split('"').enumerate() {
             let is_quoted = number % 2 == 1;
-            let has_any =
-                if is_quoted { add(part) } else { part.split_whitespace().fold(false, |any, part| add(part) || any) };
-            if has_any {
-                is_open = !is_quoted;
+            let parts: Vec<&str> = if is_quoted { vec![part] } else { part.split_whitespace().collect() };
+            for part in parts {
+                let found: Vec<String> = words(part).map(|word| part[word.at].to_owned()).collect();
+                if !found.is_empty() {
+                    phrases.push(found);
+                    is_open = !is_quoted;
+                }
             }
         }
         // One that is not closed is still being written.
