@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# How long a search takes among 100,000 items of one organization, beside another one of as many: p50 and p95 of each kind of
+# How long a search takes among 100,000 items of one organization, beside another one: p50 and p95 of each kind of
 # query, one after the other on one connection.
 #
 #   bench/search.sh [DIR]       DIR: a folder to work in; a temporary one when left out
 #
-# Needs what bench/subject.sh needs. BIN: the binary; DATABASE=sqlite: the embedded database; ROUNDS (40); ITEMS (100000).
+# Needs what bench/subject.sh needs. BIN: the binary; DATABASE=sqlite: the embedded database; ROUNDS (40); ITEMS (100000), and
+# ITEMS_EACH (as many) of the other organization.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 dir=${1:-$(mktemp -d)}
 items=${ITEMS:-100000}
-FILL="--organizations 2 --items $items --items-each $items --comments 1" bench/subject.sh start "$dir" >"$dir.log" 2>&1 \
+FILL="--organizations 2 --items $items --items-each ${ITEMS_EACH:-$items} --comments 1" bench/subject.sh start "$dir" >"$dir.log" 2>&1 \
     || { tail "$dir.log"; exit 1; }
 trap 'bench/subject.sh stop "$dir"' EXIT
 . "$dir/env"

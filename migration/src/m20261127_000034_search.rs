@@ -14,7 +14,7 @@ use sea_orm_migration::{
     },
 };
 
-use crate::words::BETWEEN_WORDS;
+use crate::words::{BEFORE_DIGIT, BETWEEN_WORDS};
 
 /// The job that makes the documents of rows that were there before.
 const JOB: Uuid = Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0034_0001);
@@ -91,7 +91,8 @@ fn postgres(fold: &str) -> Vec<String> {
         // Spaces alone are left between words, so that the parser of PostgreSQL finds no addresses, paths or fractions.
         format!(
             "CREATE FUNCTION search_words(t text) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS \
-             $$ BEGIN RETURN to_tsvector('simple', search_fold(regexp_replace(t, '[{BETWEEN_WORDS}]+', ' ', 'g'))); END $$"
+             $$ BEGIN t := search_fold(regexp_replace(t, '[{BETWEEN_WORDS}]+', ' ', 'g')); \
+             RETURN to_tsvector('simple', regexp_replace(t, '(^| )([0-9])', '\\1{BEFORE_DIGIT}\\2', 'g')); END $$"
         ),
         // The lexeme of the organization stands between two texts, so that no phrase goes over their border.
         "CREATE FUNCTION search_vector(organization_id uuid, kind smallint, first text, second text) RETURNS tsvector \
@@ -152,7 +153,7 @@ fn sqlite() -> Vec<String> {
          UNIQUE (organization_id, kind, subject_id))"
             .to_owned(),
         "CREATE VIRTUAL TABLE search_text USING fts5 (title, body, content = '', columnsize = 0, \
-         prefix = '2 3 4', tokenize = \"unicode61 remove_diacritics 2 categories 'L* M* N* Co'\")"
+         prefix = '2 3 4', tokenize = \"unicode61 remove_diacritics 2 categories 'L* M* Nd Nl Co'\")"
             .to_owned(),
         // The words of the index, to look up those that begin alike.
         "CREATE VIRTUAL TABLE search_word USING fts5vocab (search_text, instance)".to_owned(),

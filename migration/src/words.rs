@@ -4,14 +4,17 @@
 use std::ops::Range;
 
 use icu_normalizer::DecomposingNormalizer;
-use icu_properties::{CodePointMapData, props::GeneralCategory};
+use icu_properties::{
+    CodePointMapData,
+    props::{GeneralCategory, GeneralCategoryGroup},
+};
 
 /// What stands between words, as code points: punctuation, symbols, white space, pictures. By ranges, since what
 /// PostgreSQL takes for a letter otherwise hangs on the cluster's language.
 pub(crate) const BETWEEN_WORDS: &str = concat!(
-    r"\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7",
+    r"\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7",
     r"\u02c2-\u02c5\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965",
-    r"\u2000-\u206f\u20a0-\u20cf\u2190-\u245f\u2500-\u2775\u2794-\u2bff\u2e00-\u2e7f",
+    r"\u2000-\u206f\u2070\u2074-\u207e\u2080-\u208e\u20a0-\u20cf\u2150-\u215f\u2190-\u2bff\u2e00-\u2e7f",
     r"\u3000-\u3004\u3008-\u3020\u3030\ufe00-\ufe1f\ufe30-\ufe6f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65",
     r"\U0001f000-\U0001f0ff\U0001f110-\U0001faff",
 );
@@ -51,21 +54,24 @@ fn is_accent(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}')
 }
 
-/// Letters, digits, and the marks on them.
+/// Letters, decimal digits, and the marks on them.
 pub fn is_of_word(c: char) -> bool {
-    use GeneralCategory as Is;
+    use GeneralCategoryGroup as Is;
     if c.is_ascii() {
         return c.is_ascii_alphanumeric();
     }
-    c.is_alphanumeric()
-        || matches!(CodePointMapData::<Is>::new().get(c), Is::NonspacingMark | Is::SpacingMark | Is::EnclosingMark)
-            && !is_presentation(c)
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    let of_words = Is::Letter.union(Is::Mark).union(Is::DecimalNumber).union(Is::LetterNumber);
+    of_words.contains(category) && !is_presentation(c)
 }
 
 /// Chooses how the sign before it is drawn; a mark by its category alone.
 fn is_presentation(c: char) -> bool {
     matches!(c, '\u{fe00}'..='\u{fe0f}')
 }
+
+/// Stands before a lexeme of PostgreSQL that begins with a digit: its parser would take `3e8a9f` for a number and a word.
+pub const BEFORE_DIGIT: char = 'ª';
 
 #[cfg(test)]
 mod tests {
@@ -83,6 +89,7 @@ mod tests {
         );
         assert_eq!(all("ΟΔΥΣΣΕΎΣ ё हिन्दी مَرحبا 🎉party☺\u{fe0f}"), ["οδυσσευσ", "е", "हिन्दी", "مَرحبا", "party"]);
         assert_eq!(all(" \t…!?—🎉"), [""; 0]);
+        assert_eq!(all("3e8a9f x²y ①٣"), ["3e8a9f", "x", "y", "٣"]);
         let found: Vec<_> = words("a é").map(|word| word.at).collect();
         assert_eq!(found, [0..1, 2..4]);
     }

@@ -1,6 +1,6 @@
 //! What is looked for: the words of a query.
 
-use migration::words::{fold_word, words};
+use migration::words::{BEFORE_DIGIT, fold_word, words};
 
 use crate::base::error::{Refusal, Result};
 
@@ -24,19 +24,16 @@ impl Terms {
             return Err(Refusal::bad_request(format!("A search has at most {MAX_QUERY} characters.")).into());
         }
         let mut phrases: Vec<Vec<String>> = Vec::new();
-        let mut add = |part: &str| {
-            let found: Vec<String> = words(part).map(|word| part[word.at].to_owned()).collect();
-            let has_any = !found.is_empty();
-            phrases.extend(has_any.then_some(found));
-            has_any
-        };
         let mut is_open = true;
         for (number, part) in text.split('"').enumerate() {
             let is_quoted = number % 2 == 1;
-            let has_any =
-                if is_quoted { add(part) } else { part.split_whitespace().fold(false, |any, part| add(part) || any) };
-            if has_any {
-                is_open = !is_quoted;
+            let parts: Vec<&str> = if is_quoted { vec![part] } else { part.split_whitespace().collect() };
+            for part in parts {
+                let found: Vec<String> = words(part).map(|word| part[word.at].to_owned()).collect();
+                if !found.is_empty() {
+                    phrases.push(found);
+                    is_open = !is_quoted;
+                }
             }
         }
         // One that is not closed is still being written.
@@ -69,8 +66,12 @@ impl Terms {
 
     /// For PostgreSQL: a `tsquery`. `within`: a lexeme that must be there besides.
     pub(super) fn to_tsquery(&self, within: &str) -> String {
-        let phrase =
-            |words: &Vec<String>| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" <-> ");
+        let lexeme = |word: &String| {
+            let begins_with_digit = word.starts_with(|c: char| c.is_ascii_digit());
+            let before = if begins_with_digit { BEFORE_DIGIT.to_string() } else { String::new() };
+            format!("'{before}{word}'")
+        };
+        let phrase = |words: &Vec<String>| words.iter().map(lexeme).collect::<Vec<_>>().join(" <-> ");
         let all = self.phrases.iter().map(|words| format!("({})", phrase(words)));
         let mut query: String = std::iter::once(format!("'{within}'")).chain(all).collect::<Vec<_>>().join(" & ");
         if self.is_open {
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn phrases_are_what_is_written_together() {
         let found = terms(" fix \"login page\" v2.1 Übu");
-        assert_eq!(found.to_tsquery("@x"), "'@x' & ('fix') & ('login' <-> 'page') & ('v2' <-> '1') & ('Übu':*)");
+        assert_eq!(found.to_tsquery("@x"), "'@x' & ('fix') & ('login' <-> 'page') & ('v2' <-> 'ª1') & ('Übu':*)");
         assert_eq!(found.to_match().whole, "\"fix\" AND \"login page\" AND \"v2 1\" AND \"Übu\" *");
         assert_eq!(found.folded().last(), Some(&("ubu".to_owned(), true)));
         assert_eq!(terms("\"login page\"").to_match().whole, "\"login page\"");
