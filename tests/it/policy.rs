@@ -22,6 +22,7 @@ fn way_to(type_name: &str) -> Option<&'static str> {
         "Invitation" => "{ organization { invitations(first: 1) { nodes { {} } } } }",
         "Webhook" => "{ organization { webhooks(first: 1) { nodes { {} } } } }",
         "User" => "{ item(id: \"ACME-3\") { createdBy { ... on User { {} } } } }",
+        "Item" => "{ items(first: 1) { nodes { {} } } }",
         "Team" => "{ organization { teams(first: 1) { nodes { {} } } } }",
         "Plan" => "{ organization { plan { {} } } }",
         "Event" => "{ events(first: 1, filter: {types: [ITEM_CREATED]}) { nodes { {} } } }",

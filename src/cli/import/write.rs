@@ -8,13 +8,15 @@ use crate::{
     data::db::{OrgScope, retrying},
     domains::{
         comments::{self, input::CommentCreateInput},
-        items::create_many::{Create, MAX_CREATES, create_all_in},
+        items::create_many::{Create, create_all_in},
         tags, teams,
     },
 };
 
 /// Bytes of one transaction's texts at most, about.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Items of one transaction at most: others of the organization wait meanwhile.
+const MAX_ITEMS: usize = 200;
 /// Comments of one transaction at most: each takes a few statements.
 const MAX_COMMENTS: usize = 50;
 
@@ -74,7 +76,7 @@ fn chunks(all: &[Create]) -> impl Iterator<Item = &[Create]> {
     let mut rest = all;
     std::iter::from_fn(move || {
         let (mut count, mut bytes) = (0, 0);
-        while let Some(create) = rest.get(count).filter(|_| count < MAX_CREATES && bytes < MAX_BYTES) {
+        while let Some(create) = rest.get(count).filter(|_| count < MAX_ITEMS && bytes < MAX_BYTES) {
             bytes += create.input.title.len() + create.input.description.as_ref().map_or(0, |text| text.0.len());
             count += 1;
         }
