@@ -40,6 +40,7 @@ mod m20261127_000030_bulk_outcomes;
 mod m20261127_000032_watchers;
 mod m20261127_000034_search;
 mod m20261127_000036_trash;
+mod m20261127_000038_rank;
 pub mod words;
 
 pub use sea_orm_migration::{
@@ -103,6 +104,7 @@ impl MigratorTrait for Migrator {
             m20261127_000032_watchers,
             m20261127_000034_search,
             m20261127_000036_trash,
+            m20261127_000038_rank,
         ]
     }
 }

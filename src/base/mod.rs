@@ -11,5 +11,6 @@ pub mod id;
 pub mod plan;
 pub mod policy;
 pub mod priority;
+pub mod rank;
 pub mod secret;
 pub mod signature;

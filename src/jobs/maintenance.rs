@@ -40,6 +40,7 @@ pub fn start(state: &State, stop: &CancellationToken) {
     every(state, stop, PURGE_EVERY, "purging receipts", |state| async move {
         inbound_hooks::service::purge(&state.db, state.config.callbacks.retention).await
     });
+    every(state, stop, PURGE_EVERY, "placing items", |state| async move { state.db.place_items().await.map(drop) });
     every(state, stop, PURGE_EVERY, "purging the trash", |state| async move {
         items::retention::purge(&state.db, state.config.trash.retention).await
     });

@@ -25,6 +25,7 @@ const ROOMS: &[Room] = &[
             &["secret"],
             &["signature"],
             &["plan"],
+            &["rank"],
             &["policy"],
             &["config"],
         ],

@@ -58,8 +58,8 @@ const TITLES: [&str; 30] = [
 ];
 const STATUSES: [&str; 5] = ["TODO", "IN_PROGRESS", "IN_REVIEW", "DONE", "ARCHIVED"];
 const PRIORITIES: [&str; 4] = ["LOW", "MEDIUM", "HIGH", "URGENT"];
-const FIELDS: [&str; 8] =
-    ["CREATED_AT", "UPDATED_AT", "DUE_AT", "COMPLETED_AT", "PRIORITY", "STATUS", "TITLE", "IDENTIFIER"];
+const FIELDS: [&str; 9] =
+    ["CREATED_AT", "UPDATED_AT", "DUE_AT", "COMPLETED_AT", "PRIORITY", "STATUS", "TITLE", "IDENTIFIER", "RANK"];
 
 /// The same numbers on every run.
 struct Dice(u64);
@@ -183,7 +183,7 @@ async fn world(app: &TestApp, count: usize) -> World {
         mutate(app, &acme, &acme.member, ("itemUpdate", ""), input).done().await;
         made.push(id);
     }
-    let selection = "nodes { id identifier title status priority dueAt estimatedHours actualHours createdAt updatedAt \
+    let selection = "nodes { id identifier title status priority rank dueAt estimatedHours actualHours createdAt updatedAt \
         completedAt team { id } parent { id } createdBy { id } assignees { id } tags { id } }";
     let rows = list(app, &acme, &json!({ "scope": "ALL", "first": 50 }), selection).data().await;
     let rows = rows["items"]["nodes"].as_array().cloned().unwrap_or_default();
@@ -211,6 +211,7 @@ fn compare(a: &Value, b: &Value, order: &Value) -> Ordering {
         "CREATED_AT" => "createdAt",
         "UPDATED_AT" => "updatedAt",
         "DUE_AT" => "dueAt",
+        "RANK" => "rank",
         _ => "completedAt",
     };
     let nulls_first = order["nulls"] == "FIRST";

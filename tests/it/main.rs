@@ -50,6 +50,7 @@ mod process;
 mod proxy;
 mod purging;
 mod quotas;
+mod ranks;
 mod rate_limit;
 mod readable;
 mod reference;

@@ -13,6 +13,7 @@ use crate::{
         error::{Error, Result},
         id::{AnyId, ItemId, TeamId},
         policy::Permission,
+        rank,
     },
     cli,
     data::{
@@ -102,6 +103,7 @@ impl Filling<'_> {
                 archived_at: is_archived.then_some(changed_at),
                 deleted_at: None,
                 deletion_id: None,
+                rank: String::new(),
                 version: if is_archived { 2 } else { 1 },
             });
             let people = rng.choose_multiple(&world.people, self.args.assignees_per_item);
@@ -170,6 +172,7 @@ impl Batch {
         let first = tx.reserve(count(items.len())?, count(events.len())?).await?;
         for (number, item) in (first..).zip(&mut items) {
             item.number = number;
+            item.rank = rank::of_number(number);
         }
         tx.insert_many(items).await?;
         tx.insert_many(assignees).await?;

@@ -24,6 +24,7 @@ mod lifecycle;
 pub mod operator;
 pub mod page;
 mod pool;
+mod ranks;
 pub mod retention;
 pub mod schema;
 mod scope;

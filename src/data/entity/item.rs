@@ -4,6 +4,7 @@ use crate::base::{
     clock::Instant,
     enums::{ActorKind, ItemStatus, Priority},
     id::{ItemId, OrganizationId, TeamId},
+    rank,
 };
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -42,7 +43,16 @@ pub struct Model {
     pub deleted_at: Option<Instant>,
     /// One for all that went to the trash together, so that a restore brings back just these.
     pub deletion_id: Option<Uuid>,
+    /// Its place in the manual order; empty until a job has given it one. See [`Model::place`].
+    pub rank: String,
     pub version: i32,
+}
+
+impl Model {
+    /// Its place in the manual order.
+    pub fn place(&self) -> String {
+        if self.rank.is_empty() { rank::of_number(self.number) } else { self.rank.clone() }
+    }
 }
 
 table!(tenant);

@@ -21,6 +21,7 @@ use crate::{
         error::{Error, Result},
         id::ItemId,
         policy::Permission,
+        rank,
     },
     data::{
         db::{
@@ -173,6 +174,7 @@ pub(super) async fn insert(tx: &mut WriteTx, creates: Vec<Planned>) -> Result<Ve
     for Planned { scope, mut states, references: _ } in creates {
         for state in &mut states {
             state.row.number = number;
+            state.row.rank = rank::of_number(number);
             number += 1;
             assignees.extend(assignee_links(&state.row, &state.assignees));
             tags.extend(tag_links(&state.row, &state.tags));
@@ -287,6 +289,7 @@ impl Planned {
             archived_at: None,
             deleted_at: None,
             deletion_id: None,
+            rank: String::new(),
             version: 1,
         };
         set_status(&mut row, input.status, now);

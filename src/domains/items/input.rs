@@ -82,6 +82,8 @@ pub enum ItemOrderField {
     Title,
     /// The identifier's number: `ACME-9` before `ACME-10`.
     Identifier,
+    /// The manual order: see `ItemPatch.position`. Items that were never moved are in the order of their numbers.
+    Rank,
 }
 
 /// One key of an order of items. Ties are broken by id, so every ordering is total and its cursors are stable.
@@ -108,6 +110,7 @@ impl ItemOrder {
             ItemOrderField::Status => item::Column::Status,
             ItemOrderField::Title => item::Column::TitleKey,
             ItemOrderField::Identifier => item::Column::Number,
+            ItemOrderField::Rank => item::Column::Rank,
         };
         Key { column, descending: self.direction == OrderDirection::Desc, nulls_first: self.nulls == NullsOrder::First }
     }
@@ -119,8 +122,8 @@ pub fn newest_first() -> Vec<ItemOrder> {
 }
 
 /// The order of subtasks that doesn't say.
-pub fn oldest_first() -> Vec<ItemOrder> {
-    vec![ItemOrder { field: ItemOrderField::CreatedAt, direction: OrderDirection::Asc, nulls: NullsOrder::Last }]
+pub fn by_rank() -> Vec<ItemOrder> {
+    vec![ItemOrder { field: ItemOrderField::Rank, direction: OrderDirection::Asc, nulls: NullsOrder::Last }]
 }
 
 /// A new item, with the subtasks given along: 200 items at most, made all or none.
@@ -272,6 +275,18 @@ pub struct ItemPatch {
     pub assignees: MaybeUndefined<IdSetPatch>,
     /// Tags, 50 at most. Null is REQUIRED.
     pub tags: MaybeUndefined<IdSetPatch>,
+    /// Its place in the manual order. Null is REQUIRED.
+    pub position: MaybeUndefined<ItemPosition>,
+}
+
+/// Between two neighbours in manual order; give at least one. With one of them it is right beside that. Any other items of
+/// the organization will do, whatever their parents, teams and scopes.
+#[derive(InputObject, Clone, Copy, Debug)]
+pub struct ItemPosition {
+    /// It comes right after this item.
+    pub after_id: Option<ItemId>,
+    /// It comes before this item; without `afterId` right before it.
+    pub before_id: Option<ItemId>,
 }
 
 impl ItemPatch {
@@ -280,6 +295,7 @@ impl ItemPatch {
         required(&mut problems, &["input", "patch", "title"], &self.title);
         required(&mut problems, &["input", "patch", "status"], &self.status);
         required(&mut problems, &["input", "patch", "priority"], &self.priority);
+        required(&mut problems, &["input", "patch", "position"], &self.position);
         check_set(&mut problems, &["input", "patch", "assignees"], &self.assignees);
         check_set(&mut problems, &["input", "patch", "tags"], &self.tags);
         if let MaybeUndefined::Value(title) = &self.title {
@@ -294,7 +310,7 @@ impl ItemPatch {
     }
 
     /// Writes what the patch says into the row. The status follows in the service, for it moves other fields along;
-    /// assignees and tags are other tables'.
+    /// assignees and tags are other tables', and the position is found among others.
     pub fn apply(&self, row: &mut item::Model) {
         let Self {
             title,
@@ -308,6 +324,7 @@ impl ItemPatch {
             parent_id,
             assignees: _,
             tags: _,
+            position: _,
         } = self.clone();
         // The key of a title that stays is not made anew: what folds may have changed since with Unicode.
         if let MaybeUndefined::Value(title) = title

@@ -6,6 +6,7 @@ pub mod create_many;
 pub mod filter;
 pub mod input;
 pub mod loaders;
+pub mod position;
 pub mod query;
 mod references;
 pub mod resolvers;

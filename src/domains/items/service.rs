@@ -7,6 +7,7 @@ use sea_orm::ColumnTrait;
 
 use super::{
     input::{ItemArchiveInput, ItemPatch, ItemUnarchiveInput, ItemUpdateInput, MAX_ANCESTORS, MAX_ASSIGNEES, MAX_TAGS},
+    position,
     references::References,
     state::{ItemState, set_status},
 };
@@ -142,11 +143,20 @@ pub async fn update(scope: &OrgScope, input: &ItemUpdateInput) -> Written {
 pub async fn update_in(tx: &mut WriteTx, input: &ItemUpdateInput) -> Changed {
     input.patch.validate()?;
     tx.scope().require(Permission::ItemWrite)?;
-    if !input.patch.parent_id.is_undefined() {
+    if !input.patch.parent_id.is_undefined() || !input.patch.position.is_undefined() {
         tx.lock_tree().await?;
     }
-    let before = open(tx, input.id, input.if_version).await?;
-    let (after, wanted) = planned(&before, &input.patch, tx.scope().clock().now())?;
+    let mut before = open(tx, input.id, input.if_version).await?;
+    let mut place = None;
+    if let Some(position) = input.patch.position.value() {
+        place = Some(position::place(tx, input.id, position).await?);
+        // Those around that place may have got others, and it with them.
+        before = open(tx, input.id, None).await?;
+    }
+    let (mut after, wanted) = planned(&before, &input.patch, tx.scope().clock().now())?;
+    if let Some(place) = place {
+        after.row.rank = place;
+    }
     wanted.look_up(tx).await?;
     if let Some(parent) = after.row.parent_id.filter(|_| after.row.parent_id != before.row.parent_id) {
         check_move(tx, &before.row, parent).await?;

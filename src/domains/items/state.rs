@@ -14,6 +14,7 @@ use crate::{
         enums::ItemStatus,
         error::Result,
         id::{ItemId, TagId, UserId},
+        rank,
     },
     data::{
         db::{WriteTx, changed, filter::among},
@@ -64,7 +65,7 @@ impl ItemState {
         let item::Model {
             organization_id: _,
             id: _,
-            number: _,
+            number,
             title,
             title_key: _,
             description,
@@ -88,9 +89,12 @@ impl ItemState {
             archived_at,
             deleted_at,
             deletion_id: _,
+            rank: place,
             version: _,
         } = row;
         let instant = |at: &Option<Instant>| at.map(format_instant).into();
+        // Of one that was never moved the number says where it is.
+        let moved = Some(place).filter(|place| !place.is_empty() && **place != rank::of_number(*number)).cloned();
         vec![
             ("title", title.as_str().into()),
             ("description", description.as_deref().into()),
@@ -107,6 +111,7 @@ impl ItemState {
             ("completedAt", instant(completed_at)),
             ("archivedAt", instant(archived_at)),
             ("deletedAt", instant(deleted_at)),
+            ("rank", moved.into()),
         ]
     }
 
@@ -295,6 +300,7 @@ mod tests {
             archived_at: None,
             deleted_at: None,
             deletion_id: None,
+            rank: String::new(),
             version: 1,
         }
     }

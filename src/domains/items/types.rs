@@ -3,7 +3,7 @@ use std::{collections::HashMap, sync::Arc};
 use async_graphql::{Context, Description, Enum, Object, SimpleObject};
 
 use super::{
-    input::{ItemOrder, ItemScope, oldest_first},
+    input::{ItemOrder, ItemScope, by_rank},
     loaders::{Ancestors, Assignees, Tags, Watched},
     query::ItemList,
 };
@@ -203,8 +203,8 @@ impl Item {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            default_with = "oldest_first()",
-            desc = "Up to 5 keys, the most important one first; oldest first unless said."
+            default_with = "by_rank()",
+            desc = "Up to 5 keys, the most important one first; in manual order unless said."
         )]
         order_by: Vec<ItemOrder>,
         #[graphql(desc = "Entries from the start: 0 to 100, 20 unless said. Not with `last`.")] first: Option<i32>,
@@ -351,6 +351,12 @@ impl Item {
             Ok(allowed.into_iter().filter_map(|(action, may)| may.then_some(action)).collect())
         })
         .await
+    }
+
+    /// Its place in the manual order, to be compared byte for byte; see `ItemPatch.position`.
+    #[graphql(tag = "same-for-all", tag = "of-ledger")]
+    fn rank(&self) -> String {
+        self.row.place()
     }
 
     /// Whoever created it.
