@@ -366,7 +366,9 @@ async fn an_identity_is_read_once_a_second(app: TestApp) {
         app.take_statements();
         app.gql("{ viewer { role } }").key(&key).data().await;
         app.gql("{ viewer { role } }").token(&acme.member.token).at("acme").data().await;
-        app.take_statements().len()
+        let statements = app.take_statements();
+        println!("{statements:#?}");
+        statements.len()
     };
     assert_eq!(look_ups().await, 2);
     // Somebody's work is no reason to look again; a change of rights is.

@@ -155,9 +155,9 @@ async fn places_that_have_grown_long_are_made_short_again(app: TestApp) {
     let ids = five(&app, &acme).await;
     let first = todo_platform::base::rank::of_number(1);
     // As after thousands of moves to the place after `a`.
-    let long = format!("{}{}80", first, "7f".repeat(98));
+    let long = format!("{first}{}V", "0".repeat(200));
     set_rank(&app, &acme, Some(&ids[1]), &long).await;
-    set_rank(&app, &acme, Some(&ids[2]), &format!("{}80", &long)).await;
+    set_rank(&app, &acme, Some(&ids[2]), &format!("{long}V")).await;
     assert_eq!(order(&app, &acme).await, "a b c d e");
     for id in [&ids[3], &ids[4]] {
         to(&app, &acme, id, json!({ "afterId": ids[1], "beforeId": ids[2] })).done().await;

@@ -393,6 +393,9 @@ async fn what_is_shared_is_the_same_for_all(app: TestApp) {
     let team = app.create(&acme, &acme.owner, "team", json!({ "name": "Core", "memberIds": [acme.member.id] })).await;
     let input = json!({ "title": "x", "teamId": team, "tagIds": [tag], "assigneeIds": [acme.member.id, other.id], "dueAt": "2026-03-01T00:00:00Z" });
     let item = app.create(&acme, &acme.member, "item", input).await;
+    let below = app.item(&acme, "y").await;
+    let relation = json!({ "itemId": item, "kind": "BLOCKS", "relatedItemId": below });
+    crate::items::mutate(&app, &acme, &acme.member, ("itemRelationCreate", ""), relation).done().await;
     app.create(&acme, &acme.member, "comment", json!({ "itemId": item, "body": "Hello" })).await;
     app.create(&acme, &other, "comment", json!({ "itemId": item, "body": "Hello" })).await;
     let shared = shared_fields();
@@ -407,15 +410,23 @@ async fn what_is_shared_is_the_same_for_all(app: TestApp) {
     let user = plain("User", &[]);
     let actor = format!("{{ __typename {} }}", of("Actor").join(" "));
     let (tag, team) = (plain("Tag", &[]), plain("Team", &[]));
+    let relation = plain("ItemRelation", &[("item", "{ id }".to_owned())]);
     let item = plain(
         "Item",
-        &[("team", team.clone()), ("tags", tag.clone()), ("assignees", user.clone()), ("createdBy", actor.clone())],
+        &[
+            ("team", team.clone()),
+            ("tags", tag.clone()),
+            ("assignees", user.clone()),
+            ("relations", relation.clone()),
+            ("createdBy", actor.clone()),
+        ],
     );
     let comment = plain("Comment", &[("item", "{ id }".to_owned()), ("author", actor.clone())]);
     // An item's status is another enumeration: both under one key would not merge.
     let membership = plain("Membership", &[("user", user.clone())]).replace(" status", " state: status");
     let subject = format!(
-        "{{ __typename id ... on User {user} ... on Item {item} ... on Comment {comment} ... on Tag {tag} ... on Team {team} ... on Membership {membership} }}"
+        "{{ __typename id ... on User {user} ... on Item {item} ... on Comment {comment} ... on Tag {tag} ... on Team {team} ... on Membership {membership} \
+         ... on ItemRelation {relation} }}"
     );
     let event = plain(
         "Event",
@@ -433,8 +444,20 @@ async fn what_is_shared_is_the_same_for_all(app: TestApp) {
         assert_eq!(answers[0], answers[1]);
     }
     let listed: BTreeSet<&str> = shared.iter().map(|(ty, _)| ty.as_str()).collect();
-    let compared =
-        ["EventBatch", "Event", "FieldChange", "Node", "Actor", "User", "Item", "Comment", "Tag", "Team", "Membership"];
+    let compared = [
+        "EventBatch",
+        "Event",
+        "FieldChange",
+        "Node",
+        "Actor",
+        "User",
+        "Item",
+        "ItemRelation",
+        "Comment",
+        "Tag",
+        "Team",
+        "Membership",
+    ];
     let compared = BTreeSet::from(compared);
     assert_eq!(listed, compared, "a type that nobody compares");
 }

@@ -211,15 +211,22 @@ async fn world(app: &TestApp, acme: &Company) -> Objects {
         whole(app, acme, &document, "/items", &mut found).await;
         let document = format!(
             "query($after: Cursor) {{ items(scope: {scope}, first: 5, after: $after) {{ {page} nodes {{ \
-             comments(first: 50) {{ pageInfo {{ hasNextPage }} nodes {{ {COMMENT} }} }} relations {{ {RELATION} }} }} }} }}"
+             comments(first: 50) {{ pageInfo {{ hasNextPage }} nodes {{ {COMMENT} }} }} id relations {{ {RELATION} }} }} }} }}"
         );
         let mut items = Vec::new();
         whole(app, acme, &document, "/items", &mut items).await;
         for item in items {
             assert_eq!(item["comments"]["pageInfo"]["hasNextPage"], false, "more comments than this test reads");
             found.extend(list(&item["comments"]["nodes"]).iter().cloned());
-            // Each is seen from both ends, and is synced as from where it begins.
-            found.extend(list(&item["relations"]).iter().filter(|seen| seen["isInverse"] == false).cloned());
+            // Each is seen from both ends, from one alone where that is in the trash; it is synced as from where it begins.
+            for seen in list(&item["relations"]) {
+                let mut relation = seen.clone();
+                if seen["isInverse"] == true {
+                    relation["isInverse"] = json!(false);
+                    relation["relatedItem"] = json!({ "id": item["id"] });
+                }
+                found.push(relation);
+            }
         }
     }
     found.into_iter().map(|object| (text(&object["id"]).to_owned(), object)).collect()

@@ -13,8 +13,8 @@ impl Db {
     /// [`rank::of_number`](crate::base::rank::of_number) gives, which everybody is shown already: no event tells of it.
     pub async fn place_items(&self) -> Result<u64> {
         let (place, lock) = match self.backend() {
-            DatabaseBackend::Postgres => ("lpad(to_hex(number), 10, '0') || '80'", " FOR UPDATE SKIP LOCKED"),
-            _ => ("printf('%010x80', number)", ""),
+            DatabaseBackend::Postgres => ("lpad(to_hex(number), 10, '0') || 'V'", " FOR UPDATE SKIP LOCKED"),
+            _ => ("printf('%010xV', number)", ""),
         };
         let next = format!("SELECT organization_id, id FROM item WHERE rank = '' LIMIT {CHUNK}{lock}");
         let sql = format!("UPDATE item SET rank = {place} WHERE (organization_id, id) IN ({next})");

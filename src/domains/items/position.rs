@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Characters of a place at most: beyond that those around it get new ones. Thousands of moves to one place make that
+/// Characters of a place at most: beyond that those around it get new ones. A thousand moves to one place make that
 /// many.
 pub const MAX_RANK: usize = 200;
 /// Items on either side that get new places then.
@@ -43,16 +43,19 @@ async fn find(tx: &WriteTx, id: ItemId, position: &ItemPosition) -> Result<Strin
     let (lower, upper) = match (position.after_id, position.before_id) {
         (Some(after), before) => {
             let lower = neighbour(tx, id, after, "afterId").await?;
+            let mut upper = None;
             if let Some(before) = before {
-                let before = neighbour(tx, id, before, "beforeId").await?;
-                if before <= lower {
+                let before = upper.insert(neighbour(tx, id, before, "beforeId").await?);
+                if *before <= lower {
                     let message = "The item of `afterId` is not before that of `beforeId`.";
                     return Err(Problem::new(ProblemCode::Invalid, &["input", "patch", "position"], message).into());
                 }
             }
             let others = tx.find::<item::Entity>().filter(Column::Id.ne(id)).filter(Column::Rank.gt(lower.as_str()));
-            let next = others.order_by_asc(Column::Rank).limit(1).one().await?;
-            (Some(lower), next.map(|row| row.rank))
+            let next = others.order_by_asc(Column::Rank).limit(1).one().await?.map(|row| row.rank);
+            // One without a place is not found, and may be the nearer one.
+            let upper = next.into_iter().chain(upper).min();
+            (Some(lower), upper)
         }
         (None, Some(before)) => {
             let upper = neighbour(tx, id, before, "beforeId").await?;
