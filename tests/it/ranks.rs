@@ -1,5 +1,7 @@
 //! Manual order: items are moved between others, one row each, and never two to one place.
 
+#![allow(clippy::needless_pass_by_value, reason = "calls pass what `json!` just made")]
+
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;

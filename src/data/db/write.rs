@@ -435,7 +435,7 @@ impl WriteTx {
         let db = self.scope.db().clone();
         let written = Written { jobs: self.has_jobs, ..Written::default() };
         conclude(self.tx, self.claim, Again { object: Some(id), outcomes: None }, None, move || {
-            db.announce(&written, true)
+            db.announce(&written, true);
         })
         .await
     }

@@ -29,7 +29,7 @@ pub enum ItemSelector {
     /// By their ids, each once.
     Ids(Vec<ItemId>),
     /// Those that match.
-    Filter(ItemBulkFilter),
+    Filter(Box<ItemBulkFilter>),
 }
 
 /// Items that match. An empty `where` is refused; `expectedCount` guards against surprises: CONFLICT when another number
