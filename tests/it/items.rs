@@ -937,3 +937,21 @@ async fn creates_that_come_at_once_have_each_their_own_outcome(app: TestApp) {
         .collect();
     assert_eq!(numbers, (1..=i64::try_from(numbers.len()).expect("a number")).collect(), "numbers without a gap");
 }
+
+#[databases]
+async fn hours_have_two_decimals(app: TestApp) {
+    let acme = app.company("acme").await;
+    let id = app.clock.new_id::<kind::Item>().to_string();
+    let query = "query($id: ID!) { item(id: $id) { estimatedHours actualHours version } }";
+    // The same again, with the same id, is the same item.
+    for _ in 0..2 {
+        make(&app, &acme, json!({ "id": id, "title": "a", "estimatedHours": 1.239 })).await;
+    }
+    let data = app.call(&acme, &acme.viewer, query).vars(json!({ "id": id })).data().await;
+    assert_eq!(data["item"], json!({ "estimatedHours": 1.24, "actualHours": null, "version": 1 }));
+    // What is the same once it is rounded changes nothing.
+    patch(&app, &acme, &json!(id), json!({ "estimatedHours": 1.2401, "actualHours": 0.004 })).await;
+    patch(&app, &acme, &json!(id), json!({ "estimatedHours": 1.2399, "actualHours": -0.0 })).await;
+    let data = app.call(&acme, &acme.viewer, query).vars(json!({ "id": id })).data().await;
+    assert_eq!(data["item"], json!({ "estimatedHours": 1.24, "actualHours": 0.0, "version": 2 }));
+}

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use sea_orm::ColumnTrait as _;
 
 use super::{
-    input::{ItemCreateInput, MAX_ANCESTORS, plain},
+    input::{ItemCreateInput, MAX_ANCESTORS, rounded},
     references::{Found, References},
     service::{Changed, Written, check_parent, too_deep, units},
     state::{Counts, ItemState, assignee_links, set_status, tag_links},
@@ -273,7 +273,7 @@ impl Planned {
             status_before_archive: None,
             priority: input.priority,
             due_at: input.due_at.map(|due| due.0),
-            estimated_hours: input.estimated_hours.map(plain),
+            estimated_hours: input.estimated_hours.map(rounded),
             actual_hours: None,
             team_id: input.team_id,
             parent_id,
@@ -316,7 +316,7 @@ pub(super) async fn is_made(tx: &WriteTx, state: &ItemState, input: &ItemCreateI
         && row.status == input.status
         && row.priority == input.priority
         && row.due_at == input.due_at.map(|due| due.0)
-        && row.estimated_hours == input.estimated_hours
+        && row.estimated_hours == input.estimated_hours.map(rounded)
         && row.team_id == input.team_id
         && row.parent_id == input.parent_id
         && state.assignees == input.assignees()

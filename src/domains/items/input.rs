@@ -145,7 +145,7 @@ pub struct ItemCreateInput {
     pub priority: Priority,
     /// When it is to be done.
     pub due_at: Option<DateTime>,
-    /// Estimate of the work, in hours, 0 to 100,000.
+    /// Estimate of the work, in hours, 0 to 100,000; rounded to two decimals.
     pub estimated_hours: Option<f64>,
     /// The team it belongs to.
     pub team_id: Option<TeamId>,
@@ -234,8 +234,10 @@ fn strs(path: &[String]) -> Vec<&str> {
     path.iter().map(String::as_str).collect()
 }
 
-/// Without the sign of a negative zero, which PostgreSQL keeps and SQLite doesn't.
-pub fn plain(hours: f64) -> f64 {
+/// Hours as they are kept: rounded to two decimals, so that sums of them can be made in whole hundredths. Without the sign
+/// of a negative zero, which PostgreSQL keeps and SQLite doesn't.
+pub fn rounded(hours: f64) -> f64 {
+    let hours = (hours * 100.0).round() / 100.0;
     if hours == 0.0 { 0.0 } else { hours }
 }
 
@@ -262,9 +264,9 @@ pub struct ItemPatch {
     pub priority: MaybeUndefined<Priority>,
     /// When it is to be done; null: no such time.
     pub due_at: MaybeUndefined<DateTime>,
-    /// Estimate of the work, in hours, 0 to 100,000; null: none.
+    /// Estimate of the work, in hours, 0 to 100,000, rounded to two decimals; null: none.
     pub estimated_hours: MaybeUndefined<f64>,
-    /// Time it took, in hours, 0 to 100,000; null: unknown.
+    /// Time it took, in hours, 0 to 100,000, rounded to two decimals; null: unknown.
     pub actual_hours: MaybeUndefined<f64>,
     /// The team it belongs to; null: none.
     pub team_id: MaybeUndefined<TeamId>,
@@ -338,8 +340,8 @@ impl ItemPatch {
             row.priority = priority;
         }
         due_at.map_value(|due| due.0).update_to(&mut row.due_at);
-        estimated_hours.map_value(plain).update_to(&mut row.estimated_hours);
-        actual_hours.map_value(plain).update_to(&mut row.actual_hours);
+        estimated_hours.map_value(rounded).update_to(&mut row.estimated_hours);
+        actual_hours.map_value(rounded).update_to(&mut row.actual_hours);
         team_id.update_to(&mut row.team_id);
         parent_id.update_to(&mut row.parent_id);
     }

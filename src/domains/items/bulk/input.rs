@@ -79,9 +79,9 @@ pub struct ItemBulkPatch {
     pub priority: MaybeUndefined<Priority>,
     /// When they are to be done; null: no such time.
     pub due_at: MaybeUndefined<DateTime>,
-    /// Estimate of the work on each, in hours, 0 to 100,000; null: none.
+    /// Estimate of the work on each, in hours, 0 to 100,000, rounded to two decimals; null: none.
     pub estimated_hours: MaybeUndefined<f64>,
-    /// Time that each took, in hours, 0 to 100,000; null: unknown.
+    /// Time that each took, in hours, 0 to 100,000, rounded to two decimals; null: unknown.
     pub actual_hours: MaybeUndefined<f64>,
     /// The team they belong to; null: none.
     pub team_id: MaybeUndefined<TeamId>,
