@@ -40,6 +40,7 @@ def timed(name, query, variables):
     times[name].append((time.perf_counter() - begun) * 1000)
     if done["userErrors"] or done.get("succeeded", 1) not in (1, 500):
         sys.exit(f"{name}: {done['userErrors']}")
+    return done
 one = "mutation($input: ItemUpdateInput!) { done: itemUpdate(input: $input) { userErrors { code } } }"
 for round in range(int(os.environ["ROUNDS"])):
     status = ["IN_PROGRESS", "IN_REVIEW"][round % 2]
@@ -47,10 +48,11 @@ for round in range(int(os.environ["ROUNDS"])):
     for item in ids[:20]:
         timed("one update", one, {"input": {"id": item, "patch": {"estimatedHours": round + 1}}})
     timed("500 updates", bulk("Update"), {"input": {"select": {"ids": ids}, "patch": patch}})
-    timed("500 to the trash", bulk("Delete"), {"input": {"select": {"ids": ids}}})
-    timed("500 restored", bulk("Restore"), {"input": {"select": {"ids": ids}}})
     made = [{"title": f"Made by a benchmark {n}"} for n in range(500)]
-    timed("500 creates", bulk("Create"), {"input": {"items": made}})
+    made = timed("500 creates", bulk("Create"), {"input": {"items": made}})["results"]
+    made = [result["id"] for result in made]
+    timed("500 to the trash", bulk("Delete"), {"input": {"select": {"ids": made}}})
+    timed("500 restored", bulk("Restore"), {"input": {"select": {"ids": made}}})
 for name, taken in times.items():
     taken.sort()
     print(f"{name:18} p50 {statistics.median(taken):7.1f} ms  p95 {taken[int(len(taken) * 0.95)]:7.1f} ms")
