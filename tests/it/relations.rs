@@ -208,3 +208,44 @@ async fn relations_leave_with_their_items(app: TestApp) {
         app.call(&acme, &acme.viewer, "{ sync(types: [ITEM_RELATION]) { nodes { id } removedIds } }").data().await;
     assert_eq!(sync["sync"], json!({ "nodes": [], "removedIds": [] }));
 }
+
+/// A page may lead to a hundred others from each of its items: what that loads has a bound.
+#[databases]
+async fn the_relations_of_a_page_name_a_thousand_items_at_most(app: TestApp) {
+    use todo_platform::data::{actor::Origin, db::OrgScope, entity::item_relation};
+    let acme = app.company("acme").await;
+    let mut ids: Vec<todo_platform::base::id::ItemId> = Vec::new();
+    for _ in 0..3 {
+        let made: Vec<Value> = (0..400).map(|n| json!({ "title": n.to_string() })).collect();
+        let done = mutate(&app, &acme, &acme.admin, ("itemBulkCreate", "results { id }"), json!({ "items": made }));
+        let done = done.done().await["results"].as_array().cloned().expect("a list");
+        ids.extend(
+            done.iter().filter_map(|result| result["id"].as_str()?.parse::<todo_platform::base::id::ItemId>().ok()),
+        );
+    }
+    let organization_id = acme.id.parse().expect("an id");
+    let scope =
+        OrgScope::of_system(&app.state.db, organization_id, Origin::command("test")).await.expect("it is there");
+    let tx = scope.write_as_member().await.expect("a write");
+    // The last twelve, which are the newest, have 99 others each.
+    let rows = ids[1188..].iter().enumerate().flat_map(|(n, from)| {
+        ids[n * 99..][..99].iter().map(|to| item_relation::Model {
+            organization_id,
+            id: app.clock.new_id(),
+            item_id: *from,
+            related_item_id: *to,
+            kind: todo_platform::base::enums::ItemRelationKind::Blocks,
+            created_at: app.clock.now(),
+        })
+    });
+    tx.insert_many(rows.collect()).await.expect("they go in");
+    tx.commit_unrecorded((), "made by a test").await.expect("it works");
+    let ask = |first: usize| {
+        let query = format!("{{ items(first: {first}) {{ nodes {{ relations {{ item {{ title }} }} }} }} }}");
+        app.call(&acme, &acme.viewer, &query)
+    };
+    let data = ask(10).data().await;
+    let relations = |node: &Value| node["relations"].as_array().map_or(0, Vec::len);
+    assert_eq!(data["items"]["nodes"].as_array().expect("a list").iter().map(relations).sum::<usize>(), 990);
+    assert_eq!(ask(12).error_code().await, "QUERY_TOO_COMPLEX");
+}

@@ -243,16 +243,17 @@ impl WriteTx {
         self.update(self.whole(row)).await
     }
 
-    /// Writes all columns of many rows of this organization, in as few statements as the databases allow. They must be
-    /// there, locked in this transaction: one that is not would be inserted.
-    pub async fn update_many<M: Row>(&self, rows: Vec<M>) -> Result<()> {
+    /// Writes many rows of this organization, in as few statements as the databases allow: all columns but `kept`, which
+    /// stay as they are, whatever the rows hold there. The rows must be there, locked in this transaction: one that is not
+    /// would be inserted.
+    pub async fn update_many<M: Row>(&self, rows: Vec<M>, kept: &[<M::Entity as EntityTrait>::Column]) -> Result<()> {
         let rows: Vec<_> = rows.into_iter().map(|row| self.whole(row)).collect();
         if !rows.is_empty() {
             self.note_written();
         }
         let keys: Vec<_> =
             <M::Entity as EntityTrait>::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column).collect();
-        let named: Vec<&str> = keys.iter().map(IdenStatic::as_str).collect();
+        let named: Vec<&str> = keys.iter().chain(kept).map(IdenStatic::as_str).collect();
         let others = <M::Entity as EntityTrait>::Column::iter().filter(|column| !named.contains(&column.as_str()));
         let present = OnConflict::columns(keys.clone()).update_columns(others).to_owned();
         for chunk in rows.chunks(MAX_ROWS) {

@@ -99,7 +99,7 @@ async fn with_nested(ctx: &Context<'_>, page: Page<item::Model>) -> Result<Conne
     let tags = optional(asked("tags"), loaders::tags(scope, &ids)).await?;
     let teams = optional(asked("team"), teams_of(scope, &page.rows)).await?;
     let nested = Arc::new(Nested { assignees, tags, teams });
-    Ok(Connection::new(page, |row| Item { row, nested: Some(nested.clone()) }))
+    Ok(Connection::new(page, |row| Item { row: Arc::new(row), nested: Some(nested.clone()) }))
 }
 
 async fn optional<T>(wanted: bool, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{input::ItemDeleteInput, trees};
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        id::{ItemId, OrganizationId},
+    },
     data::{
         actor::Origin,
         db::{Db, OrgScope},
@@ -20,18 +23,23 @@ pub async fn purge(db: &Db, kept: Duration) -> Result<()> {
     let Some(before) = chrono::Duration::from_std(kept).ok().and_then(|kept| db.clock().ago(kept)) else {
         return Ok(());
     };
-    let mut after = None;
+    let (mut after, mut outcome) = (None, Ok(()));
     loop {
         let trees = db.deleted_trees(before, after, CHUNK).await?;
         for (organization_id, id, _) in &trees {
-            let scope = OrgScope::of_system(db, *organization_id, Origin::command("trash")).await?;
-            let tree = ItemDeleteInput { id: *id, if_version: None, permanently: true };
-            match trees::purge(&scope, &tree).await.map_err(|rejected| rejected.error) {
-                Ok(_) | Err(Error::Invalid(_) | Error::Retry(_)) => {}
-                Err(error) => return Err(error),
+            match purge_tree(db, *organization_id, *id).await {
+                Ok(()) | Err(Error::Invalid(_) | Error::Retry(_)) => {}
+                // One tree's failure does not hold up the others.
+                Err(error) => outcome = Err(error),
             }
         }
-        let Some(last) = trees.last().filter(|_| trees.len() as u64 == CHUNK) else { return Ok(()) };
+        let Some(last) = trees.last().filter(|_| trees.len() as u64 == CHUNK) else { return outcome };
         after = Some((last.2, last.1));
     }
+}
+
+async fn purge_tree(db: &Db, organization_id: OrganizationId, id: ItemId) -> Result<()> {
+    let scope = OrgScope::of_system(db, organization_id, Origin::command("trash")).await?;
+    let tree = ItemDeleteInput { id, if_version: None, permanently: true };
+    trees::purge(&scope, &tree).await.map(drop).map_err(|rejected| rejected.error)
 }

@@ -44,7 +44,8 @@ use crate::{
 /// A piece of work. An item may have subtasks, which are items themselves, 10 levels below each other at most.
 #[derive(Clone, Debug, Description)]
 pub struct Item {
-    pub row: item::Model,
+    /// Shared: a page may lead to one item many times, and a description is large.
+    pub row: Arc<item::Model>,
     /// Lists that were loaded with the item's page.
     pub nested: Option<Arc<Nested>>,
 }
@@ -61,6 +62,12 @@ pub struct Nested {
 
 impl From<item::Model> for Item {
     fn from(row: item::Model) -> Self {
+        Self::from(Arc::new(row))
+    }
+}
+
+impl From<Arc<item::Model>> for Item {
+    fn from(row: Arc<item::Model>) -> Self {
         Self { row, nested: None }
     }
 }

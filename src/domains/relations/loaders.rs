@@ -1,6 +1,6 @@
 //! What belongs to items: their relations, and whether something blocks them, batched.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::dataloader::Loader;
 use sea_orm::{ColumnTrait as _, Condition};
@@ -9,7 +9,7 @@ use super::types::ItemRelation;
 use crate::{
     base::{
         enums::{ItemRelationKind, ItemStatus},
-        error::Result,
+        error::{Code, Refusal, Result},
         id::ItemId,
     },
     data::{
@@ -21,6 +21,9 @@ use crate::{
     },
     graphql::loaders::{LoadError, ScopedLoader},
 };
+
+/// Items that the relations of one page may name.
+const MAX_ITEMS: usize = 1_000;
 
 /// Relations of each item, oldest first, with the other item. One in the trash is seen only from there. Two statements.
 pub struct Relations(OrgScope);
@@ -55,16 +58,25 @@ impl Loader<ItemId> for Relations {
     }
 }
 
-/// The items that relations name.
-async fn both_ends(scope: &OrgScope, rows: &[item_relation::Model]) -> Result<HashMap<ItemId, item::Model>> {
+/// The items that relations name, [`MAX_ITEMS`] at most: each may have a large description.
+async fn both_ends(scope: &OrgScope, rows: &[item_relation::Model]) -> Result<HashMap<ItemId, Arc<item::Model>>> {
     let mut named: Vec<ItemId> = rows.iter().flat_map(|row| [row.item_id, row.related_item_id]).collect();
     named.sort_unstable();
     named.dedup();
+    if named.len() > MAX_ITEMS {
+        let message =
+            format!("The relations asked for name more than {MAX_ITEMS} items: ask for those of fewer items.");
+        return Err(Refusal::new(Code::QueryTooComplex, message).into());
+    }
     let items = scope.find::<item::Entity>().filter(among(scope.db(), item::Column::Id, named)).all().await?;
-    Ok(items.into_iter().map(|row| (row.id, row)).collect())
+    Ok(items.into_iter().map(|row| (row.id, Arc::new(row))).collect())
 }
 
-fn seen_from(id: ItemId, row: &item_relation::Model, items: &HashMap<ItemId, item::Model>) -> Option<ItemRelation> {
+fn seen_from(
+    id: ItemId,
+    row: &item_relation::Model,
+    items: &HashMap<ItemId, Arc<item::Model>>,
+) -> Option<ItemRelation> {
     let (is_inverse, other) = match (row.item_id == id, row.related_item_id == id) {
         (true, _) => (false, row.related_item_id),
         (_, true) => (true, row.item_id),

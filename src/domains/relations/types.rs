@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_graphql::{Context, Description, Object};
 
 use crate::{
@@ -19,7 +21,7 @@ pub struct ItemRelation {
     /// Reached from the item that the relation leads to.
     pub is_inverse: bool,
     /// The other item, where it was loaded along.
-    pub other: Option<item::Model>,
+    pub other: Option<Arc<item::Model>>,
 }
 
 row_node!(ItemRelation: item_relation, Self::from);
