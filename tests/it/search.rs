@@ -431,6 +431,46 @@ async fn rows_from_before_get_their_documents(app: TestApp) {
     assert_eq!(found(&app, &acme, "everywhere new").await, ["Everywhere new"]);
 }
 
+/// However many match, and wherever the best of them is: words that are everywhere, words that become rare further back,
+/// and rare ones are looked for in different ways on PostgreSQL.
+#[databases]
+async fn the_best_is_found_however_many_match(app: TestApp) {
+    let acme = app.company("acme").await;
+    let title = |number: usize| match number {
+        0 => "Seldom".to_owned(),
+        5 => "Lately".to_owned(),
+        900 => "Half".to_owned(),
+        2000 => "Common".to_owned(),
+        number => {
+            let half = if number.is_multiple_of(2) { " half" } else { "" };
+            let seldom = if number.is_multiple_of(50) { " seldom" } else { "" };
+            let lately = if number >= 2000 { " lately" } else { "" };
+            format!("Task {number} common{half}{seldom}{lately}")
+        }
+    };
+    for chunk in 0..6 {
+        let items: Vec<Value> =
+            (chunk * 450..(chunk + 1) * 450).map(|number| json!({ "title": title(number) })).collect();
+        let create = "mutation($input: ItemBulkCreateInput!) { itemBulkCreate(input: $input) { succeeded } }";
+        let input = json!({ "input": { "items": items } });
+        let data = app.call(&acme, &acme.admin, create).vars(input).data().await;
+        assert_eq!(data["itemBulkCreate"]["succeeded"], 450);
+    }
+    for word in ["Seldom", "Lately", "Half", "Common"] {
+        for query in [word.to_lowercase(), word[..4].to_owned()] {
+            let hits = hits(&app, &acme, json!({ "query": query, "first": 50 })).await;
+            assert_eq!(hits.len(), 50, "{query}");
+            let titles = texts(&hits);
+            assert_eq!(titles[0], word, "{query}");
+            let different: std::collections::HashSet<&String> = titles.iter().collect();
+            assert_eq!(different.len(), 50, "{query}");
+        }
+    }
+    // Of equals the newest come first.
+    let newest = [2698, 2696, 2694].map(title);
+    assert_eq!(found(&app, &acme, "half").await[1..4], newest);
+}
+
 #[databases]
 async fn writers_beside_each_other_are_all_found(app: TestApp) {
     let (acme, rival) = (app.company("acme").await, app.company("rival").await);

@@ -2,6 +2,7 @@
 //! them (`m20261127_000034_search`). PostgreSQL's are found by a GIN index, SQLite's by FTS5.
 
 mod fill;
+mod newest;
 mod terms;
 
 use sea_orm::{
@@ -22,7 +23,7 @@ use crate::{
 /// Hits of a search at most.
 pub const MAX_HITS: u64 = 50;
 /// Items of which the best are chosen: the newest of those that match.
-const MAX_RANKED: u64 = 2000;
+const MAX_RANKED: u64 = 1000;
 /// Words of SQLite's index that a word which goes on may stand for, one by one; for more it is looked up as a whole, which
 /// reads all of their places.
 const MAX_WORDS_ALIKE: u32 = 100;
@@ -64,9 +65,15 @@ struct Row {
     created_at: Instant,
 }
 
+impl From<Row> for Candidate {
+    fn from(Row { kind, id, title, created_at }: Row) -> Self {
+        Self { is_comment: kind == i32::from(Searched::Comment.number()), id, title, created_at }
+    }
+}
+
 impl OrgScope {
-    /// What matches, in one statement: of items the newest 2,000, of comments the newest `comments`. None of the trash;
-    /// `which` is a condition on the item, or on the comment's.
+    /// What matches: of items the newest 1,000, of comments the newest `comments`. None of the trash; `which` is a
+    /// condition on the item, or on the comment's. One statement on SQLite, one to three on PostgreSQL.
     pub async fn search(
         &self,
         terms: &Terms,
@@ -74,25 +81,14 @@ impl OrgScope {
         which: &Condition,
         comments: u64,
     ) -> Result<Vec<Candidate>> {
-        let of = |kind: Searched| {
-            let limit = if kind == Searched::Item { MAX_RANKED } else { comments };
-            let name = Alias::new(if kind == Searched::Item { "items" } else { "comments" });
-            Query::select()
-                .columns(["kind", "id", "title", "created_at"].map(Alias::new))
-                .from_subquery(self.candidates(terms, kind, which.clone(), limit), name)
-                .take()
-        };
-        let mut parts = kinds.iter().map(|kind| of(*kind));
-        let Some(mut all) = parts.next() else { return Ok(Vec::new()) };
-        for part in parts {
-            all.union(UnionType::All, part);
+        let wanted = kinds.iter().map(|kind| (*kind, if *kind == Searched::Item { MAX_RANKED } else { comments }));
+        if self.db().backend() != DatabaseBackend::Sqlite {
+            return newest::newest(self, terms, which, wanted).await;
         }
+        let parts = wanted.map(|(kind, limit)| self.newest_of_index(terms, kind, which.clone(), limit)).collect();
+        let Some(all) = union(parts) else { return Ok(Vec::new()) };
         let rows = self.db().reader().query_all(&all).await.map_err(fail)?;
-        let row = |row| {
-            let Row { kind, id, title, created_at } = Row::from_query_result(&row, "").map_err(fail)?;
-            Ok(Candidate { is_comment: kind == i32::from(Searched::Comment.number()), id, title, created_at })
-        };
-        rows.into_iter().map(row).collect()
+        rows.iter().map(|row| Ok(Row::from_query_result(row, "").map_err(fail)?.into())).collect()
     }
 
     /// Ids of items with these words, in the trash or not, for `IN (…)`.
@@ -101,11 +97,18 @@ impl OrgScope {
         select.column(document("subject_id")).take()
     }
 
-    /// On SQLite the planner keeps to the order of a cross join: from the newest match on, as far as is needed.
-    fn candidates(&self, terms: &Terms, kind: Searched, which: Condition, limit: u64) -> SelectStatement {
-        let of = |column: &'static str| Expr::col(document(column));
+    /// The newest of the matches of SQLite's index, which gives them in this order. The planner keeps to the order of a
+    /// cross join: from the newest match on, as far as is needed.
+    fn newest_of_index(&self, terms: &Terms, kind: Searched, which: Condition, limit: u64) -> SelectStatement {
         let mut select = self.documents(terms, kind);
-        select
+        self.with_subjects(&mut select, kind, which);
+        select.order_by((Alias::new("words"), Alias::new("rowid")), Order::Desc).limit(limit).take()
+    }
+
+    /// Joins documents with what they are of, outside the trash, and takes the columns of a [`Row`].
+    fn with_subjects(&self, documents: &mut SelectStatement, kind: Searched, which: Condition) {
+        let of = |column: &'static str| Expr::col(document(column));
+        documents
             .expr_as(Expr::val(i32::from(kind.number())), "kind")
             .cross_join(item::Entity)
             .and_where(of("item_id").equals((item::Entity, item::Column::Id)))
@@ -113,9 +116,9 @@ impl OrgScope {
             .and_where(item::Column::DeletedAt.is_null())
             .cond_where(which);
         match kind {
-            Searched::Item => select
+            Searched::Item => documents
                 .columns([item::Column::Id, item::Column::Title, item::Column::CreatedAt].map(|it| (item::Entity, it))),
-            Searched::Comment => select
+            Searched::Comment => documents
                 .cross_join(comment::Entity)
                 .and_where(of("subject_id").equals((comment::Entity, comment::Column::Id)))
                 .and_where(comment::Column::OrganizationId.eq(self.organization_id()))
@@ -123,11 +126,6 @@ impl OrgScope {
                 .expr_as(Expr::val(""), "title")
                 .column((comment::Entity, comment::Column::CreatedAt)),
         };
-        let newest = match self.db().backend() {
-            DatabaseBackend::Sqlite => (Alias::new("words"), Alias::new("rowid")),
-            _ => document("subject_id"),
-        };
-        select.order_by(newest, Order::Desc).limit(limit).take()
     }
 
     /// The organization's documents of a kind that match, without a column yet.
@@ -152,6 +150,14 @@ impl OrgScope {
         };
         select.and_where(own).take()
     }
+}
+
+/// All of several selects, each as a subquery: it may have an order and a limit of its own.
+fn union(parts: Vec<SelectStatement>) -> Option<SelectStatement> {
+    let columns = || ["kind", "id", "title", "created_at"].map(Alias::new);
+    let mut parts = parts.into_iter().map(|part| Query::select().columns(columns()).from_subquery(part, "part").take());
+    let first = parts.next()?;
+    Some(parts.fold(first, |mut all, part| all.union(UnionType::All, part).take()))
 }
 
 fn document(column: &'static str) -> (Alias, Alias) {
