@@ -27,6 +27,7 @@ mod federation;
 mod folding;
 mod founding;
 mod fuzz;
+mod growth;
 mod http;
 mod idempotency;
 mod imports;

@@ -1,6 +1,6 @@
 //! Full-text search: what is found, in which order, what is shown of it, and that it follows every write.
 
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 use todo_platform::jobs::{kinds::Chunk, runner::Runner};
 
@@ -39,13 +39,6 @@ async fn comment(app: &TestApp, company: &Company, item: &str, body: &str) -> St
 async fn does(app: &TestApp, company: &Company, mutation: &str, input: &str) {
     let document = format!("mutation {{ {mutation}(input: {{ {input} }}) {{ userErrors {{ code message }} }} }}");
     app.call(company, &company.owner, &document).done().await;
-}
-
-/// A connection of the test's own.
-async fn beside(app: &TestApp) -> DatabaseConnection {
-    let mut options = ConnectOptions::new(app.state.config.database.url.clone());
-    options.max_connections(1).sqlx_logging(false);
-    Database::connect(options).await.expect("a connection")
 }
 
 #[databases]
@@ -106,7 +99,7 @@ async fn texts_are_found_and_followed(app: TestApp) {
     assert_eq!(found(&app, &acme, "once").await, [""; 0]);
     // Nothing is left of what is gone.
     let sql = "SELECT count(*) AS rows FROM search_document";
-    let db = beside(&app).await;
+    let db = app.beside().await;
     let rows = db.query_one_raw(sea_orm::Statement::from_string(db.get_database_backend(), sql)).await;
     let rows: i64 = rows.expect("an answer").expect("a row").try_get("", "rows").expect("a number");
     assert_eq!(rows, 2, "{other} and another");
@@ -141,7 +134,7 @@ async fn another_tenants_texts_are_never_found(app: TestApp) {
     );
     app.call(&rival, &rival.owner, &end).done().await;
     Runner::new(app.state.clone()).drain().await;
-    let db = beside(&app).await;
+    let db = app.beside().await;
     let sql = "SELECT count(*) AS rows FROM search_document";
     let rows = db.query_one_raw(sea_orm::Statement::from_string(db.get_database_backend(), sql)).await;
     assert_eq!(rows.expect("an answer").expect("a row").try_get::<i64>("", "rows").expect("a number"), 2, "{id}");
@@ -328,7 +321,7 @@ async fn odd_queries_are_answered_or_refused(app: TestApp) {
 /// Rows straight into the table, of which triggers make documents.
 async fn many(app: &TestApp, company: &Company, count: u32) {
     let first = item(app, company, "Model row", "of which the others are made").await;
-    let db = beside(app).await;
+    let db = app.beside().await;
     let id = first.parse::<todo_platform::base::id::ItemId>().expect("an id").uuid().simple().to_string();
     let columns = "organization_id, title_key, status, priority, subtask_count, subtask_done_count, comment_count, \
                    created_by_kind, created_by_id, created_at, updated_at, version";
@@ -384,7 +377,7 @@ async fn rows_from_before_get_their_documents(app: TestApp) {
         comment(&app, &acme, &named, &format!("everywhere remark {number}")).await;
     }
     // As the schema step leaves it in a database that is not new.
-    let db = beside(&app).await;
+    let db = app.beside().await;
     if db.get_database_backend() == sea_orm::DatabaseBackend::Sqlite {
         let empty = "INSERT INTO search_text (search_text) VALUES ('delete-all')";
         db.execute_unprepared(empty).await.expect("an empty index");

@@ -3,25 +3,18 @@
 
 use std::{path::Path, sync::Arc};
 
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, Statement, TransactionTrait as _};
+use sea_orm::{ConnectionTrait as _, Statement, TransactionTrait as _};
 use serde_json::json;
 use todo_platform::{base::clock::Clock, data::db::Db};
 
 use crate::{
     process::{KEY, Process, folder},
     support::{
-        app::{TestApp, config},
+        app::{TestApp, config, connection_to},
         postgres, released,
     },
 };
 use todo_test_macros::databases;
-
-/// One connection of the test's own to a server's database.
-async fn beside(url: &str) -> DatabaseConnection {
-    let mut options = ConnectOptions::new(url);
-    options.max_connections(1).sqlx_logging(false);
-    Database::connect(options).await.expect("a connection of our own")
-}
 
 async fn is_ready(app: &TestApp) {
     let ready = app.get("/health/ready").await;
@@ -103,7 +96,7 @@ async fn a_migration_that_waits_too_long_says_so() {
     let folder = folder();
     let words = ["another process holds the schema", "TODO_DATABASE_MIGRATION_WAIT"];
     let sqlite = format!("sqlite://{}?mode=rwc", folder.path().join("data.db").display());
-    let holder = beside(&sqlite).await;
+    let holder = connection_to(&sqlite).await;
     // The journal that a server sets, so that it has nothing to change.
     holder.execute_unprepared("PRAGMA journal_mode = WAL").await.expect("it is set");
     holder.execute_unprepared("BEGIN IMMEDIATE").await.expect("the one writer");
@@ -115,7 +108,7 @@ async fn a_migration_that_waits_too_long_says_so() {
     let Some(server) = postgres::server() else { return };
     let schema = server.create_schema().await;
     let url = server.schema_url(&schema);
-    let holder = beside(&url).await;
+    let holder = connection_to(&url).await;
     let held = holder.begin().await.expect("a transaction");
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('todo-platform migrates ' || coalesce(current_schema(), ''), 0))";
     held.execute_unprepared(lock).await.expect("the lock of migrations");
@@ -129,7 +122,7 @@ async fn a_migration_that_waits_too_long_says_so() {
 
 /// What a newer release may have done to the schema: a step that this one does not know, columns and a table besides.
 async fn upgrade(app: &TestApp) {
-    let db = beside(app.state.config.database.url.as_str()).await;
+    let db = app.beside().await;
     db.execute_unprepared("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_999999_newer', 1)")
         .await
         .expect("a step of a newer release");
@@ -203,7 +196,7 @@ async fn a_newer_schema_is_no_matter_to_an_older_server(app: TestApp) {
 #[databases]
 async fn the_previous_release_works_on_this_schema(app: TestApp) {
     let url = app.state.config.database.url.as_str();
-    let db = beside(url).await;
+    let db = app.beside().await;
     let is_sqlite = url.starts_with("sqlite");
     let statements = released::statements(if is_sqlite { "sqlite" } else { "postgres" });
     assert!(statements.len() > 100, "{} are on record", statements.len());

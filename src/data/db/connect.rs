@@ -10,7 +10,7 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, Database, DatabaseBackend, DatabaseConnection, DbErr, Select,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseBackend, DatabaseConnection, DbErr, Select, Statement,
     sqlx::{
         self, Connection as _, Executor as _,
         sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous},
@@ -33,8 +33,8 @@ use crate::{
     data::{entity::Global, ledger::Bus},
 };
 
-/// Called with each statement's SQL; tests count and read them.
-pub type Observer = Arc<dyn Fn(&str) + Send + Sync>;
+/// Called with each statement; tests count and read them.
+pub type Observer = Arc<dyn Fn(&Statement) + Send + Sync>;
 
 /// The database as one consumer uses it, with the server's clock. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -202,7 +202,7 @@ async fn open_line(
     options.connect_lazy(is_lazy);
     let mut connection = open(options, config).await?;
     if let Some(observer) = observer.cloned() {
-        connection.set_metric_callback(move |info| observer(&info.statement.sql));
+        connection.set_metric_callback(move |info| observer(info.statement));
     }
     Ok(SlotConnection { connection, watch })
 }

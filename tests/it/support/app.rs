@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use chrono::{DateTime, Utc};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, Statement};
 use tempfile::TempDir;
 use todo_platform::{
     app::{self, Application, Options},
@@ -23,7 +24,7 @@ pub struct TestApp {
     pub state: State,
     pub clock: Clock,
     pub worker: Worker,
-    statements: Arc<Mutex<Vec<String>>>,
+    statements: Arc<Mutex<Vec<Statement>>>,
     /// Tasks that are in the background as long as the server runs.
     resting: usize,
     _folder: Arc<TempDir>,
@@ -82,15 +83,15 @@ impl TestApp {
     }
 
     async fn run(config: Arc<Config>, clock: Clock, folder: Arc<TempDir>, dependencies: Dependencies) -> Self {
-        let statements = Arc::<Mutex<Vec<String>>>::default();
+        let statements = Arc::<Mutex<Vec<Statement>>>::default();
         let record = statements.clone();
         let database = if config.database.url.starts_with("sqlite") { "sqlite" } else { "postgres" };
         let options = Options {
             clock: Some(clock.clone()),
             password_cost: Some(COST),
-            observer: Some(Arc::new(move |sql: &str| {
-                record.lock().expect("no test panics while holding it").push(sql.to_owned());
-                released::note(database, sql);
+            observer: Some(Arc::new(move |statement: &Statement| {
+                record.lock().expect("no test panics while holding it").push(statement.clone());
+                released::note(database, &statement.sql);
             })),
             dependencies,
             ..Options::default()
@@ -112,8 +113,24 @@ impl TestApp {
 
     /// Statements since the last call; transactions' own BEGIN and COMMIT are not among them.
     pub fn take_statements(&self) -> Vec<String> {
+        self.take_statements_with_values().into_iter().map(|statement| statement.sql).collect()
+    }
+
+    pub fn take_statements_with_values(&self) -> Vec<Statement> {
         std::mem::take(&mut *self.statements.lock().expect("no test panics while holding it"))
     }
+
+    /// A connection to its database past the server, of the test's own.
+    pub async fn beside(&self) -> DatabaseConnection {
+        connection_to(&self.state.config.database.url).await
+    }
+}
+
+/// A connection of a test's own.
+pub async fn connection_to(url: &str) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    Database::connect(options).await.expect("a connection")
 }
 
 /// The settings of a test's server, in a folder of its own.
