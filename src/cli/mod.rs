@@ -3,9 +3,11 @@
 mod admin;
 mod console;
 mod demo;
+mod doctor;
 mod fill;
 mod health;
 mod import;
+mod log;
 mod migrate;
 mod schema;
 mod serve;
@@ -44,6 +46,8 @@ enum Command {
     Migrate,
     /// Ask the server on this machine whether it is ready; ends with 1 when it is not.
     Health,
+    /// Look at everything that the server depends on; ends with 1 when something failed.
+    Doctor(doctor::DoctorArgs),
     /// Owners, plans, sessions and keys, by whoever runs the server.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -59,10 +63,11 @@ pub fn run() -> anyhow::Result<()> {
     match cli.command {
         Some(Command::Schema(args)) => return schema::print_schema(args),
         Some(Command::Policy) => return schema::print_policy(),
+        Some(Command::Doctor(args)) => return doctor::run(args, cli.config.as_deref()),
         _ => {}
     }
     let config = Arc::new(Config::load(cli.config.as_deref())?);
-    serve::init_log(&config);
+    log::init(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
@@ -74,7 +79,7 @@ pub fn run() -> anyhow::Result<()> {
             Some(Command::Demo) => demo::run(config).await,
             Some(Command::Fill(args)) => fill::run(&args, &config).await,
             Some(Command::Import(args)) => import::run(&args, &config).await,
-            Some(Command::Schema(_) | Command::Policy) => Ok(()),
+            Some(Command::Schema(_) | Command::Policy | Command::Doctor(_)) => Ok(()),
         }
     })
 }

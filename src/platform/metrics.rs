@@ -1,7 +1,10 @@
 //! What the server counts of itself, for Prometheus. No label says anything of a tenant. A registry for each server, so
 //! that several in one process count apart.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -29,6 +32,7 @@ struct Inner {
     refusals: Family<BucketLabel, Counter>,
     fallbacks: Counter,
     database_writable: Gauge,
+    clock_skew: Family<SourceLabel, Gauge<f64, AtomicU64>>,
     redis_up: Gauge,
     instances: Gauge,
     subscribers: Gauge,
@@ -117,6 +121,9 @@ impl Metrics {
         let database_writable = Gauge::default();
         let help = "Whether the database takes writes, as the last one found";
         registry.register("database_writable", help, database_writable.clone());
+        let clock_skew = Family::default();
+        let help = "How far another machine's clock is ahead of this one's";
+        registry.register_with_unit("clock_skew", help, Unit::Seconds, clock_skew.clone());
         let (subscribers, sockets, polls) = (Gauge::default(), Gauge::default(), Counter::default());
         registry.register("subscribers", "Subscriptions to ledgers, now", subscribers.clone());
         registry.register("sockets", "WebSockets, now", sockets.clone());
@@ -159,6 +166,7 @@ impl Metrics {
             refusals,
             fallbacks,
             database_writable,
+            clock_skew,
             redis_up,
             instances,
             subscribers,
@@ -266,6 +274,11 @@ impl Metrics {
 
     pub fn database_is_writable(&self, is_writable: bool) {
         self.0.database_writable.set(is_writable.into());
+    }
+
+    /// The clock of the `database`, or of `redis`, is so far ahead of this machine's.
+    pub fn clock_skew(&self, source: &'static str, ahead: chrono::Duration) {
+        self.0.clock_skew.get_or_create(&SourceLabel { source }).set(ahead.as_seconds_f64());
     }
 
     /// A callback proved nothing: its `signature` was wrong, or its `time`.
