@@ -108,7 +108,7 @@ impl<T: ObjectType> ContainerType for Guarded<T> {
         }
         let answer = match check_root(ctx, field) {
             Ok(()) => {
-                let span = tracing::debug_span!("field", name = field.name);
+                let span = tracing::debug_span!("field", field = field.name);
                 self.0.resolve_field(ctx).instrument(span).await
             }
             Err(error) => {

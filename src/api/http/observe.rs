@@ -17,7 +17,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::FutureExt;
 use ipnet::IpNet;
 use serde_json::json;
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
 
 use crate::{
     api::endpoint::http::log::Logged,
@@ -48,7 +48,7 @@ pub async fn observe(
     request.extensions_mut().insert(origin.clone());
     let method = request.method().clone();
     let path = shown(request.uri().path()).to_owned();
-    let span = tracing::info_span!("request", request_id = %origin.request_id);
+    let span = tracing::info_span!("request", request_id = %origin.request_id, organization = Empty, actor = Empty);
 
     let handled = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
     let mut response = handled.unwrap_or_else(|panic| span.in_scope(|| masked(&*panic, &origin)));
