@@ -7,6 +7,7 @@ mod finding;
 mod machine;
 mod redis;
 mod settings;
+mod traces;
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
@@ -55,10 +56,11 @@ pub fn run(args: DoctorArgs, file: Option<&Path>) -> anyhow::Result<()> {
 async fn look_at(config: &Arc<Config>, file: Option<&Path>) -> Vec<Finding> {
     let mut findings = settings::look_at(config, file);
     let machine = config.clone();
-    let parts: [(&'static str, _); 3] = [
+    let parts: [(&'static str, _); 4] = [
         ("files", boxed(on_a_thread(move || machine::look_at(&machine)))),
         ("database", boxed(database::look_at(config.clone()))),
         ("redis", boxed(redis::look_at(config.clone()))),
+        ("traces", boxed(traces::look_at(config.clone()))),
     ];
     let looked = join_all(parts.map(|(name, part)| async move {
         timeout(PATIENCE, part).await.unwrap_or_else(|_| {

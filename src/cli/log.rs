@@ -4,23 +4,42 @@
 
 use std::{fmt, io::IsTerminal as _};
 
+use opentelemetry::trace::TracerProvider as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer,
+    filter::filter_fn,
     fmt::{
         FmtContext, FormatEvent, FormattedFields,
         format::{FormatFields, JsonFields, Writer},
         time::{FormatTime as _, SystemTime},
     },
+    layer::{Context, Filter, SubscriberExt as _},
     registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
 
-use crate::base::config::Config;
+use crate::{
+    base::{
+        config::{Config, ConfigError},
+        trace,
+    },
+    platform::trace_export::TraceExport,
+};
 
-/// Begins the log, once for a process.
-pub fn init(config: &Config) {
+/// Begins the log, once for a process; and the traces, where a collector is configured.
+pub fn init(config: &Config) -> Result<Option<TraceExport>, ConfigError> {
+    let export = TraceExport::new(&config.tracing)?;
+    match &export {
+        Some(export) => with_traces(config, export),
+        None => alone(config),
+    }
+    Ok(export)
+}
+
+fn alone(config: &Config) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter(config))
         .with_writer(std::io::stderr)
@@ -30,6 +49,53 @@ pub fn init(config: &Config) {
         log.compact().init();
     } else {
         log.fmt_fields(JsonFields::new()).event_format(JsonLines).init();
+    }
+}
+
+/// The log beside the traces. Both see the same spans, whatever is logged: a span that only one of them saw would be a hole
+/// in the other's way from a span to those around it.
+fn with_traces(config: &Config, export: &TraceExport) {
+    trace::turn_on();
+    let tracer = export.provider().tracer("todo-platform");
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_context_activation(false)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)));
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let filter = EventsAndOurSpans(filter(config));
+    let registry = tracing_subscriber::registry().with(traces);
+    if std::io::stderr().is_terminal() {
+        registry.with(log.compact().with_filter(filter)).init();
+    } else {
+        registry.with(log.fmt_fields(JsonFields::new()).event_format(JsonLines).with_filter(filter)).init();
+    }
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("todo_platform")
+}
+
+/// Events as the setting says, and all spans of ours.
+struct EventsAndOurSpans(EnvFilter);
+
+impl<S: Subscriber> Filter<S> for EventsAndOurSpans {
+    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+        metadata.is_span() && is_ours(metadata) || Filter::enabled(&self.0, metadata, context)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if metadata.is_span() && is_ours(metadata) {
+            return Interest::always();
+        }
+        Filter::<S>::callsite_enabled(&self.0, metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
     }
 }
 
@@ -87,6 +153,7 @@ where
 
 fn add(fields: &mut Map<String, Value>, json: &str) {
     if let Ok(more) = serde_json::from_str::<Map<String, Value>>(json) {
-        fields.extend(more);
+        // Names and kinds that are for traces alone.
+        fields.extend(more.into_iter().filter(|(name, _)| !name.starts_with("otel.")));
     }
 }

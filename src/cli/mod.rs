@@ -17,7 +17,10 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Parser, Subcommand};
 
 use self::serve::Role;
-use crate::base::{config::Config, enums::Priority};
+use crate::{
+    base::{config::Config, enums::Priority},
+    platform::trace_export::TraceExport,
+};
 use fastrand::Rng;
 use todo_sample as sample;
 
@@ -67,10 +70,11 @@ pub fn run() -> anyhow::Result<()> {
         _ => {}
     }
     let config = Arc::new(Config::load(cli.config.as_deref())?);
-    log::init(&config);
+    let export = log::init(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        match cli.command {
+        let exporting = export.map(TraceExport::start);
+        let done = match cli.command {
             None => serve::serve(config, Role::default(), serve::Demo::default()).await,
             Some(Command::Serve(args)) => serve::serve(config, args.role, serve::Demo::default()).await,
             Some(Command::Migrate) => migrate::run(&config).await,
@@ -80,7 +84,11 @@ pub fn run() -> anyhow::Result<()> {
             Some(Command::Fill(args)) => fill::run(&args, &config).await,
             Some(Command::Import(args)) => import::run(&args, &config).await,
             Some(Command::Schema(_) | Command::Policy | Command::Doctor(_)) => Ok(()),
+        };
+        if let Some(exporting) = exporting {
+            exporting.finish().await;
         }
+        done
     })
 }
 

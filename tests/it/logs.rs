@@ -17,12 +17,12 @@ fn lines(log: &str) -> Vec<Value> {
     log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
 }
 
-fn text<'v>(value: &'v Value, path: &str) -> &'v str {
+pub fn text<'v>(value: &'v Value, path: &str) -> &'v str {
     value.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("{path} is not in {value:#}"))
 }
 
 /// Runs a story with a server's settings on each database.
-async fn on_both<F: Future<Output = ()>>(story: impl Fn(String) -> F) {
+pub async fn on_both<F: Future<Output = ()>>(story: impl Fn(String) -> F) {
     let folder = folder();
     story(format!("sqlite://{}", folder.path().join("todo.sqlite").display())).await;
     let Some(postgres) = postgres::server() else { return };
@@ -32,7 +32,7 @@ async fn on_both<F: Future<Output = ()>>(story: impl Fn(String) -> F) {
 }
 
 /// Settings of a server on a database, with others.
-fn settings<'s>(database: &'s str, more: &[(&'s str, &'s str)]) -> Vec<(&'s str, &'s str)> {
+pub fn settings<'s>(database: &'s str, more: &[(&'s str, &'s str)]) -> Vec<(&'s str, &'s str)> {
     let own = [
         ("DATABASE_URL", database),
         ("SECRET_KEY", KEY),
@@ -45,7 +45,7 @@ fn settings<'s>(database: &'s str, more: &[(&'s str, &'s str)]) -> Vec<(&'s str,
 }
 
 /// Somebody with an organization; gives their token.
-async fn found(url: &str) -> String {
+pub async fn found(url: &str) -> String {
     let ann = register(url, "ann").await;
     let token = text(&ann, "/accessToken").to_owned();
     let found = "mutation { organizationCreate(input: {name: \"Acme\", slug: \"acme\"}) { userErrors { code } } }";

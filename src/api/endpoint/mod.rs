@@ -223,7 +223,14 @@ impl Api {
             }
         };
         let answer = answer.instrument(span.clone()).await;
-        self.conclude(answer, envelope, begun)
+        let answer = self.conclude(answer, envelope, begun);
+        span::ended(&span, &answer.response);
+        answer
+    }
+
+    /// Bytes and entries of the answers that are kept to be given again.
+    pub fn answer_cache_size(&self) -> (u64, u64) {
+        self.answers.size()
     }
 
     /// Finishes the answer, and counts it.
@@ -346,6 +353,7 @@ impl Client {
         let (api, begun, span) = (&self.api, Instant::now(), span::operation(&self.envelope.origin));
         let (answer, opened) = self.begin(request, &span).instrument(span.clone()).await;
         let mut answer = api.conclude(answer, &self.envelope, begun);
+        span::ended(&span, &answer.response);
         match opened {
             Some(mut answers) => {
                 answers.first_say(std::mem::take(&mut answer.response.extensions));

@@ -188,7 +188,11 @@ async fn open_pool(
         };
         slots.push(Slot { usual, background });
     }
-    Ok(Arc::new(Pool::new(slots, config.acquire_timeout, StatementLog::new(config.slow_statement))))
+    Ok(Arc::new(Pool::new(
+        slots,
+        config.acquire_timeout,
+        StatementLog::new(config.slow_statement, kind == Kind::Postgres),
+    )))
 }
 
 /// Opens a connection, or leaves that to whoever uses it first.

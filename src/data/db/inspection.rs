@@ -1,6 +1,8 @@
 //! What the operator wants to know of the database itself: its version, its settings, its clock.
 
-use chrono::Duration;
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait as _, DatabaseBackend, DbErr, FromQueryResult, Statement, prelude::DateTimeUtc};
 
 use super::{Db, fail};
@@ -60,7 +62,81 @@ const POSTGRES: &str = "SELECT current_setting('server_version') AS version, \
 
 const POSTGRES_TIME: &str = "SELECT clock_timestamp() AS now";
 
+/// How a pool of connections is at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolUse {
+    /// `shared` on PostgreSQL, `reader` and `writer` on SQLite.
+    pub name: &'static str,
+    pub limit: usize,
+    /// On SQLite a reader may have a second one, for the background.
+    pub open: usize,
+    pub in_use: usize,
+    /// Statements and transactions that wait for a connection.
+    pub waiting: usize,
+    /// Since the start: how many had to wait, and how long they did together.
+    pub waits: u64,
+    pub waited: Duration,
+}
+
+/// What waits in the database, for whichever instance. Of each kind as many as [`COUNTED`] are counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backlog {
+    pub jobs_waiting: i64,
+    pub jobs_running: i64,
+    /// Given up.
+    pub jobs_failed: i64,
+    /// Deliveries that are due or will be tried again.
+    pub deliveries_waiting: i64,
+}
+
+/// So that counting takes milliseconds, whatever has piled up.
+const COUNTED: u32 = 100_000;
+
 impl Db {
+    pub fn pools(&self) -> Vec<PoolUse> {
+        match self.backend() {
+            DatabaseBackend::Postgres => vec![self.reader().pool().in_use("shared")],
+            _ => vec![self.reader().pool().in_use("reader"), self.writer().pool().in_use("writer")],
+        }
+    }
+
+    /// Counts what waits.
+    pub async fn backlog(&self) -> Result<Backlog> {
+        #[derive(FromQueryResult)]
+        struct Job {
+            is_failed: bool,
+            is_held: bool,
+            count: i64,
+        }
+        #[derive(FromQueryResult)]
+        struct Count {
+            count: i64,
+        }
+        let now = self.database_time_sql();
+        let jobs = format!(
+            "SELECT failed_at IS NOT NULL AS is_failed, leased_until > {now} AS is_held, count(*) AS count \
+             FROM (SELECT failed_at, leased_until FROM job LIMIT {COUNTED}) AS counted GROUP BY 1, 2"
+        );
+        let statement = Statement::from_string(self.backend(), jobs);
+        let rows = self.reader().query_all_raw(statement).await.map_err(fail)?;
+        let mut backlog = Backlog::default();
+        for row in rows {
+            let Job { is_failed, is_held, count } = Job::from_query_result(&row, "").map_err(fail)?;
+            *match (is_failed, is_held) {
+                (true, _) => &mut backlog.jobs_failed,
+                (false, true) => &mut backlog.jobs_running,
+                (false, false) => &mut backlog.jobs_waiting,
+            } += count;
+        }
+        let deliveries = format!(
+            "SELECT count(*) AS count FROM (SELECT 1 FROM webhook_delivery WHERE next_attempt_at IS NOT NULL \
+             LIMIT {COUNTED}) AS counted"
+        );
+        let Count { count } = self.one(&deliveries).await?;
+        backlog.deliveries_waiting = count;
+        Ok(backlog)
+    }
+
     /// Asks the database for its version and settings; needs no schema of ours.
     pub async fn inspect(&self) -> Result<Inspection> {
         Ok(match self.backend() {
@@ -71,7 +147,7 @@ impl Db {
 
     /// How far the database's clock is ahead of this machine's, to about half of the answer's time; `None` on SQLite,
     /// which has no other clock.
-    pub async fn clock_skew(&self) -> Result<Option<Duration>> {
+    pub async fn clock_skew(&self) -> Result<Option<TimeDelta>> {
         #[derive(FromQueryResult)]
         struct Time {
             now: DateTimeUtc,

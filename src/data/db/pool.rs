@@ -21,6 +21,7 @@ use sea_orm_migration::async_trait;
 
 use super::{
     fairness::{Busy, Consumer, FairQueue, Permit},
+    inspection::PoolUse,
     statement_log::{StatementLog, Text},
 };
 use crate::base::priority;
@@ -192,6 +193,21 @@ impl Pool {
         }
     }
 
+    /// How it is at the moment, under a name.
+    pub(super) fn in_use(&self, name: &'static str) -> PoolUse {
+        let queue = self.queue.in_use();
+        let lines = self.slots.iter().flat_map(|slot| [Some(&slot.usual), slot.background.as_ref()]).flatten();
+        PoolUse {
+            name,
+            limit: self.slots.len(),
+            open: lines.filter(|line| line.is_open()).count(),
+            in_use: self.slots.len() - queue.free,
+            waiting: queue.waiting,
+            waits: queue.waits,
+            waited: queue.waited,
+        }
+    }
+
     /// Takes a free place: where a connection rests, rather than where one is about to be or must be opened.
     fn take_slot(&self) -> Option<usize> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,6 +227,13 @@ impl Slot {
 }
 
 impl SlotConnection {
+    fn is_open(&self) -> bool {
+        match self.connection.get_database_backend() {
+            DatabaseBackend::Postgres => self.connection.get_postgres_connection_pool().size() > 0,
+            _ => self.connection.get_sqlite_connection_pool().size() > 0,
+        }
+    }
+
     fn has_rested(&self) -> bool {
         match self.connection.get_database_backend() {
             DatabaseBackend::Postgres => self.connection.get_postgres_connection_pool().num_idle() > 0,
@@ -278,12 +301,20 @@ impl Lease {
 
     /// Awaits a statement on this connection; dropped before that is done, it ends the statement and the connection.
     /// `text`: what [`Lease::text`] has kept of it.
-    pub(super) async fn run<T>(&self, text: Text, statement: impl Future<Output = T>) -> T {
+    pub(super) async fn run<T>(
+        &self,
+        text: Text,
+        statement: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
         self.pool.log.follow(text, self.line().watch.run(statement)).await
     }
 
     /// Awaits BEGIN or COMMIT, which are not given up.
-    pub(super) async fn run_out<T>(&self, text: Text, statement: impl Future<Output = T>) -> T {
+    pub(super) async fn run_out<T>(
+        &self,
+        text: Text,
+        statement: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
         self.pool.log.follow(text, statement).await
     }
 

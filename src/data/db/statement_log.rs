@@ -2,6 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use sea_orm::DbErr;
+use tracing::{Instrument as _, Span, field::Empty};
+
+use super::sql_state;
+use crate::base::trace;
+
 /// Of a slow statement's text, as much is logged: lists of ids make some very long.
 const MOST_TEXT: usize = 2_000;
 
@@ -10,6 +16,8 @@ const MOST_TEXT: usize = 2_000;
 pub(super) struct StatementLog {
     /// A statement that takes as long is said to be slow.
     slow: Option<Duration>,
+    /// The database, as traces call it.
+    system: &'static str,
 }
 
 /// A statement's text, where it may be needed.
@@ -18,8 +26,9 @@ pub(super) struct Text(Option<String>);
 
 impl StatementLog {
     /// `slow`: from which time on a statement is slow; zero: none is.
-    pub(super) fn new(slow: Duration) -> Self {
-        Self { slow: (!slow.is_zero()).then_some(slow) }
+    pub(super) fn new(slow: Duration, is_postgres: bool) -> Self {
+        let system = if is_postgres { "postgresql" } else { "sqlite" };
+        Self { slow: (!slow.is_zero()).then_some(slow), system }
     }
 
     /// Kept before the statement runs, which takes its text along.
@@ -27,17 +36,38 @@ impl StatementLog {
         if tracing::enabled!(tracing::Level::DEBUG) {
             return Text(Some(sql.to_owned()));
         }
-        Text(self.slow.map(|_| beginning(sql).to_owned()))
+        Text((self.slow.is_some() || trace::is_on()).then(|| beginning(sql).to_owned()))
     }
 
     /// Awaits a statement, and says how long it took.
-    pub(super) async fn follow<T>(&self, text: Text, statement: impl Future<Output = T>) -> T {
-        let begun = Instant::now();
-        let done = statement.await;
+    pub(super) async fn follow<T>(
+        &self,
+        text: Text,
+        statement: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        let (begun, span) = (Instant::now(), self.span(&text));
+        let done = statement.instrument(span.clone()).await;
+        if let Err(error) = &done {
+            trace::failed(&span, &sql_state(error).unwrap_or_else(|| "no answer".to_owned()));
+        }
         if let Text(Some(sql)) = text {
             self.say(&sql, begun.elapsed());
         }
         done
+    }
+
+    /// Of a statement within a trace. What the server does by itself, once a second, would be a trace for each statement.
+    fn span(&self, text: &Text) -> Span {
+        let Text(Some(sql)) = text else { return Span::none() };
+        if !trace::is_on() || Span::current().is_none() {
+            return Span::none();
+        }
+        let span = tracing::debug_span!("statement", otel.kind = "client", otel.name = Empty);
+        let summary = summary(sql);
+        trace::name(&span, || summary.clone());
+        trace::attribute(&span, "db.system.name", self.system);
+        trace::attribute(&span, "db.query.summary", summary);
+        span
     }
 
     fn say(&self, sql: &str, took: Duration) {
@@ -51,4 +81,39 @@ impl StatementLog {
 
 fn beginning(sql: &str) -> &str {
     &sql[..sql.floor_char_boundary(MOST_TEXT)]
+}
+
+/// What a statement does, and to which table: `SELECT item`.
+fn summary(sql: &str) -> String {
+    let mut words = sql.split([' ', '\n', '(']).filter(|word| !word.is_empty());
+    let verb = words.next().unwrap_or_default();
+    let is_before_table = |word: &&str| ["FROM", "INTO", "UPDATE"].contains(word);
+    let table = match verb {
+        "UPDATE" => words.next(),
+        "SELECT" | "INSERT" | "DELETE" | "WITH" => words.find(is_before_table).and_then(|_| words.next()),
+        _ => None,
+    };
+    match table {
+        Some(table) => format!("{verb} {}", table.trim_matches(['"', ',', ')'])),
+        None => verb.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_has_the_verb_and_the_table() {
+        for (sql, expected) in [
+            (r#"SELECT "item"."id" FROM "item" WHERE "item"."id" = $1"#, "SELECT item"),
+            (r#"INSERT INTO "event" ("id") VALUES (?)"#, "INSERT event"),
+            (r#"UPDATE "ledger_head" SET "sequence" = ?"#, "UPDATE ledger_head"),
+            ("COMMIT", "COMMIT"),
+            ("SELECT clock_timestamp() AS now", "SELECT"),
+            ("", ""),
+        ] {
+            assert_eq!(summary(sql), expected);
+        }
+    }
 }

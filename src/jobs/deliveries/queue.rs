@@ -20,6 +20,7 @@ use crate::{
     base::{
         error::Result,
         id::{EventId, WebhookDeliveryId},
+        trace,
     },
     data::{
         actor::Origin,
@@ -191,6 +192,16 @@ impl<'w> Run<'w> {
     fn begin(&mut self, delivery: webhook_delivery::Model, content: Content, sender: Arc<Sender>) {
         self.begun.insert(delivery.id);
         let (worker, queue, until, slots) = (self.worker.clone(), self.queue, self.until, self.slots.clone());
+        let (organization, webhook) = (delivery.organization_id, delivery.webhook_id);
+        // A trace of its own: the receiver goes on from it (`traceparent`).
+        let span = tracing::info_span!(
+            parent: None,
+            "delivery",
+            %organization,
+            %webhook,
+            delivery = %delivery.id,
+            otel.kind = trace::kind("client"),
+        );
         let attempt = async move {
             // The queue's own place first: who waits for that takes none from the organization's other webhooks.
             let Ok(slot) = slots.acquire().await else { return Ok(Ended { delivery_id: delivery.id, made: None }) };
@@ -213,7 +224,7 @@ impl<'w> Run<'w> {
             let recorded = worker.batch_writer().record(Outcome { queue, attempt, next, at, was_sent }).await?;
             Ok(Ended { delivery_id: delivery.id, made: Some((verdict, at, recorded)) })
         };
-        self.running.spawn(attempt.in_current_span());
+        self.running.spawn(attempt.instrument(span));
     }
 
     async fn ended(&mut self, ended: Ended) -> Result<()> {
