@@ -112,6 +112,11 @@ impl AnswerCache {
         Self { entries, metrics }
     }
 
+    /// Bytes and entries that are kept, as far as the cache has counted them.
+    pub fn size(&self) -> (u64, u64) {
+        self.entries.as_ref().map_or((0, 0), |entries| (entries.weighted_size(), entries.entry_count()))
+    }
+
     /// Looks for the answer to a request whose answer is of the ledger. `request` is its fingerprint.
     pub async fn find(&self, scope: &OrgScope, request: &[u8]) -> Result<Found> {
         let Some(entries) = &self.entries else { return Ok(Found::Nothing) };

@@ -14,3 +14,4 @@ pub mod priority;
 pub mod rank;
 pub mod secret;
 pub mod signature;
+pub mod trace;

@@ -3,9 +3,11 @@
 mod admin;
 mod console;
 mod demo;
+mod doctor;
 mod fill;
 mod health;
 mod import;
+mod log;
 mod migrate;
 mod schema;
 mod serve;
@@ -15,7 +17,10 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Parser, Subcommand};
 
 use self::serve::Role;
-use crate::base::{config::Config, enums::Priority};
+use crate::{
+    base::{config::Config, enums::Priority},
+    platform::trace_export::TraceExport,
+};
 use fastrand::Rng;
 use todo_sample as sample;
 
@@ -44,6 +49,8 @@ enum Command {
     Migrate,
     /// Ask the server on this machine whether it is ready; ends with 1 when it is not.
     Health,
+    /// Look at everything that the server depends on; ends with 1 when something failed.
+    Doctor(doctor::DoctorArgs),
     /// Owners, plans, sessions and keys, by whoever runs the server.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -59,13 +66,15 @@ pub fn run() -> anyhow::Result<()> {
     match cli.command {
         Some(Command::Schema(args)) => return schema::print_schema(args),
         Some(Command::Policy) => return schema::print_policy(),
+        Some(Command::Doctor(args)) => return doctor::run(args, cli.config.as_deref()),
         _ => {}
     }
     let config = Arc::new(Config::load(cli.config.as_deref())?);
-    serve::init_log(&config);
+    let export = log::init(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        match cli.command {
+        let exporting = export.map(TraceExport::start);
+        let done = match cli.command {
             None => serve::serve(config, Role::default(), serve::Demo::default()).await,
             Some(Command::Serve(args)) => serve::serve(config, args.role, serve::Demo::default()).await,
             Some(Command::Migrate) => migrate::run(&config).await,
@@ -74,8 +83,12 @@ pub fn run() -> anyhow::Result<()> {
             Some(Command::Demo) => demo::run(config).await,
             Some(Command::Fill(args)) => fill::run(&args, &config).await,
             Some(Command::Import(args)) => import::run(&args, &config).await,
-            Some(Command::Schema(_) | Command::Policy) => Ok(()),
+            Some(Command::Schema(_) | Command::Policy | Command::Doctor(_)) => Ok(()),
+        };
+        if let Some(exporting) = exporting {
+            exporting.finish().await;
         }
+        done
     })
 }
 

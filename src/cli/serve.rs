@@ -1,6 +1,6 @@
 //! `serve`: the server itself.
 
-use std::{io::IsTerminal, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::{
@@ -8,7 +8,6 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     api::http::{playground::DemoAccounts, serve},
@@ -47,27 +46,6 @@ pub struct Demo {
     pub accounts: DemoAccounts,
     /// Printed once the server listens; gets its URL.
     pub greeting: Option<Greeting>,
-}
-
-/// Logs to standard error: for people on a terminal, JSON lines otherwise.
-pub fn init_log(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log_level)
-        .unwrap_or_default()
-        .add_directive(
-            // Every statement, with its values: never in a log.
-            "sqlx=warn".parse().unwrap_or_default(),
-        )
-        .add_directive("sea_orm_migration=warn".parse().unwrap_or_default());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // Otherwise a log on a full disk would end whatever writes to it: the complaint goes to the same place, and panics.
-        .log_internal_errors(false);
-    if std::io::stderr().is_terminal() {
-        log.compact().init();
-    } else {
-        log.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
-    }
 }
 
 /// Serves until SIGTERM or Ctrl-C.

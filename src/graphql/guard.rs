@@ -16,7 +16,7 @@ use async_graphql::{
     resolver_utils::{ContainerType, resolve_container},
 };
 use futures_util::{Stream, stream};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field::Empty};
 
 use super::{
     context::ContextExt,
@@ -26,6 +26,7 @@ use super::{
 use crate::base::{
     error::{Error, Result},
     policy::Access,
+    trace,
 };
 
 /// Whether everything that is declared can be read, and every root field declares a rule; INTERNAL names what doesn't.
@@ -108,7 +109,8 @@ impl<T: ObjectType> ContainerType for Guarded<T> {
         }
         let answer = match check_root(ctx, field) {
             Ok(()) => {
-                let span = tracing::debug_span!("field", name = field.name);
+                let span = tracing::debug_span!("field", field = field.name, otel.name = Empty);
+                trace::name(&span, || format!("{}.{}", T::type_name(), field.name));
                 self.0.resolve_field(ctx).instrument(span).await
             }
             Err(error) => {

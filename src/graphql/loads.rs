@@ -20,6 +20,9 @@ use futures_util::{
     stream::FuturesUnordered,
     task::{FutureObj, Spawn, SpawnError},
 };
+use tracing::Instrument as _;
+
+use crate::base::trace;
 
 /// Batches of one operation that have been begun by a first key. Whoever runs the operation runs it by [`Loads::drive`].
 #[derive(Clone, Default)]
@@ -33,6 +36,11 @@ impl std::fmt::Debug for Loads {
 
 impl Spawn for Loads {
     fn spawn_obj(&self, load: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        // In a trace, below the field that wanted it first.
+        let load = match trace::is_on() {
+            true => FutureObj::new(Box::new(load.instrument(tracing::debug_span!("load")))),
+            false => load,
+        };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(load);
         Ok(())
     }

@@ -19,6 +19,12 @@ use crate::{
 /// How often what has been kept for long enough is purged.
 const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
 
+/// How often this machine's clock is compared to those of the database and Redis.
+const COMPARE_CLOCKS_EVERY: Duration = Duration::from_secs(60);
+
+/// Clocks that differ by more are said in the log.
+const SKEW: chrono::Duration = chrono::Duration::seconds(2);
+
 /// Starts the jobs, each of which also runs once now. They end soon after `stop` is cancelled; `state.background` waits
 /// for what is under way.
 pub fn start(state: &State, stop: &CancellationToken) {
@@ -27,6 +33,7 @@ pub fn start(state: &State, stop: &CancellationToken) {
         state.db.watch_store().await;
         Ok(())
     });
+    every(state, stop, COMPARE_CLOCKS_EVERY, "comparing clocks", |state| async move { compare_clocks(&state).await });
     every(state, stop, rollup::EVERY, "rolling up usage", |state| async move {
         rollup::run(&state.db, state.config.usage.retention).await;
         Ok(())
@@ -67,6 +74,23 @@ pub async fn purge(state: &State) -> Vec<(&'static str, u64)> {
         }
     }
     purged
+}
+
+/// Measures how far other clocks are from this machine's: leases, limits and the order of events go by several of them.
+pub async fn compare_clocks(state: &State) -> Result<()> {
+    let redis = match &state.redis {
+        Some(redis) => redis.clock_skew(state.clock()).await,
+        None => None,
+    };
+    for (source, ahead) in [("database", state.db.clock_skew().await?), ("redis", redis)] {
+        let Some(ahead) = ahead else { continue };
+        state.metrics.clock_skew(source, ahead);
+        if ahead.abs() > SKEW {
+            let millis = ahead.num_milliseconds();
+            tracing::warn!(source, millis, "a clock is ahead of this machine's by so much; have them follow one time");
+        }
+    }
+    Ok(())
 }
 
 /// Runs a job at an interval. A failure is logged, and the next turn tries again.

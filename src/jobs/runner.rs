@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::kinds::{Chunk, next_chunk};
 use crate::{
@@ -50,7 +51,8 @@ impl Runner {
             left.mark_unchanged();
             while running.len() < AT_ONCE && !stop.is_cancelled() {
                 let Some(job) = self.claim().await else { break };
-                running.spawn(work(self.0.clone(), job, stop.clone()));
+                let span = span(&job);
+                running.spawn(work(self.0.clone(), job, stop.clone()).instrument(span));
             }
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -88,6 +90,12 @@ impl Runner {
             None
         })
     }
+}
+
+/// What is logged of a job says which it was.
+fn span(job: &Job) -> Span {
+    let organization = job.organization_id.map(tracing::field::display);
+    tracing::info_span!("job", job = %job.id, kind = job.kind, organization)
 }
 
 /// Works on a job until it is done, lost, failed, or others should have a turn.

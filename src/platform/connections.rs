@@ -65,6 +65,11 @@ pub fn raise_file_limit() {
     }
 }
 
+/// Files that the process may open once it has raised its limit; `None`: as many as it likes.
+pub fn file_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
 /// Connections at most where nothing is configured: three of four files that the process may open. The rest is for the
 /// database, webhooks, e-mails.
 fn default_maximum() -> usize {

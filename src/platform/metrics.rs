@@ -1,16 +1,30 @@
 //! What the server counts of itself, for Prometheus. No label says anything of a tenant. A registry for each server, so
 //! that several in one process count apart.
 
-use std::{sync::Arc, time::Duration};
+mod snapshot;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
 /// Upper bounds of the latencies' classes, in seconds.
 const LATENCIES: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+pub use self::snapshot::Snapshot;
+
+/// Operations that are told apart by name; what more there are is counted together, as `other`.
+const OPERATIONS: usize = 1_000;
 
 /// The format that [`Metrics::text`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -22,6 +36,9 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    began: Instant,
+    /// Names of operations that have been counted.
+    operation_names: Mutex<HashSet<String>>,
     requests: Family<RequestLabels, Counter>,
     latencies: Family<KindLabel, Histogram>,
     operations: Family<OperationLabels, Counter>,
@@ -29,6 +46,7 @@ struct Inner {
     refusals: Family<BucketLabel, Counter>,
     fallbacks: Counter,
     database_writable: Gauge,
+    clock_skew: Family<SourceLabel, Gauge<f64, AtomicU64>>,
     redis_up: Gauge,
     instances: Gauge,
     subscribers: Gauge,
@@ -117,6 +135,9 @@ impl Metrics {
         let database_writable = Gauge::default();
         let help = "Whether the database takes writes, as the last one found";
         registry.register("database_writable", help, database_writable.clone());
+        let clock_skew = Family::default();
+        let help = "How far another machine's clock is ahead of this one's";
+        registry.register_with_unit("clock_skew", help, Unit::Seconds, clock_skew.clone());
         let (subscribers, sockets, polls) = (Gauge::default(), Gauge::default(), Counter::default());
         registry.register("subscribers", "Subscriptions to ledgers, now", subscribers.clone());
         registry.register("sockets", "WebSockets, now", sockets.clone());
@@ -152,6 +173,8 @@ impl Metrics {
         registry.register("answer_cache", help, answer_cache.clone());
         Self(Arc::new(Inner {
             registry,
+            began: Instant::now(),
+            operation_names: Mutex::default(),
             requests,
             latencies,
             operations,
@@ -159,6 +182,7 @@ impl Metrics {
             refusals,
             fallbacks,
             database_writable,
+            clock_skew,
             redis_up,
             instances,
             subscribers,
@@ -177,12 +201,19 @@ impl Metrics {
         }))
     }
 
-    /// All of it, as [`CONTENT_TYPE`] says.
+    /// What has been counted, as [`CONTENT_TYPE`] says.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing into a string doesn't fail.
-        let _ = encode(&mut text, &self.0.registry);
-        text
+        written(&[&self.0.registry])
+    }
+
+    /// [`Metrics::text`] with how things are now.
+    pub fn text_with(&self, snapshot: &Snapshot) -> String {
+        written(&[&self.0.registry, &snapshot.registry(), &snapshot::process()])
+    }
+
+    /// Since when it counts.
+    pub fn uptime(&self) -> Duration {
+        self.0.began.elapsed()
     }
 
     pub fn answered(&self, kind: Option<&'static str>, status: u16, elapsed: Duration) {
@@ -195,9 +226,22 @@ impl Metrics {
     /// An operation of a registered document, of which there are so many as the operator has registered.
     pub fn operated(&self, operation: &str, failed: bool, elapsed: Duration) {
         let outcome = if failed { "failed" } else { "ok" };
+        let operation = self.label_of(operation);
         self.0.operations.get_or_create(&OperationLabels { operation: operation.to_owned(), outcome }).inc();
         let times = self.0.operation_times.get_or_create(&OperationLabel { operation: operation.to_owned() });
         times.observe(elapsed.as_secs_f64());
+    }
+
+    fn label_of<'n>(&self, operation: &'n str) -> &'n str {
+        let mut names = self.0.operation_names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.contains(operation) {
+            return operation;
+        }
+        if names.len() >= OPERATIONS {
+            return "other";
+        }
+        names.insert(operation.to_owned());
+        operation
     }
 
     /// `bucket`: `caller` or `address`.
@@ -268,6 +312,11 @@ impl Metrics {
         self.0.database_writable.set(is_writable.into());
     }
 
+    /// The clock of the `database`, or of `redis`, is so far ahead of this machine's.
+    pub fn clock_skew(&self, source: &'static str, ahead: chrono::Duration) {
+        self.0.clock_skew.get_or_create(&SourceLabel { source }).set(ahead.as_seconds_f64());
+    }
+
     /// A callback proved nothing: its `signature` was wrong, or its `time`.
     pub fn refused_callback(&self, reason: &'static str) {
         self.0.callbacks_refused.get_or_create(&ReasonLabel { reason }).inc();
@@ -277,4 +326,14 @@ impl Metrics {
         self.0.redis_up.set(is_up.into());
         self.0.instances.set(instances.into());
     }
+}
+
+fn written(registries: &[&Registry]) -> String {
+    let mut text = String::new();
+    // Writing into a string doesn't fail.
+    for registry in registries {
+        let _ = encode_registry(&mut text, registry);
+    }
+    let _ = encode_eof(&mut text);
+    text
 }

@@ -14,3 +14,4 @@ pub mod rate_limit;
 pub mod redis;
 pub mod refused_callbacks;
 pub mod state;
+pub mod trace_export;

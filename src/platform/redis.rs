@@ -3,6 +3,8 @@
 //! Redis is a help, never a need: whoever asks it gets `None` while it is away, and does without. Nobody waits for it
 //! longer than the configured time, and while it is known to be away nobody waits at all: one task tries it again.
 
+mod inspection;
+
 use std::{
     fmt::Display,
     sync::{
@@ -23,6 +25,8 @@ use crate::{
     base::{config::RedisConfig, error::Error, secret},
     platform::metrics::Metrics,
 };
+
+pub use inspection::{Inspection, inspect};
 
 /// How long connecting, and the heartbeat, may take at least: nobody waits for them.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);

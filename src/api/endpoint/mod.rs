@@ -3,6 +3,7 @@
 mod admission;
 mod body;
 pub mod http;
+mod span;
 pub mod sse;
 pub mod stream;
 pub mod ws;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tracing::{Instrument as _, Span};
 
 use self::{
     admission::{Admitted, Stopped},
@@ -207,15 +209,28 @@ impl Api {
 
     /// Executes one operation that is no subscription. Whatever goes wrong is in the answer.
     pub async fn execute(&self, mut request: Request, envelope: &Envelope) -> Answer {
-        let begun = Instant::now();
-        let answer = match self.admit(&mut request, envelope).await {
-            Ok(admitted) => match &envelope.reuse {
-                Some(reuse) if !envelope.include_cost => self.reuse(request, admitted, reuse).await,
-                _ => self.run(request, admitted).await,
-            },
-            Err(stopped) => Answer::from(*stopped),
+        let (begun, span) = (Instant::now(), span::operation(&envelope.origin));
+        let answer = async {
+            match self.admit(&mut request, envelope).await {
+                Ok(admitted) => {
+                    span::know(&span, &admitted.valid, &admitted.caller);
+                    match &envelope.reuse {
+                        Some(reuse) if !envelope.include_cost => self.reuse(request, admitted, reuse).await,
+                        _ => self.run(request, admitted).await,
+                    }
+                }
+                Err(stopped) => Answer::from(*stopped),
+            }
         };
-        self.conclude(answer, envelope, begun)
+        let answer = answer.instrument(span.clone()).await;
+        let answer = self.conclude(answer, envelope, begun);
+        span::ended(&span, &answer.response);
+        answer
+    }
+
+    /// Bytes and entries of the answers that are kept to be given again.
+    pub fn answer_cache_size(&self) -> (u64, u64) {
+        self.answers.size()
     }
 
     /// Finishes the answer, and counts it.
@@ -334,24 +349,11 @@ impl Api {
 
 impl Client {
     /// Executes one operation, or begins a subscription. Whatever goes wrong is in the answer.
-    pub async fn start(self: &Arc<Self>, mut request: Request) -> Started {
-        let (api, begun) = (&self.api, Instant::now());
-        let (answer, opened) = match api.admit(&mut request, &self.envelope).await {
-            Ok(admitted) if admitted.valid.operation == OperationType::Subscription => {
-                let (valid, caller, mut charge) = (admitted.valid.clone(), admitted.caller.clone(), admitted.charge);
-                // What it brings later is shared with others, and in the price of the beginning.
-                charge.actual = charge.requested;
-                let (response, opened) = match self.subscribe(request, admitted).await {
-                    Ok(Ok(answers)) => (Response::default(), Some(Box::new(answers))),
-                    Ok(Err(response)) => (response, None),
-                    Err(error) => (failed(error), None),
-                };
-                (Answer::new(response, Some(valid), caller, charge), opened)
-            }
-            Ok(admitted) => (api.run(request, admitted).await, None),
-            Err(stopped) => (Answer::from(*stopped), None),
-        };
+    pub async fn start(self: &Arc<Self>, request: Request) -> Started {
+        let (api, begun, span) = (&self.api, Instant::now(), span::operation(&self.envelope.origin));
+        let (answer, opened) = self.begin(request, &span).instrument(span.clone()).await;
         let mut answer = api.conclude(answer, &self.envelope, begun);
+        span::ended(&span, &answer.response);
         match opened {
             Some(mut answers) => {
                 answers.first_say(std::mem::take(&mut answer.response.extensions));
@@ -359,6 +361,26 @@ impl Client {
             }
             None => Started::Answer(answer),
         }
+    }
+
+    async fn begin(self: &Arc<Self>, mut request: Request, span: &Span) -> (Answer, Option<Box<Answers>>) {
+        let admitted = match self.api.admit(&mut request, &self.envelope).await {
+            Ok(admitted) => admitted,
+            Err(stopped) => return (Answer::from(*stopped), None),
+        };
+        span::know(span, &admitted.valid, &admitted.caller);
+        if admitted.valid.operation != OperationType::Subscription {
+            return (self.api.run(request, admitted).await, None);
+        }
+        let (valid, caller, mut charge) = (admitted.valid.clone(), admitted.caller.clone(), admitted.charge);
+        // What it brings later is shared with others, and in the price of the beginning.
+        charge.actual = charge.requested;
+        let (response, opened) = match self.subscribe(request, admitted).await {
+            Ok(Ok(answers)) => (Response::default(), Some(Box::new(answers))),
+            Ok(Err(response)) => (response, None),
+            Err(error) => (failed(error), None),
+        };
+        (Answer::new(response, Some(valid), caller, charge), opened)
     }
 
     /// Reads a subscription's arguments by running its root field; a response with errors when that fails.

@@ -7,8 +7,9 @@ use async_graphql::{Request, Response, ServerError, Value, Variables, parser::ty
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
+use tracing::Instrument as _;
 
-use super::Client;
+use super::{Client, span};
 use crate::{
     api::validation::{RequestValidator, ValidRequest},
     base::{
@@ -271,7 +272,10 @@ impl Answers {
             let (budget, loads) = (context.budget.clone(), context.loads.clone());
             let request = self.template.request(&api.validation)?.data(context).data(Run::batch(batch.clone()));
             let mut stream = api.schema.execute_stream(request);
-            let executed = tokio::time::timeout(api.state.config.limits.timeout, loads.drive(stream.next())).await;
+            let span = span::operation(origin);
+            span::know(&span, &self.template.valid, &self.caller);
+            let execution = loads.drive(stream.next()).instrument(span);
+            let executed = tokio::time::timeout(api.state.config.limits.timeout, execution).await;
             let mut response = match executed {
                 Ok(Some(response)) => response,
                 Ok(None) => failure(Error::internal("a batch without an answer")),

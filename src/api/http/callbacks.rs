@@ -146,6 +146,9 @@ async fn take(
     };
     limiter.was_good(&credential);
     let scope = holder.scope(&state.db, origin.clone());
+    let span = tracing::Span::current();
+    span.record("organization", tracing::field::display(scope.organization_id()));
+    span.record("actor", tracing::field::display(scope.actor().any_id()));
     let allowance = limiter.of_actor(scope.organization(), scope.actor());
     if allowance.capacity > 0 {
         let taken = limiter.take(allowance, COST.min(allowance.capacity.into())).await;

@@ -3,6 +3,7 @@
 pub mod callbacks;
 mod connection;
 pub mod health;
+pub mod metrics;
 pub mod observe;
 pub mod playground;
 pub mod router;

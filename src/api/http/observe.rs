@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -17,11 +17,11 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::FutureExt;
 use ipnet::IpNet;
 use serde_json::json;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
     api::endpoint::http::log::Logged,
-    base::{config::Config, secret},
+    base::{config::Config, secret, trace},
     data::actor::Origin,
     platform::metrics::Metrics,
 };
@@ -48,7 +48,17 @@ pub async fn observe(
     request.extensions_mut().insert(origin.clone());
     let method = request.method().clone();
     let path = shown(request.uri().path()).to_owned();
-    let span = tracing::info_span!("request", request_id = %origin.request_id);
+    let span = tracing::info_span!(
+        "request",
+        request_id = %origin.request_id,
+        organization = Empty,
+        actor = Empty,
+        otel.kind = trace::kind("server"),
+        otel.name = Empty,
+    );
+    if trace::is_on() {
+        begin_trace(&span, &request);
+    }
 
     let handled = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
     let mut response = handled.unwrap_or_else(|panic| span.in_scope(|| masked(&*panic, &origin)));
@@ -61,9 +71,30 @@ pub async fn observe(
     headers.insert("x-process-time", HeaderValue::from(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let logged = response.extensions_mut().remove::<Arc<Logged>>().unwrap_or_default();
+    trace::attribute(&span, "http.response.status_code", i64::from(response.status().as_u16()));
+    if response.status().is_server_error() {
+        trace::failed(&span, response.status().as_str());
+    }
     metrics.answered(logged.kind, response.status().as_u16(), elapsed);
     logged.say(&origin, elapsed, Some((&method, &path, response.status())));
     response
+}
+
+/// What a trace says of a request beside its id. Its route is named, not its path: that of a hook is half of a secret.
+fn begin_trace(span: &Span, request: &Request) {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    // Probes and scrapes would be most of all traces.
+    if route.is_some_and(|route| route.starts_with("/health") || route == "/metrics") {
+        trace::leave_out(span);
+        return;
+    }
+    trace::continue_from(span, request.headers());
+    let method = request.method();
+    trace::name(span, || route.map_or_else(|| method.to_string(), |route| format!("{method} {route}")));
+    trace::attribute(span, "http.request.method", method.to_string());
+    if let Some(route) = route {
+        trace::attribute(span, "http.route", route.to_owned());
+    }
 }
 
 /// A path as the log has it: an inbound hook's address is half of a secret.

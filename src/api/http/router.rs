@@ -18,14 +18,13 @@ use tower_http::{
     cors::CorsLayer,
 };
 
-use super::{callbacks, connection, health, observe, playground, serve::Draining};
+use super::{callbacks, connection, health, metrics, observe, playground, serve::Draining};
 use crate::{
     api::{
         endpoint::{Api, http::graphql},
         schema,
     },
-    data::{actor::Origin, db::Health},
-    platform::metrics,
+    data::actor::Origin,
 };
 
 /// What handlers need.
@@ -50,7 +49,7 @@ pub fn router(app: App) -> Router {
     let counted = app.api.state.metrics.clone();
     let mut routes = Router::new().route("/health", get(health::live)).route("/health/ready", get(health::ready));
     if config.server.metrics {
-        routes = routes.route("/metrics", get(metrics_text));
+        routes = routes.route("/metrics", get(metrics::text));
     }
     if !app.no_api {
         routes = routes.merge(api_routes(config.server.playground));
@@ -118,13 +117,6 @@ fn cors(origins: &[String]) -> CorsLayer {
 
 async fn schema_file(State(api): State<Api>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], schema::sdl(&api.schema)).into_response()
-}
-
-async fn metrics_text(State(api): State<Api>) -> Response {
-    let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
-    let metrics = &api.state.metrics;
-    metrics.database_is_writable(api.state.db.last_known_health() == Health::Ok);
-    (headers, metrics.text()).into_response()
 }
 
 async fn name_and_version() -> Json<serde_json::Value> {

@@ -24,6 +24,8 @@ pub(super) struct Raw {
     #[serde(with = "humantime_serde")]
     statement_timeout: Duration,
     #[serde(with = "humantime_serde")]
+    slow_statement: Duration,
+    #[serde(with = "humantime_serde")]
     identity_cache: Duration,
     #[serde(with = "humantime_serde")]
     migration_wait: Duration,
@@ -36,6 +38,7 @@ impl Default for Raw {
             connect_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
+            slow_statement: Duration::from_secs(1),
             identity_cache: MAXIMUM_IDENTITY_CACHE,
             migration_wait: Duration::from_mins(5),
         }
@@ -54,6 +57,8 @@ pub struct DatabaseConfig {
     pub acquire_timeout: Duration,
     /// How long one statement may run. What an operation runs ends with it, whatever this says.
     pub statement_timeout: Duration,
+    /// A statement that takes as long is logged as a warning; zero: none is.
+    pub slow_statement: Duration,
     /// How long a caller's identity may be used without being read again, 1 second at most: how late this instance
     /// notices what another one revoked. Zero: read with every request.
     pub identity_cache: Duration,
@@ -102,6 +107,7 @@ impl Raw {
             connect_timeout: self.connect_timeout,
             acquire_timeout: self.acquire_timeout,
             statement_timeout: self.statement_timeout,
+            slow_statement: self.slow_statement,
             identity_cache: self.identity_cache,
             migration_wait: self.migration_wait,
         })

@@ -16,6 +16,7 @@ mod redis;
 mod server;
 mod sockets;
 mod subscriptions;
+mod tracing;
 mod trash;
 mod usage;
 mod webhooks;
@@ -31,8 +32,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     auth::AuthConfig, billing::BillingConfig, callbacks::CallbacksConfig, database::DatabaseConfig,
     ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig, redis::RedisConfig, server::ServerConfig,
-    sockets::SocketsConfig, subscriptions::SubscriptionsConfig, trash::TrashConfig, usage::UsageConfig,
-    webhooks::WebhooksConfig,
+    sockets::SocketsConfig, subscriptions::SubscriptionsConfig, tracing::TracingConfig, trash::TrashConfig,
+    usage::UsageConfig, webhooks::WebhooksConfig,
 };
 use crate::base::{enums::PlanTier, secret};
 
@@ -85,6 +86,7 @@ struct Raw {
     webhooks: WebhooksConfig,
     billing: BillingConfig,
     callbacks: CallbacksConfig,
+    tracing: TracingConfig,
 }
 
 impl Default for Raw {
@@ -116,6 +118,7 @@ impl Default for Raw {
             webhooks: WebhooksConfig::default(),
             billing: BillingConfig::default(),
             callbacks: CallbacksConfig::default(),
+            tracing: TracingConfig::default(),
         }
     }
 }
@@ -203,6 +206,7 @@ pub struct Config {
     pub webhooks: WebhooksConfig,
     pub billing: BillingConfig,
     pub callbacks: CallbacksConfig,
+    pub tracing: TracingConfig,
 }
 
 impl std::fmt::Debug for Config {
@@ -324,7 +328,7 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 /// of a module.
 fn is_log_level(filter: &str) -> bool {
     let mut alone = filter.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
-    alone.all(|word| word.parse::<tracing::level_filters::LevelFilter>().is_ok())
+    alone.all(|word| word.parse::<::tracing::level_filters::LevelFilter>().is_ok())
         && tracing_subscriber::EnvFilter::try_new(filter).is_ok()
 }
 
@@ -362,6 +366,7 @@ impl Raw {
         self.webhooks.check()?;
         self.billing.check()?;
         self.callbacks.check()?;
+        self.tracing.check()?;
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
@@ -383,6 +388,7 @@ impl Raw {
             webhooks: self.webhooks,
             billing: self.billing,
             callbacks: self.callbacks,
+            tracing: self.tracing,
         })
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 enum Scalar {
     Bool(bool),
     Integer(i64),
+    Float(f64),
     Text(String),
 }
 
@@ -21,6 +22,7 @@ where
     let text = match Scalar::deserialize(deserializer)? {
         Scalar::Bool(flag) => flag.to_string(),
         Scalar::Integer(number) => number.to_string(),
+        Scalar::Float(number) => number.to_string(),
         Scalar::Text(text) => text,
     };
     text.trim().parse().map_err(|error| D::Error::custom(format!("`{text}`: {error}")))

@@ -24,8 +24,9 @@ use super::{
     identity_cache::IdentityCache,
     is_transient,
     keyed_locks::KeyedLocks,
-    pool::{self, Connections, Logged, Pool, Slot, SlotConnection, Watch},
+    pool::{self, Connections, Pool, Slot, SlotConnection, Watch},
     sql_state,
+    statement_log::StatementLog,
     store::Store,
 };
 use crate::{
@@ -147,7 +148,7 @@ impl Db {
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
         let lease = self.reader.lease().await?;
-        lease.run(Logged::new("ping"), lease.connection().ping()).await
+        lease.run(lease.text("ping"), lease.connection().ping()).await
     }
 
     /// Waits for connections in use, then closes.
@@ -187,7 +188,11 @@ async fn open_pool(
         };
         slots.push(Slot { usual, background });
     }
-    Ok(Arc::new(Pool::new(slots, config.acquire_timeout)))
+    Ok(Arc::new(Pool::new(
+        slots,
+        config.acquire_timeout,
+        StatementLog::new(config.slow_statement, kind == Kind::Postgres),
+    )))
 }
 
 /// Opens a connection, or leaves that to whoever uses it first.

@@ -311,10 +311,15 @@ impl Db {
 
     /// Milliseconds since 1970 by the database's own clock, which all instances share.
     pub(super) fn database_time(&self) -> SimpleExpr {
-        Expr::cust(match self.backend() {
+        Expr::cust(self.database_time_sql())
+    }
+
+    /// [`Db::database_time`] as text.
+    pub(super) fn database_time_sql(&self) -> &'static str {
+        match self.backend() {
             DatabaseBackend::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
             _ => "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
-        })
+        }
     }
 }
 

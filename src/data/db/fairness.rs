@@ -12,8 +12,11 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -77,6 +80,25 @@ pub(super) struct Busy;
 pub(super) struct FairQueue {
     line: Arc<Mutex<Line>>,
     wait: Duration,
+    waits: Arc<Waits>,
+}
+
+/// Those who had to wait, so far.
+#[derive(Debug, Default)]
+struct Waits {
+    count: AtomicU64,
+    /// Microseconds, all together.
+    time: AtomicU64,
+}
+
+/// How a queue is at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueueUse {
+    pub(super) free: usize,
+    pub(super) waiting: usize,
+    /// Since the start: those who had to wait, and how long they did together.
+    pub(super) waits: u64,
+    pub(super) waited: Duration,
 }
 
 /// The right to one connection, until it is dropped.
@@ -90,7 +112,8 @@ pub(super) struct Permit {
 impl FairQueue {
     /// `wait`: how long a consumer waits at most.
     pub(super) fn new(connections: usize, wait: Duration) -> Self {
-        Self { line: Arc::new(Mutex::new(Line { free: connections, ..Line::default() })), wait }
+        let line = Line { free: connections, ..Line::default() };
+        Self { line: Arc::new(Mutex::new(line)), wait, waits: Arc::default() }
     }
 
     pub(super) async fn take(&self, consumer: Consumer) -> Result<Permit, Busy> {
@@ -102,9 +125,24 @@ impl FairQueue {
             }
             line.join(consumer)?
         };
-        match tokio::time::timeout(self.wait, turn).await {
+        let begun = Instant::now();
+        let taken = tokio::time::timeout(self.wait, turn).await;
+        self.waits.count.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.waits.time.fetch_add(micros, Ordering::Relaxed);
+        match taken {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Busy),
+        }
+    }
+
+    pub(super) fn in_use(&self) -> QueueUse {
+        let line = lock(&self.line);
+        QueueUse {
+            free: line.free,
+            waiting: line.server.len() + line.tenants.values().map(Tenant::waiting).sum::<usize>(),
+            waits: self.waits.count.load(Ordering::Relaxed),
+            waited: Duration::from_micros(self.waits.time.load(Ordering::Relaxed)),
         }
     }
 }

@@ -19,7 +19,11 @@ use std::{
 use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, Statement, sqlx};
 use sea_orm_migration::async_trait;
 
-use super::fairness::{Busy, Consumer, FairQueue, Permit};
+use super::{
+    fairness::{Busy, Consumer, FairQueue, Permit},
+    inspection::PoolUse,
+    statement_log::{StatementLog, Text},
+};
 use crate::base::priority;
 
 /// What [`DbErr::Custom`] says when a share of the connections was not had in time.
@@ -31,6 +35,7 @@ pub(super) struct Pool {
     slots: Vec<Slot>,
     free: Mutex<Vec<usize>>,
     queue: FairQueue,
+    log: StatementLog,
 }
 
 /// Where one connection is used at a time.
@@ -172,9 +177,9 @@ const LOOK_AT_CLIENT: Duration = Duration::from_millis(500);
 
 impl Pool {
     /// `wait`: how long a consumer waits for a connection.
-    pub(super) fn new(slots: Vec<Slot>, wait: Duration) -> Self {
+    pub(super) fn new(slots: Vec<Slot>, wait: Duration, log: StatementLog) -> Self {
         let free = Mutex::new((0..slots.len()).collect());
-        Self { queue: FairQueue::new(slots.len(), wait), free, slots }
+        Self { queue: FairQueue::new(slots.len(), wait), free, slots, log }
     }
 
     /// Waits for connections in use, then closes.
@@ -185,6 +190,21 @@ impl Pool {
                     tracing::warn!(%error, "closing the database");
                 }
             }
+        }
+    }
+
+    /// How it is at the moment, under a name.
+    pub(super) fn in_use(&self, name: &'static str) -> PoolUse {
+        let queue = self.queue.in_use();
+        let lines = self.slots.iter().flat_map(|slot| [Some(&slot.usual), slot.background.as_ref()]).flatten();
+        PoolUse {
+            name,
+            limit: self.slots.len(),
+            open: lines.filter(|line| line.is_open()).count(),
+            in_use: self.slots.len() - queue.free,
+            waiting: queue.waiting,
+            waits: queue.waits,
+            waited: queue.waited,
         }
     }
 
@@ -207,6 +227,13 @@ impl Slot {
 }
 
 impl SlotConnection {
+    fn is_open(&self) -> bool {
+        match self.connection.get_database_backend() {
+            DatabaseBackend::Postgres => self.connection.get_postgres_connection_pool().size() > 0,
+            _ => self.connection.get_sqlite_connection_pool().size() > 0,
+        }
+    }
+
     fn has_rested(&self) -> bool {
         match self.connection.get_database_backend() {
             DatabaseBackend::Postgres => self.connection.get_postgres_connection_pool().num_idle() > 0,
@@ -273,24 +300,27 @@ impl Lease {
     }
 
     /// Awaits a statement on this connection; dropped before that is done, it ends the statement and the connection.
-    /// `sql`: its text, for the log at `debug`. Values are not in it.
-    pub(super) async fn run<T>(&self, sql: Logged, statement: impl Future<Output = T>) -> T {
-        let begun = Instant::now();
-        let done = self.line().watch.run(statement).await;
-        if let Logged(Some(sql)) = sql {
-            let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::debug!(micros, sql, "statement");
-        }
-        done
+    /// `text`: what [`Lease::text`] has kept of it.
+    pub(super) async fn run<T>(
+        &self,
+        text: Text,
+        statement: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        self.pool.log.follow(text, self.line().watch.run(statement)).await
     }
-}
 
-/// A statement's text, where the log takes it.
-pub(super) struct Logged(Option<String>);
+    /// Awaits BEGIN or COMMIT, which are not given up.
+    pub(super) async fn run_out<T>(
+        &self,
+        text: Text,
+        statement: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        self.pool.log.follow(text, statement).await
+    }
 
-impl Logged {
-    pub(super) fn new(sql: &str) -> Self {
-        Self(tracing::enabled!(tracing::Level::DEBUG).then(|| sql.to_owned()))
+    /// Of a statement that is about to run.
+    pub(super) fn text(&self, sql: &str) -> Text {
+        self.pool.log.text(sql)
     }
 }
 
@@ -302,21 +332,21 @@ impl ConnectionTrait for Connections {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let lease = self.lease().await?;
-        lease.run(Logged::new(&statement.sql), lease.connection().execute_raw(statement)).await
+        lease.run(lease.text(&statement.sql), lease.connection().execute_raw(statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let lease = self.lease().await?;
-        lease.run(Logged::new(sql), lease.connection().execute_unprepared(sql)).await
+        lease.run(lease.text(sql), lease.connection().execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let lease = self.lease().await?;
-        lease.run(Logged::new(&statement.sql), lease.connection().query_one_raw(statement)).await
+        lease.run(lease.text(&statement.sql), lease.connection().query_one_raw(statement)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let lease = self.lease().await?;
-        lease.run(Logged::new(&statement.sql), lease.connection().query_all_raw(statement)).await
+        lease.run(lease.text(&statement.sql), lease.connection().query_all_raw(statement)).await
     }
 }

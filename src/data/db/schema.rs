@@ -26,6 +26,17 @@ const LOCK: &str =
 /// PostgreSQL: the lock was not free in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
+/// How the steps that a database has had compare to those of this release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Applied, of this release.
+    pub applied: usize,
+    /// Of this release, not applied.
+    pub missing: Vec<String>,
+    /// Applied by a newer release.
+    pub unknown: Vec<String>,
+}
+
 /// Why the schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
@@ -102,10 +113,33 @@ impl Db {
         let lease = self.reader().lease().await?;
         Ok(missing(lease.connection()).await?.iter().map(|step| step.name().to_owned()).collect())
     }
+
+    /// The steps that this database has had, beside those of this release.
+    pub async fn schema_steps(&self) -> Result<Steps, DbErr> {
+        let lease = self.reader().lease().await?;
+        let mut applied = applied(lease.connection()).await?;
+        let mut steps = Steps::default();
+        for step in Migrator::migrations() {
+            if applied.remove(step.name()) {
+                steps.applied += 1;
+            } else {
+                steps.missing.push(step.name().to_owned());
+            }
+        }
+        steps.unknown = applied.into_iter().collect();
+        steps.unknown.sort();
+        Ok(steps)
+    }
 }
 
 /// The steps of this release that have not been applied, in order. Applied ones that it does not know are left alone.
 async fn missing<'c>(connection: impl IntoSchemaManagerConnection<'c>) -> Result<Vec<Box<dyn MigrationTrait>>, DbErr> {
+    let applied = applied(connection).await?;
+    Ok(Migrator::migrations().into_iter().filter(|step| !applied.contains(step.name())).collect())
+}
+
+/// Names of the steps that have been applied, by whichever release.
+async fn applied<'c>(connection: impl IntoSchemaManagerConnection<'c>) -> Result<HashSet<String>, DbErr> {
     let manager = SchemaManager::new(connection);
     let mut applied = HashSet::new();
     if manager.has_table(seaql_migrations::Entity.table_name()).await? {
@@ -113,5 +147,5 @@ async fn missing<'c>(connection: impl IntoSchemaManagerConnection<'c>) -> Result
         let rows = seaql_migrations::Entity::find().all(manager.get_connection()).await?;
         applied.extend(rows.into_iter().map(|row| row.version));
     }
-    Ok(Migrator::migrations().into_iter().filter(|step| !applied.contains(step.name())).collect())
+    Ok(applied)
 }

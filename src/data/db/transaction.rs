@@ -15,10 +15,7 @@ use sea_orm::{
 use sea_orm_migration::async_trait;
 use tracing::Instrument as _;
 
-use super::{
-    Db, fail, fail_commit,
-    pool::{Lease, Logged},
-};
+use super::{Db, fail, fail_commit, pool::Lease};
 use crate::base::error::{Error, Result};
 
 /// An open transaction; dropped, it is rolled back.
@@ -40,7 +37,8 @@ impl Db {
                 sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
                 ..Default::default()
             };
-            let inner = lease.connection().begin_with_options(options).await;
+            let begun = lease.connection().begin_with_options(options);
+            let inner = lease.run_out(lease.text("BEGIN"), begun).await;
             let inner = inner.inspect_err(|error| db.store().failed(error)).map_err(fail)?;
             Ok(Transaction { db, inner, has_failed: AtomicBool::new(false), lease })
         };
@@ -61,7 +59,8 @@ impl Transaction {
             return Err(Error::internal("a transaction of which a statement has failed can't be committed"));
         }
         let commit = async move {
-            inner.commit().await.inspect_err(|error| db.store().failed(error)).map_err(fail_commit)?;
+            let committed = lease.run_out(lease.text("COMMIT"), inner.commit()).await;
+            committed.inspect_err(|error| db.store().failed(error)).map_err(fail_commit)?;
             drop(lease);
             db.store().wrote();
             then();
@@ -93,21 +92,21 @@ impl ConnectionTrait for Transaction {
 
     async fn execute_raw(&self, statement: Statement) -> std::result::Result<ExecResult, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.lease.run(Logged::new(&statement.sql), self.inner.execute_raw(statement)).await)
+        self.noted(self.lease.run(self.lease.text(&statement.sql), self.inner.execute_raw(statement)).await)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> std::result::Result<ExecResult, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.lease.run(Logged::new(sql), self.inner.execute_unprepared(sql)).await)
+        self.noted(self.lease.run(self.lease.text(sql), self.inner.execute_unprepared(sql)).await)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> std::result::Result<Option<QueryResult>, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.lease.run(Logged::new(&statement.sql), self.inner.query_one_raw(statement)).await)
+        self.noted(self.lease.run(self.lease.text(&statement.sql), self.inner.query_one_raw(statement)).await)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> std::result::Result<Vec<QueryResult>, DbErr> {
         self.refuse_after_failure()?;
-        self.noted(self.lease.run(Logged::new(&statement.sql), self.inner.query_all_raw(statement)).await)
+        self.noted(self.lease.run(self.lease.text(&statement.sql), self.inner.query_all_raw(statement)).await)
     }
 }

@@ -9,6 +9,7 @@ use http::{
     header::{CONTENT_TYPE, USER_AGENT},
 };
 use serde_json::json;
+use tracing::Span;
 
 use crate::{
     base::{
@@ -17,6 +18,7 @@ use crate::{
         id::{AnyId, OrganizationId, WebhookId},
         secret::{self, SealedColumn, ServerSecret, WEBHOOK, WEBHOOK_PREVIOUS},
         signature::SharedSecret,
+        trace,
     },
     data::{
         db::deliveries::Next,
@@ -155,6 +157,9 @@ impl Sender {
         set("webhook-signature", signatures.join(" "))?;
         if let Some(sequence) = delivery.sequence {
             set("webhook-sequence", sequence.to_string())?;
+        }
+        if let Some(traceparent) = trace::traceparent(&Span::current()) {
+            set("traceparent", traceparent)?;
         }
         if let Some(key) = &content.ordering_key {
             set("webhook-ordering-key", key.to_string())?;

@@ -17,6 +17,7 @@ use std::{
 
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use self::{batch_writer::BatchWriter, content::Renderer, shares::QueueShares};
 use crate::{
@@ -110,6 +111,8 @@ impl Worker {
                 for (taken, failing_since) in taken {
                     let held = self.0.shares.hold(taken.organization_id);
                     let work = queue::work(self.clone(), taken, failing_since.is_some(), until, stop.clone());
+                    let (organization, webhook) = (taken.organization_id, taken.webhook_id);
+                    let work = work.instrument(tracing::info_span!("deliveries", %organization, %webhook));
                     queues.spawn(async move {
                         work.await;
                         drop(held);

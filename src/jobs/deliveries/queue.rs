@@ -13,12 +13,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{Worker, batch_writer::Recorded};
 use crate::{
     base::{
         error::Result,
         id::{EventId, WebhookDeliveryId},
+        trace,
     },
     data::{
         actor::Origin,
@@ -190,7 +192,17 @@ impl<'w> Run<'w> {
     fn begin(&mut self, delivery: webhook_delivery::Model, content: Content, sender: Arc<Sender>) {
         self.begun.insert(delivery.id);
         let (worker, queue, until, slots) = (self.worker.clone(), self.queue, self.until, self.slots.clone());
-        self.running.spawn(async move {
+        let (organization, webhook) = (delivery.organization_id, delivery.webhook_id);
+        // A trace of its own: the receiver goes on from it (`traceparent`).
+        let span = tracing::info_span!(
+            parent: None,
+            "delivery",
+            %organization,
+            %webhook,
+            delivery = %delivery.id,
+            otel.kind = trace::kind("client"),
+        );
+        let attempt = async move {
             // The queue's own place first: who waits for that takes none from the organization's other webhooks.
             let Ok(slot) = slots.acquire().await else { return Ok(Ended { delivery_id: delivery.id, made: None }) };
             let place = timeout_at(until, worker.0.state.outgoing.place(queue.organization_id)).await;
@@ -211,7 +223,8 @@ impl<'w> Run<'w> {
             let was_sent = verdict != Verdict::Unsent;
             let recorded = worker.batch_writer().record(Outcome { queue, attempt, next, at, was_sent }).await?;
             Ok(Ended { delivery_id: delivery.id, made: Some((verdict, at, recorded)) })
-        });
+        };
+        self.running.spawn(attempt.instrument(span));
     }
 
     async fn ended(&mut self, ended: Ended) -> Result<()> {

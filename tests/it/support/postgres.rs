@@ -130,9 +130,14 @@ pub fn server() -> Option<&'static Server> {
 ///
 /// Like [`server`].
 pub fn own() -> Option<Server> {
+    own_with(&[])
+}
+
+/// [`own`], with these settings instead of those of [`SETTINGS`].
+pub fn own_with(settings: &[&str]) -> Option<Server> {
     server()?;
     let binaries = find_binaries()?;
-    Some(start_cluster(&binaries).unwrap_or_else(|message| panic!("{message}")))
+    Some(start_cluster(&binaries, settings).unwrap_or_else(|message| panic!("{message}")))
 }
 
 impl Server {
@@ -220,7 +225,7 @@ fn find_or_start() -> Result<Option<Server>, String> {
         return Ok(None);
     };
     let started = Instant::now();
-    let server = start_cluster(&binaries)?;
+    let server = start_cluster(&binaries, &[])?;
     let version = ask_version(&server.url).map_err(|error| format!("the private PostgreSQL server: {error}"))?;
     announce(&format!(
         "PostgreSQL {version} of {}, private server at {}, started in {:.1} s",
@@ -301,15 +306,15 @@ fn versioned(parent: &str, prefix: &str, below: &str) -> impl Iterator<Item = Pa
     found.into_iter().map(|(_, folder)| folder)
 }
 
-fn start_cluster(binaries: &Path) -> Result<Server, String> {
-    let mut attempts = iter::repeat_with(|| try_start_cluster(binaries)).take(START_ATTEMPTS);
+fn start_cluster(binaries: &Path, settings: &[&str]) -> Result<Server, String> {
+    let mut attempts = iter::repeat_with(|| try_start_cluster(binaries, settings)).take(START_ATTEMPTS);
     let port_taken = |error: &String| error.contains("Address already in use");
     attempts
         .find(|attempt| !attempt.as_ref().is_err_and(port_taken))
         .unwrap_or_else(|| Err(format!("{START_ATTEMPTS} free ports were all taken before PostgreSQL had them")))
 }
 
-fn try_start_cluster(binaries: &Path) -> Result<Server, String> {
+fn try_start_cluster(binaries: &Path, settings: &[&str]) -> Result<Server, String> {
     let no_files = |error: io::Error| format!("can't prepare a folder for PostgreSQL: {error}");
     let (folder, user) = private_folder().map_err(no_files)?;
     let log_path = folder.path().join("log");
@@ -323,7 +328,7 @@ fn try_start_cluster(binaries: &Path) -> Result<Server, String> {
         .args(["-c", SUPERVISOR, "postgres-for-tests"])
         .args([folder.path(), &binaries.join("initdb"), &binaries.join("postgres")])
         .arg(port.to_string())
-        .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]))
+        .args(SETTINGS.iter().chain(settings).flat_map(|setting| ["-c", setting]))
         // The unprivileged user may not be allowed into the present folder.
         .current_dir(folder.path())
         // Messages in English, for the port check above; and no search for the name of the local time zone.

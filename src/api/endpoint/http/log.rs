@@ -1,10 +1,12 @@
 //! The log line of a request.
 
-use async_graphql::parser::types::OperationType;
 use axum::http::{Method, StatusCode};
 
 use crate::{
-    api::endpoint::Answer,
+    api::endpoint::{
+        Answer,
+        span::{kind, short},
+    },
     base::id::{AnyId, OrganizationId},
     data::actor::Origin,
     graphql::error::code_of,
@@ -48,12 +50,8 @@ impl Logged {
 /// What the log says of an answer.
 pub fn log_of(answer: &Answer) -> Logged {
     Logged {
-        operation: answer.valid.as_ref().and_then(|valid| valid.name.clone()),
-        kind: answer.valid.as_ref().map(|valid| match valid.operation {
-            OperationType::Query => "query",
-            OperationType::Mutation => "mutation",
-            OperationType::Subscription => "subscription",
-        }),
+        operation: answer.valid.as_ref().and_then(|valid| valid.name.as_deref()).map(|name| short(name).to_owned()),
+        kind: answer.valid.as_ref().map(|valid| kind(valid.operation)),
         organization: answer.organization(),
         actor: answer.actor(),
         cost: answer.valid.as_ref().map(|valid| valid.cost),

@@ -1,0 +1,122 @@
+//! What Prometheus reads: that every name which is used or told is there.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::Value;
+use todo_platform::base::config::RedisConfig;
+use todo_test_macros::databases;
+
+use crate::support::{app::TestApp, redis::RedisServer};
+
+const ALERTS: &str = include_str!("../../docker/prometheus/alerts.yml");
+const DASHBOARD: &str = include_str!("../../docker/grafana/dashboards/todo-platform.json");
+const PAGE: &str = include_str!("../../docs/CONFIGURATION.md");
+
+/// Metrics that a text names.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+    words.filter(|word| word.starts_with("todo_") || word.starts_with("process_")).map(str::to_owned).collect()
+}
+
+/// Samples that a server gives.
+fn samples(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
+}
+
+/// Without what a histogram adds.
+fn family(sample: &str) -> &str {
+    ["_bucket", "_count", "_sum"].iter().find_map(|end| sample.strip_suffix(end)).unwrap_or(sample)
+}
+
+/// Counts one of each, so that nothing is left out for want of anything to say.
+async fn everything(app: &TestApp) -> String {
+    let (metrics, moment) = (&app.state.metrics, Duration::from_millis(5));
+    metrics.operated("Board", false, moment);
+    metrics.refused("caller");
+    metrics.fell_back();
+    metrics.woken("poll");
+    metrics.handed_out(chrono::Duration::milliseconds(5));
+    metrics.ended("slow");
+    metrics.attempted("delivered", moment);
+    metrics.job_ended("done");
+    metrics.sent_to_background();
+    metrics.answer_cache("hit");
+    metrics.refused_callback("time");
+    metrics.clock_skew("database", chrono::Duration::milliseconds(5));
+    app.gql("{ server { version } }").data().await;
+    String::from_utf8(app.get("/metrics").await.body).expect("text")
+}
+
+#[tokio::test]
+async fn what_dashboards_alerts_and_the_guide_name_is_there() {
+    let Some(redis) = RedisServer::start() else { return };
+    let app = TestApp::start(&[("REDIS_URL", redis.url())]).await;
+    assert!(app.state.config.redis.as_ref().is_some_and(|redis: &RedisConfig| !redis.url.is_empty()));
+    let text = everything(&app).await;
+    let there = samples(&text);
+    // An expression of a panel is a string of the dashboard's JSON.
+    let dashboard: Value = serde_json::from_str(DASHBOARD).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let expressions = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let shown: String = expressions.filter_map(|target| target["expr"].as_str()).collect::<Vec<_>>().join("\n");
+    let alerts: String = ALERTS.lines().filter(|line| line.contains("expr:")).collect::<Vec<_>>().join("\n");
+    for (place, text) in [("the dashboard", shown), ("alerts.yml", alerts)] {
+        let names = named(&text);
+        assert!(names.len() > 5, "{place}: {names:?}");
+        for name in names {
+            assert!(there.contains(&name), "{place} names {name}, which no server gives: {there:#?}");
+        }
+    }
+    let told: BTreeSet<String> = PAGE
+        .lines()
+        .filter(|line| line.starts_with("| `todo_") || line.starts_with("| `process_"))
+        .flat_map(named)
+        .collect();
+    let given: BTreeSet<&str> = there.iter().map(|sample| family(sample)).collect();
+    for name in &told {
+        assert!(given.contains(name.as_str()), "docs/CONFIGURATION.md has {name}, which no server gives");
+    }
+    for name in given {
+        assert!(told.contains(name), "docs/CONFIGURATION.md lacks {name}");
+    }
+}
+
+/// Operations have names that clients choose; registered ones are the operator's, and still there is an end.
+#[tokio::test]
+async fn names_of_operations_have_an_end() {
+    let app = TestApp::start(&[]).await;
+    for number in 0..1_500 {
+        app.state.metrics.operated(&format!("Operation{number}"), false, Duration::from_millis(1));
+    }
+    let text = app.state.metrics.text();
+    let names = text.lines().filter(|line| line.starts_with("todo_operations_total{")).count();
+    assert_eq!(names, 1_001);
+    assert!(text.contains("todo_operations_total{operation=\"other\",outcome=\"ok\"} 500"));
+}
+
+#[databases]
+async fn pools_and_what_waits_are_told(app: TestApp) {
+    let text = everything(&app).await;
+    let value = |line: &str| {
+        let found = text.lines().find_map(|found| found.strip_prefix(line)).unwrap_or_else(|| panic!("{line}: {text}"));
+        found.trim().parse::<f64>().expect("a number")
+    };
+    let is_sqlite = app.state.config.database.url.starts_with("sqlite");
+    for pool in if is_sqlite { ["reader", "writer"].as_slice() } else { &["shared"] } {
+        let of = |name: &str| value(&format!("todo_database_{name}{{pool=\"{pool}\"}}"));
+        assert_eq!(of("connections_limit"), if *pool == "writer" { 1.0 } else { 4.0 });
+        assert!(of("connections_open") >= 1.0);
+        assert_eq!((of("waiting"), of("waits_total"), of("wait_seconds_total")), (0.0, 0.0, 0.0));
+    }
+    for state in ["waiting", "running", "failed"] {
+        assert_eq!(value(&format!("todo_jobs_present{{state=\"{state}\"}}")), 0.0);
+    }
+    assert_eq!(value("todo_webhook_deliveries_waiting"), 0.0);
+    assert!(value("process_cpu_seconds_total") > 0.0);
+    assert!(value("todo_uptime_seconds") > 0.0);
+    if cfg!(target_os = "linux") {
+        assert!(value("process_resident_memory_bytes") > 1e6 && value("process_open_fds") > 3.0);
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
