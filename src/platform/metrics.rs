@@ -62,6 +62,7 @@ struct Inner {
     jobs: Family<OutcomeLabel, Counter>,
     background: Counter,
     answer_cache: Family<OutcomeLabel, Counter>,
+    replica: Family<OutcomeLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -171,6 +172,9 @@ impl Metrics {
         let answer_cache = Family::default();
         let help = "Looks into the cache of answers, by outcome: hit, stale, kept";
         registry.register("answer_cache", help, answer_cache.clone());
+        let replica = Family::default();
+        let help = "Queries that a replica could answer, by outcome: replica, behind, away, failed";
+        registry.register("replica_queries", help, replica.clone());
         Self(Arc::new(Inner {
             registry,
             began: Instant::now(),
@@ -198,6 +202,7 @@ impl Metrics {
             jobs,
             background,
             answer_cache,
+            replica,
         }))
     }
 
@@ -301,6 +306,11 @@ impl Metrics {
     /// `hit`, `stale`, `kept`.
     pub fn answer_cache(&self, outcome: &'static str) {
         self.0.answer_cache.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// `replica`: it read from there; `behind`, `away`: from the database itself; `failed`: from both.
+    pub fn replica_query(&self, outcome: &'static str) {
+        self.0.replica.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Webhooks that are sent for here, more or fewer.

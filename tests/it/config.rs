@@ -232,6 +232,8 @@ fn a_value_that_can_not_be_used_is_named() {
             ],
         ),
         ("DATABASE_URL", &["mysql://localhost/db", "todo.sqlite", "postgres:/x", "sqlite:x"]),
+        // The database itself is SQLite here.
+        ("DATABASE_READ_URL", &["sqlite://copy.sqlite", "postgres://localhost/db"]),
         ("REDIS_URL", &["http://localhost", "localhost:6379"]),
         ("PUBLIC_URL", &["todo.example.com", "ftp://todo.example.com"]),
         ("SECRET_KEY", &["short", "thirty-one bytes are not enough"]),
@@ -294,6 +296,7 @@ fn an_empty_value_means_not_set() {
         "HOST",
         "DATA_DIR",
         "DATABASE_URL",
+        "DATABASE_READ_URL",
         "REDIS_URL",
         "SECRET_KEY",
         "CORS_ORIGINS",

@@ -33,7 +33,10 @@ use crate::{
         error::{Code, Error, Refusal, Result},
         id::{AnyId, OrganizationId},
     },
-    data::{actor::Origin, db::OrgScope},
+    data::{
+        actor::Origin,
+        db::{OrgScope, ReadFrom},
+    },
     domains::{
         document_sets::manifest::DocumentCheck,
         events::{
@@ -42,8 +45,9 @@ use crate::{
         },
     },
     graphql::{
+        budget::AnswerBudget,
         context::{Charge, RequestContext},
-        error::{finish, server_errors},
+        error::{code_of, finish, server_errors},
         response::{has_data, text_of},
     },
     platform::{
@@ -315,13 +319,11 @@ impl Api {
 
     /// Runs what was admitted.
     async fn run(&self, request: Request, admitted: Admitted) -> Answer {
-        let Admitted { valid, caller, origin, taken, mut charge } = admitted;
-        let mut context = RequestContext::new(&self.state, caller.clone(), origin);
-        context.charge = charge;
-        let (budget, loads) = (context.budget.clone(), context.loads.clone());
-        let execution = loads.drive(self.schema.execute(request.data(context).data(self.document_check.clone())));
-        let response = match tokio::time::timeout(self.state.config.limits.timeout, execution).await {
-            Ok(mut response) => {
+        let execution = self.perform(request, &admitted);
+        let finished = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
+        let Admitted { valid, caller, taken, mut charge, .. } = admitted;
+        let response = match finished {
+            Ok((mut response, budget)) => {
                 self.remember(&valid, &response);
                 charge.actual = valid.prices.actual(&response).max(MINIMUM_COST);
                 if let Some(taken) = taken {
@@ -337,6 +339,46 @@ impl Api {
             }
         };
         Answer::new(response, Some(valid), caller, charge)
+    }
+
+    /// Executes a query by a replica where that has everything, all else by the database itself; so, too, what fails at
+    /// the replica, which may go at any time, or end a query that is in the way of what it follows.
+    async fn perform(&self, mut request: Request, admitted: &Admitted) -> (Response, AnswerBudget) {
+        let Some(scope) = self.replica_for(admitted).await else {
+            return self.perform_as(request, admitted, admitted.caller.clone()).await;
+        };
+        let caller = Caller { scope: Some(scope.clone()), ..admitted.caller.clone() };
+        let done = self.perform_as(same_again(&mut request), admitted, caller).await;
+        let is_of_replica = |code| matches!(code, Some("UNAVAILABLE" | "INTERNAL"));
+        let Some(error) = done.0.errors.iter().find(|error| is_of_replica(code_of(error))) else {
+            self.state.metrics.replica_query("replica");
+            return done;
+        };
+        scope.replica_failed(&error.message);
+        self.state.metrics.replica_query("failed");
+        self.perform_as(request, admitted, admitted.caller.clone()).await
+    }
+
+    async fn perform_as(&self, request: Request, admitted: &Admitted, caller: Caller) -> (Response, AnswerBudget) {
+        let mut context = RequestContext::new(&self.state, caller, admitted.origin.clone());
+        context.charge = admitted.charge;
+        let (budget, loads) = (context.budget.clone(), context.loads.clone());
+        let execution = self.schema.execute(request.data(context).data(self.document_check.clone()));
+        (loads.drive(execution).await, budget)
+    }
+
+    /// A scope that reads from the replica, where that may answer.
+    async fn replica_for(&self, admitted: &Admitted) -> Option<OrgScope> {
+        let scope = admitted.caller.scope.as_ref().filter(|_| admitted.valid.is_of_ledger)?;
+        let outcome = match scope.read_from().await {
+            Ok(ReadFrom::Replica(scope)) => return Some(scope),
+            // What is wrong with the database itself, the query will say.
+            Ok(ReadFrom::Database) | Err(_) => return None,
+            Ok(ReadFrom::ReplicaBehind) => "behind",
+            Ok(ReadFrom::ReplicaAway) => "away",
+        };
+        self.state.metrics.replica_query(outcome);
+        None
     }
 
     /// Keeps the document of what was validated and ran.
@@ -414,6 +456,17 @@ impl Client {
         let feed = Feed::new(opened, live, api.state.config.subscriptions.heartbeat);
         Ok(Ok(Answers::new(self.clone(), caller, scope, feed, template)))
     }
+}
+
+/// The same request, to be executed before it: its document, which is parsed already, and its variables.
+fn same_again(request: &mut Request) -> Request {
+    let mut again = Request::new(&request.query).variables(request.variables.clone());
+    again.operation_name.clone_from(&request.operation_name);
+    if let Ok(document) = request.parsed_query() {
+        let document = document.clone();
+        again.set_parsed_query(document);
+    }
+    again
 }
 
 fn failed(error: Error) -> Response {

@@ -50,6 +50,8 @@ impl Default for Raw {
 pub struct DatabaseConfig {
     /// `postgres://…` or `sqlite://path`.
     pub url: String,
+    /// `postgres://…` of a replica that queries may read from.
+    pub read_url: Option<String>,
     /// Connections at most, of this instance (on SQLite: readers; there is one writer).
     pub max_connections: u32,
     pub connect_timeout: Duration,
@@ -83,7 +85,12 @@ fn default_connections(url: &str) -> u32 {
 }
 
 impl Raw {
-    pub(super) fn check(self, url: Option<String>, data_dir: &Path) -> Result<DatabaseConfig, ConfigError> {
+    pub(super) fn check(
+        self,
+        url: Option<String>,
+        read_url: Option<String>,
+        data_dir: &Path,
+    ) -> Result<DatabaseConfig, ConfigError> {
         if self.max_connections == Some(0) {
             return Err(ConfigError::of("database.max_connections", "at least 1"));
         }
@@ -100,9 +107,15 @@ impl Raw {
         if !["postgres://", "postgresql://", "sqlite://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(ConfigError::of("database_url", "expected postgres://… or sqlite://…"));
         }
+        let is_postgres = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if read_url.as_deref().is_some_and(|read_url| !is_postgres(read_url) || !is_postgres(&url)) {
+            let expected = "expected postgres://… of a replica of DATABASE_URL, which is PostgreSQL, too";
+            return Err(ConfigError::of("database_read_url", expected));
+        }
         let max_connections = self.max_connections.unwrap_or_else(|| default_connections(&url));
         Ok(DatabaseConfig {
             url,
+            read_url,
             max_connections,
             connect_timeout: self.connect_timeout,
             acquire_timeout: self.acquire_timeout,

@@ -43,6 +43,7 @@ const PLAIN: &[&str] = &[
     "PORT",
     "DATA_DIR",
     "DATABASE_URL",
+    "DATABASE_READ_URL",
     "REDIS_URL",
     "SECRET_KEY",
     "SECRET_KEY_OLD",
@@ -62,6 +63,7 @@ struct Raw {
     port: u16,
     data_dir: PathBuf,
     database_url: Option<String>,
+    database_read_url: Option<String>,
     redis_url: Option<String>,
     secret_key: Option<String>,
     #[serde(deserialize_with = "parse::list")]
@@ -96,6 +98,7 @@ impl Default for Raw {
             port: 8000,
             data_dir: "data".into(),
             database_url: None,
+            database_read_url: None,
             redis_url: None,
             secret_key: None,
             secret_key_old: Vec::new(),
@@ -370,7 +373,7 @@ impl Raw {
         Ok(Config {
             mode,
             server: self.server.check(&self.host, self.port, self.public_url, self.cors_origins, mode)?,
-            database: self.database.check(self.database_url, &self.data_dir)?,
+            database: self.database.check(self.database_url, self.database_read_url, &self.data_dir)?,
             data_dir: self.data_dir,
             log_level: self.log_level,
             secret_key: self.secret_key,

@@ -25,6 +25,7 @@ use super::{
     is_transient,
     keyed_locks::KeyedLocks,
     pool::{self, Connections, Pool, Slot, SlotConnection, Watch},
+    replica::Replica,
     sql_state,
     statement_log::StatementLog,
     store::Store,
@@ -52,6 +53,8 @@ struct Inner {
     bus: Bus,
     store: Store,
     claims: KeyedLocks<idempotency::Place>,
+    /// A database that follows this one, to read from.
+    replica: Option<Replica>,
     /// One of each type, made by who first asks for it.
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
@@ -87,8 +90,12 @@ impl Db {
             return Err(ConnectError::UnknownKind { url: redact(url) });
         };
         let identities = IdentityCache::new(config.identity_cache);
+        let replica = match &config.read_url {
+            Some(url) => Some(Replica::new(open_replica(config, url, observer.as_ref()).await?)),
+            None => None,
+        };
         let (bus, store, claims) = (Bus::default(), Store::default(), KeyedLocks::default());
-        let inner = Inner { clock, identities, bus, store, claims, shared: Mutex::default() };
+        let inner = Inner { clock, identities, bus, store, claims, replica, shared: Mutex::default() };
         Ok(Self { inner: Arc::new(inner), reader: Connections::new(reader), writer: Connections::new(writer) })
     }
 
@@ -96,6 +103,15 @@ impl Db {
     #[must_use]
     pub fn used_by(&self, consumer: Consumer) -> Self {
         Self { inner: self.inner.clone(), reader: self.reader.of(consumer), writer: self.writer.of(consumer) }
+    }
+
+    /// The same database, read from another pool.
+    pub(super) fn reading_from(&self, pool: &Arc<Pool>) -> Self {
+        Self { inner: self.inner.clone(), reader: self.reader.on(pool), writer: self.writer.clone() }
+    }
+
+    pub(super) fn replica(&self) -> Option<&Replica> {
+        self.inner.replica.as_ref()
     }
 
     pub(super) fn reader(&self) -> &Connections {
@@ -155,6 +171,9 @@ impl Db {
     pub async fn close(&self) {
         self.reader.pool().close().await;
         self.writer.pool().close().await;
+        if let Some(replica) = self.replica() {
+            replica.pool().close().await;
+        }
     }
 }
 
@@ -193,6 +212,20 @@ async fn open_pool(
         config.acquire_timeout,
         StatementLog::new(config.slow_statement, kind == Kind::Postgres),
     )))
+}
+
+/// A pool of connections to a replica, each opened when it is first needed: the server starts without the replica, too.
+async fn open_replica(
+    config: &DatabaseConfig,
+    url: &str,
+    observer: Option<&Observer>,
+) -> Result<Arc<Pool>, ConnectError> {
+    let config = DatabaseConfig { url: url.to_owned(), ..config.clone() };
+    let mut slots = Vec::new();
+    for _ in 0..config.max_connections {
+        slots.push(Slot { usual: open_line(&config, Kind::Postgres, true, observer).await?, background: None });
+    }
+    Ok(Arc::new(Pool::new(slots, config.acquire_timeout, StatementLog::new(config.slow_statement, true))))
 }
 
 /// Opens a connection, or leaves that to whoever uses it first.

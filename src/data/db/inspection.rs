@@ -95,7 +95,10 @@ const COUNTED: u32 = 100_000;
 impl Db {
     pub fn pools(&self) -> Vec<PoolUse> {
         match self.backend() {
-            DatabaseBackend::Postgres => vec![self.reader().pool().in_use("shared")],
+            DatabaseBackend::Postgres => {
+                let replica = self.replica().map(|replica| replica.pool().in_use("replica"));
+                std::iter::once(self.reader().pool().in_use("shared")).chain(replica).collect()
+            }
             _ => vec![self.reader().pool().in_use("reader"), self.writer().pool().in_use("writer")],
         }
     }

@@ -28,6 +28,13 @@ pub struct ReadVersion {
     profiles: i64,
 }
 
+impl ReadVersion {
+    /// Whether everything of another is in this one.
+    pub(super) fn covers(self, other: Self) -> bool {
+        self.sequence >= other.sequence && self.profiles >= other.profiles
+    }
+}
+
 impl OrgScope {
     /// The version of what is read from now on, in one statement: read it first.
     pub async fn read_version(&self) -> Result<ReadVersion> {

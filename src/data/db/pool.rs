@@ -259,6 +259,11 @@ impl Connections {
         Self { pool: self.pool.clone(), consumer }
     }
 
+    /// The same share of another pool.
+    pub(super) fn on(&self, pool: &Arc<Pool>) -> Self {
+        Self { pool: pool.clone(), consumer: self.consumer }
+    }
+
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }

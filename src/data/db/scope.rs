@@ -38,7 +38,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct OrgScope(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     db: Db,
     organization: Arc<organization::Model>,
@@ -49,7 +49,7 @@ struct Inner {
     responsible: Option<UserId>,
     permissions: Permissions,
     origin: Origin,
-    depends_on_time: AtomicBool,
+    depends_on_time: Arc<AtomicBool>,
 }
 
 /// Whose share of the connections somebody uses who acts in an organization.
@@ -75,7 +75,7 @@ impl OrgScope {
             permissions: Permissions::of(membership.role),
             membership: Some(membership),
             origin,
-            depends_on_time: AtomicBool::default(),
+            depends_on_time: Arc::default(),
         }))
     }
 
@@ -91,7 +91,7 @@ impl OrgScope {
             responsible: Some(holder.key.created_by_id),
             permissions: holder.permissions,
             origin,
-            depends_on_time: AtomicBool::default(),
+            depends_on_time: Arc::default(),
         }))
     }
 
@@ -110,7 +110,7 @@ impl OrgScope {
             responsible: Some(holder.hook.created_by_id),
             permissions: most & of_creator,
             origin,
-            depends_on_time: AtomicBool::default(),
+            depends_on_time: Arc::default(),
         }))
     }
 
@@ -131,7 +131,7 @@ impl OrgScope {
             actor,
             permissions,
             origin,
-            depends_on_time: AtomicBool::default(),
+            depends_on_time: Arc::default(),
         }))
     }
 
@@ -153,7 +153,7 @@ impl OrgScope {
             responsible: None,
             permissions: Permissions::of(Role::Owner),
             origin,
-            depends_on_time: AtomicBool::default(),
+            depends_on_time: Arc::default(),
         })))
     }
 
@@ -236,6 +236,11 @@ impl OrgScope {
 
     pub fn db(&self) -> &Db {
         &self.0.db
+    }
+
+    /// The same scope over another view of the same database.
+    pub(super) fn over(&self, db: Db) -> Self {
+        Self(Arc::new(Inner { db, ..Inner::clone(&self.0) }))
     }
 
     /// Whose share of the connections this is.

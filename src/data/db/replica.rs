@@ -1,0 +1,110 @@
+//! Reading from a replica of PostgreSQL, as if there were none: a query is given to it only while it has everything that
+//! was acknowledged before the query began. How far the ledger has got is asked of the database itself, in one short
+//! statement; a change and its place in the ledger are one transaction, so a replica with the place has the change.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use moka::sync::Cache;
+
+use super::{OrgScope, ledger::ReadVersion, pool::Pool};
+use crate::base::{
+    error::{Error, Result},
+    id::OrganizationId,
+};
+
+/// Organizations of which is known how far the replica has got.
+const KNOWN: u64 = 10_000;
+/// How long a replica may take to say how far it has got.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a replica that failed is left alone.
+const REST: Duration = Duration::from_secs(2);
+
+/// A replica, with what is known of it.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pool: Arc<Pool>,
+    known: Cache<OrganizationId, ReadVersion>,
+    since: Instant,
+    /// When it is asked again, in milliseconds after `since`.
+    rests_until: AtomicU64,
+}
+
+/// Where a query reads from.
+#[derive(Clone, Debug)]
+pub enum ReadFrom {
+    /// There is no replica.
+    Database,
+    /// The replica has not got everything yet: the database.
+    ReplicaBehind,
+    /// The replica does not answer: the database.
+    ReplicaAway,
+    /// The replica, by this scope.
+    Replica(OrgScope),
+}
+
+impl Replica {
+    pub(super) fn new(pool: Arc<Pool>) -> Self {
+        let known = Cache::builder().max_capacity(KNOWN).build();
+        Self { pool, known, since: Instant::now(), rests_until: AtomicU64::default() }
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn rests(&self) -> bool {
+        self.millis() < self.rests_until.load(Ordering::Relaxed)
+    }
+
+    /// Leaves it alone for a while. What comes back may be another that has got less far.
+    fn rest(&self, error: &Error) {
+        tracing::warn!(error = %error.describe(), "the replica of the database can't be read from; queries go on without it");
+        self.known.invalidate_all();
+        self.rests_until.store(self.millis() + REST.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+impl OrgScope {
+    /// Where a query reads from that depends on the ledger and on profiles alone. One statement, two when the replica's
+    /// place must be asked.
+    pub async fn read_from(&self) -> Result<ReadFrom> {
+        let Some(replica) = self.db().replica() else { return Ok(ReadFrom::Database) };
+        if replica.rests() {
+            return Ok(ReadFrom::ReplicaAway);
+        }
+        let needed = self.read_version().await?;
+        let scope = self.over(self.db().reading_from(&replica.pool));
+        let known = replica.known.get(&self.organization_id());
+        if known.is_some_and(|known| known.covers(needed)) {
+            return Ok(ReadFrom::Replica(scope));
+        }
+        let asked = tokio::time::timeout(PATIENCE, scope.read_version()).await;
+        match asked.unwrap_or_else(|_| Err(Error::internal("the replica takes too long"))) {
+            Ok(version) => {
+                replica.known.insert(self.organization_id(), version);
+                Ok(if version.covers(needed) { ReadFrom::Replica(scope) } else { ReadFrom::ReplicaBehind })
+            }
+            Err(error) => {
+                replica.rest(&error);
+                Ok(ReadFrom::ReplicaAway)
+            }
+        }
+    }
+
+    /// Notes that a query failed that read from the replica.
+    pub fn replica_failed(&self, error: &str) {
+        if let Some(replica) = self.db().replica() {
+            replica.rest(&Error::internal(error.to_owned()));
+        }
+    }
+}
