@@ -42,6 +42,7 @@ async fn everything(app: &TestApp) -> String {
     metrics.job_ended("done");
     metrics.sent_to_background();
     metrics.answer_cache("hit");
+    metrics.replica_query("replica");
     metrics.refused_callback("time");
     metrics.clock_skew("database", chrono::Duration::milliseconds(5));
     app.gql("{ server { version } }").data().await;
