@@ -41,6 +41,7 @@ mod m20261127_000032_watchers;
 mod m20261127_000034_search;
 mod m20261127_000036_trash;
 mod m20261127_000038_rank;
+mod m20261128_000044_ledger_epoch;
 pub mod words;
 
 pub use sea_orm_migration::{
@@ -105,6 +106,7 @@ impl MigratorTrait for Migrator {
             m20261127_000034_search,
             m20261127_000036_trash,
             m20261127_000038_rank,
+            m20261128_000044_ledger_epoch,
         ]
     }
 }

@@ -1,6 +1,8 @@
 //! `admin`: what the operator of a server does beside it, running or not. Each command says what it did in a sentence.
 //! What concerns an organization is in its ledger, what concerns a person in their security log, the rest in the log.
 
+mod erase;
+mod export;
 mod jobs;
 mod organizations;
 mod owner;
@@ -43,18 +45,31 @@ pub enum AdminCommand {
         #[arg(long)]
         json: bool,
     },
+    /// All of one organization: into a file, or gone for good.
+    #[command(subcommand)]
+    Organization(OrganizationCommand),
     /// Print the durable jobs that wait, run, or were given up; `--retry` tries those again.
     Jobs(jobs::JobsArgs),
     /// Sign a person out everywhere.
     RevokeSessions { email: String },
     /// Sign access tokens with a new key; no session ends.
     RotateSigningKey,
+    /// After PostgreSQL was put back to an earlier state, before servers start: ledger cursors given out so far are refused.
+    Restored,
     /// After `SECRET_KEY` was changed: encrypt under it what is still under `SECRET_KEY_OLD`, and say what is left.
     Reencrypt {
         /// Change nothing; say what would be done.
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum OrganizationCommand {
+    /// Write everything of it into a file, a JSON object a line.
+    Export(export::ExportArgs),
+    /// Delete everything of it for good.
+    Erase(erase::EraseArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,9 +96,12 @@ pub async fn run(command: AdminCommand, config: Arc<Config>) -> anyhow::Result<(
         AdminCommand::CreateOwner(args) => owner::create(&state, args).await,
         AdminCommand::SetPlan(args) => set_plan(&state, &args).await,
         AdminCommand::ListOrganizations { json } => organizations::list(&state.db, json).await,
+        AdminCommand::Organization(OrganizationCommand::Export(args)) => export::run(&state.db, &args).await,
+        AdminCommand::Organization(OrganizationCommand::Erase(args)) => erase::run(&state, &args).await,
         AdminCommand::Jobs(args) => jobs::run(&state.db, &args).await,
         AdminCommand::RevokeSessions { email } => revoke_sessions(&state, &email).await,
         AdminCommand::RotateSigningKey => rotate_signing_key(&state).await,
+        AdminCommand::Restored => restored(&state.db).await,
         AdminCommand::Reencrypt { dry_run } => reencrypt::run(&state, dry_run).await,
     };
     state.db.close().await;
@@ -157,5 +175,12 @@ async fn rotate_signing_key(state: &State) -> anyhow::Result<()> {
          they end.",
         token::REFRESH.as_secs()
     ));
+    Ok(())
+}
+
+async fn restored(db: &Db) -> anyhow::Result<()> {
+    retrying(|| db.begin_epoch()).await.map_err(failure)?;
+    tracing::info!("ledger cursors from before the restore are refused from now on");
+    say("Ledger cursors given out so far are refused (INVALID_CURSOR) by servers that start from now on.");
     Ok(())
 }

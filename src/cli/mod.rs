@@ -1,9 +1,11 @@
 //! The commands: one file each.
 
 mod admin;
+mod backup;
 mod console;
 mod demo;
 mod doctor;
+mod draft;
 mod fill;
 mod health;
 mod import;
@@ -47,6 +49,10 @@ enum Command {
     Import(Box<import::ImportArgs>),
     /// Bring the database's schema up to date.
     Migrate,
+    /// Copy the embedded database into a file, beside a running server.
+    Backup(backup::BackupArgs),
+    /// Put a backup in the embedded database's place, while no server runs.
+    Restore(backup::RestoreArgs),
     /// Ask the server on this machine whether it is ready; ends with 1 when it is not.
     Health,
     /// Look at everything that the server depends on; ends with 1 when something failed.
@@ -78,6 +84,8 @@ pub fn run() -> anyhow::Result<()> {
             None => serve::serve(config, Role::default(), serve::Demo::default()).await,
             Some(Command::Serve(args)) => serve::serve(config, args.role, serve::Demo::default()).await,
             Some(Command::Migrate) => migrate::run(&config).await,
+            Some(Command::Backup(args)) => backup::back_up(&args, &config).await,
+            Some(Command::Restore(args)) => backup::restore(&args, &config).await,
             Some(Command::Health) => health::run(&config).await,
             Some(Command::Admin(command)) => admin::run(command, config).await,
             Some(Command::Demo) => demo::run(config).await,

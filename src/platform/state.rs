@@ -77,7 +77,7 @@ pub struct Parts {
 }
 
 impl State {
-    /// Reads the key ring; the schema must be current.
+    /// Reads the epoch and the key ring; the schema must be current.
     pub async fn new(
         db: Db,
         config: Arc<Config>,
@@ -85,6 +85,7 @@ impl State {
         cost: Cost,
         dependencies: Dependencies,
     ) -> Result<Self> {
+        db.read_epoch().await?;
         let metrics = Metrics::new(config.redis.is_some());
         let redis = match &config.redis {
             Some(redis) => Some(Redis::start(redis, metrics.clone()).await?),

@@ -24,7 +24,7 @@ fn settings(app: &TestApp) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn process(app: &TestApp, arguments: &[&str], input: Option<&str>) -> Process {
+pub async fn process(app: &TestApp, arguments: &[&str], input: Option<&str>) -> Process {
     // Waiting for the command stops this test's one thread: a write left under way would keep the command from writing.
     app.settle().await;
     let folder = folder();
@@ -38,7 +38,7 @@ async fn process(app: &TestApp, arguments: &[&str], input: Option<&str>) -> Proc
 }
 
 /// Runs `admin …`, which succeeds; gives what it printed.
-async fn admin(app: &TestApp, arguments: &[&str]) -> String {
+pub async fn admin(app: &TestApp, arguments: &[&str]) -> String {
     succeeded(process(app, arguments, None).await.ended())
 }
 

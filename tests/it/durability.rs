@@ -24,7 +24,7 @@ const KILLS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The newest acknowledged title of each item: titles are numbers that grow.
-type Journal = Arc<Mutex<HashMap<String, u64>>>;
+pub type Journal = Arc<Mutex<HashMap<String, u64>>>;
 
 fn start(folder: &Path, port: &str, database: &str) -> Process {
     let settings = [
@@ -48,7 +48,7 @@ async fn ask(client: &reqwest::Client, url: &str, token: &str, query: &str, vari
 }
 
 /// Creates an item and changes it, over and over; what is acknowledged goes into the journal.
-async fn write(url: String, token: String, journal: Journal, is_over: Arc<AtomicBool>) {
+pub async fn write(url: String, token: String, journal: Journal, is_over: Arc<AtomicBool>) {
     let create =
         "mutation($title: String!) { done: itemCreate(input: {title: $title}) { item { id } userErrors { code } } }";
     let update = "mutation($title: String!, $id: ID!) { done: itemUpdate(input: {id: $id, patch: {title: $title}}) { \
@@ -72,7 +72,7 @@ async fn write(url: String, token: String, journal: Journal, is_over: Arc<Atomic
 }
 
 /// Everything in the journal is there, as it was acknowledged or newer: a later answer may have been on its way.
-async fn is_all_there(url: &str, token: &str, journal: &Journal) {
+pub async fn is_all_there(url: &str, token: &str, journal: &Journal) {
     let journal = journal.lock().expect("no panic").clone();
     assert!(journal.len() > WRITERS, "they have written");
     let ids: Vec<&String> = journal.keys().collect();

@@ -289,7 +289,7 @@ async fn what_has_changed_costs_a_statement_for_each_type(app: TestApp) {
     let acme = app.company("acme").await;
     fill(&app, &acme).await;
     let app = app.another_instance(|config| config.database.identity_cache = Duration::ZERO).await;
-    let begun = LedgerCursor { organization_id: acme.id.parse().expect("an id"), sequence: 0 }.encode();
+    let begun = LedgerCursor { organization_id: acme.id.parse().expect("an id"), epoch: 0, sequence: 0 }.encode();
     let query = "query($first: Int!, $after: Cursor) { sync(first: $first, after: $after) { nodes { \
                  ... on Item { id team { id } tags { id } } } removedIds cursor hasMore } }";
     for first in [1, 10, 160] {

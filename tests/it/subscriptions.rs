@@ -262,6 +262,7 @@ async fn cursors_that_are_no_good_are_told_apart(app: TestApp) {
     let list = app.call(&acme, &acme.owner, "{ events(first: 1) { pageInfo { endCursor } } }").data().await;
     let future = todo_platform::data::ledger::LedgerCursor {
         organization_id: acme.id.parse().expect("an id"),
+        epoch: 0,
         sequence: i64::MAX,
     };
     let mut socket = app.socket_of(&acme, &acme.owner).await;

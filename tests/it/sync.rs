@@ -290,7 +290,7 @@ async fn of_system(app: &TestApp, acme: &Company) -> OrgScope {
 
 /// A ledger cursor of an organization's, whether it was ever given out or not.
 fn position(acme: &Company, sequence: i64) -> Value {
-    json!(LedgerCursor { organization_id: acme.id.parse().expect("an id"), sequence }.encode())
+    json!(LedgerCursor { organization_id: acme.id.parse().expect("an id"), epoch: 0, sequence }.encode())
 }
 
 async fn head(app: &TestApp, acme: &Company) -> i64 {

@@ -138,8 +138,7 @@ impl Answers {
         };
         match advanced {
             Ok(text) => {
-                let cursor =
-                    LedgerCursor { organization_id: self.scope.organization_id(), sequence: self.feed.position() };
+                let cursor = self.scope.cursor(self.feed.position());
                 Some(Step::Next { text, cursor })
             }
             Err(stop) => {
@@ -239,11 +238,7 @@ impl Answers {
                     let last = if half == 0 { batch.events.first() } else { batch.events.get(half - 1) };
                     upto = last.map(|event| event.0.sequence);
                     batch.events.truncate(half);
-                    let position = LedgerCursor {
-                        organization_id: self.scope.organization_id(),
-                        sequence: upto.unwrap_or_default(),
-                    };
-                    batch.cursor = position.into();
+                    batch.cursor = self.scope.cursor(upto.unwrap_or_default()).into();
                     batch.is_live = is_live;
                 }
                 Ok(rendered) => return Ok(Rendered { upto, ..rendered }),

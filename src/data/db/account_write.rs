@@ -27,7 +27,7 @@ use crate::{
     data::{
         actor::Origin,
         entity::{ActorRef, Findable, Global, invitation, ledger_head, membership, organization, session, user},
-        ledger::{LedgerCursor, NewEvent, PendingEvents},
+        ledger::{NewEvent, PendingEvents},
     },
 };
 
@@ -250,7 +250,7 @@ impl AccountTx {
         let organization_id = self.claim.as_ref().map(Claim::organization_id);
         let cursor = organization_id.and_then(|organization_id| {
             let sequence = *written.sequences.get(&organization_id)?;
-            Some(LedgerCursor { organization_id, sequence })
+            Some(self.db.cursor(organization_id, sequence))
         });
         let (db, sequences) = (self.db, written.sequences.clone());
         conclude(self.tx, self.claim, Again::of(&value)?, cursor, move || db.announce(&written, changes_rights))

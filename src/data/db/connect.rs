@@ -4,7 +4,10 @@ use std::{
     any::{Any, TypeId},
     collections::HashMap,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -55,6 +58,8 @@ struct Inner {
     claims: KeyedLocks<idempotency::Place>,
     /// A database that follows this one, to read from.
     replica: Option<Replica>,
+    /// See `LedgerCursor`.
+    epoch: AtomicU32,
     /// One of each type, made by who first asks for it.
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
@@ -95,7 +100,8 @@ impl Db {
             None => None,
         };
         let (bus, store, claims) = (Bus::default(), Store::default(), KeyedLocks::default());
-        let inner = Inner { clock, identities, bus, store, claims, replica, shared: Mutex::default() };
+        let epoch = AtomicU32::new(0);
+        let inner = Inner { clock, identities, bus, store, claims, replica, epoch, shared: Mutex::default() };
         Ok(Self { inner: Arc::new(inner), reader: Connections::new(reader), writer: Connections::new(writer) })
     }
 
@@ -133,6 +139,15 @@ impl Db {
     /// Whose turn it is at each idempotency key, in this instance.
     pub(super) fn claims(&self) -> &KeyedLocks<idempotency::Place> {
         &self.inner.claims
+    }
+
+    /// Which life of the database this is; 0 until [`Db::read_epoch`].
+    pub fn epoch(&self) -> u32 {
+        self.inner.epoch.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn remember_epoch(&self, epoch: u32) {
+        self.inner.epoch.store(epoch, Ordering::Relaxed);
     }
 
     /// What the server's requests share of a type, such as writes that wait for each other; made at first use.

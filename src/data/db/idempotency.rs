@@ -283,7 +283,7 @@ impl Db {
             outcomes,
             cursor: cursor_organization_id
                 .zip(cursor_sequence)
-                .map(|(organization_id, sequence)| LedgerCursor { organization_id, sequence }),
+                .map(|(organization_id, sequence)| self.cursor(organization_id, sequence)),
         }))
     }
 

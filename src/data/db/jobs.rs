@@ -92,19 +92,41 @@ impl Db {
         // Two workers that look at the same time take different ones.
         let free = free.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
         let Some(free) = free.one(&tx).await.map_err(fail)? else { return Ok(None) };
-        let mut taken = Job::from(free);
-        let held = taken.held();
-        taken.lease += 1;
-        #[allow(clippy::disallowed_methods, reason = "workers work for all organizations")]
-        Entity::update_many()
-            .col_expr(Column::Lease, Expr::value(taken.lease))
-            .col_expr(Column::LeasedUntil, self.leased_until())
-            .filter(held)
-            .exec(&tx)
-            .await
-            .map_err(fail)?;
+        let taken = self.take(&tx, free.into()).await?;
         tx.commit().await?;
         Ok(Some(taken))
+    }
+
+    /// Takes a job of a kind about this object, if there is one that nobody holds; out of turn, for whoever waits for it.
+    pub async fn claim_job_about(&self, kind: &str, subject_id: Uuid) -> Result<Option<Job>> {
+        let tx = self.begin().await?;
+        #[allow(clippy::disallowed_methods, reason = "what the operator does")]
+        let free = Entity::find()
+            .filter(Column::Kind.eq(kind))
+            .filter(Column::SubjectId.eq(subject_id))
+            .filter(Column::FailedAt.is_null())
+            .filter(Expr::col((Entity, Column::LeasedUntil)).lt(self.database_time()))
+            .limit(1)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+        let Some(free) = free.one(&tx).await.map_err(fail)? else { return Ok(None) };
+        let taken = self.take(&tx, free.into()).await?;
+        tx.commit().await?;
+        Ok(Some(taken))
+    }
+
+    /// Makes this process the holder of a job that is locked.
+    async fn take(&self, tx: &Transaction, mut job: Job) -> Result<Job> {
+        let held = job.held();
+        job.lease += 1;
+        #[allow(clippy::disallowed_methods, reason = "workers work for all organizations")]
+        Entity::update_many()
+            .col_expr(Column::Lease, Expr::value(job.lease))
+            .col_expr(Column::LeasedUntil, self.leased_until())
+            .filter(held)
+            .exec(tx)
+            .await
+            .map_err(fail)?;
+        Ok(job)
     }
 
     fn free_jobs(&self) -> Select<Entity> {

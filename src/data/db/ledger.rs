@@ -1,6 +1,7 @@
 //! The ledger as it is read: where it ends, where it begins, and what lies between; and how its old end goes.
 
 use sea_orm::{
+    ActiveValue::{Set, Unchanged},
     ExprTrait as _, Order, QuerySelect,
     prelude::*,
     sea_query::{Alias, Query, SimpleExpr},
@@ -11,11 +12,11 @@ use crate::{
     base::{
         clock::Instant,
         enums::PlanTier,
-        error::{Code, Refusal, Result},
+        error::{Code, Error, Refusal, Result},
         id::{AnyId, OrganizationId},
     },
     data::{
-        entity::{event, ledger_head, profile_revision},
+        entity::{event, ledger_epoch, ledger_head, profile_revision},
         ledger::LedgerCursor,
     },
 };
@@ -24,6 +25,7 @@ use crate::{
 /// them alone still holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadVersion {
+    epoch: u32,
     sequence: i64,
     profiles: i64,
 }
@@ -44,7 +46,12 @@ impl OrgScope {
             .columns_with(ledger_head::Column::Sequence, SimpleExpr::SubQuery(None, Box::new(profiles.into())))
             .await?;
         let (sequence, profiles) = both.unwrap_or_default();
-        Ok(ReadVersion { sequence, profiles })
+        Ok(ReadVersion { epoch: self.db().epoch(), sequence, profiles })
+    }
+
+    /// A position of this ledger.
+    pub fn cursor(&self, sequence: i64) -> LedgerCursor {
+        self.db().cursor(self.organization_id(), sequence)
     }
 
     /// The newest event's sequence; 0 before the first.
@@ -61,7 +68,7 @@ impl OrgScope {
     }
 
     /// The sequence that a client's ledger cursor stands at. INVALID_CURSOR for one that this ledger never gave out (of
-    /// another organization, beyond its end, or made up), CURSOR_EXPIRED for one from before what is kept.
+    /// another organization, of before a restore, beyond its end, or made up), CURSOR_EXPIRED for one from before what is kept.
     pub async fn ledger_position(&self, cursor: &str) -> Result<i64> {
         let head = self.ledger_head().await?;
         let sequence = self.decode_position(cursor, head)?;
@@ -76,9 +83,11 @@ impl OrgScope {
         Ok(cursor.sequence)
     }
 
-    /// INVALID_CURSOR for a position of another organization, or beyond the end. `head` is the newest, read before.
+    /// INVALID_CURSOR for a position of another organization, of before a restore, or beyond the end. `head` is the newest,
+    /// read before.
     pub fn check_position(&self, cursor: LedgerCursor, head: i64) -> Result<()> {
-        if cursor.organization_id == self.organization_id() && cursor.sequence <= head {
+        let is_own = cursor.organization_id == self.organization_id() && cursor.epoch == self.db().epoch();
+        if is_own && cursor.sequence <= head {
             return Ok(());
         }
         Err(invalid_cursor().into())
@@ -137,6 +146,38 @@ fn invalid_cursor() -> Refusal {
 }
 
 impl Db {
+    /// A position of an organization's ledger, as this life of the database has it.
+    pub fn cursor(&self, organization_id: OrganizationId, sequence: i64) -> LedgerCursor {
+        LedgerCursor { organization_id, epoch: self.epoch(), sequence }
+    }
+
+    /// Reads the database's epoch, once, before any cursor is read or given out.
+    pub async fn read_epoch(&self) -> Result<()> {
+        #[allow(clippy::disallowed_methods, reason = "one row, of no tenant")]
+        let row = ledger_epoch::Entity::find().one(self.reader()).await.map_err(fail)?;
+        let epoch = row.map_or(0, |row| row.epoch);
+        self.remember_epoch(u32::try_from(epoch).map_err(Error::internal)?);
+        Ok(())
+    }
+
+    /// Begins another life of a database that was put back to an earlier state: ledger cursors given out so far are refused
+    /// from now on, by servers that start after this. The new epoch is drawn by lot, as nobody knows which ones the database
+    /// had after the state that it was put back to; once in eight million it is one of those.
+    pub async fn begin_epoch(&self) -> Result<()> {
+        let mut bytes = [0; 4];
+        getrandom::fill(&mut bytes).map_err(Error::internal)?;
+        let drawn = u32::from_be_bytes(bytes) & LedgerCursor::MAX_EPOCH;
+        let is_new = drawn > 0 && drawn != self.epoch();
+        let epoch = if is_new { drawn } else { self.epoch() % LedgerCursor::MAX_EPOCH + 1 };
+        let tx = self.begin().await?;
+        let row = ledger_epoch::ActiveModel { id: Unchanged(1), epoch: Set(epoch.into()) };
+        #[allow(clippy::disallowed_methods, reason = "one row, of no tenant")]
+        ledger_epoch::Entity::update(row).exec(&tx).await.map_err(fail)?;
+        tx.commit().await?;
+        self.remember_epoch(epoch);
+        Ok(())
+    }
+
     /// Newest sequences of several ledgers, in one statement; organizations that are gone are left out.
     pub async fn ledger_heads(&self, ids: Vec<OrganizationId>) -> Result<Vec<(OrganizationId, i64)>> {
         use ledger_head::{Column, Entity};

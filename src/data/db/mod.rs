@@ -7,9 +7,12 @@
 //! Every write is one [`Transaction`].
 
 mod account_write;
+pub mod backup;
 mod connect;
 mod deletion;
 pub mod deliveries;
+mod erasure;
+pub mod export;
 mod fairness;
 pub mod filter;
 mod graph;

@@ -417,7 +417,7 @@ impl WriteTx {
             Some(sequence) => *sequence,
             None => head_sequence(&tx, organization_id).await?,
         };
-        let cursor = Some(LedgerCursor { organization_id, sequence });
+        let cursor = Some(scope.cursor(sequence));
         let db = scope.db().clone();
         conclude(tx, claim, Again::of(&value)?, cursor, move || db.announce(&written, changes_rights)).await?;
         Ok(Committed { value, cursor })

@@ -1,9 +1,11 @@
 use sea_orm::entity::prelude::*;
+use serde::Serialize;
 
 use crate::base::{clock::Instant, enums::PlanTier, id::OrganizationId};
 
 /// What the payment provider has said of an organization, by the id of its event.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[sea_orm(table_name = "billing_event")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

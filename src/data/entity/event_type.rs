@@ -2,6 +2,7 @@
 
 use async_graphql::Enum;
 use sea_orm::entity::prelude::*;
+use serde::Serialize;
 
 use crate::base::policy::Permission;
 
@@ -12,7 +13,8 @@ use crate::base::policy::Permission;
 /// of the organization; the others need AUDIT_READ. An API key also needs ITEM_READ or MEMBER_READ.
 ///
 /// Not in the ledger on purpose: sessions and other security events, usage, receipts, deliveries.
-#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum EventType {
     /// An item was created; with subtasks one event each.

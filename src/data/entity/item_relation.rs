@@ -1,4 +1,5 @@
 use sea_orm::entity::prelude::*;
+use serde::Serialize;
 
 use crate::base::{
     clock::Instant,
@@ -6,7 +7,8 @@ use crate::base::{
     id::{ItemId, ItemRelationId, OrganizationId},
 };
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[sea_orm(table_name = "item_relation")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,8 +1,10 @@
 use sea_orm::entity::prelude::*;
+use serde::Serialize;
 
 use crate::base::id::{ItemId, OrganizationId, TagId};
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[sea_orm(table_name = "item_tag")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,4 +1,5 @@
 use sea_orm::entity::prelude::*;
+use serde::Serialize;
 
 use crate::base::{
     enums::{PlanTier, QuotaResource},
@@ -7,7 +8,8 @@ use crate::base::{
 
 /// Gives an organization's events their order, its items their numbers and what its plan limits its units; one narrow
 /// row, locked late.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[sea_orm(table_name = "ledger_head")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -85,6 +85,7 @@ pub mod item_relation;
 pub mod item_tag;
 pub mod item_watcher;
 pub mod job;
+pub mod ledger_epoch;
 pub mod ledger_head;
 pub mod membership;
 pub mod organization;

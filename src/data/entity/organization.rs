@@ -1,9 +1,11 @@
 use sea_orm::entity::prelude::*;
+use serde::Serialize;
 
 use crate::base::{clock::Instant, enums::PlanTier, id::OrganizationId};
 
 /// A tenant.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[sea_orm(table_name = "organization")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

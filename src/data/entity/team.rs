@@ -1,11 +1,13 @@
 use sea_orm::entity::prelude::*;
+use serde::Serialize;
 
 use crate::base::{
     clock::Instant,
     id::{OrganizationId, TeamId},
 };
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[sea_orm(table_name = "team")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

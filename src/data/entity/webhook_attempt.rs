@@ -1,4 +1,5 @@
 use sea_orm::entity::prelude::*;
+use serde::Serialize;
 
 use crate::base::{
     clock::Instant,
@@ -6,7 +7,8 @@ use crate::base::{
 };
 
 /// One try to deliver, and the outcome: an answer's status and beginning, or why there was none.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[sea_orm(table_name = "webhook_attempt")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,4 +1,5 @@
 use sea_orm::entity::prelude::*;
+use serde::Serialize;
 
 use crate::{
     base::{
@@ -10,7 +11,8 @@ use crate::{
 };
 
 /// One event on its way to one webhook; a test's `ping` has no event.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[sea_orm(table_name = "webhook_delivery")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

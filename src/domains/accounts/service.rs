@@ -26,7 +26,7 @@ use crate::{
             filter::{email_key, fold, shown_email},
         },
         entity::{ActorRef, Findable, Versioned as _, credential, refresh_token, security_event, session, user},
-        ledger::{Fields, LedgerCursor},
+        ledger::Fields,
     },
     domains::members::{self, invitations::Ticket},
     platform::{mail::Email, state::State},
@@ -410,7 +410,7 @@ pub async fn update(
     let (after, sequences) = tx.commit(ActorRef::user(person.user.id), after).await?;
     let cursor = current.and_then(|organization_id| {
         let sequence = *sequences.get(&organization_id)?;
-        Some(LedgerCursor { organization_id, sequence })
+        Some(state.db.cursor(organization_id, sequence))
     });
     Ok(Committed { value: Arc::new(after), cursor })
 }

@@ -17,7 +17,6 @@ use crate::{
         actor::Person,
         db::identity::Identified,
         entity::{ActorRef, Findable, api_key, inbound_hook, invitation, organization, security_event, session, user},
-        ledger::LedgerCursor,
     },
     domains::{
         api_keys::types::ApiKeyActor,
@@ -346,7 +345,7 @@ impl Viewer {
     async fn cursor(&self) -> Result<Option<Cursor>> {
         let Some(scope) = &self.caller.scope else { return Ok(None) };
         let sequence = scope.ledger_head().await?;
-        Ok(Some(Cursor(LedgerCursor { organization_id: scope.organization_id(), sequence }.encode())))
+        Ok(Some(scope.cursor(sequence).into()))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     base::error::{Code, Error, Refusal},
-    data::{db::OrgScope, entity::event, ledger::LedgerCursor},
+    data::{db::OrgScope, entity::event},
     graphql::filter::Filtering,
     platform::live::{BATCH_BYTES, Batch, Missed, Subscription, weight},
 };
@@ -113,7 +113,7 @@ impl Feed {
     /// What of a live batch is for this subscriber.
     pub fn select(&self, scope: &OrgScope, batch: &Batch) -> EventBatch {
         let events = batch.events.iter().filter(|event| self.is_for(scope, event)).cloned().collect();
-        let cursor = LedgerCursor { organization_id: scope.organization_id(), sequence: self.position.max(batch.last) };
+        let cursor = scope.cursor(self.position.max(batch.last));
         EventBatch { events: wrap(events), cursor: cursor.into(), is_live: true }
     }
 
@@ -149,7 +149,7 @@ impl Feed {
     }
 
     fn batch(&self, scope: &OrgScope, events: Vec<event::Model>) -> EventBatch {
-        let cursor = LedgerCursor { organization_id: scope.organization_id(), sequence: self.position };
+        let cursor = scope.cursor(self.position);
         EventBatch { events: wrap(events), cursor: cursor.into(), is_live: self.is_live }
     }
 }

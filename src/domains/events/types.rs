@@ -9,7 +9,7 @@ use crate::{
     },
     data::{
         entity::{ActorRef, EventType, event, item},
-        ledger::{Change, LedgerCursor},
+        ledger::Change,
     },
     domains::{Node, accounts::types::Actor, items::types::Item, node},
     graphql::{
@@ -51,8 +51,8 @@ impl Event {
 
     /// Its ledger position, for `sync`, the subscription and `webhookReplay`; lists take their own cursors.
     #[graphql(tag = "same-for-all")]
-    fn cursor(&self) -> Cursor {
-        Cursor(LedgerCursor { organization_id: self.0.organization_id, sequence: self.0.sequence }.encode())
+    fn cursor(&self, ctx: &Context<'_>) -> Cursor {
+        ctx.state().db.cursor(self.0.organization_id, self.0.sequence).into()
     }
 
     /// What happened.

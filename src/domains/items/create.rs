@@ -115,14 +115,13 @@ async fn write_group(creates: Vec<Planned>) -> Vec<Outcome> {
     let Some(last) = rows.last().map(|(_, events, _)| *events) else {
         return outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Alone)).collect();
     };
-    let organization_id = tx.organization_id();
-    let sequence = match tx.commit(()).await {
-        Ok(Committed { cursor: Some(cursor), .. }) => cursor.sequence,
+    let newest = match tx.commit(()).await {
+        Ok(Committed { cursor: Some(cursor), .. }) => cursor,
         Ok(_) => return failed(&Error::internal("a commit without a position")),
         Err(error) => return failed(&error),
     };
     for (place, events, row) in rows {
-        let cursor = LedgerCursor { organization_id, sequence: sequence - (last - events) };
+        let cursor = LedgerCursor { sequence: newest.sequence - (last - events), ..newest };
         outcomes[place] = Some(Outcome::Written(Box::new(row), cursor));
     }
     outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Alone)).collect()

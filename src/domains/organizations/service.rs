@@ -203,6 +203,13 @@ pub async fn delete(scope: &OrgScope, input: &OrganizationDeleteInput) -> Result
     Ok(Committed { value: organization.id, cursor: None })
 }
 
+/// Ends the organization for everybody; its rows are left to a job of [`DELETION`]. For whoever runs the server.
+pub async fn end(scope: &OrgScope) -> Result<()> {
+    let tx = scope.write(Permission::OrganizationDelete).await?;
+    tx.lock_organization().await?;
+    tx.end_organization(DELETION).await
+}
+
 /// Events of an organization that is deleted in one transaction, at most; of a larger one a job deletes the rows.
 const AT_ONCE: i64 = 500;
 

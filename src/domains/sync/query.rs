@@ -65,7 +65,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn position(&self, sequence: i64) -> LedgerCursor {
-        LedgerCursor { organization_id: self.scope.organization_id(), sequence }
+        self.scope.cursor(sequence)
     }
 
     /// Objects by type and id, from `from` on; `begun` is where the ledger stood before the first page.

@@ -14,10 +14,7 @@ use crate::{
     },
     data::{
         entity::{ActorRef, EventType, event, team, webhook, webhook_attempt, webhook_delivery},
-        ledger::{
-            LedgerCursor,
-            deliveries::{named_teams, named_types},
-        },
+        ledger::deliveries::{named_teams, named_types},
     },
     domains::{
         accounts::types::Actor,
@@ -93,7 +90,7 @@ impl Webhook {
         let waiting = ctx.loader::<WaitingOf>()?.load_one(self.0.id).await?.unwrap_or_default();
         let done = [waiting.oldest.map(|oldest| oldest - 1), self.0.stopped_at, Some(waiting.head)];
         let sequence = done.into_iter().flatten().min().unwrap_or_default();
-        Ok(LedgerCursor { organization_id: self.0.organization_id, sequence }.into())
+        Ok(ctx.state().db.cursor(self.0.organization_id, sequence).into())
     }
 
     /// Deliveries that wait for their first or next attempt.

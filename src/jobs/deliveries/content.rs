@@ -18,7 +18,7 @@ use crate::{
         error::{Error, Result},
         id::{AnyId, EventId, OrganizationId},
     },
-    data::{actor::Origin, db::OrgScope, entity::event, ledger::LedgerCursor},
+    data::{actor::Origin, db::OrgScope, entity::event},
     domains::{
         events::{
             subscription::Run,
@@ -109,13 +109,10 @@ impl Renderer {
     }
 
     async fn answer(&self, scope: OrgScope, events: &[event::Model]) -> Result<HashMap<EventId, Content>> {
-        let organization_id = scope.organization_id();
+        let cursor = scope.cursor(0);
         let caller = Caller { scope: Some(scope), ..Caller::default() };
-        let batch = EventBatch {
-            events: events.iter().cloned().map(Event).collect(),
-            cursor: LedgerCursor { organization_id, sequence: 0 }.into(),
-            is_live: true,
-        };
+        let batch =
+            EventBatch { events: events.iter().cloned().map(Event).collect(), cursor: cursor.into(), is_live: true };
         let mut request = Request::new("");
         request.set_parsed_query(ExecutableDocument::clone(&self.document));
         let mut context = RequestContext::new(&self.api.state, caller, Origin::command("webhooks"));

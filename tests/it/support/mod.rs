@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod client;
+pub mod cluster;
 pub mod collector;
 pub mod mail;
 pub mod postgres;

@@ -278,6 +278,11 @@ fn ask_version(url: &str) -> Result<String, String> {
 /// The folder with `initdb` and `postgres`: the first on `PATH`, else the highest version of those that packages
 /// install outside of it.
 fn find_binaries() -> Option<PathBuf> {
+    find_tools(&["initdb", "postgres"])
+}
+
+/// The first folder with all of these.
+pub(super) fn find_tools(names: &[&str]) -> Option<PathBuf> {
     let on_path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&on_path)
         .chain(versioned("/usr/lib/postgresql", "", "bin")) // Debian
@@ -288,7 +293,7 @@ fn find_binaries() -> Option<PathBuf> {
         .chain(versioned("/opt/homebrew/opt", "postgresql", "bin"))
         .chain(versioned("/usr/local/opt", "postgresql", "bin"))
         .chain(versioned("/Applications/Postgres.app/Contents/Versions", "", "bin"))
-        .find(|folder| folder.is_absolute() && ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file()))
+        .find(|folder| folder.is_absolute() && names.iter().all(|name| folder.join(name).is_file()))
 }
 
 /// The `below` folders of those in `parent` whose name is `prefix` and a version (`15`, `@16`, `9.6`), highest first.
@@ -361,7 +366,7 @@ fn try_start_cluster(binaries: &Path, settings: &[&str]) -> Result<Server, Strin
 ///
 /// PostgreSQL refuses to run as root. Root gives the folder to an unprivileged user, in the one place that is sure to
 /// be open to everybody.
-fn private_folder() -> io::Result<(tempfile::TempDir, Option<(u32, u32)>)> {
+pub(super) fn private_folder() -> io::Result<(tempfile::TempDir, Option<(u32, u32)>)> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("todo-test-postgres-");
     let folder = builder.tempdir()?;
