@@ -63,6 +63,7 @@ mod recovery;
 mod reference;
 mod registered;
 mod relations;
+mod replica;
 mod schema;
 mod search;
 mod secrets;

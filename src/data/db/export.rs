@@ -8,10 +8,7 @@ use sea_orm::{
 };
 use serde::Serialize;
 
-use super::{
-    Db, fail,
-    pool::{Lease, Logged},
-};
+use super::{Db, fail, pool::Lease};
 use crate::{
     base::{
         error::Result,
@@ -111,7 +108,7 @@ impl Snapshot {
     }
 
     async fn read<M: FromQueryResult>(&self, page: sea_orm::Selector<sea_orm::SelectModel<M>>) -> Result<Vec<M>> {
-        self.lease.run(Logged::new("a page of an export"), page.all(&self.tx)).await.map_err(fail)
+        self.lease.run(self.lease.text("a page of an export"), page.all(&self.tx)).await.map_err(fail)
     }
 
     /// Ends it; the connection goes back.

@@ -92,6 +92,16 @@ impl Clusters {
 
     /// Starts the cluster in the folder `data`, with these settings; returns when it takes connections that may write.
     pub fn start(&self, data: &str, settings: &[&str]) -> Cluster {
+        self.start_until(data, settings, "f")
+    }
+
+    /// Starts the cluster in the folder `data` as one that follows another; returns when it takes connections.
+    pub fn start_standby(&self, data: &str, settings: &[&str]) -> Cluster {
+        self.start_until(data, settings, "t")
+    }
+
+    /// `recovers`: what it says of being in recovery when it is ready.
+    fn start_until(&self, data: &str, settings: &[&str], recovers: &str) -> Cluster {
         let (port, log) = (free_port(), self.path(&format!("{data}.log")));
         let output = File::create(&log).expect("a log");
         let mut command = self.as_user(Path::new("/bin/sh"));
@@ -109,7 +119,7 @@ impl Clusters {
         let until = Instant::now() + PATIENCE;
         let url = cluster.url("postgres");
         let ask = |sql: &str| self.command("psql").args([&url, "-Atc", sql]).output().expect("psql");
-        while ask("SELECT pg_is_in_recovery()").stdout != b"f\n" {
+        while ask("SELECT pg_is_in_recovery()").stdout.trim_ascii() != recovers.as_bytes() {
             let said = fs::read_to_string(&log).unwrap_or_default();
             assert!(Instant::now() < until, "it does not get ready:\n{said}");
             thread::sleep(Duration::from_millis(50));
