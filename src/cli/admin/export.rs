@@ -123,7 +123,7 @@ impl Export<'_> {
     async fn all(&mut self, organization: &impl Serialize) -> anyhow::Result<()> {
         self.row("organization", serde_json::to_value(organization)?)?;
         let columns = columns_of::<crate::data::entity::organization::Entity>("organization");
-        self.done("organization", columns, 1);
+        self.done("organization", &columns, 1);
         self.table::<ledger_head::Entity>().await?;
         self.people().await?;
         self.table::<membership::Entity>().await?;
@@ -168,7 +168,7 @@ impl Export<'_> {
             let Some(end) = page.pop() else { break };
             last = Some(end);
         }
-        self.done(&name, columns_of::<E>(&name), rows);
+        self.done(&name, &columns_of::<E>(&name), rows);
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl Export<'_> {
             }
         }
         let columns = ["id", "username", "fullName", "email", "avatarUrl", "timeZone"].map(str::to_owned);
-        self.done("user", columns.into(), rows);
+        self.done("user", &columns, rows);
         Ok(())
     }
 
@@ -206,7 +206,7 @@ impl Export<'_> {
         self.out.write_all(b"\n").context("the file can't be written")
     }
 
-    fn done(&mut self, table: &str, columns: Vec<String>, rows: u64) {
+    fn done(&mut self, table: &str, columns: &[String], rows: u64) {
         self.tables.insert(table.to_owned(), json!({ "rows": rows, "columns": columns }));
     }
 

@@ -19,7 +19,7 @@ impl AccountTx {
     pub async fn delete_traces_of(&self, organization_id: OrganizationId) -> Result<bool> {
         jobs::cancel(self.transaction(), organization_id).await?;
         let (keys, paths) = ([Column::OrganizationId, Column::ActorKind, Column::ActorId], [Column::Key, Column::Path]);
-        let key = || keys.into_iter().chain(paths).map(|column| Expr::col(column).into());
+        let key = || keys.into_iter().chain(paths).map(Expr::col);
         let its = Column::OrganizationId
             .eq(organization_id)
             // Of whoever founded it: that answer is of no organization, and tells this one's id.

@@ -75,7 +75,7 @@ impl Snapshot {
         #[allow(clippy::disallowed_methods, reason = "the organization is named")]
         let mut page = E::find().filter(E::ORGANIZATION.eq(self.organization_id)).limit(PAGE);
         if let Some(last) = last.filter(|_| !key.is_empty()) {
-            let columns = key.iter().map(|column| Expr::col(column.as_column_ref()).into());
+            let columns = key.iter().map(|column| Expr::col(column.as_column_ref()));
             let values = key.iter().map(|column| SimpleExpr::from(last.get(*column)));
             page = page.filter(Expr::tuple(columns).gt(Expr::tuple(values)));
         } else if last.is_some() {
