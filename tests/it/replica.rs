@@ -93,9 +93,9 @@ async fn queries_read_from_a_replica_that_has_everything() {
     of_standby.execute_unprepared("SELECT pg_wal_replay_resume()").await.expect("it goes on");
     assert_eq!(titles_by(&app, &acme, "replica").await.len(), 4);
     of_standby.execute_unprepared("SELECT pg_wal_replay_pause()").await.expect("it stands still");
-    let rename = "mutation { userUpdate(patch: { fullName: \"Ada\" }) { userErrors { code } } }";
+    let rename = "mutation { userUpdate(input: { patch: { fullName: \"Ada\" } }) { userErrors { code } } }";
     app.call(&acme, &acme.member, rename).done().await;
-    let names = "{ members { nodes { user { displayName } } } }";
+    let names = "{ organization { members { nodes { user { displayName } } } } }";
     let seen = other.call(&acme, &acme.owner, names).data().await.to_string();
     assert!(seen.contains("Ada"), "{seen}");
     of_standby.execute_unprepared("SELECT pg_wal_replay_resume()").await.expect("it goes on");
