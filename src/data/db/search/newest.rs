@@ -36,8 +36,8 @@ struct Search {
 enum Way {
     /// The newest documents, and then it is known how frequent the words are.
     First,
-    /// So many more documents.
-    More(u64),
+    /// As many more documents as it takes, of [`MORE`].
+    More,
     Index,
 }
 
@@ -79,12 +79,12 @@ impl Search {
         match self.way {
             _ if missing == 0 => None,
             Way::Index => None,
-            Way::More(_) => Some(Self { way: Way::Index, ..self }),
+            Way::More => Some(Self { way: Way::Index, ..self }),
             Way::First => {
                 let before = Some(edge?);
-                // With a third more than are expected to do.
-                let documents = (missing * FIRST * 4 / 3).checked_div(matches).filter(|many| *many <= MORE);
-                Some(Self { wanted: missing, before, way: documents.map_or(Way::Index, Way::More), ..self })
+                let expected = (missing * FIRST).checked_div(matches);
+                let way = if expected.is_some_and(|documents| documents <= MORE) { Way::More } else { Way::Index };
+                Some(Self { wanted: missing, before, way, ..self })
             }
         }
     }
@@ -98,7 +98,7 @@ impl Search {
         let mut select = Query::select();
         match self.way {
             Way::First => select.from_subquery(self.newest(scope, FIRST), "document").and_where(matches),
-            Way::More(many) => select.from_subquery(self.newest(scope, many), "document").and_where(matches),
+            Way::More => select.from_subquery(self.newest(scope, MORE), "document").and_where(matches),
             // OFFSET keeps the planner from going through all documents in their order for the sake of the outer limit.
             Way::Index => select.from_subquery(self.documents(scope).and_where(matches).offset(0).take(), "document"),
         };
