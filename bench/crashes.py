@@ -114,8 +114,9 @@ class Postgres:
 
 
 class Server:
-    def __init__(self, folder, url, wrap=()):
+    def __init__(self, folder, url, wrap=(), **settings):
         self.folder, self.url, self.wrap, self.port = folder, url, list(wrap), free_port()
+        self.settings = settings
         os.makedirs(folder, exist_ok=True)
         self.log = open(f"{folder}/server.log", "w")
         self.start()
@@ -124,7 +125,7 @@ class Server:
         environment = {
             "PATH": os.environ["PATH"], "PORT": str(self.port), "DATA_DIR": f"{self.folder}/data", "DATABASE_URL": self.url,
             "SECRET_KEY": "benchmark-secret-of-thirty-two-bytes-or-more", "TODO_MODE": "embedded", "LOG_LEVEL": "warn",
-            "TODO_LIMITS_COST_PER_MINUTE": "0", "TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE": "0",
+            "TODO_LIMITS_COST_PER_MINUTE": "0", "TODO_LIMITS_ANONYMOUS_COST_PER_MINUTE": "0", **self.settings,
         }
         self.process = popen([*self.wrap, BIN], cwd=self.folder, env=environment, stdout=self.log, stderr=self.log)
         wait_until("the server", Client(self.port).is_ready)
@@ -139,6 +140,8 @@ class Journal:
 
     def __init__(self):
         self.titles, self.acknowledged, self.refused, self.unanswered = {}, 0, 0, 0
+        # Seconds from when what failed was there again until the server was ready.
+        self.recoveries = []
         self.lock = threading.Lock()
 
     def write(self, client, stop):
@@ -183,13 +186,21 @@ class Journal:
         return lost
 
 
-def run(server, faults, fault):
-    """Writers beside so many faults; then a kill, a start, and the comparison."""
+def sign_up(server):
+    """Somebody with an organization."""
     ann = Client(server.port)
     answer = ann.ask("mutation($password: String!) { userRegister(input: {email: \"ann@example.com\", username: \"ann\", "
                      "password: $password}) { accessToken userErrors { message } } }", password=PASSWORD)
     ann.token = answer["data"]["userRegister"]["accessToken"]
     ann.ask("mutation { organizationCreate(input: {name: \"Acme\", slug: \"acme\"}) { userErrors { code } } }")
+    server.token = ann.token
+    return ann
+
+
+def run(server, faults, fault):
+    """Writers beside so many faults; then a kill, a start, and the comparison. A fault gives the moment when what failed
+    was there again."""
+    ann = sign_up(server)
     journal, stop = Journal(), threading.Event()
     writers = [threading.Thread(target=journal.write, args=(Client(server.port, ann.token), stop), daemon=True)
                for _ in range(WRITERS)]
@@ -198,8 +209,9 @@ def run(server, faults, fault):
     try:
         for _ in range(faults):
             time.sleep(random.uniform(0.2, 1.2))
-            fault(journal)
-        wait_until("readiness", Client(server.port).is_ready)
+            healed = fault(journal)
+            wait_until("readiness", Client(server.port).is_ready)
+            journal.recoveries.append(time.monotonic() - healed)
         before = journal.acknowledged
         wait_until("an acknowledged write after the last fault", lambda: journal.acknowledged > before + 100)
     finally:
@@ -217,7 +229,9 @@ def run(server, faults, fault):
 def kill(server):
     def fault(_):
         server.kill()
+        started = time.monotonic()
         server.start()
+        return started
     return fault
 
 
@@ -245,6 +259,7 @@ def postgres_crash(folder):
         ways.append(ways.pop(0))
         time.sleep(random.uniform(0, 1))
         postgres.start()
+        return time.monotonic()
     try:
         server = Server(f"{folder}/server", postgres.url)
         return FAULTS, *run(server, FAULTS, fault)
@@ -259,7 +274,7 @@ def failing(server, fail, heal):
         wait_until("a failing write", lambda: journal.refused > before)
         time.sleep(1)
         heal()
-        wait_until("readiness", Client(server.port).is_ready)
+        return time.monotonic()
     return fault
 
 
@@ -302,4 +317,5 @@ def main():
     sys.exit(1 if lost_in_all else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use todo_platform::{
     base::policy::Permission,
     data::{actor::Origin, db::identity::OrganizationChoice, entity::api_key},
+    platform::auth::token::Verified,
 };
 
 use crate::{
@@ -62,7 +63,9 @@ async fn reset_token(app: &TestApp, person: &Person) -> String {
 /// An API key that a member made, with all scopes; gives its text.
 async fn api_key(app: &TestApp, company: &Company, person: &Person) -> String {
     let text = app.state.mint.mint().expect("a key");
-    let session = app.state.keys.verify(&person.token).await.expect("the key ring").expect("a live token");
+    let Verified::Good(session) = app.state.keys.verify(&person.token).await.expect("the key ring") else {
+        panic!("a live token");
+    };
     let choice = OrganizationChoice::Slug(company.slug.clone());
     let signed_in = app.state.db.identify(session.sid, session.sub, Some(&choice)).await.expect("a database");
     let signed_in = signed_in.expect("a session");

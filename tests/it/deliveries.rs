@@ -38,7 +38,7 @@ use todo_test_macros::databases;
 /// How long anything may take before a test gives up on it; far more than a busy machine needs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-async fn webhook(app: &TestApp, company: &Company, url: &str) -> String {
+pub async fn webhook(app: &TestApp, company: &Company, url: &str) -> String {
     app.create(company, &company.owner, "webhook", json!({ "url": url, "eventTypes": ["ITEM_CREATED"] })).await
 }
 
@@ -72,7 +72,7 @@ async fn until(mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// Takes what there is to take.
-async fn claim(app: &TestApp, term: Duration) -> Vec<DeliveryQueue> {
+pub async fn claim(app: &TestApp, term: Duration) -> Vec<DeliveryQueue> {
     let db = &app.state.db;
     let free = db.free_queues(Vec::new(), 9, 9).await.expect("a look");
     db.claim_queues(&free, term).await.expect("a claim").into_keys().collect()

@@ -88,8 +88,51 @@ pub async fn is_all_there(url: &str, token: &str, journal: &Journal) {
     }
 }
 
+/// Where the server is, and who writes.
+struct Place {
+    url: String,
+    token: String,
+}
+
+impl Place {
+    /// Waits until reads and writes are refused, by a code that tells clients to try again, and readiness says so, too.
+    async fn until_refused(&self) {
+        let client = reqwest::Client::new();
+        let until = Instant::now() + PATIENCE;
+        for query in
+            ["{ items(first: 1) { totalCount } }", "mutation { itemCreate(input: {title: \"9\"}) { item { id } } }"]
+        {
+            loop {
+                let answer = ask(&client, &self.url, &self.token, query, json!({})).await.expect("an answer");
+                let code = answer["errors"][0]["extensions"]["code"].as_str().map(str::to_owned);
+                match code.as_deref() {
+                    None => assert!(Instant::now() < until, "it is refused: {answer:#}"),
+                    // What was under way when the database fell silent ends by its own time limit.
+                    Some("UNAVAILABLE" | "TIMEOUT") => break,
+                    Some(_) => panic!("{answer:#}"),
+                }
+            }
+        }
+        assert_eq!(self.readiness().await, 503);
+    }
+
+    async fn readiness(&self) -> u16 {
+        reqwest::get(format!("{}/health/ready", self.url)).await.expect("an answer").status().as_u16()
+    }
+
+    /// Waits until it is ready again, by itself; gives how long that took.
+    async fn until_ready(&self) -> Duration {
+        let since = Instant::now();
+        while self.readiness().await != 200 {
+            assert!(since.elapsed() < PATIENCE, "it is ready again");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        since.elapsed()
+    }
+}
+
 /// Writers beside `faults` of a server; then the server is killed once more.
-async fn written_beside(database: &str, faults: impl AsyncFn(&mut Option<Process>, &dyn Fn() -> Process)) {
+async fn written_beside(database: &str, faults: impl AsyncFn(&mut Option<Process>, &dyn Fn() -> Process, &Place)) {
     let (folder, port) = (folder(), free_port().to_string());
     let begin = || tokio::task::block_in_place(|| start(folder.path(), &port, database));
     let mut server = Some(begin());
@@ -101,7 +144,7 @@ async fn written_beside(database: &str, faults: impl AsyncFn(&mut Option<Process
     let writers: Vec<_> = (0..WRITERS)
         .map(|_| tokio::spawn(write(url.clone(), token.clone(), journal.clone(), is_over.clone())))
         .collect();
-    faults(&mut server, &begin).await;
+    faults(&mut server, &begin, &Place { url: url.clone(), token: token.clone() }).await;
     // Whatever failed, writes go on afterwards.
     let before = journal.lock().expect("no panic").len();
     let until = Instant::now() + PATIENCE;
@@ -122,7 +165,7 @@ async fn some_time() {
     tokio::time::sleep(Duration::from_millis(fastrand::u64(200..1_000))).await;
 }
 
-async fn kill(server: &mut Option<Process>, begin: &dyn Fn() -> Process) {
+async fn kill(server: &mut Option<Process>, begin: &dyn Fn() -> Process, _: &Place) {
     for _ in 0..KILLS {
         some_time().await;
         drop(server.take());
@@ -149,11 +192,35 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_on_postgresql() 
 async fn nothing_acknowledged_is_lost_when_postgresql_crashes() {
     let Some(server) = postgres::own() else { return };
     let server = &server;
-    written_beside(&server.durable_url(), async |_: &mut Option<Process>, _: &dyn Fn() -> Process| {
+    written_beside(&server.durable_url(), async |_: &mut Option<Process>, _: &dyn Fn() -> Process, _: &Place| {
         for _ in 0..KILLS {
             some_time().await;
             server.crash().await;
         }
+    })
+    .await;
+}
+
+/// PostgreSQL falls silent, with its connections open; then it is stopped, and started again some seconds later. Meanwhile
+/// everything is refused in time, and afterwards the server is well by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_while_postgresql_is_away() {
+    let Some(server) = postgres::own() else { return };
+    let server = &server;
+    written_beside(&server.durable_url(), async |_: &mut Option<Process>, _: &dyn Fn() -> Process, place: &Place| {
+        some_time().await;
+        let paused = server.pause();
+        place.until_refused().await;
+        drop(paused);
+        let silent = place.until_ready().await;
+        some_time().await;
+        tokio::task::block_in_place(|| server.stop());
+        place.until_refused().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        place.until_refused().await;
+        tokio::task::block_in_place(|| server.start_again());
+        let stopped = place.until_ready().await;
+        println!("ready again {silent:.1?} after PostgreSQL was silent, {stopped:.1?} after it was stopped");
     })
     .await;
 }

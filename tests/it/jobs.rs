@@ -15,10 +15,10 @@ use crate::support::{app::TestApp, world::Company};
 use todo_test_macros::databases;
 
 /// Items that [`many`] makes: more than one transaction changes.
-const MANY: u64 = 5 * 151;
+pub const MANY: u64 = 5 * 151;
 
 /// [`MANY`] items, five with 150 subtasks each; `like` is what they have in common, `root` what is said of the five.
-async fn many(app: &TestApp, acme: &Company, like: &Value, root: &Value) -> Vec<String> {
+pub async fn many(app: &TestApp, acme: &Company, like: &Value, root: &Value) -> Vec<String> {
     let mut roots = Vec::new();
     for number in 0..5 {
         let with = |title: String, more: &Value| {
@@ -39,7 +39,7 @@ async fn owner_does(app: &TestApp, acme: &Company, mutation: &str) -> Value {
     app.call(acme, &acme.owner, mutation).done().await
 }
 
-async fn delete(app: &TestApp, acme: &Company, kind: &str, id: &str) {
+pub async fn delete(app: &TestApp, acme: &Company, kind: &str, id: &str) {
     let input = format!("input: {{id: \"{id}\"}}");
     let mutation = format!("mutation {{ {kind}Delete({input}) {{ deletedId userErrors {{ code }} }} }}");
     owner_does(app, acme, &mutation).await;
@@ -59,7 +59,7 @@ async fn items(app: &TestApp, acme: &Company, arguments: &str) -> u64 {
 }
 
 /// How many events of a type the ledger has.
-async fn events(app: &TestApp, acme: &Company, r#type: &str) -> u64 {
+pub async fn events(app: &TestApp, acme: &Company, r#type: &str) -> u64 {
     let query = format!("{{ events(filter: {{ types: [{type}] }}) {{ totalCount }} }}");
     app.call(acme, &acme.owner, &query).data().await["events"]["totalCount"].as_u64().expect("a count")
 }
@@ -96,7 +96,7 @@ async fn many_organizations(app: &TestApp, acme: &Company, count: usize) -> Vec<
     organizations
 }
 
-fn runner(app: &TestApp) -> Runner {
+pub fn runner(app: &TestApp) -> Runner {
     Runner::new(app.state.clone())
 }
 

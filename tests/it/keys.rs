@@ -11,7 +11,7 @@ use todo_platform::{
     base::id::{SessionId, UserId},
     data::entity::signing_key,
     jobs::maintenance,
-    platform::auth::token::REFRESH,
+    platform::auth::token::{REFRESH, Verified},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +53,9 @@ async fn sign_in(app: &TestApp, person: &Person) -> String {
 
 /// Who a token is for: to sign another of the same session by hand.
 async fn claims(app: &TestApp, token: &str) -> (UserId, SessionId) {
-    let claims = app.state.keys.verify(token).await.expect("the ring answers").expect("a good token");
+    let Verified::Good(claims) = app.state.keys.verify(token).await.expect("the ring answers") else {
+        panic!("a good token");
+    };
     (claims.sub, claims.sid)
 }
 

@@ -24,7 +24,10 @@ use tokio_rustls::{
     client::TlsStream,
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer},
 };
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Error, Message, client::IntoClientRequest as _},
+};
 
 use crate::{
     process::{KEY, Process, folder, register},
@@ -35,7 +38,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// nginx in the foreground; it ends with the test.
-struct Nginx(Child);
+pub struct Nginx(Child);
 
 impl Drop for Nginx {
     fn drop(&mut self) {
@@ -44,9 +47,18 @@ impl Drop for Nginx {
     }
 }
 
-fn is_installed(command: &str, argument: &str) -> bool {
-    let found = Command::new(command).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.is_ok_and(|status| status.success())
+/// Whether there is nginx; says so where there is none.
+pub fn is_there() -> bool {
+    let found = Command::new("nginx").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let is_there = found.is_ok_and(|status| status.success());
+    if !is_there {
+        assert!(
+            std::env::var("TEST_REQUIRE_NGINX").as_deref() != Ok("1"),
+            "TEST_REQUIRE_NGINX=1, but there is no nginx"
+        );
+        postgres::announce("nginx is not installed: its configuration is not tried");
+    }
+    is_there
 }
 
 /// RFC 7468.
@@ -61,8 +73,8 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// The configuration of `docker/nginx` with the instances of this test, and ports that anybody may listen on.
-async fn start(folder: &Path, instances: &[&str]) -> (Nginx, Front) {
+/// The configuration of `docker/nginx` with the instances of a test (two or more), and ports that anybody may listen on.
+pub async fn start(folder: &Path, instances: &[&str]) -> (Nginx, Front) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/nginx");
     let (secure, plain) = (free_port(), free_port());
     let read = |name: &str| fs::read_to_string(here.join(name)).expect("a file of docker/nginx");
@@ -76,6 +88,13 @@ async fn start(folder: &Path, instances: &[&str]) -> (Nginx, Front) {
     for (name, instance) in ["api-1:8000", "api-2:8000"].into_iter().zip(instances) {
         assert!(upstream.contains(name), "{name}");
         upstream = upstream.replace(name, instance.trim_start_matches("http://"));
+    }
+    // More of them, as the file has the second.
+    let second = instances[1].trim_start_matches("http://");
+    let line = upstream.lines().find(|line| line.contains(second)).expect("its line").to_owned();
+    for instance in instances.iter().skip(2).rev() {
+        let another = line.replace(second, instance.trim_start_matches("http://"));
+        upstream = upstream.replace(&line, &format!("{line}\n{another}"));
     }
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair for TLS");
     fs::create_dir(folder.join("certificates")).expect("a folder");
@@ -109,15 +128,16 @@ async fn start(folder: &Path, instances: &[&str]) -> (Nginx, Front) {
     (running, Front { secure, plain, tls: TlsConnector::from(Arc::new(config)) })
 }
 
-/// nginx, as clients reach it.
-struct Front {
+/// nginx, as clients reach it. Clones reach the same.
+#[derive(Clone)]
+pub struct Front {
     secure: u16,
     plain: u16,
     tls: TlsConnector,
 }
 
 impl Front {
-    async fn connect(&self) -> TlsStream<TcpStream> {
+    pub async fn connect(&self) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(("127.0.0.1", self.secure)).await.expect("nginx listens");
         self.tls.connect("localhost".try_into().expect("a name"), stream).await.expect("its certificate is good")
     }
@@ -129,14 +149,28 @@ impl Front {
         tokio::time::timeout(DEADLINE, sender.send_request(request)).await.expect("in time").expect("an answer")
     }
 
-    fn post(token: &str) -> http::request::Builder {
+    /// Status and body; an error where the body ends early.
+    pub async fn answer(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), hyper::Error> {
+        let answer = self.send(request).await;
+        let status = answer.status();
+        Ok((status, answer.into_body().collect().await?.to_bytes()))
+    }
+
+    /// A socket, as `graphql-transport-ws` has it, that has said nothing yet.
+    pub async fn socket(&self) -> Result<WebSocketStream<TlsStream<TcpStream>>, Error> {
+        let mut request = "wss://localhost/graphql".into_client_request()?;
+        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().expect("a value"));
+        Ok(tokio_tungstenite::client_async(request, self.connect().await).await?.0)
+    }
+
+    pub fn post(token: &str) -> http::request::Builder {
         Request::post("/graphql")
             .header("host", "localhost")
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")
     }
 
-    async fn ask(&self, token: &str, query: &str) -> Value {
+    pub async fn ask(&self, token: &str, query: &str) -> Value {
         let body = Bytes::from(json!({ "query": query }).to_string());
         let answer = self.send(Self::post(token).body(Full::new(body)).expect("a request")).await;
         assert_eq!(answer.status(), StatusCode::OK);
@@ -158,12 +192,8 @@ const EVENTS: &str = "subscription { events { events { type } } }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_instances_behind_nginx_are_one_server() {
-    if !is_installed("nginx", "-v") {
-        assert!(
-            std::env::var("TEST_REQUIRE_NGINX").as_deref() != Ok("1"),
-            "TEST_REQUIRE_NGINX=1, but there is no nginx"
-        );
-        return postgres::announce("nginx is not installed: its configuration is not tried");
+    if !is_there() {
+        return;
     }
     let Some(server) = postgres::server() else { return };
     let (folder, schema) = (folder(), server.create_schema().await);
@@ -240,9 +270,7 @@ async fn events_come_as_they_happen(front: &Front, token: &str) {
 
 /// A subscription over a WebSocket.
 async fn sockets_are_carried(front: &Front, token: &str) {
-    let mut request = "wss://localhost/graphql".into_client_request().expect("a request");
-    request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().expect("a value"));
-    let (mut socket, _) = tokio_tungstenite::client_async(request, front.connect().await).await.expect("a socket");
+    let mut socket = front.socket().await.expect("a socket");
     let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
     socket.send(Message::text(init.to_string())).await.expect("sent");
     let subscribe = json!({ "type": "subscribe", "id": "1", "payload": { "query": EVENTS } });

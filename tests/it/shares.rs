@@ -187,3 +187,43 @@ async fn a_statement_that_takes_too_long_is_ended(app: TestApp) {
     app.state.db.close().await;
     lock.close().await.expect("closed");
 }
+
+/// All connections are held by others: who comes then is refused in time and told when to come again, and served as soon as
+/// one is free.
+#[databases]
+async fn who_finds_no_connection_is_refused_in_time(app: TestApp) {
+    let (acme, bravo, calm) = (app.company("acme").await, app.company("bravo").await, app.company("calm").await);
+    // Two connections: an organization never has both.
+    let app = server(&app, 2, FOREVER, Duration::from_secs(1)).await;
+    let lock = slow_items(&app, &acme, &acme.member).await;
+    if lock.get_database_backend() == DatabaseBackend::Sqlite {
+        slow_items(&app, &bravo, &bravo.member).await.close().await.expect("closed");
+    }
+    let mut busy = JoinSet::new();
+    for company in [&acme, &bravo] {
+        keep_busy(&mut busy, &app, company, &company.owner, 1);
+    }
+    let is_full = async {
+        loop {
+            let answer = app.call(&calm, &calm.member, TAGS).answer().await;
+            if let Some(error) = answer["errors"].get(0) {
+                break error["extensions"].clone();
+            }
+        }
+    };
+    let refused = tokio::time::timeout(Duration::from_secs(60), is_full).await.expect("all are held");
+    assert_eq!((&refused["code"], &refused["retryAfterSeconds"]), (&json!("UNAVAILABLE"), &json!(1)), "{refused:#}");
+    let write = "mutation { tagCreate(input: {name: \"one\", color: \"#112233\"}) { tag { id } } }";
+    let before = std::time::Instant::now();
+    if lock.get_database_backend() == DatabaseBackend::Postgres {
+        assert_eq!(app.call(&calm, &calm.owner, write).error_code().await, "UNAVAILABLE");
+    }
+    // Far below the minutes that the others would take.
+    assert!(before.elapsed() < Duration::from_secs(30));
+    busy.shutdown().await;
+    nothing_runs(&lock).await;
+    app.call(&calm, &calm.member, TAGS).data().await;
+    app.call(&calm, &calm.owner, write).data().await;
+    app.state.db.close().await;
+    lock.close().await.expect("closed");
+}

@@ -1,5 +1,7 @@
 //! `/health`: the process lives. `/health/ready`: it can do its work; a load balancer asks this one.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
@@ -7,9 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::router::App;
 use crate::{base::clock::format_instant, data::db::Health};
+
+/// How long the database may take with an answer: a server of PostgreSQL that hangs keeps connections open and says nothing.
+const LIMIT: Duration = Duration::from_secs(5);
 
 pub async fn live(State(app): State<App>) -> Response {
     let body = json!({
@@ -23,8 +29,9 @@ pub async fn live(State(app): State<App>) -> Response {
 /// 503 while shutting down, without the database, while it takes no writes, or before its schema is current.
 pub async fn ready(State(app): State<App>) -> Response {
     let db = &app.api.state.db;
-    let database = db.ping().await.is_ok();
-    let migrations = database && db.pending_migrations().await.is_ok_and(|pending| pending.is_empty());
+    let database = timeout(LIMIT, db.ping()).await.is_ok_and(|answer| answer.is_ok());
+    let pending = async { db.pending_migrations().await.is_ok_and(|pending| pending.is_empty()) };
+    let migrations = database && timeout(LIMIT, pending).await.unwrap_or_default();
     let writes = if database { db.health().await } else { Health::Failing };
     let draining = app.draining.has_begun();
     let is_ready = database && migrations && writes == Health::Ok && !draining;

@@ -1,7 +1,9 @@
-//! Accepting connections, and stopping: on SIGTERM the readiness turns 503, a while later the listener closes, and requests
-//! under way get time to finish. A connection ends when it says nothing for too long, or takes nothing.
+//! Accepting connections, and stopping: on SIGTERM the readiness turns 503 and each answer over HTTP/1 says that its
+//! connection ends, a while later the listener closes, and requests under way get time to finish. A connection ends when it
+//! says nothing for too long, or takes nothing.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -12,7 +14,11 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use hyper::body::Incoming;
+use hyper::{
+    Response, StatusCode, Version,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -42,6 +48,8 @@ const PING: Duration = Duration::from_secs(20);
 const STREAMS: u32 = 100;
 /// How long a connection that is told to end may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection that was taken before the listener closed may wait with its first request.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// Between looks at whether a connection is quiet or stuck, at most.
 const LOOK: Duration = Duration::from_secs(2);
 /// Between lines in the log about connections that could not be taken.
@@ -76,7 +84,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let config = &state.config.server;
-    let mut acceptor = Acceptor::new(state, router);
+    let mut acceptor = Acceptor::new(state, router, draining);
     tokio::select! {
         () = acceptor.accept(&listener) => {}
         () = stop => {}
@@ -86,7 +94,7 @@ pub async fn serve(
         tracing::info!("stopping: not ready any more, closed in {} s", config.drain_delay.as_secs());
         let _ = timeout(config.drain_delay, acceptor.accept(&listener)).await;
     }
-    drop(listener);
+    acceptor.take_the_last(listener);
     tracing::info!("stopping: requests under way have {} s to finish", config.drain.as_secs());
     let live = state.live.clone();
     // Streams would outlast any patience; their clients come again, to another instance.
@@ -103,6 +111,7 @@ struct Acceptor<'a> {
     state: &'a State,
     router: Router,
     builder: Builder<TokioExecutor>,
+    draining: Draining,
     stopping: CancellationToken,
     tasks: TaskTracker,
     /// When the log last said that connections can't be taken, and how many could not be since.
@@ -111,7 +120,7 @@ struct Acceptor<'a> {
 }
 
 impl<'a> Acceptor<'a> {
-    fn new(state: &'a State, router: Router) -> Self {
+    fn new(state: &'a State, router: Router, draining: &Draining) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         builder
@@ -121,7 +130,8 @@ impl<'a> Acceptor<'a> {
             .keep_alive_timeout(PING)
             .max_concurrent_streams(STREAMS);
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Self { state, router, builder, stopping, tasks, complained: None, refused: 0 }
+        let draining = draining.clone();
+        Self { state, router, builder, draining, stopping, tasks, complained: None, refused: 0 }
     }
 
     async fn accept(&mut self, listener: &TcpListener) {
@@ -137,11 +147,25 @@ impl<'a> Acceptor<'a> {
         }
     }
 
+    /// Closes the listener, after whoever has connected meanwhile: the system would reset them, whatever they have sent.
+    fn take_the_last(&mut self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        // It does not block, and holds as many as its backlog at most.
+        while let Ok((stream, peer)) = listener.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.take(stream, peer);
+            }
+        }
+    }
+
     fn take(&mut self, mut stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
         match self.state.connections.admit(peer.ip()) {
             Ok(connection) => {
-                let connection = Serving { connection, peer, config: self.state.config.server.clone() };
+                let config = self.state.config.server.clone();
+                let connection = Serving { connection, peer, config, draining: self.draining.clone() };
                 let (router, builder, stopping) = (self.router.clone(), self.builder.clone(), self.stopping.clone());
                 self.tasks.spawn(connection.run(stream, router, builder, stopping));
             }
@@ -171,6 +195,7 @@ struct Serving {
     connection: Arc<Connection>,
     peer: SocketAddr,
     config: ServerConfig,
+    draining: Draining,
 }
 
 impl Serving {
@@ -181,14 +206,21 @@ impl Serving {
         builder: Builder<TokioExecutor>,
         stopping: CancellationToken,
     ) {
-        let (peer, connection) = (self.peer, self.connection.clone());
+        let (peer, connection, draining) = (self.peer, self.connection.clone(), self.draining.clone());
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let under_way = connection.begin();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
             request.extensions_mut().insert(connection.clone());
+            let (version, draining) = (request.version(), draining.clone());
             let answer = router.clone().oneshot(request);
-            async move { answer.await.map(|response| response.map(|body| Paced::new(body, under_way))) }
+            async move {
+                let mut response = answer.await?.map(|body| Paced::new(body, under_way));
+                if draining.has_begun() && version < Version::HTTP_2 {
+                    announce_the_end(&mut response);
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let io = TokioIo::new(Watched::new(stream, self.connection.clone()));
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
@@ -210,6 +242,11 @@ impl Serving {
                 }
                 () = stopping.cancelled(), if !is_ending => {
                     is_ending = true;
+                    if !self.connection.has_asked()
+                        && let Ok(ended) = timeout(FIRST_REQUEST, serving.as_mut()).await
+                    {
+                        break ended;
+                    }
                     serving.as_mut().graceful_shutdown();
                 }
             }
@@ -233,5 +270,13 @@ impl Serving {
                 return false;
             }
         }
+    }
+}
+
+/// The last answer on a connection. A proxy that keeps connections does not send the next request on one that is about to
+/// close, where it would be lost. A socket's connection is no longer HTTP.
+fn announce_the_end<B>(response: &mut Response<B>) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{
     api_key::{self, KeyMint},
-    token::KeyRing,
+    token::{KeyRing, Verified},
 };
 use crate::{
     base::{
@@ -158,7 +158,18 @@ impl Authenticator {
                 "The access token is invalid or has expired; refresh it or sign in again.",
             )
         };
-        let claims = self.keys.verify(token).await?.ok_or_else(invalid)?;
+        let not_yet = || {
+            Refusal::new(
+                Code::Unauthenticated,
+                "The access token is not valid yet: the clock of the instance that signed it is ahead of this one's. Try \
+                 again later; clocks of the server have to be set right.",
+            )
+        };
+        let claims = match self.keys.verify(token).await? {
+            Verified::Good(claims) => claims,
+            Verified::NotYet => return Err(not_yet().into()),
+            Verified::Bad => return Err(invalid().into()),
+        };
         let key = CredentialKey::Session(claims.sid, choice.cloned());
         let read = async {
             (look_ups.may)()?;

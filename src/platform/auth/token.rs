@@ -213,13 +213,13 @@ impl KeyRing {
         Ok((token, expires_at))
     }
 
-    /// The claims of a valid token; `None` for everything else, on purpose without a reason.
-    pub async fn verify(&self, token: &str) -> Result<Option<Claims>> {
+    /// What a token is worth now, by this instance's clock.
+    pub async fn verify(&self, token: &str) -> Result<Verified> {
         let Ok(header) = jsonwebtoken::decode_header(token) else {
-            return Ok(None);
+            return Ok(Verified::Bad);
         };
         let (Some(kid), Some(TYPE)) = (header.kid, header.typ.as_deref()) else {
-            return Ok(None);
+            return Ok(Verified::Bad);
         };
         if !self.knows(&kid) {
             self.look_for(&kid).await?;
@@ -238,8 +238,23 @@ impl KeyRing {
         });
         let now = now.timestamp();
         let leeway = LEEWAY.num_seconds();
-        Ok(claims.filter(|claims| now < claims.exp.saturating_add(leeway) && now >= claims.nbf.saturating_sub(leeway)))
+        Ok(match claims {
+            Some(claims) if now < claims.nbf.saturating_sub(leeway) => Verified::NotYet,
+            Some(claims) if now < claims.exp.saturating_add(leeway) => Verified::Good(claims),
+            _ => Verified::Bad,
+        })
     }
+}
+
+/// What a token is worth.
+#[derive(Debug)]
+pub enum Verified {
+    Good(Claims),
+    /// Ours, of a later time than now: the clock of the instance that signed it is ahead of this one's, or this one's is
+    /// behind.
+    NotYet,
+    /// Anything else, on purpose without a reason.
+    Bad,
 }
 
 struct Hs256(Hmac<Sha256>);

@@ -68,6 +68,12 @@ impl TestApp {
         self.within(config, Dependencies::default()).await
     }
 
+    /// Another server over this one's database, with a clock that is ahead of this one's by so much (or behind).
+    pub async fn with_clock_ahead(&self, by: chrono::TimeDelta) -> Self {
+        let config = self.state.config.clone();
+        Self::run(config, Clock::fixed(self.clock.now() + by), self._folder.clone(), Dependencies::default()).await
+    }
+
     /// Another server over this one's database, whose outgoing requests go into these dependencies.
     pub async fn with_dependencies(&self, dependencies: Dependencies) -> Self {
         self.within(Config::clone(&self.state.config), dependencies).await

@@ -69,7 +69,8 @@ const SETTINGS: &[&str] = &[
 
 /// Makes the cluster, runs it until standard input ends, and removes its folder.
 ///
-/// A server that ends by itself ends the script too, with the server's status. SIGQUIT stops a server at once, without
+/// A server that ends by itself ends the script too, with the server's status; while the folder has a file `away`, it is
+/// awaited, and the server started again. SIGQUIT stops a server at once, without
 /// a checkpoint; it is repeated because one that has only just been started still ignores it.
 const SUPERVISOR: &str = r#"
 trap '' HUP INT TERM
@@ -83,21 +84,29 @@ init() {
 }
 init C.UTF-8 || init C || { remove; exit 1; }
 
-"$postgres" -D "$folder/data" -p "$port" "$@" 3<&- &
-server=$!
-(
-    while read -r _; do :; done <&3
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
-        kill -QUIT "$server" || exit 0
-        sleep 0.1
-    done
-    kill -KILL "$server"
-) 2>/dev/null &
-watcher=$!
+while :; do
+    "$postgres" -D "$folder/data" -p "$port" "$@" 3<&- &
+    server=$!
+    (
+        while read -r _; do :; done <&3
+        for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+            kill -QUIT "$server" || exit 0
+            sleep 0.1
+        done
+        kill -KILL "$server"
+    ) 2>/dev/null &
+    watcher=$!
 
-wait "$server"
-status=$?
-kill -KILL "$watcher" 2>/dev/null
+    wait "$server"
+    status=$?
+    kill -KILL "$watcher" 2>/dev/null
+    [ -e "$folder/away" ] || break
+    ( while read -r _; do :; done <&3; : >"$folder/over"; rm -f "$folder/away" ) &
+    watcher=$!
+    while [ -e "$folder/away" ]; do sleep 0.1; done
+    kill -KILL "$watcher" 2>/dev/null
+    [ ! -e "$folder/over" ] || break
+done
 remove
 exit "$status"
 "#;
@@ -107,6 +116,24 @@ pub struct Server {
     url: String,
     /// The supervisor of a private cluster. Its standard input is the pipe that keeps the cluster alive.
     supervisor: Option<Child>,
+    /// Of a private cluster.
+    folder: PathBuf,
+}
+
+/// All processes of a cluster stand still, connections stay open; they go on when it is dropped.
+pub struct Paused(Vec<i32>);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        signal("CONT", &self.0);
+    }
+}
+
+/// Sends it to those of these processes that are there.
+fn signal(name: &str, processes: &[i32]) {
+    for process in processes {
+        let _ = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {process}")]).stderr(Stdio::null()).status();
+    }
 }
 
 /// The server to test on, or `None` where there is none. The first call finds or starts it, and blocks meanwhile.
@@ -156,6 +183,47 @@ impl Server {
         let killed = Command::new("/bin/sh").args(["-c", &format!("kill -KILL {pid}")]).status();
         assert!(killed.expect("a shell").success());
         drop(db);
+    }
+
+    /// The first process of a private cluster.
+    fn postmaster(&self) -> i32 {
+        let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("the server runs");
+        file.lines().next().and_then(|line| line.parse().ok()).expect("a process's number")
+    }
+
+    /// Stops all of the server's processes where they are. Linux tells whose children they are.
+    pub fn pause(&self) -> Paused {
+        let postmaster = self.postmaster();
+        // First, so that it starts no others.
+        let mut paused = Paused(vec![postmaster]);
+        signal("STOP", &paused.0);
+        let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
+        let children = children.expect("Linux's list of children");
+        paused.0.extend(children.split_whitespace().map(|child| child.parse::<i32>().expect("a number")));
+        signal("STOP", &paused.0[1..]);
+        paused
+    }
+
+    /// Stops the server in order, as `pg_ctl stop` does: connections are ended, nothing listens.
+    pub fn stop(&self) {
+        let postmaster = self.postmaster();
+        File::create(self.folder.join("away")).expect("a file");
+        signal("INT", &[postmaster]);
+        let until = Instant::now() + START_LIMIT;
+        while self.folder.join("data/postmaster.pid").exists() {
+            assert!(Instant::now() < until, "PostgreSQL stops");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Starts a server again that was stopped, on its port.
+    pub fn start_again(&self) {
+        fs::remove_file(self.folder.join("away")).expect("it was stopped");
+        let until = Instant::now() + START_LIMIT;
+        while !is_ready(&self.folder) {
+            assert!(Instant::now() < until, "PostgreSQL starts again");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// A database URL whose connections see `schema` and nothing else: tables are made there and found there by their
@@ -213,7 +281,7 @@ fn find_or_start() -> Result<Option<Server>, String> {
         let place = without_secrets(&url);
         let version = ask_version(&url).map_err(|error| format!("TEST_DATABASE_URL ({place}): {error}"))?;
         announce(&format!("PostgreSQL {version} of TEST_DATABASE_URL ({place})"));
-        return Ok(Some(Server { url, supervisor: None }));
+        return Ok(Some(Server { url, supervisor: None, folder: PathBuf::new() }));
     }
     let Some(binaries) = find_binaries() else {
         let missing = "no server binaries (initdb, postgres) on PATH or in the usual places; \
@@ -359,7 +427,7 @@ fn try_start_cluster(binaries: &Path, settings: &[&str]) -> Result<Server, Strin
         format!("PostgreSQL from {} {reason}. The end of its log:\n{tail}", binaries.display())
     })?;
     let url = format!("postgres://test@{}:{port}/postgres?sslmode=disable", Ipv4Addr::LOCALHOST);
-    Ok(Server { url, supervisor: Some(supervisor) })
+    Ok(Server { url, supervisor: Some(supervisor), folder })
 }
 
 /// A new temporary folder, and the user and group that own it when that is not the present user.
@@ -393,14 +461,18 @@ fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// Whether the server accepts connections. It keeps its state in line 8 of this file.
+fn is_ready(folder: &Path) -> bool {
+    let state = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap_or_default();
+    state.lines().nth(7).is_some_and(|line| line.trim_end() == "ready")
+}
+
 /// Waits until the server accepts connections. On failure the supervisor has ended, or will once it is dropped, which
 /// closes its input.
 fn wait_until_ready(folder: &Path, supervisor: &mut Child) -> Result<(), String> {
     let deadline = Instant::now() + START_LIMIT;
     loop {
-        // The server keeps its state in line 8 of this file.
-        let state = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap_or_default();
-        if state.lines().nth(7).is_some_and(|line| line.trim_end() == "ready") {
+        if is_ready(folder) {
             return Ok(());
         }
         match supervisor.try_wait() {
