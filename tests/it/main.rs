@@ -64,6 +64,7 @@ mod reference;
 mod registered;
 mod relations;
 mod replica;
+mod scaling;
 mod schema;
 mod search;
 mod secrets;
