@@ -66,6 +66,7 @@ mod reference;
 mod registered;
 mod relations;
 mod replica;
+mod scaling;
 mod schema;
 mod search;
 mod secrets;
