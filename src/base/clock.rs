@@ -43,6 +43,8 @@ pub struct Clock(Arc<Inner>);
 struct Inner {
     /// Milliseconds since the epoch for a clock that stands still; `i64::MIN` follows the system.
     fixed: AtomicI64,
+    /// Milliseconds that the database's clock is ahead, as last measured.
+    database_ahead: AtomicI64,
     /// Keeps ids made within one millisecond in the order they were made.
     order: Mutex<ContextV7>,
 }
@@ -60,7 +62,11 @@ impl Clock {
     }
 
     fn with(fixed: i64) -> Self {
-        Self(Arc::new(Inner { fixed: AtomicI64::new(fixed), order: Mutex::new(ContextV7::new()) }))
+        Self(Arc::new(Inner {
+            fixed: AtomicI64::new(fixed),
+            database_ahead: AtomicI64::new(0),
+            order: Mutex::new(ContextV7::new()),
+        }))
     }
 
     /// The present, truncated to milliseconds, so that both databases give back what was stored.
@@ -86,6 +92,23 @@ impl Clock {
     /// Sets the clock to `now` and leaves it there.
     pub fn set(&self, now: Instant) {
         self.0.fixed.store(now.timestamp_millis(), Ordering::Relaxed);
+    }
+
+    /// Notes how far the database's clock was found to be ahead of this one; zero for what is no matter.
+    pub fn note_database(&self, ahead: Duration) {
+        self.0.database_ahead.store(ahead.num_milliseconds(), Ordering::Relaxed);
+    }
+
+    /// An instant of this clock by the database's clock, as far apart as they were found to be. When something queued is
+    /// due goes by this: whoever queued it and whoever does it may be instances whose clocks differ.
+    pub fn by_database(&self, instant: Instant) -> Instant {
+        let ahead = Duration::milliseconds(self.0.database_ahead.load(Ordering::Relaxed));
+        instant.checked_add_signed(ahead).unwrap_or(instant)
+    }
+
+    /// The present by the database's clock.
+    pub fn now_by_database(&self) -> Instant {
+        self.by_database(self.now())
     }
 
     /// A new UUIDv7 at the present, later than every id this clock made within the same millisecond.

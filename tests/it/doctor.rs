@@ -303,6 +303,9 @@ async fn a_server_says_how_far_clocks_are_apart() {
         #[allow(clippy::disallowed_methods, reason = "the machine's own clock is what this is about")]
         app.clock.set(chrono::Utc::now() - chrono::Duration::seconds(100));
         maintenance::compare_clocks(&app.state).await.expect("both answer");
+        // What is queued goes by the database's.
+        let ahead = app.clock.now_by_database() - app.clock.now();
+        assert!((99..200).contains(&ahead.num_seconds()), "{ahead}");
         let text = app.state.metrics.text();
         for source in ["database", "redis"] {
             let line = text

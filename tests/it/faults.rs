@@ -162,6 +162,39 @@ fn a_first_request_that_is_late_is_answered() {
 
 const SKEW: TimeDelta = TimeDelta::minutes(10);
 
+/// What one queues whose clock is fast is due at once for the others, too, and the other way about: each has measured how
+/// far the database's clock is from its own.
+#[databases]
+async fn what_is_queued_is_due_at_once_whatever_clocks_say(app: TestApp) {
+    let acme = app.company("acme").await;
+    let (fast, slow) = (app.with_clock_ahead(SKEW).await, app.with_clock_ahead(-SKEW).await);
+    // As `maintenance::compare_clocks` does where clocks follow the system.
+    fast.clock.note_database(-SKEW);
+    slow.clock.note_database(SKEW);
+    let rounds = [(&fast, [&app, &slow]), (&app, [&slow, &fast]), (&slow, [&fast, &app])];
+    for (round, (writer, workers)) in rounds.into_iter().enumerate() {
+        let mut company = app.company(&format!("company-{round}")).await;
+        deliveries::webhook(&app, &company, "http://127.0.0.1:1/").await;
+        // By a token of its own: others' may not be valid yet.
+        company.member = writer.sign_in(&company.member).await;
+        writer.item(&company, "One").await;
+        for worker in workers {
+            let held = deliveries::claim(worker, PATIENCE).await;
+            assert_eq!(held.len(), round + 1, "it is due, as those before it");
+            for queue in held {
+                worker.state.db.release_queue(queue).await.expect("given back");
+            }
+        }
+    }
+    let tag = app.create(&acme, &acme.member, "tag", json!({ "name": "Old", "color": "#ff0000" })).await;
+    jobs::many(&app, &acme, &json!({ "tagIds": [tag] }), &json!({})).await;
+    jobs::delete(&fast, &acme, "tag", &tag).await;
+    assert!(slow.state.db.claim_job().await.expect("a look").is_some(), "it is due");
+    for one in [&fast, &slow] {
+        one.state.db.close().await;
+    }
+}
+
 /// One of two instances is ten minutes ahead.
 #[databases]
 async fn a_token_of_an_instance_with_a_fast_clock_is_not_valid_yet(app: TestApp) {

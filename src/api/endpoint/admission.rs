@@ -236,7 +236,11 @@ impl Api {
         let may = || self.may_look_up(envelope).map_err(|refused| rate_limited(&refused, Dearest::default()).into());
         let found = || credential.into_iter().for_each(|credential| self.state.rate_limit.was_good(credential));
         let look_ups = LookUps { may: &may, found: &found };
-        let caller = match self.authenticator.authenticate(credential, choice.as_ref(), origin, &look_ups).await {
+        let authenticated = self.authenticator.authenticate(credential, choice.as_ref(), origin, &look_ups);
+        // A database that hangs with its connections open ends no statement.
+        let authenticated = tokio::time::timeout(self.state.config.limits.timeout, authenticated).await;
+        let silent = || Refusal::new(Code::Unavailable, "Who is calling could not be looked up in time; try again.");
+        let caller = match authenticated.unwrap_or_else(|_| Err(silent().into())) {
             Err(Error::Refused(refusal)) if !needed && (!is_query || refusal.code != Code::Unauthenticated) => {
                 return Ok(Caller::default());
             }

@@ -20,7 +20,7 @@ use sea_orm::{
 use super::{Db, Scoped, Transaction, fail, filter::among};
 use crate::{
     base::{
-        clock::Instant,
+        clock::{Clock, Instant},
         enums::{DeliveryStatus, WebhookState},
         error::Result,
         id::{EventId, OrganizationId, WebhookDeliveryId, WebhookId},
@@ -81,9 +81,10 @@ impl Next {
         }
     }
 
-    const fn at(self) -> Option<Instant> {
+    /// By the database's clock.
+    fn at(self, clock: &Clock) -> Option<Instant> {
         match self {
-            Self::Retry(at) | Self::Postponed(at) => Some(at),
+            Self::Retry(at) | Self::Postponed(at) => Some(clock.by_database(at)),
             Self::Delivered | Self::Dead => None,
         }
     }
@@ -175,7 +176,7 @@ impl Db {
             .and_where(of_queue(Column::OrganizationId).equals((webhook::Entity, webhook::Column::OrganizationId)))
             .and_where(of_queue(Column::WebhookId).equals((webhook::Entity, webhook::Column::Id)))
             .and_where(webhook::Column::State.eq(WebhookState::Enabled))
-            .and_where(webhook_delivery::Column::NextAttemptAt.lte(self.clock().now()))
+            .and_where(webhook_delivery::Column::NextAttemptAt.lte(self.clock().now_by_database()))
             .and_where(webhook::Column::IsOrdered.eq(false).or(Expr::exists(waited_for()).not()))
             .take();
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
@@ -216,7 +217,7 @@ impl Db {
         use webhook_delivery::{Column, Entity};
         let mut due = Scoped::<Entity, _>::new(self.reader(), webhook.organization_id)
             .filter(Column::WebhookId.eq(webhook.id))
-            .filter(Column::NextAttemptAt.lte(self.clock().now()))
+            .filter(Column::NextAttemptAt.lte(self.clock().now_by_database()))
             .order_by_asc(Column::NextAttemptAt)
             .order_by_asc(Column::Sequence)
             .limit(limit);
@@ -260,7 +261,7 @@ impl Db {
             outcomes.iter().filter(|outcome| before.contains_key(&outcome.queue)).cloned().collect();
         give_up_disabled(&tx, &mut kept).await?;
         number(&tx, &mut kept).await?;
-        write_outcomes(&tx, &kept).await?;
+        write_outcomes(&tx, &kept, self.clock()).await?;
 
         let mut after = before.clone();
         for outcome in kept.iter().filter(|outcome| outcome.was_sent) {
@@ -293,7 +294,7 @@ impl Db {
         let done = webhook_delivery::Entity::update_many()
             .col_expr(Column::Status, Expr::value(next.status().unwrap_or(DeliveryStatus::Dead)))
             .col_expr(Column::AttemptCount, Expr::value(attempt.number))
-            .col_expr(Column::NextAttemptAt, Expr::value(next.at()))
+            .col_expr(Column::NextAttemptAt, Expr::value(next.at(self.clock())))
             .filter(Column::OrganizationId.eq(attempt.organization_id))
             .filter(Column::Id.eq(attempt.delivery_id))
             .filter(Column::AttemptCount.eq(attempt.number - 1))
@@ -422,7 +423,7 @@ async fn number(tx: &Transaction, outcomes: &mut Vec<Outcome>) -> Result<()> {
 }
 
 /// Attempts and their deliveries. What was delivered is one statement an organization, what failed one each.
-async fn write_outcomes(tx: &Transaction, outcomes: &[Outcome]) -> Result<()> {
+async fn write_outcomes(tx: &Transaction, outcomes: &[Outcome], clock: &Clock) -> Result<()> {
     use webhook_delivery::Column;
     let is_made = |outcome: &&Outcome| !matches!(outcome.next, Next::Postponed(_));
     let attempts: Vec<_> = outcomes
@@ -457,7 +458,7 @@ async fn write_outcomes(tx: &Transaction, outcomes: &[Outcome]) -> Result<()> {
     for (these, next) in updates {
         #[allow(clippy::disallowed_methods, reason = "workers send for all organizations")]
         let mut update =
-            webhook_delivery::Entity::update_many().col_expr(Column::NextAttemptAt, Expr::value(next.at()));
+            webhook_delivery::Entity::update_many().col_expr(Column::NextAttemptAt, Expr::value(next.at(clock)));
         if let Some(status) = next.status() {
             update = update
                 .col_expr(Column::Status, Expr::value(status))

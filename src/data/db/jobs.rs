@@ -152,7 +152,7 @@ impl Db {
         #[allow(clippy::disallowed_methods, reason = "workers work for all organizations")]
         let jobs = Entity::find();
         jobs.filter(Column::FailedAt.is_null())
-            .filter(Column::RunAt.lte(self.clock().now()))
+            .filter(Column::RunAt.lte(self.clock().now_by_database()))
             .filter(Expr::col((Entity, Column::LeasedUntil)).lt(self.database_time()))
             .filter(Expr::exists(waits_for).not())
             // Who was worked on last comes last.
@@ -183,7 +183,7 @@ impl Db {
         Entity::update_many()
             .col_expr(Column::Attempts, Expr::value(job.attempts + 1))
             .col_expr(Column::LastError, Expr::value(error.chars().take(2000).collect::<String>()))
-            .col_expr(Column::RunAt, Expr::value(next.unwrap_or(self.clock().now())))
+            .col_expr(Column::RunAt, Expr::value(self.clock().by_database(next.unwrap_or(self.clock().now()))))
             .col_expr(Column::FailedAt, Expr::value(next.is_none().then(|| self.clock().now())))
             .col_expr(Column::LeasedUntil, Expr::value(0))
             .filter(job.held())
@@ -206,7 +206,7 @@ impl Db {
         let done = Entity::update_many()
             .col_expr(Column::FailedAt, Expr::value(None::<Instant>))
             .col_expr(Column::Attempts, Expr::value(0))
-            .col_expr(Column::RunAt, Expr::value(self.clock().now()))
+            .col_expr(Column::RunAt, Expr::value(self.clock().now_by_database()))
             .filter(these)
             .exec(self.writer())
             .await
@@ -239,7 +239,7 @@ impl Db {
             actor_kind: Set(row.actor.kind),
             actor_id: Set(row.actor.id),
             created_at: Set(now),
-            run_at: Set(now),
+            run_at: Set(self.clock().by_database(now)),
             attempts: Set(0),
             last_error: Set(None),
             failed_at: Set(None),

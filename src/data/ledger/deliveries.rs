@@ -64,7 +64,7 @@ impl Route {
             ordering_id: Some(event.item_id.map_or(event.subject_id, |item| item.uuid())),
             status: DeliveryStatus::Pending,
             attempt_count: 0,
-            next_attempt_at: Some(now),
+            next_attempt_at: Some(clock.by_database(now)),
             created_at: now,
         }
     }

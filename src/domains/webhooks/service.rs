@@ -251,7 +251,7 @@ pub async fn begin_test(scope: &OrgScope, id: WebhookId) -> Result<Committed<web
         ordering_id: None,
         status: DeliveryStatus::Pending,
         attempt_count: 0,
-        next_attempt_at: Some(now + TEST_TAKEN_OVER_AFTER),
+        next_attempt_at: Some(scope.clock().by_database(now + TEST_TAKEN_OVER_AFTER)),
         created_at: now,
     };
     let row = tx.insert(row).await?;
@@ -269,7 +269,7 @@ pub async fn retry(scope: &OrgScope, id: WebhookDeliveryId) -> Result<Committed<
     // Its one attempt is being made, by whoever began it.
     if row.event_id.is_none()
         && row.attempt_count == 0
-        && row.next_attempt_at.is_some_and(|at| at > scope.clock().now())
+        && row.next_attempt_at.is_some_and(|at| at > scope.clock().now_by_database())
     {
         let message = "The test is under way; it is done within a minute.";
         return Err(Problem::new(ProblemCode::InvalidState, &path, message).into());
@@ -279,7 +279,7 @@ pub async fn retry(scope: &OrgScope, id: WebhookDeliveryId) -> Result<Committed<
         return Err(Problem::new(ProblemCode::InvalidState, &path, message).into());
     }
     let status = if row.attempt_count == 0 { DeliveryStatus::Pending } else { DeliveryStatus::Retrying };
-    let due = webhook_delivery::Model { status, next_attempt_at: Some(scope.clock().now()), ..row };
+    let due = webhook_delivery::Model { status, next_attempt_at: Some(scope.clock().now_by_database()), ..row };
     let due = tx.update_whole(due).await?;
     tx.wake_workers();
     tx.commit_unrecorded(due, "a delivery changes nothing").await
