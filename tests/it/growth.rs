@@ -92,11 +92,10 @@ async fn fill(db: &DatabaseConnection) {
             "INSERT INTO item_assignee SELECT o.id, {id}, u.id FROM organization o, \"user\" u, {number} \
              WHERE u.email = CASE WHEN n % 50 = 0 THEN 'acme-member@example.com' ELSE 'acme-owner@example.com' END"
         ),
-        format!(
-            "INSERT INTO search_document SELECT organization_id, 0, id, id, search_vector(organization_id, \
+        "INSERT INTO search_document SELECT organization_id, 0, id, id, search_vector(organization_id, \
              0::smallint, title, description) FROM item UNION ALL SELECT organization_id, 1, id, item_id, \
              search_vector(organization_id, 1::smallint, body, NULL) FROM comment"
-        ),
+            .to_owned(),
         format!("UPDATE ledger_head SET next_number = {ITEMS} + 1"),
         "SET session_replication_role = origin".to_owned(),
         "ANALYZE".to_owned(),
