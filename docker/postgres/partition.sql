@@ -5,7 +5,7 @@
 -- Run it after `todo-platform migrate`, as the tables' owner, while no instance runs. One transaction: all or nothing.
 -- Rows that are there are copied, so there must be room for the tables a second time. `migrate` goes on to see a current
 -- schema. The number of partitions (2 to 256; 16 unless set) stays: another one means a copy into a new database.
--- A second run changes nothing. Why and when: docs/scaling.md.
+-- A second run changes nothing. Set plan_cache_mode = force_custom_plan for the database afterwards. Why and when: docs/scaling.md.
 
 BEGIN;
 
@@ -61,7 +61,7 @@ BEGIN
             triggers text[];
             definition text;
         BEGIN
-            -- Primary keys and unique indexes keep their names: messages and code know violations by them.
+            -- Under their names of before: later steps of the schema drop or change them by these.
             SELECT array_agg(definitions.text ORDER BY definitions.text) INTO indexes FROM (
                 SELECT format('ALTER TABLE %I ADD CONSTRAINT %I %s', name, conname, pg_get_constraintdef(oid)) AS text
                 FROM pg_constraint WHERE conrelid = to_regclass(quote_ident(name)) AND contype IN ('p', 'u', 'c')
