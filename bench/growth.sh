@@ -37,7 +37,7 @@ class Server:
         self.item = found["items"]["nodes"][0]
         self.team = found["organization"]["teams"]["nodes"][0]["id"]
         self.tags = [tag["id"] for tag in found["organization"]["tags"]["nodes"]]
-        people = self.ask("{ items(first: 20) { nodes { assignees { id } } } }", {})["items"]["nodes"]
+        people = self.ask("{ items(first: 20, filter: { assignees: { isEmpty: false } }) { nodes { assignees { id } } } }", {})["items"]["nodes"]
         self.person = next(person["id"] for item in people for person in item["assignees"])
     def ask(self, query, variables):
         self.connection.request("POST", "/graphql", json.dumps({"query": query, "variables": variables}), self.headers)
@@ -47,6 +47,7 @@ class Server:
         return answer["data"]
 fields = ("{ nodes { id title status priority dueAt team { id name } assignees { id displayName } tags { id name color } "
           "comments { totalCount } } pageInfo { hasNextPage endCursor } }")
+search = "query($q: String!) { search(query: $q, first: 20) { score snippet node { id } } }"
 requests = {
     "board": lambda s: (f"{{ items(first: 50) {fields} }}", {}),
     "filtered board": lambda s: (
@@ -56,8 +57,10 @@ requests = {
     "manual order": lambda s: (f"{{ items(first: 50, orderBy: [{{ field: RANK }}]) {fields} }}", {}),
     "item": lambda s: ("query($id: ID!) { item(id: $id) { id title description status comments(first: 20) { nodes { id body "
                        "author { id displayName } } } } }", {"id": s.item["id"]}),
-    "search": lambda s: ("query($q: String!) { search(query: $q, first: 20) { score snippet node { id } } }",
-                         {"q": s.item["title"].split()[0]}),
+    "search, frequent": lambda s: (search, {"q": "release"}),
+    "search, two words": lambda s: (search, {"q": "login page"}),
+    "search, rarer": lambda s: (search, {"q": "german"}),
+    "search, nothing": lambda s: (search, {"q": "nothingofthat"}),
     "create": lambda s: ("mutation($i: ItemCreateInput!) { itemCreate(input: $i) { item { id } userErrors { code } } }",
                          {"i": {"title": "bench item", "teamId": s.team, "tagIds": s.tags}}),
 }

@@ -363,6 +363,8 @@ async fn an_identity_is_read_once_a_second(app: TestApp) {
     let acme = app.company("acme").await;
     let (_, key) = app.api_key(&acme, &acme.admin, &["ITEM_READ", "ITEM_WRITE"]).await;
     let look_ups = async || {
+        // What was done before may still send its e-mails.
+        app.settle().await;
         app.take_statements();
         app.gql("{ viewer { role } }").key(&key).data().await;
         app.gql("{ viewer { role } }").token(&acme.member.token).at("acme").data().await;
