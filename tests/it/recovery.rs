@@ -1,6 +1,6 @@
 //! PostgreSQL put back as `docs/backup.md` says: to a point in time by its archived log, and by a dump.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ const ARCHIVING: [&str; 5] = [
 ];
 
 /// A server in production mode: it finds the schema current, or does not start.
-fn serve(folder: &std::path::Path, database: &str) -> (Process, String) {
+fn serve(folder: &Path, database: &str) -> (Process, String) {
     let mut server = Process::spawn(folder, &[], &settings(database));
     let url = server.url();
     (server, url)
@@ -31,16 +31,21 @@ fn settings(database: &str) -> [(&str, &str); 4] {
     [("DATABASE_URL", database), ("SECRET_KEY", KEY), ("TODO_LIMITS_COST_PER_MINUTE", "0"), ("LOG_LEVEL", "error")]
 }
 
-fn run(folder: &std::path::Path, arguments: &[&str], database: &str) -> String {
+fn run(folder: &Path, arguments: &[&str], database: &str) -> String {
     let ended = Process::spawn(folder, arguments, &settings(database)).ended();
     assert_eq!(ended.status.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
     ended.stdout
 }
 
-fn begin(clusters: &Clusters) -> Cluster {
+/// A cluster with an archive, and a server on it.
+fn begin(clusters: &Clusters, folder: &Path) -> (Cluster, Process, String) {
     clusters.run("initdb", &["-D", "data", "--locale=C.UTF-8", "--encoding=UTF8", "--auth=trust", "--username=test"]);
     clusters.shell("mkdir archive");
-    clusters.start("data", &ARCHIVING)
+    let cluster = clusters.start("data", &ARCHIVING);
+    let database = cluster.url("postgres");
+    run(folder, &["migrate"], &database);
+    let (server, url) = serve(folder, &database);
+    (cluster, server, url)
 }
 
 async fn make(url: &str, token: &str, title: &str) {
@@ -60,10 +65,8 @@ async fn found_by(url: &str, token: &str, text: &str) -> u64 {
 async fn a_cluster_is_put_back_to_a_point_in_time() {
     let Some(clusters) = Clusters::new() else { return };
     let folder = folder();
-    let cluster = tokio::task::block_in_place(|| begin(&clusters));
+    let (cluster, server, url) = tokio::task::block_in_place(|| begin(&clusters, folder.path()));
     let database = cluster.url("postgres");
-    tokio::task::block_in_place(|| run(folder.path(), &["migrate"], &database));
-    let (server, url) = tokio::task::block_in_place(|| serve(folder.path(), &database));
     let token = found(&url).await;
     let writers = Writers::start(&url, &token);
     writers.write_more(10).await;
@@ -119,10 +122,8 @@ async fn a_cluster_is_put_back_to_a_point_in_time() {
 async fn a_dump_is_the_same_database_elsewhere() {
     let Some(clusters) = Clusters::new() else { return };
     let folder = folder();
-    let cluster = tokio::task::block_in_place(|| begin(&clusters));
+    let (cluster, server, url) = tokio::task::block_in_place(|| begin(&clusters, folder.path()));
     let database = cluster.url("postgres");
-    tokio::task::block_in_place(|| run(folder.path(), &["migrate"], &database));
-    let (server, url) = tokio::task::block_in_place(|| serve(folder.path(), &database));
     let token = found(&url).await;
     let writers = Writers::start(&url, &token);
     writers.write_more(10).await;

@@ -101,6 +101,17 @@ async fn queries_read_from_a_replica_that_has_everything() {
     of_standby.execute_unprepared("SELECT pg_wal_replay_resume()").await.expect("it goes on");
     titles_by(&app, &acme, "replica").await;
 
+    // It hangs: what it was given is asked of the database instead, and then it is left alone.
+    let paused = tokio::task::block_in_place(|| clusters.pause("standby"));
+    let failed = counted(&app, "failed");
+    for _ in 0..3 {
+        assert_eq!(titles(&app, &acme).await.len(), 4);
+    }
+    assert_eq!(counted(&app, "failed"), failed + 1);
+    assert_eq!(titles_by(&app, &acme, "away").await.len(), 4);
+    drop(paused);
+    titles_by(&app, &acme, "replica").await;
+
     // It dies: nobody notices, also not whoever starts then.
     of_standby.close().await.expect("closed");
     drop(standby);

@@ -8,7 +8,11 @@ pub mod sse;
 pub mod stream;
 pub mod ws;
 
-use std::{ops::Deref, sync::Arc, time::Instant};
+use std::{
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_graphql::{Request, Response, Value, parser::types::OperationType};
 use bytes::Bytes;
@@ -81,6 +85,9 @@ impl Deref for Api {
 
 /// Points of an operation that asks for nothing dear, and of whatever is refused.
 const MINIMUM_COST: u64 = 1;
+
+/// How long a query may take that reads from a replica, before the database is asked instead.
+const REPLICA_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a transport knows of a request besides its body.
 #[derive(Clone, Debug)]
@@ -341,20 +348,27 @@ impl Api {
         Answer::new(response, Some(valid), caller, charge)
     }
 
-    /// Executes a query by a replica where that has everything, all else by the database itself; so, too, what fails at
-    /// the replica, which may go at any time, or end a query that is in the way of what it follows.
+    /// Executes a query by a replica where that has everything, all else by the database itself; so, too, what fails or
+    /// hangs at the replica, which may go at any time, or end a query that is in the way of what it follows.
     async fn perform(&self, mut request: Request, admitted: &Admitted) -> (Response, AnswerBudget) {
         let Some(scope) = self.replica_for(admitted).await else {
             return self.perform_as(request, admitted, admitted.caller.clone()).await;
         };
         let caller = Caller { scope: Some(scope.clone()), ..admitted.caller.clone() };
-        let done = self.perform_as(same_again(&mut request), admitted, caller).await;
+        let execution = self.perform_as(same_again(&mut request), admitted, caller);
+        let done = tokio::time::timeout(REPLICA_PATIENCE.min(self.state.config.limits.timeout / 2), execution).await;
         let is_of_replica = |code| matches!(code, Some("UNAVAILABLE" | "INTERNAL"));
-        let Some(error) = done.0.errors.iter().find(|error| is_of_replica(code_of(error))) else {
-            self.state.metrics.replica_query("replica");
-            return done;
+        let cause = match done {
+            Err(_) => "a query got no answer in time".to_owned(),
+            Ok(done) => match done.0.errors.iter().find(|error| is_of_replica(code_of(error))) {
+                Some(error) => error.message.clone(),
+                None => {
+                    self.state.metrics.replica_query("replica");
+                    return done;
+                }
+            },
         };
-        scope.replica_failed(&error.message);
+        scope.suspect_replica(&cause).await;
         self.state.metrics.replica_query("failed");
         self.perform_as(request, admitted, admitted.caller.clone()).await
     }

@@ -12,7 +12,7 @@ use std::{
 
 use moka::sync::Cache;
 
-use super::{OrgScope, ledger::ReadVersion, pool::Pool};
+use super::{Connections, OrgScope, ledger::ReadVersion, pool::Pool};
 use crate::base::{
     error::{Error, Result},
     id::OrganizationId,
@@ -66,9 +66,18 @@ impl Replica {
         self.millis() < self.rests_until.load(Ordering::Relaxed)
     }
 
-    /// Leaves it alone for a while. What comes back may be another that has got less far.
-    fn rest(&self, error: &Error) {
-        tracing::warn!(error = %error.describe(), "the replica of the database can't be read from; queries go on without it");
+    /// Looks whether it answers at all, after a query failed there or took long. Only if not is it left alone for a while:
+    /// whoever asks too much of it must not keep it from the others. What comes back may be another that has got less far.
+    async fn suspect(&self, cause: &str) {
+        let server = Connections::new(self.pool.clone());
+        let answers = async {
+            let lease = server.lease().await?;
+            lease.run(lease.text("ping"), lease.connection().ping()).await
+        };
+        if matches!(tokio::time::timeout(PATIENCE, answers).await, Ok(Ok(()))) || self.rests() {
+            return;
+        }
+        tracing::warn!(cause, "the replica of the database can't be read from; queries go on without it");
         self.known.invalidate_all();
         self.rests_until.store(self.millis() + REST.as_millis() as u64, Ordering::Relaxed);
     }
@@ -95,16 +104,16 @@ impl OrgScope {
                 Ok(if version.covers(needed) { ReadFrom::Replica(scope) } else { ReadFrom::ReplicaBehind })
             }
             Err(error) => {
-                replica.rest(&error);
+                replica.suspect(&error.describe().to_string()).await;
                 Ok(ReadFrom::ReplicaAway)
             }
         }
     }
 
-    /// Notes that a query failed that read from the replica.
-    pub fn replica_failed(&self, error: &str) {
+    /// To be called when a query failed, or got no answer, that read from the replica.
+    pub async fn suspect_replica(&self, cause: &str) {
         if let Some(replica) = self.db().replica() {
-            replica.rest(&Error::internal(error.to_owned()));
+            replica.suspect(cause).await;
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     free_port,
-    postgres::{self, announce, find_tools, private_folder},
+    postgres::{self, Paused, announce, find_tools, private_folder},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,6 +82,12 @@ impl Clusters {
         let done = self.command(program).args(arguments).output().expect("it runs");
         assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).expect("text")
+    }
+
+    /// Stops all processes of the cluster in the folder `data` where they are.
+    pub fn pause(&self, data: &str) -> Paused {
+        let file = fs::read_to_string(self.path(data).join("postmaster.pid")).expect("it runs");
+        Paused::of(file.lines().next().and_then(|line| line.parse().ok()).expect("a number"))
     }
 
     /// Runs a line of shell as whoever runs the clusters.

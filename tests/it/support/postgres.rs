@@ -123,6 +123,20 @@ pub struct Server {
 /// All processes of a cluster stand still, connections stay open; they go on when it is dropped.
 pub struct Paused(Vec<i32>);
 
+impl Paused {
+    /// Stops a postmaster and its processes where they are. Linux tells whose children they are.
+    pub fn of(postmaster: i32) -> Self {
+        // First, so that it starts no others.
+        let mut paused = Self(vec![postmaster]);
+        signal("STOP", &paused.0);
+        let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
+        let children = children.expect("Linux's list of children");
+        paused.0.extend(children.split_whitespace().map(|child| child.parse::<i32>().expect("a number")));
+        signal("STOP", &paused.0[1..]);
+        paused
+    }
+}
+
 impl Drop for Paused {
     fn drop(&mut self) {
         signal("CONT", &self.0);
@@ -191,17 +205,9 @@ impl Server {
         file.lines().next().and_then(|line| line.parse().ok()).expect("a process's number")
     }
 
-    /// Stops all of the server's processes where they are. Linux tells whose children they are.
+    /// Stops all of the server's processes where they are.
     pub fn pause(&self) -> Paused {
-        let postmaster = self.postmaster();
-        // First, so that it starts no others.
-        let mut paused = Paused(vec![postmaster]);
-        signal("STOP", &paused.0);
-        let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
-        let children = children.expect("Linux's list of children");
-        paused.0.extend(children.split_whitespace().map(|child| child.parse::<i32>().expect("a number")));
-        signal("STOP", &paused.0[1..]);
-        paused
+        Paused::of(self.postmaster())
     }
 
     /// Stops the server in order, as `pg_ctl stop` does: connections are ended, nothing listens.
