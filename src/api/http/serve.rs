@@ -48,6 +48,8 @@ const PING: Duration = Duration::from_secs(20);
 const STREAMS: u32 = 100;
 /// How long a connection that is told to end may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that may wait at a listener that is about to close; those beyond are reset.
+const BACKLOG: usize = 1024;
 /// How long a connection that was taken before the listener closed may wait with its first request.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// Between looks at whether a connection is quiet or stuck, at most.
@@ -150,8 +152,9 @@ impl<'a> Acceptor<'a> {
     /// Closes the listener, after whoever has connected meanwhile: the system would reset them, whatever they have sent.
     fn take_the_last(&mut self, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
-        // It does not block, and holds as many as its backlog at most.
-        while let Ok((stream, peer)) = listener.accept() {
+        // It does not block. Whoever connects without end must not keep the server from stopping.
+        for _ in 0..BACKLOG {
+            let Ok((stream, peer)) = listener.accept() else { return };
             if stream.set_nonblocking(true).is_ok()
                 && let Ok(stream) = TcpStream::from_std(stream)
             {

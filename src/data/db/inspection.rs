@@ -65,7 +65,7 @@ const POSTGRES_TIME: &str = "SELECT clock_timestamp() AS now";
 /// How a pool of connections is at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolUse {
-    /// `shared` on PostgreSQL, `reader` and `writer` on SQLite.
+    /// `shared` and `replica` on PostgreSQL, `reader` and `writer` on SQLite.
     pub name: &'static str,
     pub limit: usize,
     /// On SQLite a reader may have a second one, for the background.
