@@ -12,6 +12,11 @@
 //! - [`jobs`]: what works beside requests: deliveries, durable jobs, maintenance;
 //! - [`app`] puts them together, [`cli`] is the command line.
 
+// The futures of a request nest deep. An optimized build computes their layout in another order than a debug build and
+// went over the compiler's limit of 128 first: with twice as much there, whoever nests deeper is stopped by a debug build,
+// which every check makes.
+#![cfg_attr(not(debug_assertions), recursion_limit = "256")]
+
 pub mod api;
 pub mod app;
 pub mod base;
