@@ -63,11 +63,11 @@ async fn reset_token(app: &TestApp, person: &Person) -> String {
 /// An API key that a member made, with all scopes; gives its text.
 async fn api_key(app: &TestApp, company: &Company, person: &Person) -> String {
     let text = app.state.mint.mint().expect("a key");
-    let Verified::Good(session) = app.state.keys.verify(&person.token).await.expect("the key ring") else {
+    let Verified::Good { user, session, .. } = app.state.keys.verify(&person.token).await.expect("the key ring") else {
         panic!("a live token");
     };
     let choice = OrganizationChoice::Slug(company.slug.clone());
-    let signed_in = app.state.db.identify(session.sid, session.sub, Some(&choice)).await.expect("a database");
+    let signed_in = app.state.db.identify(session, user, Some(&choice)).await.expect("a database");
     let signed_in = signed_in.expect("a session");
     let scope = signed_in.scope(&app.state.db, 0, Origin::command("test")).expect("a membership");
     let tx = scope.write(Permission::ApiKeyManage).await.expect("a write");
@@ -81,7 +81,7 @@ async fn api_key(app: &TestApp, company: &Company, person: &Person) -> String {
         previous_until: None,
         scopes: json!(scopes),
         ip_allowlist: json!([]),
-        created_by_id: session.sub,
+        created_by_id: user,
         created_at: app.clock.now(),
         last_used_at: None,
         expires_at: None,

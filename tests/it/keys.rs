@@ -53,10 +53,10 @@ async fn sign_in(app: &TestApp, person: &Person) -> String {
 
 /// Who a token is for: to sign another of the same session by hand.
 async fn claims(app: &TestApp, token: &str) -> (UserId, SessionId) {
-    let Verified::Good(claims) = app.state.keys.verify(token).await.expect("the ring answers") else {
+    let Verified::Good { user, session, .. } = app.state.keys.verify(token).await.expect("the ring answers") else {
         panic!("a good token");
     };
-    (claims.sub, claims.sid)
+    (user, session)
 }
 
 #[databases]

@@ -221,13 +221,14 @@ impl Api {
     /// Executes one operation that is no subscription. Whatever goes wrong is in the answer.
     pub async fn execute(&self, mut request: Request, envelope: &Envelope) -> Answer {
         let (begun, span) = (Instant::now(), span::operation(&envelope.origin));
+        // What is large is boxed, here and below: futures are moved into each other, whole.
         let answer = async {
             match self.admit(&mut request, envelope).await {
                 Ok(admitted) => {
                     span::know(&span, &admitted.valid, &admitted.caller);
                     match &envelope.reuse {
-                        Some(reuse) if !envelope.include_cost => self.reuse(request, admitted, reuse).await,
-                        _ => self.run(request, admitted).await,
+                        Some(reuse) if !envelope.include_cost => Box::pin(self.reuse(request, admitted, reuse)).await,
+                        _ => Box::pin(self.run(request, admitted)).await,
                     }
                 }
                 Err(stopped) => Answer::from(*stopped),
@@ -283,7 +284,7 @@ impl Api {
     async fn reuse(&self, request: Request, admitted: Admitted, reuse: &Reuse) -> Answer {
         let scope = admitted.caller.scope.clone().filter(|_| admitted.valid.is_of_ledger);
         let found = match &scope {
-            Some(scope) => self.find_kept(scope, &request).await,
+            Some(scope) => Box::pin(self.find_kept(scope, &request)).await,
             None => Found::Nothing,
         };
         let place = match found {
@@ -326,7 +327,7 @@ impl Api {
 
     /// Runs what was admitted.
     async fn run(&self, request: Request, admitted: Admitted) -> Answer {
-        let execution = self.perform(request, &admitted);
+        let execution = Box::pin(self.perform(request, &admitted));
         let finished = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
         let Admitted { valid, caller, taken, mut charge, .. } = admitted;
         let response = match finished {

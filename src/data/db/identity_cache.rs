@@ -71,11 +71,10 @@ impl Db {
     }
 
     /// What was read for `key` a moment ago, else what `read` finds. Nobody is not cached.
-    pub async fn cached_identity(
-        &self,
-        key: CredentialKey,
-        read: impl Future<Output = Result<Option<Identified>>>,
-    ) -> Result<Option<Identified>> {
+    pub async fn cached_identity<R>(&self, key: CredentialKey, read: impl FnOnce() -> R) -> Result<Option<Identified>>
+    where
+        R: Future<Output = Result<Option<Identified>>>,
+    {
         let memory = self.identities();
         // Before the read: a write that commits meanwhile makes what was read old.
         let generation = memory.generation.load(Ordering::SeqCst);
@@ -89,7 +88,8 @@ impl Db {
         if let Some(entry) = memory.entries.get(&key).filter(fresh) {
             return Ok(Some(entry.identified));
         }
-        let identified = read.await?;
+        // Boxed: it is large, and most requests carry it for nothing.
+        let identified = Box::pin(read()).await?;
         if let Some(identified) = &identified {
             memory.entries.insert(key, Entry { identified: identified.clone(), generation, read_at: now });
         }

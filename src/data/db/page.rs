@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use sea_orm::{
-    ColumnType, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, JoinType, ModelTrait, Order,
+    ColumnType, Condition, ConnectionTrait, EntityTrait, Iterable, JoinType, ModelTrait, Order,
     PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select, Value,
     prelude::{ColumnTrait, Expr, Uuid},
     sea_query::{Alias, DynIden, Func, IntoIden, NullOrdering, Query, WindowStatement},
@@ -26,7 +26,7 @@ use crate::{
         clock::{Clock, Instant, in_calendar},
         error::{Code, Refusal, Result},
     },
-    data::entity::{Global, Tenant},
+    data::entity::{Decode, Global, Tenant},
 };
 
 /// Nodes of a page when the caller doesn't say.
@@ -314,7 +314,7 @@ impl<E: Tenant> PagePlan<E> {
         let mut children: HashMap<Uuid, Vec<E::Model>> = HashMap::new();
         for row in connection.query_all(&outer).await.map_err(fail)? {
             let id: Uuid = row.try_get("", PARENT).map_err(fail)?;
-            let model = E::Model::from_query_result(&row, "").map_err(fail)?;
+            let model = E::decode(&row, "", 0).map_err(fail)?;
             children.entry(id).or_default().push(model);
         }
         Ok(parents
@@ -334,7 +334,7 @@ impl<E: Global> PagePlan<E> {
     }
 }
 
-impl<E: EntityTrait<Model: Send + Sync>> PagePlan<E> {
+impl<E: Decode<Model: Send + Sync>> PagePlan<E> {
     async fn fetch_from(&self, connection: &Connections, select: Select<E>) -> Result<Page<E::Model>> {
         let total = match self.wants.total {
             true => Some(select.clone().count(connection).await.map_err(fail)?),
@@ -353,7 +353,7 @@ impl<E: EntityTrait<Model: Send + Sync>> PagePlan<E> {
                 None => page.order_by(column, order),
             };
         }
-        let rows = page.limit(self.limit + 1).all(connection).await.map_err(fail)?;
+        let rows = super::scope::decoded(connection, page.limit(self.limit + 1)).await?;
         Ok(self.page(rows, total))
     }
 

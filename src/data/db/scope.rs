@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use sea_orm::{
-    Condition, ConnectionTrait, EntityTrait, FromQueryResult, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
-    QueryResult, QuerySelect, RelationDef, Select,
+    Condition, ConnectionTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    RelationDef, Select,
     prelude::*,
     sea_query::{IntoCondition, LockType, SimpleExpr},
 };
@@ -28,7 +28,7 @@ use crate::{
     },
     data::{
         actor::Origin,
-        entity::{ActorRef, Keyed, Tenant, membership, organization, user},
+        entity::{ActorRef, Decode, Keyed, Tenant, membership, organization, user},
     },
 };
 
@@ -351,11 +351,12 @@ impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
     }
 
     pub async fn one(self) -> Result<Option<E::Model>> {
-        self.select.one(self.connection).await.map_err(fail)
+        let row = self.connection.query_one(self.select.limit(1).as_query()).await.map_err(fail)?;
+        row.map(|row| E::decode(&row, "", 0)).transpose().map_err(fail)
     }
 
     pub async fn all(self) -> Result<Vec<E::Model>> {
-        self.select.all(self.connection).await.map_err(fail)
+        decoded::<E, _>(self.connection, self.select).await
     }
 
     pub async fn count(self) -> Result<u64>
@@ -428,11 +429,11 @@ impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
         }
     }
 
-    async fn joined<T: EntityTrait>(self, from: E::Column, relation: RelationDef) -> Result<Vec<(Uuid, T::Model)>> {
+    async fn joined<T: Decode>(self, from: E::Column, relation: RelationDef) -> Result<Vec<(Uuid, T::Model)>> {
         let select = self.select.select_only().join(JoinType::InnerJoin, relation).column_as(from, "link_from");
         let select = super::identity::with_columns::<E, T>(select, "l_");
-        let rows = select.into_model::<Linked<T::Model>>().all(self.connection).await.map_err(fail)?;
-        Ok(rows.into_iter().map(|row| (row.0, row.1)).collect())
+        let rows = self.connection.query_all(select.as_query()).await.map_err(fail)?;
+        rows.iter().map(|row| Ok((row.try_get_by_index(0)?, T::decode(row, "l_", 1)?))).collect::<Result<_, _>>().map_err(fail)
     }
 
     /// Two columns of the rows.
@@ -457,11 +458,8 @@ impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
     }
 }
 
-/// A row that a link leads to, with where the link comes from.
-struct Linked<M>(Uuid, M);
-
-impl<M: FromQueryResult> FromQueryResult for Linked<M> {
-    fn from_query_result(row: &QueryResult, _: &str) -> std::result::Result<Self, DbErr> {
-        Ok(Self(row.try_get("", "link_from")?, M::from_query_result(row, "l_")?))
-    }
+/// The rows of a select that has its table's columns first.
+pub(super) async fn decoded<E: Decode, C: ConnectionTrait>(connection: &C, select: Select<E>) -> Result<Vec<E::Model>> {
+    let rows = connection.query_all(select.as_query()).await.map_err(fail)?;
+    rows.iter().map(|row| E::decode(row, "", 0)).collect::<Result<_, _>>().map_err(fail)
 }

@@ -26,6 +26,10 @@ pub struct Model {
     pub version: i32,
 }
 
-table!(tenant);
+table!(
+    tenant;
+    organization_id, id, item_id, parent_id nullable, body, author_kind, author_id, created_at, edited_at nullable,
+    version
+);
 keyed!(Comment, "comment");
 versioned!(edited_at);

@@ -57,6 +57,13 @@ impl Model {
     }
 }
 
-table!(tenant);
+table!(
+    tenant;
+    organization_id, id, number, title, title_key, description nullable, status, status_before_archive nullable,
+    priority, due_at nullable, estimated_hours nullable, actual_hours nullable, team_id nullable,
+    parent_id nullable, subtask_count, subtask_done_count, comment_count, created_by_kind, created_by_id,
+    created_at, updated_at, started_at nullable, completed_at nullable, archived_at nullable, deleted_at nullable,
+    deletion_id nullable, rank, version
+);
 keyed!(Item, "item");
 versioned!(updated_at);

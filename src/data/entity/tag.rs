@@ -24,6 +24,9 @@ pub struct Model {
     pub removed_at: Option<Instant>,
 }
 
-table!(tenant, removable);
+table!(
+    tenant, removable;
+    organization_id, id, name, name_key, color, created_at, updated_at, version, removed_at nullable
+);
 keyed!(Tag, "tag");
 versioned!(updated_at);

@@ -24,6 +24,9 @@ pub struct Model {
     pub removed_at: Option<Instant>,
 }
 
-table!(tenant, removable);
+table!(
+    tenant, removable;
+    organization_id, id, name, name_key, description nullable, created_at, updated_at, version, removed_at nullable
+);
 keyed!(Team, "team");
 versioned!(updated_at);

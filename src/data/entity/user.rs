@@ -22,5 +22,9 @@ pub struct Model {
     pub version: i32,
 }
 
-table!(global);
+table!(
+    global;
+    id, email, email_key, username, username_key, full_name nullable, full_name_key nullable, avatar_url nullable,
+    time_zone, email_verified_at nullable, created_at, updated_at, version
+);
 versioned!(updated_at);

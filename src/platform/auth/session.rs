@@ -165,15 +165,15 @@ impl Authenticator {
                  again later; clocks of the server have to be set right.",
             )
         };
-        let claims = match self.keys.verify(token).await? {
-            Verified::Good(claims) => claims,
+        let (user, session, expires_at) = match self.keys.verify(token).await? {
+            Verified::Good { user, session, expires_at } => (user, session, expires_at),
             Verified::NotYet => return Err(not_yet().into()),
             Verified::Bad => return Err(invalid().into()),
         };
-        let key = CredentialKey::Session(claims.sid, choice.cloned());
-        let read = async {
+        let key = CredentialKey::Session(session, choice.cloned());
+        let read = async || {
             (look_ups.may)()?;
-            let signed_in = self.db.identify(claims.sid, claims.sub, choice).await?;
+            let signed_in = self.db.identify(session, user, choice).await?;
             if signed_in.is_some() {
                 (look_ups.found)();
             }
@@ -185,7 +185,7 @@ impl Authenticator {
         let only = choice.is_some() || signed_in.memberships.len() == 1;
         let scope = if only { signed_in.scope(&self.db, 0, origin.clone()) } else { None };
         let organization_refused = choice.is_some() && scope.is_none();
-        let expires_at = Instant::from_timestamp(claims.exp, 0);
+        let expires_at = Instant::from_timestamp(expires_at, 0);
         Ok(Caller { identified: Some(Identified::Person(signed_in)), scope, organization_refused, expires_at })
     }
 
@@ -203,7 +203,7 @@ impl Authenticator {
             refused("MALFORMED", "This is no API key of ours: it is mistyped or cut off (its checksum is wrong).")
         })?;
         let unknown = || refused("UNKNOWN", "There is no such API key.");
-        let read = async {
+        let read = async || {
             (look_ups.may)()?;
             let holder = self.db.identify_key(&presented.lookup).await?;
             let is_known = |holder: &KeyHolder| {

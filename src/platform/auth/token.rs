@@ -15,9 +15,10 @@ use jsonwebtoken::{
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
     errors::ErrorKind,
 };
+use moka::sync::Cache;
 use sea_orm::{ActiveValue::Set, Condition, prelude::*};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use signature::{Signer, Verifier};
 use tokio::sync::Mutex;
 
@@ -48,6 +49,9 @@ const LONGEST_LIFE: Duration = Duration::minutes(15);
 /// Invented key ids must not become a load on the database: one look for an unknown key in so long.
 const LOOK_AGAIN: Duration = Duration::seconds(1);
 
+/// Tokens whose signature is known at once, about 300 bytes each; the least used go first.
+const KNOWN_TOKENS: u64 = 20_000;
+
 /// How long a replaced key is still accepted: until the last token that an instance may sign with it has ended for all.
 fn retirement() -> Result<Duration> {
     Ok(LONGEST_LIFE + Duration::from_std(REFRESH).map_err(Error::internal)? + LEEWAY)
@@ -77,6 +81,9 @@ pub struct KeyRing {
     keys: Arc<RwLock<Keys>>,
     /// When an unknown key was last looked for.
     looked_at: Arc<Mutex<Option<Instant>>>,
+    /// What was signed by a key of the ring, by its SHA-256: read and checked once, not with every request. Key and times
+    /// are looked at each time.
+    signed: Cache<[u8; 32], Arc<Signed>>,
     db: Db,
     secret: ServerSecret,
     clock: Clock,
@@ -86,6 +93,12 @@ pub struct KeyRing {
 struct Keys {
     by_id: HashMap<String, Key>,
     signing: String,
+}
+
+/// A token's contents, with the key that signed it.
+struct Signed {
+    kid: String,
+    claims: Claims,
 }
 
 struct Key {
@@ -108,6 +121,7 @@ impl KeyRing {
         let ring = Self {
             keys: Arc::default(),
             looked_at: Arc::default(),
+            signed: Cache::new(KNOWN_TOKENS),
             db: db.clone(),
             secret: secret.clone(),
             clock: db.clock().clone(),
@@ -215,12 +229,29 @@ impl KeyRing {
 
     /// What a token is worth now, by this instance's clock.
     pub async fn verify(&self, token: &str) -> Result<Verified> {
-        let Ok(header) = jsonwebtoken::decode_header(token) else {
+        let Some(signed) = self.signed(token).await? else { return Ok(Verified::Bad) };
+        let now = self.clock.now();
+        if !self.locked(|keys| keys.accepted(&signed.kid, now).is_some()) {
             return Ok(Verified::Bad);
-        };
-        let (Some(kid), Some(TYPE)) = (header.kid, header.typ.as_deref()) else {
-            return Ok(Verified::Bad);
-        };
+        }
+        let (claims, now, leeway) = (&signed.claims, now.timestamp(), LEEWAY.num_seconds());
+        Ok(if now < claims.nbf.saturating_sub(leeway) {
+            Verified::NotYet
+        } else if now < claims.exp.saturating_add(leeway) {
+            Verified::Good { user: claims.sub, session: claims.sid, expires_at: claims.exp }
+        } else {
+            Verified::Bad
+        })
+    }
+
+    /// A token's contents, where a key of the ring has signed them.
+    async fn signed(&self, token: &str) -> Result<Option<Arc<Signed>>> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        if let Some(signed) = self.signed.get(&digest) {
+            return Ok(Some(signed));
+        }
+        let Ok(header) = jsonwebtoken::decode_header(token) else { return Ok(None) };
+        let (Some(kid), Some(TYPE)) = (header.kid, header.typ.as_deref()) else { return Ok(None) };
         if !self.knows(&kid) {
             self.look_for(&kid).await?;
         }
@@ -228,28 +259,33 @@ impl KeyRing {
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        // Times are compared below, against the injected clock.
+        // Times are compared by `verify`, against the injected clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let now = self.clock.now();
         let claims = self.locked(|keys| {
-            let key = keys.by_id.get(&kid).filter(|key| key.retired_at.is_none_or(|end| now < end))?;
+            let key = keys.accepted(&kid, now)?;
             jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation).ok().map(|token| token.claims)
         });
-        let now = now.timestamp();
-        let leeway = LEEWAY.num_seconds();
-        Ok(match claims {
-            Some(claims) if now < claims.nbf.saturating_sub(leeway) => Verified::NotYet,
-            Some(claims) if now < claims.exp.saturating_add(leeway) => Verified::Good(claims),
-            _ => Verified::Bad,
-        })
+        let Some(claims) = claims else { return Ok(None) };
+        let signed = Arc::new(Signed { kid, claims });
+        self.signed.insert(digest, signed.clone());
+        Ok(Some(signed))
+    }
+}
+
+impl Keys {
+    /// A key of the ring, until it is retired.
+    fn accepted(&self, id: &str, now: Instant) -> Option<&Key> {
+        self.by_id.get(id).filter(|key| key.retired_at.is_none_or(|end| now < end))
     }
 }
 
 /// What a token is worth.
 #[derive(Debug)]
 pub enum Verified {
-    Good(Claims),
+    /// A session's, until then, in seconds since the epoch.
+    Good { user: UserId, session: SessionId, expires_at: i64 },
     /// Ours, of a later time than now: the clock of the instance that signed it is ahead of this one's, or this one's is
     /// behind.
     NotYet,
