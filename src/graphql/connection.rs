@@ -161,6 +161,12 @@ pub fn wants(ctx: &Context<'_>) -> Wants {
     Wants { total: asked("totalCount"), rows: ["nodes", "edges", "pageInfo"].into_iter().any(asked) }
 }
 
+/// Whether a field of its nodes is asked of the connection being resolved.
+pub fn asks_of_nodes(ctx: &Context<'_>, field: &str) -> bool {
+    let look = ctx.look_ahead();
+    look.field("nodes").field(field).exists() || look.field("edges").field("node").field(field).exists()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

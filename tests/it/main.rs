@@ -7,6 +7,7 @@ mod support;
 
 mod accounts;
 mod admin;
+mod allocations;
 mod answer_cache;
 mod api_keys;
 mod architecture;

@@ -118,7 +118,7 @@ const COSTS: &[(&str, &str, usize)] = &[
     (
         "one item",
         "query($first: Int) { item(id: \"ACME-1\") { title comments(first: $first) { nodes { body author { displayName } } } } }",
-        4,
+        3,
     ),
     (
         "one item with answers",

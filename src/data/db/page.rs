@@ -5,15 +5,16 @@
 //! filter such as "of the last week" does not drift between pages.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use sea_orm::{
-    ColumnType, Condition, ConnectionTrait, EntityTrait, Iterable, JoinType, ModelTrait, Order,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select, Value,
+    ColumnType, Condition, ConnectionTrait, EntityTrait, Iterable, JoinType, ModelTrait, Order, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select, Value,
     prelude::{ColumnTrait, Expr, Uuid},
     sea_query::{Alias, DynIden, Func, IntoIden, NullOrdering, Query, WindowStatement},
 };
@@ -26,7 +27,7 @@ use crate::{
         clock::{Clock, Instant, in_calendar},
         error::{Code, Refusal, Result},
     },
-    data::entity::{Decode, Global, Tenant},
+    data::entity::{Decode, Global, Tenant, user},
 };
 
 /// Nodes of a page when the caller doesn't say.
@@ -163,6 +164,7 @@ impl PageStart {
             fingerprint: self.fingerprint,
             now: if self.depends_on_time { self.now.timestamp_millis() } else { TIMELESS },
             wants,
+            people: None,
         })
     }
 }
@@ -183,6 +185,7 @@ pub struct PagePlan<E: EntityTrait> {
     /// For the cursors, in milliseconds of Unix time, or [`TIMELESS`].
     now: i64,
     wants: Wants,
+    people: Option<E::Column>,
 }
 
 /// Where a child's parent is named: in a column of its own table, or of a table that links the two.
@@ -231,19 +234,37 @@ pub struct Page<M> {
     pub has_previous: bool,
     /// Counted only when asked for.
     pub total: Option<u64>,
+    /// People that the rows name, where [`PagePlan::with_people`] read them.
+    pub people: HashMap<Uuid, Arc<user::Model>>,
 }
 
 impl<M> Default for Page<M> {
     fn default() -> Self {
-        Self { rows: Vec::new(), cursors: Vec::new(), has_next: false, has_previous: false, total: Some(0) }
+        Self {
+            rows: Vec::new(),
+            cursors: Vec::new(),
+            has_next: false,
+            has_previous: false,
+            total: Some(0),
+            people: HashMap::new(),
+        }
     }
 }
 
 impl<E: Tenant> PagePlan<E> {
+    /// Reads the people that a column of the rows names with them, in the same statement, where the page is of one list:
+    /// a list of each of many parents names the same people again and again.
+    #[must_use]
+    pub fn with_people(mut self, named_in: E::Column) -> Self {
+        self.people = Some(named_in);
+        self
+    }
+
     /// Distinguishes plans that may share a statement from those that may not.
     pub fn group(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.fingerprint, self.limit, self.backward, self.wants, format!("{:?}", self.position)).hash(&mut hasher);
+        (self.fingerprint, self.limit, self.backward, self.wants, self.people.is_some()).hash(&mut hasher);
+        format!("{:?}", self.position).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -353,8 +374,22 @@ impl<E: Decode<Model: Send + Sync>> PagePlan<E> {
                 None => page.order_by(column, order),
             };
         }
-        let rows = super::scope::decoded(connection, page.limit(self.limit + 1)).await?;
-        Ok(self.page(rows, total))
+        page = page.limit(self.limit + 1);
+        let Some(named_in) = self.people else {
+            return Ok(self.page(super::scope::decoded(connection, page).await?, total));
+        };
+        let person = E::belongs_to(user::Entity).from(named_in).to(user::Column::Id);
+        let page = super::identity::with_columns::<E, user::Entity>(page.join(JoinType::LeftJoin, person.into()), "p_");
+        let (mut rows, mut people) = (Vec::new(), HashMap::new());
+        for row in connection.query_all(page.as_query()).await.map_err(fail)? {
+            rows.push(E::decode(&row, "", 0).map_err(fail)?);
+            let id: Option<Uuid> = row.try_get("p_", "id").map_err(fail)?;
+            if let Some(Entry::Vacant(place)) = id.map(|id| people.entry(id)) {
+                let person = user::Entity::decode(&row, "p_", E::Column::iter().count()).map_err(fail)?;
+                place.insert(Arc::new(person));
+            }
+        }
+        Ok(Page { people, ..self.page(rows, total) })
     }
 
     /// The order in which the database must give the rows: reversed when paging backward.
@@ -413,7 +448,7 @@ impl<E: Decode<Model: Send + Sync>> PagePlan<E> {
         let cursors = rows.iter().map(|row| self.cursor(row)).collect();
         let beyond = self.position.is_some();
         let (has_next, has_previous) = if self.backward { (beyond, more) } else { (more, beyond) };
-        Page { rows, cursors, has_next, has_previous, total }
+        Page { rows, cursors, has_next, has_previous, total, people: HashMap::new() }
     }
 
     fn cursor(&self, row: &E::Model) -> String {

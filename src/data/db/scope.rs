@@ -433,7 +433,10 @@ impl<'c, E: Tenant, C: ConnectionTrait> Scoped<'c, E, C> {
         let select = self.select.select_only().join(JoinType::InnerJoin, relation).column_as(from, "link_from");
         let select = super::identity::with_columns::<E, T>(select, "l_");
         let rows = self.connection.query_all(select.as_query()).await.map_err(fail)?;
-        rows.iter().map(|row| Ok((row.try_get_by_index(0)?, T::decode(row, "l_", 1)?))).collect::<Result<_, _>>().map_err(fail)
+        rows.iter()
+            .map(|row| Ok((row.try_get_by_index(0)?, T::decode(row, "l_", 1)?)))
+            .collect::<Result<_, _>>()
+            .map_err(fail)
     }
 
     /// Two columns of the rows.

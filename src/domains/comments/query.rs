@@ -15,7 +15,7 @@ use crate::{
         entity::comment,
     },
     graphql::{
-        connection::{Connection, wants},
+        connection::{Connection, asks_of_nodes, wants},
         context::ContextExt,
         loaders::{ChildPage, Children},
     },
@@ -30,10 +30,18 @@ pub async fn children(
 ) -> Result<Connection<Comment>> {
     let start = PageStart::read(args, &format!("comments of {}", column.as_str()), ctx.state().clock())?;
     let keys = vec![Key::asc(comment::Column::CreatedAt)];
-    let plan = start.plan(everything(), keys, comment::Column::Id, wants(ctx))?;
+    let mut plan = start.plan(everything(), keys, comment::Column::Id, wants(ctx))?;
+    if asks_of_nodes(ctx, "author") {
+        plan = plan.with_people(comment::Column::AuthorId);
+    }
     let page = ctx
         .loader::<Children<comment::Entity>>()?
         .load_one(ChildPage::new(parent, ParentKey::column::<comment::Entity>(column), plan))
         .await?;
-    Ok(Connection::new(page.unwrap_or_default(), Comment))
+    let mut page = page.unwrap_or_default();
+    let people = std::mem::take(&mut page.people);
+    Ok(Connection::new(page, |row| {
+        let author = people.get(&row.author_id).cloned();
+        Comment::by(row, author)
+    }))
 }

@@ -29,7 +29,7 @@ impl CommentMutation {
         #[graphql(desc = "The new comment.")] input: CommentCreateInput,
     ) -> Result<Option<CommentPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::create(scope, &input), Comment).await
+        write(ctx, || service::create(scope, &input), Comment::from).await
     }
 
     /// Changes a comment: its author, or whoever holds COMMENT_MODERATE.
@@ -40,7 +40,7 @@ impl CommentMutation {
         #[graphql(desc = "Which comment, and what to change.")] input: CommentUpdateInput,
     ) -> Result<Option<CommentPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::update(scope, &input), Comment).await
+        write(ctx, || service::update(scope, &input), Comment::from).await
     }
 
     /// Deletes a comment with its replies: its author, or whoever holds COMMENT_MODERATE.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_graphql::{Context, InputType, Lookahead, Value};
+use async_graphql::{Context, InputType, Value};
 use sea_orm::{ColumnTrait, IdenStatic as _};
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ use crate::{
     },
     domains::teams::types::Team,
     graphql::{
-        connection::{Connection, list_with, wants},
+        connection::{Connection, asks_of_nodes, list_with, wants},
         context::ContextExt,
         filter::{bad, list_condition},
         loaders::{ChildPage, Children},
@@ -87,11 +87,7 @@ pub async fn children(
 
 /// A page's items with the lists that the document asks for, each in one statement for the whole page.
 async fn with_nested(ctx: &Context<'_>, page: Page<item::Model>) -> Result<Connection<Item>> {
-    let look = ctx.look_ahead();
-    let asked = |field: &str| {
-        let under = |parent: Lookahead<'_>| parent.field(field).exists();
-        under(look.field("nodes")) || under(look.field("edges").field("node"))
-    };
+    let asked = |field: &str| asks_of_nodes(ctx, field);
     let scope = ctx.scope()?;
     let ids: Vec<ItemId> = page.rows.iter().map(|row| row.id).collect();
     // One after the other: side by side they would take three connections a request, and under load wait for them.

@@ -153,7 +153,7 @@ async fn load(scope: &OrgScope, found: Vec<(Found, f64)>, wanted: &[(String, boo
             }
             Found::Comment(id) => {
                 let row = said.remove(&id.uuid())?;
-                (snippet(wanted, [row.body.as_str()]), Node::Comment(Comment(row)))
+                (snippet(wanted, [row.body.as_str()]), Node::Comment(Comment::from(row)))
             }
         };
         Some(SearchHit { score, snippet, node })

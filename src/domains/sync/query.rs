@@ -157,7 +157,9 @@ async fn rows(scope: &OrgScope, ty: SyncType, after: Option<Uuid>, limit: usize)
         SyncType::ItemRelation => {
             table::<item_relation::Entity>(scope, after, limit, |row| Node::ItemRelation(ItemRelation::from(row))).await
         }
-        SyncType::Comment => table::<comment::Entity>(scope, after, limit, |row| Node::Comment(Comment(row))).await,
+        SyncType::Comment => {
+            table::<comment::Entity>(scope, after, limit, |row| Node::Comment(Comment::from(row))).await
+        }
     }
 }
 
