@@ -59,6 +59,7 @@ BEGIN
         DECLARE
             indexes text[];
             triggers text[];
+            estimates text[];
             definition text;
         BEGIN
             -- Under their names of before: later steps of the schema drop or change them by these.
@@ -73,12 +74,23 @@ BEGIN
             SELECT coalesce(array_agg(pg_get_triggerdef(oid)), '{}') INTO triggers
             FROM pg_trigger WHERE tgrelid = to_regclass(quote_ident(name)) AND NOT tgisinternal;
 
+            -- What the planner is told of columns: of each part for itself.
+            SELECT coalesce(array_agg(format('ALTER COLUMN %I SET (%s)', attname, array_to_string(attoptions, ', '))), '{}')
+            INTO estimates
+            FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(name)) AND attoptions IS NOT NULL;
+
             EXECUTE format('ALTER TABLE %I RENAME TO %I', name, name || '_whole');
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMMENTS) '
                 || 'PARTITION BY HASH (organization_id)', name, name || '_whole');
             FOR part IN 0 .. partitions - 1 LOOP
                 EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES WITH (MODULUS %s, REMAINDER %s)',
                     name || '_p' || part, name, partitions, part);
+                FOREACH definition IN ARRAY estimates LOOP
+                    EXECUTE format('ALTER TABLE %I %s', name || '_p' || part, definition);
+                END LOOP;
+            END LOOP;
+            FOREACH definition IN ARRAY estimates LOOP
+                EXECUTE format('ALTER TABLE %I %s', name, definition);
             END LOOP;
             -- Before there are triggers: a copied item has its search document already.
             EXECUTE format('INSERT INTO %I SELECT * FROM %I', name, name || '_whole');

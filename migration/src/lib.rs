@@ -42,6 +42,7 @@ mod m20261127_000034_search;
 mod m20261127_000036_trash;
 mod m20261127_000038_rank;
 mod m20261128_000044_ledger_epoch;
+mod m20261128_000046_link_times;
 pub mod words;
 
 pub use sea_orm_migration::{
@@ -107,6 +108,7 @@ impl MigratorTrait for Migrator {
             m20261127_000036_trash,
             m20261127_000038_rank,
             m20261128_000044_ledger_epoch,
+            m20261128_000046_link_times,
         ]
     }
 }

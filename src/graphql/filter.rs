@@ -120,11 +120,11 @@ impl<'s> Filtering<'s> {
 }
 
 /// The condition of a list's filter; the list's cursors carry its time where it has relative times.
-pub fn list_condition(
+pub fn list_condition<C>(
     scope: &OrgScope,
     start: &mut PageStart,
-    resolve: impl FnOnce(&mut Filtering<'_>) -> Result<Condition>,
-) -> Result<Condition> {
+    resolve: impl FnOnce(&mut Filtering<'_>) -> Result<C>,
+) -> Result<C> {
     let mut filtering = Filtering::new(scope, start.now);
     let condition = resolve(&mut filtering)?;
     start.depends_on_time = filtering.has_used_now;
@@ -179,6 +179,15 @@ pub struct IdFilter {
 }
 
 impl IdFilter {
+    /// The only id that it matches, where it asks for one and nothing else.
+    pub fn only<K: Kind>(&self) -> Option<Id<K>> {
+        match self {
+            Self { eq: Some(id), neq: None, r#in: None, not_in: None } => id.typed().ok(),
+            Self { eq: None, neq: None, r#in: Some(ids), not_in: None } if ids.len() == 1 => ids[0].typed().ok(),
+            _ => None,
+        }
+    }
+
     /// The comparison with a column that holds ids of kind `K`.
     pub fn condition<K: Kind>(&self, f: &mut Filtering<'_>, column: impl ColumnTrait) -> Result<Condition> {
         f.spend()?;

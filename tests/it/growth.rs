@@ -32,6 +32,11 @@ async fn what_is_read_does_not_grow_with_the_organization() {
             ", filter: {{ status: {{ in: [TODO, IN_PROGRESS] }}, assignees: {{ some: {{ id: {{ eq: \"{person}\" }} }} }}, \
              tags: {{ some: {{ id: {{ eq: \"{tag}\" }} }} }} }}"
         );
+        let of_tag = format!(", filter: {{ tags: {{ some: {{ id: {{ eq: \"{tag}\" }} }} }} }}");
+        let of_person = format!(", filter: {{ and: [{{ assignees: {{ some: {{ id: {{ in: [\"{person}\"] }} }} }} }}] }}");
+        let pages = format!("{{ items(first: 100{filtered}) {{ pageInfo {{ endCursor }} }} }}");
+        let first = app.call(&acme, &acme.owner, &pages).data().await;
+        let after = first["items"]["pageInfo"]["endCursor"].as_str().expect("a cursor");
         let search = |query: &str| format!("{{ search(query: \"{query}\", first: 50) {{ snippet node {{ id }} }} }}");
         let mut wrong = Vec::new();
         // What is asked, how many rows are read for it at most, and an index that it is found by.
@@ -41,8 +46,13 @@ async fn what_is_read_does_not_grow_with_the_organization() {
             ("in manual order", list(", orderBy: [{ field: RANK }]"), 800, "ix_item_organization_id_rank_id"),
             ("by priority", list(", orderBy: [{ field: PRIORITY }]"), 800, "ix_item_organization_id_priority_id"),
             ("changed lately", list(", orderBy: [{ field: UPDATED_AT, direction: DESC }]"), 800, "ix_item_organization_id_updated_at_id"),
-            // Of the person and of the tag all, as entries of an index; items only where both meet.
-            ("filtered", list(&filtered), 4000, "ix_item_tag_organization_id_tag_id_item_id"),
+            // Of the person (2,500) and the tag (4,000) what is newer than the page's end, as entries of an index; items only
+            // where both meet (500).
+            ("filtered", list(&filtered), 1500, "ix_item_tag_tag_id_item_created_at"),
+            ("filtered, a later page", list(&format!("{filtered}, after: \"{after}\"")), 1500, "ix_item_assignee_user_id_item_created_at"),
+            ("filtered, oldest first", list(&format!("{filtered}, orderBy: [{{ field: CREATED_AT }}]")), 1500, "ix_item_tag_tag_id_item_created_at"),
+            ("of a tag", list(&of_tag), 800, "ix_item_tag_tag_id_item_created_at"),
+            ("of a person", list(&of_person), 800, "ix_item_assignee_user_id_item_created_at"),
             ("an item", format!("{{ item(id: \"{item}\") {{ title comments(first: 20) {{ nodes {{ body author {{ displayName }} }} }} }} }}"), 50, "item_pkey"),
             ("a frequent word", search("common"), 6500, "search_document_pkey"),
             ("two frequent words", search("common task"), 6500, "search_document_pkey"),
@@ -85,12 +95,12 @@ async fn fill(db: &DatabaseConnection) {
              organization o, {number}"
         ),
         format!(
-            "INSERT INTO item_tag SELECT t.organization_id, {id}, t.id FROM tag t, {number} \
-             WHERE (t.name = 'urgent') = (n % 25 = 0)"
+            "INSERT INTO item_tag SELECT t.organization_id, {id}, t.id, {at} FROM tag t, {number} \
+             WHERE (t.name = 'urgent') = (n % 5 = 0)"
         ),
         format!(
-            "INSERT INTO item_assignee SELECT o.id, {id}, u.id FROM organization o, \"user\" u, {number} \
-             WHERE u.email = CASE WHEN n % 50 = 0 THEN 'acme-member@example.com' ELSE 'acme-owner@example.com' END"
+            "INSERT INTO item_assignee SELECT o.id, {id}, u.id, {at} FROM organization o, \"user\" u, {number} \
+             WHERE u.email = CASE WHEN n % 8 = 0 THEN 'acme-member@example.com' ELSE 'acme-owner@example.com' END"
         ),
         "INSERT INTO search_document SELECT organization_id, 0, id, id, search_vector(organization_id, \
              0::smallint, title, description) FROM item UNION ALL SELECT organization_id, 1, id, item_id, \

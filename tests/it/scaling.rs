@@ -98,6 +98,8 @@ async fn all_tables_find_their_place_on_a_cluster() {
         let expected = [
             ("comment", "search_comment_added search_comment_changed search_comment_deleted"),
             ("item", "search_item_added search_item_changed search_item_deleted"),
+            ("item_assignee", "item_assignee_created"),
+            ("item_tag", "item_tag_created"),
             ("user", "profile_deleted profile_updated"),
         ];
         assert_eq!(triggers, expected.into(), "what the script and docs/scaling.md say of triggers");
@@ -236,7 +238,7 @@ async fn shape(db: &DatabaseConnection) -> BTreeSet<Vec<String>> {
          UNION ALL SELECT c.relname, t.tgname, pg_get_triggerdef(t.oid) FROM pg_trigger t \
          JOIN pg_class c ON c.oid = t.tgrelid AND c.{own} WHERE NOT t.tgisinternal \
          UNION ALL SELECT c.relname, a.attname, concat_ws(' ', a.attnum, format_type(a.atttypid, a.atttypmod), \
-         a.attnotnull, a.attcollation::regcollation, pg_get_expr(d.adbin, d.adrelid)) FROM pg_attribute a \
+         a.attnotnull, a.attcollation::regcollation, array_to_string(a.attoptions, ','), pg_get_expr(d.adbin, d.adrelid)) FROM pg_attribute a \
          JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') AND c.{own} \
          LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum WHERE a.attnum > 0"
     );

@@ -111,12 +111,14 @@ impl Filling<'_> {
                 organization_id,
                 item_id: id,
                 user_id: *user_id,
+                item_created_at: created_at,
             }));
             let tags = rng.choose_multiple(&world.tags, self.args.tags_per_item);
             batch.tags.extend(tags.into_iter().map(|tag_id| item_tag::Model {
                 organization_id,
                 item_id: id,
                 tag_id: *tag_id,
+                item_created_at: created_at,
             }));
         }
         batch

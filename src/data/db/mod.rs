@@ -26,6 +26,7 @@ mod keyed_locks;
 pub mod ledger;
 mod lifecycle;
 pub mod operator;
+pub mod ordered_link;
 pub mod page;
 mod pool;
 mod ranks;

@@ -16,12 +16,12 @@ use sea_orm::{
     ColumnType, Condition, ConnectionTrait, EntityTrait, Iterable, JoinType, ModelTrait, Order, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select, Value,
     prelude::{ColumnTrait, Expr, Uuid},
-    sea_query::{Alias, DynIden, Func, IntoIden, NullOrdering, Query, WindowStatement},
+    sea_query::{Alias, DynIden, ExprTrait as _, Func, IntoIden, NullOrdering, Query, SimpleExpr, WindowStatement},
 };
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
-use super::{Connections, Db, OrgScope, fail};
+use super::{Connections, Db, OrgScope, fail, ordered_link::OrderedLink};
 use crate::{
     base::{
         clock::{Clock, Instant, in_calendar},
@@ -160,6 +160,7 @@ impl PageStart {
             keys,
             limit: self.limit,
             backward: self.backward,
+            links: Vec::new(),
             position,
             fingerprint: self.fingerprint,
             now: if self.depends_on_time { self.now.timestamp_millis() } else { TIMELESS },
@@ -178,6 +179,8 @@ fn invalid_cursor() -> Refusal {
 pub struct PagePlan<E: EntityTrait> {
     condition: Condition,
     keys: Vec<Key<E::Column>>,
+    /// Each of them must lead to the row; the first gives the order.
+    links: Vec<OrderedLink>,
     limit: u64,
     backward: bool,
     position: Option<Vec<Value>>,
@@ -268,9 +271,22 @@ impl<E: Tenant> PagePlan<E> {
         hasher.finish()
     }
 
+    /// Reads the list, which [`Self::fetch`] gives, in the order of tables that link its rows to something: each of them
+    /// leads to a row at most once, and repeats the list's keys.
+    pub fn through(mut self, links: Vec<OrderedLink>) -> Self {
+        self.links = links;
+        self
+    }
+
     /// One page of the organization's rows: one statement, two with the total.
     pub async fn fetch(&self, scope: &OrgScope) -> Result<Page<E::Model>> {
-        let (connection, _, select) = scope.find::<E>().filter(self.condition.clone()).into_parts();
+        let (connection, organization, mut select) = scope.find::<E>().filter(self.condition.clone()).into_parts();
+        for (place, link) in self.links.iter().enumerate() {
+            select = link.join(select, organization);
+            if let Some(first) = self.links.first().filter(|_| place > 0) {
+                select = select.filter(link.agrees_with(first));
+            }
+        }
         self.fetch_from(connection, select).await
     }
 
@@ -281,7 +297,6 @@ impl<E: Tenant> PagePlan<E> {
         parent: &ParentKey,
         parents: &[Uuid],
     ) -> Result<HashMap<Uuid, Page<E::Model>>> {
-        use sea_orm::ExprTrait as _;
         let parent_id = || Expr::col((parent.table.clone(), parent.column.clone()));
         let of_parents = match parents {
             [one] => parent_id().eq(*one),
@@ -316,8 +331,8 @@ impl<E: Tenant> PagePlan<E> {
         let mut window = WindowStatement::partition_by((parent.table.clone(), parent.column.clone()));
         for (column, order, nulls) in self.order() {
             match nulls {
-                Some(nulls) => window.order_by_with_nulls((E::default(), column), order, nulls),
-                None => window.order_by((E::default(), column), order),
+                Some(nulls) => window.order_by_expr_with_nulls(column, order, nulls),
+                None => window.order_by_expr(column, order),
             };
         }
         let rank = Alias::new("place");
@@ -393,15 +408,17 @@ impl<E: Decode<Model: Send + Sync>> PagePlan<E> {
     }
 
     /// The order in which the database must give the rows: reversed when paging backward.
-    fn order(&self) -> impl Iterator<Item = (E::Column, Order, Option<NullOrdering>)> + '_ {
-        self.keys.iter().map(|key| {
+    fn order(&self) -> impl Iterator<Item = (SimpleExpr, Order, Option<NullOrdering>)> + '_ {
+        let first = self.links.first();
+        self.keys.iter().enumerate().map(move |(place, key)| {
             let order = if key.descending ^ self.backward { Order::Desc } else { Order::Asc };
             let nulls = match key.nulls_first ^ self.backward {
                 true => NullOrdering::First,
                 false => NullOrdering::Last,
             };
             let nulls = Some(nulls).filter(|_| key.column.def().is_null());
-            (key.column, order, nulls)
+            let column = first.map_or_else(|| Expr::col(key.column.as_column_ref()), |link| link.key(place));
+            (column, order, nulls)
         })
     }
 
@@ -412,14 +429,14 @@ impl<E: Decode<Model: Send + Sync>> PagePlan<E> {
         for ((column, order, nulls), value) in self.order().zip(position) {
             let is_null = is_null(value);
             let greater = match (order, is_null) {
-                (Order::Desc, false) => Some(column.lt(value.clone()).into_condition_any()),
-                (_, false) => Some(column.gt(value.clone()).into_condition_any()),
+                (Order::Desc, false) => Some(column.clone().lt(value.clone()).into_condition_any()),
+                (_, false) => Some(column.clone().gt(value.clone()).into_condition_any()),
                 (_, true) => None,
             };
             let beyond = match (greater, nulls) {
-                (Some(greater), Some(NullOrdering::Last)) => Some(greater.add(column.is_null())),
+                (Some(greater), Some(NullOrdering::Last)) => Some(greater.add(column.clone().is_null())),
                 (Some(greater), _) => Some(greater),
-                (None, Some(NullOrdering::First)) => Some(Condition::any().add(column.is_not_null())),
+                (None, Some(NullOrdering::First)) => Some(Condition::any().add(column.clone().is_not_null())),
                 (None, _) => None,
             };
             if let Some(beyond) = beyond {
@@ -427,13 +444,17 @@ impl<E: Decode<Model: Send + Sync>> PagePlan<E> {
             }
             equal = equal.add(if is_null { column.is_null() } else { column.eq(value.clone()) });
         }
-        // A bound on the first key alone, implied by the rest, lets the index start at the right place.
+        // A bound on the first key alone, implied by the rest, lets the index start at the right place; so does one on
+        // its copy in each other link.
         let mut condition = Condition::all().add(any);
         if let (Some((column, order, None)), Some(value)) = (self.order().next(), position.first()) {
-            condition = condition.add(match order {
-                Order::Desc => column.lte(value.clone()),
-                _ => column.gte(value.clone()),
-            });
+            let copies = self.links.iter().skip(1).map(|link| link.key(0));
+            for column in std::iter::once(column).chain(copies) {
+                condition = condition.add(match order {
+                    Order::Desc => column.lte(value.clone()),
+                    _ => column.gte(value.clone()),
+                });
+            }
         }
         condition
     }

@@ -1,7 +1,10 @@
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-use crate::base::id::{ItemId, OrganizationId, UserId};
+use crate::base::{
+    clock::Instant,
+    id::{ItemId, OrganizationId, UserId},
+};
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -13,6 +16,8 @@ pub struct Model {
     pub item_id: ItemId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: UserId,
+    /// The item's, so that an index gives the items of one in their order.
+    pub item_created_at: Instant,
 }
 
 table!(tenant);

@@ -1,17 +1,21 @@
 //! Filters over items, as conditions that mean the same on both databases.
 
 use async_graphql::InputObject;
-use sea_orm::{ColumnTrait, Condition};
+use sea_orm::{ColumnTrait, Condition, sea_query::Expr};
 
 use super::input::ItemScope;
 use crate::{
     base::{
         enums::{ItemStatus, Priority},
         error::Result,
-        id::kind,
+        id::{TagId, UserId, kind},
     },
     data::{
-        db::filter::{everything, is_viewer, nothing, present, select},
+        db::{
+            OrgScope,
+            filter::{everything, is_viewer, nothing, present, select},
+            ordered_link::OrderedLink,
+        },
         entity::{item, item_assignee, item_relation, item_tag, item_watcher, tag, team},
     },
     domains::{members::input::UserFilter, relations, tags::input::TagFilter, teams::input::has_the_viewer},
@@ -134,10 +138,19 @@ pub fn in_scope(scope: ItemScope) -> Condition {
 
 impl ItemFilter {
     pub fn condition(&self, f: &mut Filtering<'_>) -> Result<Condition> {
-        self.at_depth(f, 1)
+        self.at_depth(f, 1, None)
     }
 
-    fn at_depth(&self, f: &mut Filtering<'_>, depth: u32) -> Result<Condition> {
+    /// [`Self::condition`], apart from links that the list can be read through in the order of creation: to one person,
+    /// to one tag.
+    pub fn condition_and_links(&self, f: &mut Filtering<'_>) -> Result<(Condition, Vec<OrderedLink>)> {
+        let mut demanded = Demanded::default();
+        let condition = self.at_depth(f, 1, Some(&mut demanded))?;
+        Ok((condition, demanded.links(f.scope)))
+    }
+
+    /// `demanded` of what every item must satisfy: neither under `or` nor under `not`.
+    fn at_depth(&self, f: &mut Filtering<'_>, depth: u32, mut demanded: Option<&mut Demanded>) -> Result<Condition> {
         use item::Column;
         f.descend(depth)?;
         let Self {
@@ -166,18 +179,18 @@ impl ItemFilter {
         } = self;
         let mut all = everything();
         for filter in and.iter().flatten() {
-            all = all.add(filter.at_depth(f, depth + 1)?);
+            all = all.add(filter.at_depth(f, depth + 1, demanded.as_deref_mut())?);
         }
         if let Some(filters) = or {
             // `or: []` is false.
             let mut any = Condition::any().add(nothing());
             for filter in filters {
-                any = any.add(filter.at_depth(f, depth + 1)?);
+                any = any.add(filter.at_depth(f, depth + 1, None)?);
             }
             all = all.add(any);
         }
         if let Some(filter) = not {
-            all = all.add(negated(filter.at_depth(f, depth + 1)?));
+            all = all.add(negated(filter.at_depth(f, depth + 1, None)?));
         }
         if let Some(filter) = id {
             all = all.add(filter.condition::<kind::Item>(f, Column::Id)?);
@@ -251,12 +264,19 @@ impl ItemFilter {
         }
         if let Some(UserListFilter { some, every, none, is_empty }) = assignees {
             let mut matching = |filter: &UserFilter| filter.condition(f, item_assignee::Column::UserId);
-            let conditions = Linked {
+            let mut conditions = Linked {
                 some: some.as_ref().map(&mut matching).transpose()?,
                 every: every.as_ref().map(&mut matching).transpose()?,
                 none: none.as_ref().map(&mut matching).transpose()?,
                 is_empty: *is_empty,
             };
+            if let Some(demanded) = demanded.as_deref_mut()
+                && demanded.assignee.is_none()
+                && let Some(person) = some.as_ref().and_then(|filter| filter.only(f.scope))
+            {
+                demanded.assignee = Some(person);
+                conditions.some = None;
+            }
             all = all.add(conditions.on::<item_assignee::Entity>(f, item_assignee::Column::ItemId)?);
         }
         if let Some(TagListFilter { some, every, none, is_empty }) = tags {
@@ -265,15 +285,54 @@ impl ItemFilter {
                 let tags = select::<tag::Entity>(f.scope, tag::Column::Id, condition);
                 Ok::<_, crate::base::error::Error>(everything().add(item_tag::Column::TagId.in_subquery(tags)))
             };
-            let conditions = Linked {
+            let mut conditions = Linked {
                 some: some.as_ref().map(&mut matching).transpose()?,
                 every: every.as_ref().map(&mut matching).transpose()?,
                 none: none.as_ref().map(&mut matching).transpose()?,
                 is_empty: *is_empty,
             };
+            if let Some(demanded) = demanded
+                && demanded.tag.is_none()
+                && let Some(tag) = some.as_ref().and_then(TagFilter::only)
+            {
+                demanded.tag = Some(tag);
+                conditions.some = None;
+            }
             all = all.add(conditions.on::<item_tag::Entity>(f, item_tag::Column::ItemId)?);
         }
         Ok(all)
+    }
+}
+
+/// Whom every item must be assigned to, and which tag it must have.
+#[derive(Default)]
+struct Demanded {
+    assignee: Option<UserId>,
+    tag: Option<TagId>,
+}
+
+impl Demanded {
+    /// The person first: few have as many items as a tag.
+    fn links(self, scope: &OrgScope) -> Vec<OrderedLink> {
+        let Self { assignee, tag } = self;
+        let of_person = assignee.map(|person| {
+            use item_assignee::{Column, Entity};
+            let keys = [Column::ItemCreatedAt, Column::ItemId];
+            OrderedLink::new::<item::Entity, Entity>(
+                item::Column::Id,
+                keys,
+                everything().add(Column::UserId.eq(person)),
+            )
+        });
+        let of_tag = tag.map(|tag| {
+            use item_tag::{Column, Entity};
+            let keys = [Column::ItemCreatedAt, Column::ItemId];
+            // A tag that is being taken off its items is gone already.
+            let present = select::<tag::Entity>(scope, tag::Column::Id, everything().add(tag::Column::Id.eq(tag)));
+            let condition = everything().add(Column::TagId.eq(tag)).add(Expr::exists(present));
+            OrderedLink::new::<item::Entity, Entity>(item::Column::Id, keys, condition)
+        });
+        of_person.into_iter().chain(of_tag).collect()
     }
 }
 

@@ -46,7 +46,8 @@ pub struct ItemList {
 }
 
 impl ItemList {
-    fn plan(&self, list: &str, scope: &OrgScope, wants: Wants) -> Result<PagePlan<item::Entity>> {
+    /// `of_all`: a list of the organization's items, not of some of them that a table's own index gives.
+    fn plan(&self, list: &str, of_all: bool, scope: &OrgScope, wants: Wants) -> Result<PagePlan<item::Entity>> {
         let Self { filter, scope: items, order_by, args } = self;
         if order_by.len() > MAX_KEYS {
             return Err(bad(format!("At most {MAX_KEYS} fields to order by.")));
@@ -54,19 +55,26 @@ impl ItemList {
         let filter_value = filter.as_ref().map_or(Value::Null, InputType::to_value);
         let identity = list_with(list, [filter_value, items.to_value(), order_by.to_value()]);
         let mut start = PageStart::read(args, &identity, scope.clock())?;
-        let mut condition = in_scope(*items);
-        if let Some(filter) = filter {
-            condition = condition.add(list_condition(scope, &mut start, |f| filter.condition(f))?);
-        }
         let keys: Vec<Key<item::Column>> = order_by.iter().map(|order| order.key()).collect();
-        start.plan(condition, keys, item::Column::Id, wants)
+        let is_by_creation = matches!(*keys, [Key { column: item::Column::CreatedAt, .. }]);
+        let mut condition = in_scope(*items);
+        let mut links = Vec::new();
+        if let Some(filter) = filter {
+            let found = list_condition(scope, &mut start, |f| match of_all && is_by_creation {
+                true => filter.condition_and_links(f),
+                false => Ok((filter.condition(f)?, Vec::new())),
+            })?;
+            condition = condition.add(found.0);
+            links = found.1;
+        }
+        Ok(start.plan(condition, keys, item::Column::Id, wants)?.through(links))
     }
 }
 
 /// Items of the organization.
 pub async fn items(ctx: &Context<'_>, list: &ItemList) -> Result<Connection<Item>> {
     let scope = ctx.scope()?;
-    let page = list.plan("items", scope, wants(ctx))?.fetch(scope).await?;
+    let page = list.plan("items", true, scope, wants(ctx))?.fetch(scope).await?;
     with_nested(ctx, page).await
 }
 
@@ -77,7 +85,7 @@ pub async fn children(
     parent: Uuid,
     list: &ItemList,
 ) -> Result<Connection<Item>> {
-    let plan = list.plan(&format!("items of {}", column.as_str()), ctx.scope()?, wants(ctx))?;
+    let plan = list.plan(&format!("items of {}", column.as_str()), false, ctx.scope()?, wants(ctx))?;
     let page = ctx
         .loader::<Children<item::Entity>>()?
         .load_one(ChildPage::new(parent, ParentKey::column::<item::Entity>(column), plan))

@@ -159,13 +159,23 @@ pub fn assignee_links<'a>(
     item: &item::Model,
     users: impl IntoIterator<Item = &'a UserId>,
 ) -> Vec<item_assignee::Model> {
-    let (organization_id, item_id) = (item.organization_id, item.id);
-    users.into_iter().map(|user| item_assignee::Model { organization_id, item_id, user_id: *user }).collect()
+    let link = |user: &UserId| item_assignee::Model {
+        organization_id: item.organization_id,
+        item_id: item.id,
+        user_id: *user,
+        item_created_at: item.created_at,
+    };
+    users.into_iter().map(link).collect()
 }
 
 pub fn tag_links<'a>(item: &item::Model, tags: impl IntoIterator<Item = &'a TagId>) -> Vec<item_tag::Model> {
-    let (organization_id, item_id) = (item.organization_id, item.id);
-    tags.into_iter().map(|tag| item_tag::Model { organization_id, item_id, tag_id: *tag }).collect()
+    let link = |tag: &TagId| item_tag::Model {
+        organization_id: item.organization_id,
+        item_id: item.id,
+        tag_id: *tag,
+        item_created_at: item.created_at,
+    };
+    tags.into_iter().map(link).collect()
 }
 
 /// Movements of parents' subtask counts, kept with the rows so that lists need not count.

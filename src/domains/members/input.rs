@@ -193,6 +193,15 @@ fn readable_email(scope: &OrgScope) -> Condition {
 }
 
 impl UserFilter {
+    /// The only person whom it matches, where it asks for one, by id or as the caller, and nothing else.
+    pub fn only(&self, scope: &OrgScope) -> Option<UserId> {
+        match self {
+            Self { id: Some(id), name: None, email: None, is_viewer: None, roles: None } => id.only(),
+            Self { id: None, name: None, email: None, is_viewer: Some(true), roles: None } => scope.user_id(),
+            _ => None,
+        }
+    }
+
     /// The condition on a column that names a person.
     pub fn condition(&self, f: &mut Filtering<'_>, column: impl ColumnTrait) -> Result<Condition> {
         let Self { id, name, email, is_viewer: viewer, roles } = self;

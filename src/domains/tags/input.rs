@@ -118,6 +118,12 @@ pub struct TagFilter {
 }
 
 impl TagFilter {
+    /// The only tag that it matches, where it asks for one by id and nothing else.
+    pub fn only(&self) -> Option<TagId> {
+        let Self { id, name } = self;
+        id.as_ref().filter(|_| name.is_none())?.only()
+    }
+
     /// The condition on rows of tags.
     pub fn condition(&self, f: &mut Filtering<'_>) -> Result<Condition> {
         let Self { id, name } = self;
