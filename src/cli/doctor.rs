@@ -5,6 +5,7 @@ mod clocks;
 mod database;
 mod finding;
 mod machine;
+mod mail;
 mod redis;
 mod settings;
 mod traces;
@@ -56,10 +57,11 @@ pub fn run(args: DoctorArgs, file: Option<&Path>) -> anyhow::Result<()> {
 async fn look_at(config: &Arc<Config>, file: Option<&Path>) -> Vec<Finding> {
     let mut findings = settings::look_at(config, file);
     let machine = config.clone();
-    let parts: [(&'static str, _); 4] = [
+    let parts: [(&'static str, _); 5] = [
         ("files", boxed(on_a_thread(move || machine::look_at(&machine)))),
         ("database", boxed(database::look_at(config.clone()))),
         ("redis", boxed(redis::look_at(config.clone()))),
+        ("smtp", boxed(mail::look_at(config.clone()))),
         ("traces", boxed(traces::look_at(config.clone()))),
     ];
     let looked = join_all(parts.map(|(name, part)| async move {

@@ -84,6 +84,7 @@ pub async fn serve(mut config: Arc<Config>, role: Role, demo: Demo) -> anyhow::R
         tracing::warn!("some sockets did not close in time");
     }
     jobs.cancel();
+    state.mailer.stop();
     // What answers did not wait for: mail, logs.
     state.background.close();
     if tokio::time::timeout(config.server.drain, state.background.wait()).await.is_err() {

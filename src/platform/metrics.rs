@@ -63,6 +63,8 @@ struct Inner {
     background: Counter,
     answer_cache: Family<OutcomeLabel, Counter>,
     replica: Family<OutcomeLabel, Counter>,
+    emails: Family<OutcomeLabel, Counter>,
+    emails_waiting: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -175,6 +177,10 @@ impl Metrics {
         let replica = Family::default();
         let help = "Queries that a replica could answer, by outcome: replica, behind, away, failed";
         registry.register("replica_queries", help, replica.clone());
+        let (emails, emails_waiting) = (Family::default(), Gauge::default());
+        registry.register("emails", "E-mails, by what became of them: sent, written, failed", emails.clone());
+        let help = "E-mails that the SMTP server has not taken yet";
+        registry.register("emails_waiting", help, emails_waiting.clone());
         Self(Arc::new(Inner {
             registry,
             began: Instant::now(),
@@ -203,6 +209,8 @@ impl Metrics {
             background,
             answer_cache,
             replica,
+            emails,
+            emails_waiting,
         }))
     }
 
@@ -311,6 +319,16 @@ impl Metrics {
     /// `replica`: it read from there; `behind`, `away`: from the database itself; `failed`: from both.
     pub fn replica_query(&self, outcome: &'static str) {
         self.0.replica.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// An e-mail was `sent` to the SMTP server; `written` as a file, where none is configured; `failed`, and was written.
+    pub fn emailed(&self, outcome: &'static str) {
+        self.0.emails.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// E-mails that the SMTP server has to take, more or fewer.
+    pub fn emails_wait(&self, by: i64) {
+        self.0.emails_waiting.inc_by(by);
     }
 
     /// Webhooks that are sent for here, more or fewer.

@@ -98,7 +98,7 @@ impl State {
         let parts = Parts {
             live,
             connections: Connections::new(&config.server),
-            mailer: Mailer::new(&config, db.clone(), background.clone())?,
+            mailer: Mailer::new(&config, db.clone(), background.clone(), metrics.clone())?,
             keys: KeyRing::load(&db, secret).await?,
             mint: KeyMint::new(secret)?,
             secret: secret.clone(),

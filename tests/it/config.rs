@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 use serde_json::Value;
 use tempfile::TempDir;
 use todo_platform::base::{
-    config::{Config, Mode, settings},
+    config::{Config, Encryption, Mode, settings},
     enums::PlanTier,
     secret::{Place, SIGNING_KEY},
 };
@@ -427,6 +427,43 @@ fn what_is_purged_by_age_is_kept_for_a_day_at_least() {
     ] {
         bad(&[(name, "23h")], &[name, "at least 1d"]);
     }
+}
+
+#[test]
+fn an_smtp_server_is_named_by_its_url() {
+    let server = |url: &str| good(&[("TODO_MAIL_SMTP_URL", url)]).mail.smtp().expect("it is good").expect("one is set");
+    assert!(good(&[]).mail.smtp().expect("it is good").is_none());
+    let found = server("smtps://me%40example.com:p%3Ass@mail.example.com");
+    assert_eq!((found.host.as_str(), found.port, found.encryption), ("mail.example.com", 465, Encryption::Tls));
+    assert_eq!(found.login, Some(("me@example.com".to_owned(), "p:ss".to_owned())));
+    for url in ["smtp://mail.example.com", "smtp://mail.example.com:587/?tls=required"] {
+        assert_eq!((server(url).port, server(url).encryption), (587, Encryption::StartTls));
+    }
+    let plain = server("smtp://[::1]:2525?tls=none");
+    assert_eq!((plain.host.as_str(), plain.port, plain.encryption), ("::1", 2525, Encryption::None));
+    assert!(!plain.is_open() && server("smtp://relay?tls=none").is_open());
+    server("smtp://me:hunter2@localhost?tls=none");
+    let refused = [
+        "mail.example.com",
+        "https://mail.example.com",
+        "smtp://",
+        "smtps://mail.example.com:0",
+        "smtps://mail.example.com?tls=none",
+        "smtp://mail.example.com?tls=opportunistic",
+        "smtp://mail.example.com?tls=required&tls=none",
+        "smtp://mail.example.com/name",
+        "smtp://me@mail.example.com",
+        "smtp://:hunter2@mail.example.com",
+        "smtp://me:hunter2@mail.example.com?tls=none",
+        "smtps://me:hunter2%ff@mail.example.com",
+    ];
+    for url in refused {
+        let said = bad(&[("TODO_MAIL_SMTP_URL", url)], &["TODO_MAIL_SMTP_URL"]);
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    assert!(!format!("{:?}", good(&[("TODO_MAIL_SMTP_URL", "smtps://me:hunter2@h")]).mail).contains("hunter2"));
+    bad(&[("TODO_MAIL_TIMEOUT", "1ms")], &["TODO_MAIL_TIMEOUT", "100ms to 5m"]);
+    bad(&[("TODO_MAIL_RETRY_PAUSE", "2m")], &["TODO_MAIL_RETRY_PAUSE", "10ms to 1m"]);
 }
 
 #[test]

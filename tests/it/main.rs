@@ -46,6 +46,7 @@ mod keys;
 mod ledger;
 mod lists;
 mod logs;
+mod mail_smtp;
 mod metrics;
 mod moves;
 mod observe;

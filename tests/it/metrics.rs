@@ -44,6 +44,8 @@ async fn everything(app: &TestApp) -> String {
     metrics.answer_cache("hit");
     metrics.replica_query("replica");
     metrics.refused_callback("time");
+    metrics.emailed("sent");
+    metrics.emails_wait(0);
     metrics.clock_skew("database", chrono::Duration::milliseconds(5));
     app.gql("{ server { version } }").data().await;
     String::from_utf8(app.get("/metrics").await.body).expect("text")

@@ -30,10 +30,21 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    auth::AuthConfig, billing::BillingConfig, callbacks::CallbacksConfig, database::DatabaseConfig,
-    ledger::LedgerConfig, limits::LimitsConfig, mail::MailConfig, redis::RedisConfig, server::ServerConfig,
-    sockets::SocketsConfig, subscriptions::SubscriptionsConfig, tracing::TracingConfig, trash::TrashConfig,
-    usage::UsageConfig, webhooks::WebhooksConfig,
+    auth::AuthConfig,
+    billing::BillingConfig,
+    callbacks::CallbacksConfig,
+    database::DatabaseConfig,
+    ledger::LedgerConfig,
+    limits::LimitsConfig,
+    mail::{Encryption, MailConfig, SmtpServer},
+    redis::RedisConfig,
+    server::ServerConfig,
+    sockets::SocketsConfig,
+    subscriptions::SubscriptionsConfig,
+    tracing::TracingConfig,
+    trash::TrashConfig,
+    usage::UsageConfig,
+    webhooks::WebhooksConfig,
 };
 use crate::base::{enums::PlanTier, secret};
 

@@ -1,19 +1,20 @@
 //! Mail: [`Mailer`] is the one way by which an e-mail, and any token in it, leaves the server.
 //!
-//! One mailbox gets so many e-mails an hour (see [`budget`]). Each e-mail becomes an `.eml` file (RFC 5322) under `DATA_DIR/mail`, readable by its owner alone.
+//! One mailbox gets so many e-mails an hour (see [`budget`]). Each e-mail goes to the SMTP server, where one is configured.
+//! Without one, and where it does not take it, it becomes an `.eml` file (RFC 5322) under `DATA_DIR/mail`, readable by its
+//! owner alone.
 
 mod budget;
 mod email;
+mod outbox;
 mod purge;
+mod smtp;
 
 pub use budget::Budget;
 pub use email::{Email, span};
+pub use outbox::probe;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{io, path::Path, time::SystemTime};
 
 use lettre::{
     Address, Message,
@@ -31,13 +32,15 @@ use crate::{
         error::{Error, Result},
     },
     data::db::Db,
+    platform::metrics::Metrics,
 };
+use outbox::Outbox;
 
 /// Sends e-mails after the answer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Mailer {
     from: Mailbox,
-    folder: PathBuf,
+    outbox: Outbox,
     /// How clients reach the server, where that is configured.
     server: Option<String>,
     /// E-mails an hour to one mailbox.
@@ -53,16 +56,22 @@ pub fn is_address(text: &str) -> bool {
 }
 
 impl Mailer {
-    pub fn new(config: &Config, db: Db, background: TaskTracker) -> Result<Self> {
+    pub fn new(config: &Config, db: Db, background: TaskTracker, metrics: Metrics) -> Result<Self> {
         let from = config.mail.mailbox().map_err(Error::internal)?;
         let server = config.server.public_url.clone();
-        let (folder, limit, clock) =
-            (config.data_dir.join("mail"), config.mail.letters_per_mailbox, db.clock().clone());
-        Ok(Self { from, folder, server, limit, db, clock, background })
+        let outbox = Outbox::new(config, from.email.domain(), metrics)?;
+        let (limit, clock) = (config.mail.letters_per_mailbox, db.clock().clone());
+        Ok(Self { from, outbox, server, limit, db, clock, background })
     }
 
-    /// Sends an e-mail, later. Call it after the commit of what the e-mail is about. A failure is logged once, without the
-    /// e-mail's text; nobody waits for it.
+    /// Call it before waiting for `background`: an e-mail that the SMTP server has not taken yet is tried once more, and
+    /// then becomes a file, within some seconds.
+    pub fn stop(&self) {
+        self.outbox.stop();
+    }
+
+    /// Sends an e-mail, later. Call it after the commit of what the e-mail is about. What can't be sent becomes a file, which
+    /// is logged by its name, without the e-mail's text; nobody waits for it.
     pub fn post(&self, message: Email) {
         // Made here: e-mails keep the order in which they were posted.
         let (mailer, id) = (self.clone(), self.clock.new_uuid());
@@ -87,8 +96,8 @@ impl Mailer {
             );
             return Ok(());
         }
-        let message = self.message(message, id)?;
-        write_private(&self.folder, &id.to_string(), &message.formatted()).await.map_err(Error::internal)
+        let sent = self.message(message, id)?;
+        self.outbox.deliver(&sent, id, message.subject()).await
     }
 
     fn message(&self, message: &Email, id: Uuid) -> Result<Message> {

@@ -17,7 +17,7 @@ impl Mailer {
     pub async fn purge(&self, kept: Duration) -> Result<u64> {
         let before = chrono::Duration::from_std(kept).ok().and_then(|kept| self.clock.ago(kept));
         let Some(before) = before else { return Ok(0) };
-        delete_before(&self.folder, first_uuid(before)).await.map_err(Error::internal)
+        delete_before(&self.outbox.folder, first_uuid(before)).await.map_err(Error::internal)
     }
 }
 

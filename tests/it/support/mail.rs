@@ -55,7 +55,11 @@ impl TestApp {
 
 fn read(path: PathBuf) -> Email {
     assert_eq!(path.extension().and_then(|extension| extension.to_str()), Some("eml"), "{}", path.display());
-    let raw = fs::read_to_string(&path).expect("an e-mail");
+    parse(&fs::read_to_string(&path).expect("an e-mail"), path)
+}
+
+/// An e-mail as it is sent.
+pub fn parse(raw: &str, path: PathBuf) -> Email {
     let (head, body) = raw.split_once("\r\n\r\n").expect("headers and a body");
     let head = head.replace("\r\n ", " ");
     let pair = |line: &str| {

@@ -11,6 +11,7 @@ pub mod receiver;
 pub mod redis;
 pub mod released;
 pub mod schema;
+pub mod smtp;
 pub mod socket;
 pub mod world;
 
