@@ -148,6 +148,27 @@ async fn a_server_that_is_silent_holds_nobody_up() {
     }
 }
 
+/// The queue has an end, and so has its wait when the server stops.
+#[tokio::test]
+async fn one_too_many_becomes_a_file_at_once() {
+    let server = SmtpServer::judging(|_| Verdict::Silence).await;
+    let app = sending(&TestApp::start(&[]).await, server.url()).await;
+    for number in 0..1_005 {
+        let name = format!("guest-{number:04}@example.com");
+        app.state.mailer.post(Email::invitation(&name, "Acme", &name, HOUR));
+    }
+    let folder = app.state.config.data_dir.join("mail");
+    let files = || std::fs::read_dir(&folder).map_or(0, |entries| entries.filter(Result::is_ok).count());
+    let begun = Instant::now();
+    while files() < 5 && begun.elapsed() < Duration::from_secs(15) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(files(), 5);
+    app.state.mailer.stop();
+    app.settle().await;
+    assert_eq!((files(), counted(&app, "failed"), server.taken().len()), (1_005, 1_005, 0));
+}
+
 /// The e-mails that are files in a process's folder.
 fn files(folder: &Path) -> Vec<(String, String)> {
     let Ok(entries) = std::fs::read_dir(folder.join("data/mail")) else { return Vec::new() };

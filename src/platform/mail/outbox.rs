@@ -142,7 +142,7 @@ fn smtp(config: &Config, domain: &str) -> Result<Option<Smtp>> {
 /// For `doctor`: what is wrong with the SMTP server that is configured.
 pub async fn probe(config: &Config) -> Result<(), String> {
     let sender = config.mail.mailbox().map_err(|error| error.to_string())?;
-    let Some(smtp) = smtp(config, sender.email.domain()).map_err(|error| error.describe().to_string())? else {
+    let Some(smtp) = smtp(config, sender.email.domain()).map_err(|error| error.describe())? else {
         return Ok(());
     };
     smtp.probe().await.map_err(|error| error.to_string())
