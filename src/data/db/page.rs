@@ -574,8 +574,14 @@ mod tests {
             .cond_where(plan.after(plan.position.as_deref().unwrap_or_default()));
         let sql = query.to_string(SqliteQueryBuilder).replace("\"item\".", "").replace('"', "");
         let condition = sql.split_once(" WHERE ").map(|(_, condition)| condition.to_owned()).unwrap_or_default();
-        let order =
-            plan.order().map(|(column, order, nulls)| format!("{column:?} {order:?} {nulls:?}")).collect::<Vec<_>>();
+        let name = |column| {
+            let sql = Query::select().expr(column).to_string(SqliteQueryBuilder);
+            sql.replace("SELECT \"item\".", "").replace('"', "")
+        };
+        let order = plan
+            .order()
+            .map(|(column, order, nulls)| format!("{} {order:?} {nulls:?}", name(column)))
+            .collect::<Vec<_>>();
         (condition, order.join(", "))
     }
 
@@ -591,14 +597,14 @@ mod tests {
             condition,
             "(priority > 1 OR (priority = 1 AND number < 2) OR (priority = 1 AND number = 2 AND id < 3)) AND priority >= 1"
         );
-        assert_eq!(order, "Priority Asc None, Number Desc None, Id Desc None");
+        assert_eq!(order, "priority Asc None, number Desc None, id Desc None");
         // Backward everything is the other way round, and the page is turned afterwards.
         let (condition, order) = statement(keys(), true, vec![number(1), number(2), number(3)]);
         assert_eq!(
             condition,
             "(priority < 1 OR (priority = 1 AND number > 2) OR (priority = 1 AND number = 2 AND id > 3)) AND priority <= 1"
         );
-        assert_eq!(order, "Priority Desc None, Number Asc None, Id Asc None");
+        assert_eq!(order, "priority Desc None, number Asc None, id Asc None");
     }
 
     #[test]
