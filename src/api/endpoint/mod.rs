@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     base::{
+        cache_use::CacheUse,
         error::{Code, Error, Refusal, Result},
         id::{AnyId, OrganizationId},
     },
@@ -230,9 +231,10 @@ impl Api {
         answer
     }
 
-    /// Bytes and entries of the answers that are kept to be given again.
-    pub fn answer_cache_size(&self) -> (u64, u64) {
-        self.answers.size()
+    /// How the caches are used that requests look into.
+    pub fn cache_uses(&self) -> Vec<CacheUse> {
+        let callers = [self.state.db.identity_cache_use(), self.state.keys.cache_use()];
+        self.answers.cache_use().into_iter().chain(self.validation.cache_uses()).chain(callers).collect()
     }
 
     /// Finishes the answer, and counts it.
