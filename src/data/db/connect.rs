@@ -8,10 +8,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseBackend, DatabaseConnection, DbErr, Select, Statement,
     sqlx::{
@@ -19,7 +19,6 @@ use sea_orm::{
         sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous},
     },
 };
-use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     fairness::Consumer,
@@ -27,14 +26,14 @@ use super::{
     identity_cache::IdentityCache,
     is_transient,
     keyed_locks::KeyedLocks,
-    pool::{self, Connections, Pool, Slot, SlotConnection, Watch},
+    pool::{self, Connections, LateConnection, Pool, Slot, SlotConnection, Watch},
     replica::Replica,
     sql_state,
     statement_log::StatementLog,
     store::Store,
 };
 use crate::{
-    base::{clock::Clock, config::DatabaseConfig, priority},
+    base::{clock::Clock, config::DatabaseConfig},
     data::{entity::Global, ledger::Bus},
 };
 
@@ -216,10 +215,13 @@ async fn open_pool(
         // SQLite's are opened now, where `open` waits for whoever sets the journal: a statement would not.
         let is_lazy = number > 0 && kind == Kind::Postgres;
         let usual = open_line(config, kind, is_lazy, observer).await?;
-        let background = match kind {
-            Kind::SqliteReader => Some(open_background_line(config, kind, observer).await?),
-            Kind::SqliteWriter | Kind::Postgres => None,
-        };
+        let background = (kind == Kind::SqliteReader).then(|| {
+            let (config, observer) = (config.clone(), observer.cloned());
+            LateConnection::new(move || {
+                let (config, observer) = (config.clone(), observer.clone());
+                async move { open_line(&config, kind, false, observer.as_ref()).await }.boxed()
+            })
+        });
         slots.push(Slot { usual, background });
     }
     Ok(Arc::new(Pool::new(
@@ -258,24 +260,6 @@ async fn open_line(
         connection.set_metric_callback(move |info| observer(info.statement));
     }
     Ok(SlotConnection { connection, watch })
-}
-
-/// Opens a connection on a thread that gives way, so that the connection's own thread does, too.
-async fn open_background_line(
-    config: &DatabaseConfig,
-    kind: Kind,
-    observer: Option<&Observer>,
-) -> Result<SlotConnection, ConnectError> {
-    let unreachable = |cause: String| ConnectError::Unreachable { url: redact(&config.url), cause };
-    let (own, observer, here) = (config.clone(), observer.cloned(), Handle::current());
-    let (done, opened) = oneshot::channel();
-    let open = move || {
-        priority::give_way();
-        let _ = done.send(here.block_on(open_line(&own, kind, false, observer.as_ref())));
-    };
-    let thread = thread::Builder::new().name("background".to_owned()).spawn(open);
-    thread.map_err(|error| unreachable(error.to_string()))?;
-    opened.await.unwrap_or_else(|_| Err(unreachable("the thread that opens it ended".to_owned())))
 }
 
 /// Opens a pool. Of several processes that make SQLite's file at once, the one that sets its journal is alone, and SQLite

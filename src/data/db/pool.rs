@@ -7,6 +7,7 @@
 //! works, stops. Such a connection is never used again. A statement that takes longer than the limit is ended, too.
 
 use std::{
+    fmt,
     future::Future,
     pin::pin,
     sync::{
@@ -16,10 +17,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, Statement, sqlx};
+use futures_util::future::BoxFuture;
+use sea_orm::{
+    ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, sqlx,
+};
 use sea_orm_migration::async_trait;
+use tokio::sync::OnceCell;
 
 use super::{
+    connect::ConnectError,
     fairness::{Busy, Consumer, FairQueue, Permit},
     inspection::PoolUse,
     statement_log::{StatementLog, Text},
@@ -43,8 +49,35 @@ pub(super) struct Pool {
 pub(super) struct Slot {
     pub(super) usual: SlotConnection,
     /// For threads that give way ([`priority`]): SQLite works on a thread of the connection's own, which is like the one
-    /// that opens it.
-    pub(super) background: Option<SlotConnection>,
+    /// that opens it, so it can't be the usual one. One of the two is used at a time.
+    pub(super) background: Option<LateConnection>,
+}
+
+/// A connection that whoever first needs it opens.
+pub(super) struct LateConnection {
+    opened: OnceCell<SlotConnection>,
+    open: Open,
+}
+
+type Open = Box<dyn Fn() -> BoxFuture<'static, Result<SlotConnection, ConnectError>> + Send + Sync>;
+
+impl LateConnection {
+    pub(super) fn new(
+        open: impl Fn() -> BoxFuture<'static, Result<SlotConnection, ConnectError>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { opened: OnceCell::new(), open: Box::new(open) }
+    }
+
+    async fn opened(&self) -> Result<&SlotConnection, DbErr> {
+        let failed = |error: ConnectError| DbErr::Conn(RuntimeErr::Internal(error.to_string()));
+        self.opened.get_or_try_init(|| async { (self.open)().await.map_err(failed) }).await
+    }
+}
+
+impl fmt::Debug for LateConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LateConnection").field(&self.opened).finish()
+    }
 }
 
 /// A connection, as soon as it is needed.
@@ -184,11 +217,9 @@ impl Pool {
 
     /// Waits for connections in use, then closes.
     pub(super) async fn close(&self) {
-        for slot in &self.slots {
-            for line in [Some(&slot.usual), slot.background.as_ref()].into_iter().flatten() {
-                if let Err(error) = line.connection.close_by_ref().await {
-                    tracing::warn!(%error, "closing the database");
-                }
+        for line in self.slots.iter().flat_map(Slot::lines) {
+            if let Err(error) = line.connection.close_by_ref().await {
+                tracing::warn!(%error, "closing the database");
             }
         }
     }
@@ -196,11 +227,10 @@ impl Pool {
     /// How it is at the moment, under a name.
     pub(super) fn in_use(&self, name: &'static str) -> PoolUse {
         let queue = self.queue.in_use();
-        let lines = self.slots.iter().flat_map(|slot| [Some(&slot.usual), slot.background.as_ref()]).flatten();
         PoolUse {
             name,
             limit: self.slots.len(),
-            open: lines.filter(|line| line.is_open()).count(),
+            open: self.slots.iter().flat_map(Slot::lines).filter(|line| line.is_open()).count(),
             in_use: self.slots.len() - queue.free,
             waiting: queue.waiting,
             waits: queue.waits,
@@ -211,7 +241,7 @@ impl Pool {
     /// Takes a free place: where a connection rests, rather than where one is about to be or must be opened.
     fn take_slot(&self) -> Option<usize> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let rested = free.iter().position(|slot| self.slots.get(*slot).is_some_and(|slot| slot.line().has_rested()));
+        let rested = free.iter().position(|slot| self.slots.get(*slot).is_some_and(Slot::has_rested));
         match rested {
             Some(position) => Some(free.remove(position)),
             None => free.pop(),
@@ -220,9 +250,17 @@ impl Pool {
 }
 
 impl Slot {
-    /// The connection that this thread uses.
-    fn line(&self) -> &SlotConnection {
-        self.background.as_ref().filter(|_| priority::gives_way()).unwrap_or(&self.usual)
+    /// Whether the connection that this thread uses is open, and nobody's.
+    fn has_rested(&self) -> bool {
+        match self.background.as_ref().filter(|_| priority::gives_way()) {
+            Some(background) => background.opened.get().is_some_and(SlotConnection::has_rested),
+            None => self.usual.has_rested(),
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &SlotConnection> {
+        let background = self.background.as_ref().and_then(|background| background.opened.get());
+        std::iter::once(&self.usual).chain(background)
     }
 }
 
@@ -272,7 +310,11 @@ impl Connections {
     pub(super) async fn lease(&self) -> Result<Lease, DbErr> {
         let permit = self.pool.queue.take(self.consumer).await.map_err(|Busy| DbErr::Custom(BUSY.to_owned()))?;
         let slot = self.pool.take_slot().ok_or_else(|| DbErr::Custom("a share without a connection".to_owned()))?;
-        Ok(Lease { pool: self.pool.clone(), slot, gives_way: priority::gives_way(), _permit: permit })
+        let lease = Lease { pool: self.pool.clone(), slot, gives_way: priority::gives_way(), _permit: permit };
+        if let Some(background) = lease.background() {
+            background.opened().await?;
+        }
+        Ok(lease)
     }
 }
 
@@ -295,9 +337,17 @@ impl Drop for Lease {
 
 impl Lease {
     #[allow(clippy::indexing_slicing, reason = "places are made once, and numbered")]
+    fn slot(&self) -> &Slot {
+        &self.pool.slots[self.slot]
+    }
+
+    /// The connection for threads that give way, where it is that.
+    fn background(&self) -> Option<&LateConnection> {
+        self.slot().background.as_ref().filter(|_| self.gives_way)
+    }
+
     fn line(&self) -> &SlotConnection {
-        let slot = &self.pool.slots[self.slot];
-        slot.background.as_ref().filter(|_| self.gives_way).unwrap_or(&slot.usual)
+        self.background().and_then(|background| background.opened.get()).unwrap_or(&self.slot().usual)
     }
 
     pub(super) fn connection(&self) -> &DatabaseConnection {
