@@ -26,7 +26,7 @@ use super::{
     identity_cache::IdentityCache,
     is_transient,
     keyed_locks::KeyedLocks,
-    pool::{self, Connections, LateConnection, Pool, Slot, SlotConnection, Watch},
+    pool::{self, Connections, LateConnection, Openings, Pool, Slot, SlotConnection, Watch},
     replica::Replica,
     sql_state,
     statement_log::StatementLog,
@@ -110,9 +110,10 @@ impl Db {
         Self { inner: self.inner.clone(), reader: self.reader.of(consumer), writer: self.writer.of(consumer) }
     }
 
-    /// The same database, read from another pool.
-    pub(super) fn reading_from(&self, pool: &Arc<Pool>) -> Self {
-        Self { inner: self.inner.clone(), reader: self.reader.on(pool), writer: self.writer.clone() }
+    /// The same database, read from another pool; on connections alone that were open when [`Pool::opened`] said so many.
+    pub(super) fn reading_from(&self, pool: &Arc<Pool>, opened: u64) -> Self {
+        let reader = self.reader.on(pool).opened_by(opened);
+        Self { inner: self.inner.clone(), reader, writer: self.writer.clone() }
     }
 
     pub(super) fn replica(&self) -> Option<&Replica> {
@@ -177,8 +178,7 @@ impl Db {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        let lease = self.reader.lease().await?;
-        lease.run(lease.text("ping"), lease.connection().ping()).await
+        self.reader.ping().await
     }
 
     /// Waits for connections in use, then closes.
@@ -210,16 +210,16 @@ async fn open_pool(
     connections: u32,
     observer: Option<&Observer>,
 ) -> Result<Arc<Pool>, ConnectError> {
-    let mut slots = Vec::new();
+    let (mut slots, openings) = (Vec::new(), Openings::default());
     for number in 0..connections {
         // SQLite's are opened now, where `open` waits for whoever sets the journal: a statement would not.
         let is_lazy = number > 0 && kind == Kind::Postgres;
-        let usual = open_line(config, kind, is_lazy, observer).await?;
+        let usual = open_line(config, kind, is_lazy, &openings, observer).await?;
         let background = (kind == Kind::SqliteReader).then(|| {
-            let (config, observer) = (config.clone(), observer.cloned());
+            let (config, openings, observer) = (config.clone(), openings.clone(), observer.cloned());
             LateConnection::new(move || {
-                let (config, observer) = (config.clone(), observer.clone());
-                async move { open_line(&config, kind, false, observer.as_ref()).await }.boxed()
+                let (config, openings, observer) = (config.clone(), openings.clone(), observer.clone());
+                async move { open_line(&config, kind, false, &openings, observer.as_ref()).await }.boxed()
             })
         });
         slots.push(Slot { usual, background });
@@ -228,6 +228,7 @@ async fn open_pool(
         slots,
         config.acquire_timeout,
         StatementLog::new(config.slow_statement, kind == Kind::Postgres),
+        openings,
     )))
 }
 
@@ -238,11 +239,15 @@ async fn open_replica(
     observer: Option<&Observer>,
 ) -> Result<Arc<Pool>, ConnectError> {
     let config = DatabaseConfig { url: url.to_owned(), ..config.clone() };
-    let mut slots = Vec::new();
+    let (mut slots, openings) = (Vec::new(), Openings::default());
     for _ in 0..config.max_connections {
-        slots.push(Slot { usual: open_line(&config, Kind::Postgres, true, observer).await?, background: None });
+        slots.push(Slot {
+            usual: open_line(&config, Kind::Postgres, true, &openings, observer).await?,
+            background: None,
+        });
     }
-    Ok(Arc::new(Pool::new(slots, config.acquire_timeout, StatementLog::new(config.slow_statement, true))))
+    let log = StatementLog::new(config.slow_statement, true);
+    Ok(Arc::new(Pool::new(slots, config.acquire_timeout, log, openings)))
 }
 
 /// Opens a connection, or leaves that to whoever uses it first.
@@ -250,9 +255,10 @@ async fn open_line(
     config: &DatabaseConfig,
     kind: Kind,
     is_lazy: bool,
+    openings: &Openings,
     observer: Option<&Observer>,
 ) -> Result<SlotConnection, ConnectError> {
-    let watch = Watch::new(config.statement_timeout, kind == Kind::SqliteReader);
+    let watch = Watch::new(config.statement_timeout, kind == Kind::SqliteReader, openings);
     let mut options = watched(options(config, kind), kind, &watch);
     options.connect_lazy(is_lazy);
     let mut connection = open(options, config).await?;
