@@ -337,7 +337,6 @@ pub struct Dearest {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn price(key: &str, shape: Shape, below: Prices) -> Price {

@@ -26,11 +26,12 @@ use super::{
     identity_cache::IdentityCache,
     is_transient,
     keyed_locks::KeyedLocks,
-    pool::{self, Connections, LateConnection, Openings, Pool, Slot, SlotConnection, Watch},
+    pool::{Connections, LateConnection, Pool, Slot, SlotConnection},
     replica::Replica,
     sql_state,
     statement_log::StatementLog,
     store::Store,
+    watch::{self, Openings, Watch},
 };
 use crate::{
     base::{clock::Clock, config::DatabaseConfig},
@@ -327,7 +328,7 @@ fn watched(mut options: ConnectOptions, kind: Kind, watch: &Arc<Watch>) -> Conne
     options
         .map_sqlx_sqlite_pool_opts(move |pool| {
             let (opened, before, after) = (sqlite.clone(), sqlite.clone(), sqlite.clone());
-            pool.after_connect(move |connection, _| Box::pin(pool::opened_sqlite(connection, opened.clone())))
+            pool.after_connect(move |connection, _| Box::pin(watch::opened_sqlite(connection, opened.clone())))
                 .before_acquire(move |connection, _| {
                     let is_good = before.is_good() && !connection.is_in_transaction();
                     Box::pin(async move { Ok(is_good) })
@@ -339,7 +340,7 @@ fn watched(mut options: ConnectOptions, kind: Kind, watch: &Arc<Watch>) -> Conne
         })
         .map_sqlx_postgres_pool_opts(move |pool| {
             let (opened, before, after) = (postgres.clone(), postgres.clone(), postgres.clone());
-            pool.after_connect(move |connection, _| Box::pin(pool::opened_postgres(connection, opened.clone())))
+            pool.after_connect(move |connection, _| Box::pin(watch::opened_postgres(connection, opened.clone())))
                 .before_acquire(move |connection, _| {
                     let is_good = before.is_good() && !connection.is_in_transaction();
                     Box::pin(async move { Ok(is_good) })

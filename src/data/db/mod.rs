@@ -40,6 +40,7 @@ mod statement_log;
 mod store;
 mod transaction;
 pub mod usage;
+mod watch;
 mod write;
 
 pub use account_write::AccountTx;
