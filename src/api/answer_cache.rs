@@ -15,7 +15,10 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    base::error::Result,
+    base::{
+        cache_use::{CacheUse, Looks, Measure},
+        error::Result,
+    },
     data::db::{OrgScope, ledger::ReadVersion},
     graphql::response::text_of,
     platform::metrics::Metrics,
@@ -35,6 +38,7 @@ type Key = [u8; 32];
 pub struct AnswerCache {
     /// `None`: switched off.
     entries: Option<Cache<Key, Entry>>,
+    looks: Arc<Looks>,
     metrics: Metrics,
 }
 
@@ -109,17 +113,23 @@ impl AnswerCache {
             u32::try_from(text + OVERHEAD).unwrap_or(u32::MAX)
         };
         let entries = (capacity > 0).then(|| Cache::builder().max_capacity(capacity).weigher(weigh).build());
-        Self { entries, metrics }
+        Self { entries, looks: Arc::default(), metrics }
     }
 
-    /// Bytes and entries that are kept, as far as the cache has counted them.
-    pub fn size(&self) -> (u64, u64) {
-        self.entries.as_ref().map_or((0, 0), |entries| (entries.weighted_size(), entries.entry_count()))
+    /// How it is used; `None` where it is switched off.
+    pub fn cache_use(&self) -> Option<CacheUse> {
+        Some(self.looks.with(self.entries.as_ref()?, "answers", Measure::Bytes))
     }
 
     /// Looks for the answer to a request whose answer is of the ledger. `request` is its fingerprint.
     pub async fn find(&self, scope: &OrgScope, request: &[u8]) -> Result<Found> {
         let Some(entries) = &self.entries else { return Ok(Found::Nothing) };
+        let found = self.look(entries, scope, request).await?;
+        self.looks.count(matches!(found, Found::Answer(_)).then_some(()));
+        Ok(found)
+    }
+
+    async fn look(&self, entries: &Cache<Key, Entry>, scope: &OrgScope, request: &[u8]) -> Result<Found> {
         let key = key(scope, request);
         let (kept, pause) = match entries.get(&key) {
             None => {

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows a database, a request or a domain.
 
+pub mod cache_use;
 pub mod clock;
 pub mod config;
 pub mod enums;

@@ -60,8 +60,9 @@ async fn by_get(app: &TestApp, acme: &Company, who: &Person, query: &str, if_non
     app.http(request.body(Body::empty()).expect("a request")).await
 }
 
-/// How many statements a call takes, and its data.
+/// How many statements a call takes, and its data. Mail of before, whose statements come when they like, is waited for.
 async fn counted(app: &TestApp, acme: &Company, query: &str) -> (usize, Value) {
+    app.settle().await;
     app.take_statements();
     let data = app.call(acme, &acme.owner, query).data().await;
     (app.take_statements().len(), data)
@@ -115,6 +116,7 @@ async fn a_client_that_has_the_answer_is_told_so(app: TestApp) {
         first.headers.get_all("vary").iter().any(|vary| vary.to_str().unwrap_or_default().contains("authorization"))
     );
     // Made anew, and found to be the same; then known without being made.
+    app.settle().await;
     for statements in [None, Some(1)] {
         app.take_statements();
         let again = by_get(&app, &acme, &acme.owner, TITLES, Some(&format!("\"other\", {tag}"))).await;

@@ -22,6 +22,7 @@ const ROOMS: &[Room] = &[
             &["clock"],
             &["error"],
             &["priority"],
+            &["cache_use"],
             &["secret"],
             &["signature"],
             &["trace"],

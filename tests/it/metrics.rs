@@ -123,3 +123,37 @@ async fn pools_and_what_waits_are_told(app: TestApp) {
     }
     assert!(text.ends_with("# EOF\n"));
 }
+
+#[databases]
+async fn caches_are_told(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.settle().await;
+    // With a token that nobody has seen yet.
+    let owner = app.sign_in(&acme.owner).await;
+    let scrape = async || {
+        let text = everything(&app).await;
+        let prefix = |name: &str, labels: &str| format!("todo_cache_{name}{{{labels}}} ");
+        move |name: &str, labels: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(&prefix(name, labels)));
+            line.map(|value| value.parse::<f64>().expect("a number"))
+        }
+    };
+    let before = scrape().await;
+    for _ in 0..4 {
+        app.call(&acme, &owner, "{ items { nodes { title } } }").data().await;
+    }
+    let after = scrape().await;
+    // `everything` looks for one document itself. The answer is kept the second time that it is asked for.
+    let rows = [("documents", 4.0, 1.0), ("tokens", 3.0, 1.0), ("identities", 3.0, 1.0), ("answers", 2.0, 2.0)];
+    for (cache, hits, misses) in rows {
+        for (outcome, expected) in [("hit", hits), ("miss", misses)] {
+            let labels = format!("cache=\"{cache}\",outcome=\"{outcome}\"");
+            let [before, after] = [&before, &after].map(|scraped| scraped("looks_total", &labels).expect("told"));
+            assert_eq!(after - before, expected, "{labels}");
+        }
+        let labels = format!("cache=\"{cache}\"");
+        assert!(after("entries", &labels) >= Some(1.0), "{cache}");
+        let is_weighed = ["documents", "answers"].contains(&cache);
+        assert_eq!(after("size_bytes", &labels).map(|bytes| bytes > 0.0), is_weighed.then_some(true), "{cache}");
+    }
+}

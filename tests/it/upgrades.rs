@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use sea_orm::{ConnectionTrait as _, Statement, TransactionTrait as _};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TransactionTrait as _, prelude::Uuid};
 use serde_json::json;
 use todo_platform::{base::clock::Clock, data::db::Db};
 
@@ -234,6 +234,99 @@ async fn the_previous_release_works_on_this_schema(app: TestApp) {
     }
     assert!(checked > 50, "{checked} columns of inserts");
     db.close().await.expect("it closes");
+}
+
+/// The step that has links repeat when their item was created, over what the previous release has written and still
+/// writes.
+#[databases]
+async fn links_of_the_previous_release_say_when_their_item_was_created(app: TestApp) {
+    let acme = app.company("acme").await;
+    let mut tags = Vec::new();
+    for name in ["one", "two"] {
+        tags.push(app.create(&acme, &acme.owner, "tag", json!({ "name": name })).await);
+    }
+    for number in 0..12 {
+        app.clock.advance(chrono::TimeDelta::milliseconds(1_001));
+        let (title, assignees) = (number.to_string(), [&acme.member.id, &acme.admin.id]);
+        let links = json!({ "title": title, "tagIds": [tags[0]], "assigneeIds": assignees });
+        app.create(&acme, &acme.owner, "item", links).await;
+    }
+    let db = app.beside().await;
+    let is_sqlite = app.state.config.database.url.starts_with("sqlite");
+    undo_link_times(&db, is_sqlite).await;
+    let applied = app.state.db.migrate(app.state.config.database.migration_wait).await.expect("the step runs again");
+    assert_eq!(applied, ["m20261128_000046_link_times"]);
+    for (table, links) in [("item_tag", 12), ("item_assignee", 24)] {
+        assert_eq!(dated(&db, table).await, (links, links), "{table}");
+    }
+
+    // A server of the previous release beside this one: its own statements, word for word.
+    let written = released::statements(if is_sqlite { "sqlite" } else { "postgres" });
+    let to_a_tag = "SELECT i.organization_id, i.id, t.id FROM item i, tag t WHERE t.name = 'two'";
+    let to_the_owner = "SELECT i.organization_id, i.id, m.user_id FROM item i, membership m WHERE m.role = 'OWNER'";
+    for (table, other, absent, links) in
+        [("item_tag", "tag_id", to_a_tag, 24), ("item_assignee", "user_id", to_the_owner, 36)]
+    {
+        let insert = format!("INSERT INTO \"{table}\" (\"organization_id\", \"item_id\", \"{other}\") VALUES");
+        let insert = written.iter().find(|sql| sql.starts_with(&insert)).expect("it is on record");
+        let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), absent)).await.expect("ids");
+        for row in rows {
+            let values = (0..3).map(|place| row.try_get_by_index::<Uuid>(place).expect("an id").into());
+            let insert = Statement::from_sql_and_values(db.get_database_backend(), *insert, values);
+            db.execute_raw(insert).await.expect("a link without a time");
+        }
+        assert_eq!(dated(&db, table).await, (links, links), "{table}");
+    }
+    db.close().await.expect("it closes");
+
+    let newest: Vec<String> = (0..12).rev().map(|number| number.to_string()).collect();
+    for filter in [
+        format!("tags: {{ some: {{ id: {{ eq: \"{}\" }} }} }}", tags[1]),
+        "assignees: { some: { isViewer: true } }".to_owned(),
+    ] {
+        let query = format!(
+            "{{ items(first: 20, filter: {{ {filter} }}, orderBy: [{{ field: CREATED_AT, direction: DESC }}]) \
+             {{ nodes {{ title }} }} }}"
+        );
+        let data = app.call(&acme, &acme.owner, &query).data().await;
+        let titles: Vec<_> =
+            data["items"]["nodes"].as_array().into_iter().flatten().map(|item| &item["title"]).collect();
+        assert_eq!(titles, newest.iter().collect::<Vec<_>>(), "{filter}");
+    }
+}
+
+/// As the release before the step has the tables.
+async fn undo_link_times(db: &DatabaseConnection, is_sqlite: bool) {
+    let mut undo = Vec::new();
+    for (table, other) in [("item_tag", "tag_id"), ("item_assignee", "user_id")] {
+        let on_table = if is_sqlite { String::new() } else { format!(" ON {table}") };
+        undo.extend([
+            format!("DROP TRIGGER {table}_created{on_table}"),
+            format!("DROP INDEX ix_{table}_{other}_item_created_at"),
+            format!("ALTER TABLE {table} DROP COLUMN item_created_at"),
+            format!(
+                "CREATE INDEX ix_{table}_organization_id_{other}_item_id ON {table} (organization_id, {other}, item_id)"
+            ),
+        ]);
+    }
+    if !is_sqlite {
+        undo.push("DROP FUNCTION item_link_created()".to_owned());
+    }
+    undo.push("DELETE FROM seaql_migrations WHERE version = 'm20261128_000046_link_times'".to_owned());
+    for sql in undo {
+        db.execute_unprepared(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+/// How many links a table has, and how many of them say when their item was created.
+async fn dated(db: &DatabaseConnection, table: &str) -> (i64, i64) {
+    let sql = format!(
+        "SELECT count(*), count(CASE WHEN l.item_created_at = i.created_at THEN 1 END) FROM {table} l, item i \
+         WHERE i.organization_id = l.organization_id AND i.id = l.item_id"
+    );
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.expect("counts");
+    let row = row.expect("a row");
+    (row.try_get_by_index(0).expect("a number"), row.try_get_by_index(1).expect("a number"))
 }
 
 /// A walk over every kind of object: made, changed, read, deleted.

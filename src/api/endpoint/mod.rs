@@ -2,17 +2,15 @@
 
 mod admission;
 mod body;
+mod execution;
 pub mod http;
+mod reuse;
 mod span;
 pub mod sse;
 pub mod stream;
 pub mod ws;
 
-use std::{
-    ops::Deref,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{ops::Deref, sync::Arc, time::Instant};
 
 use async_graphql::{Request, Response, Value, parser::types::OperationType};
 use bytes::Bytes;
@@ -26,7 +24,7 @@ use self::{
     stream::{Answers, Template},
 };
 use super::{
-    answer_cache::{AnswerCache, ETag, Found},
+    answer_cache::{AnswerCache, ETag},
     processor::{Meter, Processor},
     response_sharing,
     schema::{self, ApiSchema},
@@ -34,13 +32,11 @@ use super::{
 };
 use crate::{
     base::{
+        cache_use::CacheUse,
         error::{Code, Error, Refusal, Result},
         id::{AnyId, OrganizationId},
     },
-    data::{
-        actor::Origin,
-        db::{OrgScope, ReadFrom},
-    },
+    data::{actor::Origin, db::OrgScope},
     domains::{
         document_sets::manifest::DocumentCheck,
         events::{
@@ -49,10 +45,8 @@ use crate::{
         },
     },
     graphql::{
-        budget::AnswerBudget,
         context::{Charge, RequestContext},
-        error::{code_of, finish, server_errors},
-        response::{has_data, text_of},
+        error::{finish, server_errors},
     },
     platform::{
         auth::session::{Authenticator, Caller, Credential},
@@ -85,9 +79,6 @@ impl Deref for Api {
 
 /// Points of an operation that asks for nothing dear, and of whatever is refused.
 const MINIMUM_COST: u64 = 1;
-
-/// How long a query may take that reads from a replica, before the database is asked instead.
-const REPLICA_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a transport knows of a request besides its body.
 #[derive(Clone, Debug)]
@@ -240,9 +231,10 @@ impl Api {
         answer
     }
 
-    /// Bytes and entries of the answers that are kept to be given again.
-    pub fn answer_cache_size(&self) -> (u64, u64) {
-        self.answers.size()
+    /// How the caches are used that requests look into.
+    pub fn cache_uses(&self) -> Vec<CacheUse> {
+        let callers = [self.state.db.identity_cache_use(), self.state.keys.cache_use()];
+        self.answers.cache_use().into_iter().chain(self.validation.cache_uses()).chain(callers).collect()
     }
 
     /// Finishes the answer, and counts it.
@@ -276,130 +268,6 @@ impl Api {
         if let (Some(scope), Some(valid)) = (&answer.caller.scope, &answer.valid) {
             let (operation, cost, elapsed) = (valid.label(), answer.charge.actual, begun.elapsed());
             self.state.usage.record(scope, Measured { operation, cost, elapsed, failed });
-        }
-    }
-
-    /// Gives the answer that was kept of the same request, where nothing it is made of has changed; else runs the request.
-    /// What is given again costs what it cost, and a point where the client has it.
-    async fn reuse(&self, request: Request, admitted: Admitted, reuse: &Reuse) -> Answer {
-        let scope = admitted.caller.scope.clone().filter(|_| admitted.valid.is_of_ledger);
-        let found = match &scope {
-            Some(scope) => Box::pin(self.find_kept(scope, &request)).await,
-            None => Found::Nothing,
-        };
-        let place = match found {
-            Found::Answer(kept) => {
-                let Admitted { valid, caller, taken, mut charge, .. } = admitted;
-                charge.actual = if reuse.has(&kept.etag) { MINIMUM_COST } else { kept.cost };
-                if let Some(taken) = taken {
-                    charge.level = Some(self.state.rate_limit.settle(&taken, charge.actual));
-                }
-                let answer = Answer::new(Response::default(), Some(valid), caller, charge);
-                return answer.written(kept.text.clone(), kept.etag.clone(), reuse);
-            }
-            Found::Place(place) => Some(place),
-            Found::Nothing => None,
-        };
-        let answer = self.run(request, admitted).await;
-        let kept = match (place, &scope) {
-            (Some(place), Some(scope)) => self.answers.keep(&place, scope, &answer.response, answer.charge.actual),
-            _ => None,
-        };
-        match kept {
-            Some(kept) => answer.written(kept.text.clone(), kept.etag.clone(), reuse),
-            None if reuse.has_etag && answer.response.errors.is_empty() => {
-                let text = Bytes::from(text_of(&answer.response));
-                let etag = ETag::of(&text);
-                answer.written(text, etag, reuse)
-            }
-            None => answer,
-        }
-    }
-
-    /// What is kept of a request. Where that can't be read, the request runs, and says what is wrong.
-    async fn find_kept(&self, scope: &OrgScope, request: &Request) -> Found {
-        let Ok(fingerprint) = fingerprint(request) else { return Found::Nothing };
-        self.answers.find(scope, &fingerprint).await.unwrap_or_else(|error| {
-            tracing::warn!(error = %error.describe(), "the version of answers can't be read");
-            Found::Nothing
-        })
-    }
-
-    /// Runs what was admitted.
-    async fn run(&self, request: Request, admitted: Admitted) -> Answer {
-        let execution = Box::pin(self.perform(request, &admitted));
-        let finished = tokio::time::timeout(self.state.config.limits.timeout, execution).await;
-        let Admitted { valid, caller, taken, mut charge, .. } = admitted;
-        let response = match finished {
-            Ok((mut response, budget)) => {
-                self.remember(&valid, &response);
-                charge.actual = valid.prices.actual(&response).max(MINIMUM_COST);
-                if let Some(taken) = taken {
-                    charge.level = Some(self.state.rate_limit.settle(&taken, charge.actual));
-                }
-                budget.enforce(&mut response);
-                response
-            }
-            Err(_) => {
-                // What was stopped cost all that it asked for.
-                charge.actual = charge.requested;
-                timed_out()
-            }
-        };
-        Answer::new(response, Some(valid), caller, charge)
-    }
-
-    /// Executes a query by a replica where that has everything, all else by the database itself; so, too, what fails or
-    /// hangs at the replica, which may go at any time, or end a query that is in the way of what it follows.
-    async fn perform(&self, mut request: Request, admitted: &Admitted) -> (Response, AnswerBudget) {
-        let Some(scope) = self.replica_for(admitted).await else {
-            return self.perform_as(request, admitted, admitted.caller.clone()).await;
-        };
-        let caller = Caller { scope: Some(scope.clone()), ..admitted.caller.clone() };
-        let execution = self.perform_as(same_again(&mut request), admitted, caller);
-        let done = tokio::time::timeout(REPLICA_PATIENCE.min(self.state.config.limits.timeout / 2), execution).await;
-        let is_of_replica = |code| matches!(code, Some("UNAVAILABLE" | "INTERNAL"));
-        let cause = match done {
-            Err(_) => "a query got no answer in time".to_owned(),
-            Ok(done) => match done.0.errors.iter().find(|error| is_of_replica(code_of(error))) {
-                Some(error) => error.message.clone(),
-                None => {
-                    self.state.metrics.replica_query("replica");
-                    return done;
-                }
-            },
-        };
-        scope.suspect_replica(&cause).await;
-        self.state.metrics.replica_query("failed");
-        self.perform_as(request, admitted, admitted.caller.clone()).await
-    }
-
-    async fn perform_as(&self, request: Request, admitted: &Admitted, caller: Caller) -> (Response, AnswerBudget) {
-        let mut context = RequestContext::new(&self.state, caller, admitted.origin.clone());
-        context.charge = admitted.charge;
-        let (budget, loads) = (context.budget.clone(), context.loads.clone());
-        let execution = self.schema.execute(request.data(context).data(self.document_check.clone()));
-        (loads.drive(execution).await, budget)
-    }
-
-    /// A scope that reads from the replica, where that may answer.
-    async fn replica_for(&self, admitted: &Admitted) -> Option<OrgScope> {
-        let scope = admitted.caller.scope.as_ref().filter(|_| admitted.valid.is_of_ledger)?;
-        let outcome = match scope.read_from().await {
-            Ok(ReadFrom::Replica(scope)) => return Some(scope),
-            // What is wrong with the database itself, the query will say.
-            Ok(ReadFrom::Database) | Err(_) => return None,
-            Ok(ReadFrom::ReplicaBehind) => "behind",
-            Ok(ReadFrom::ReplicaAway) => "away",
-        };
-        self.state.metrics.replica_query(outcome);
-        None
-    }
-
-    /// Keeps the document of what was validated and ran.
-    fn remember(&self, valid: &ValidRequest, response: &Response) {
-        if has_data(response) {
-            self.validation.remember(valid);
         }
     }
 }
@@ -471,17 +339,6 @@ impl Client {
         let feed = Feed::new(opened, live, api.state.config.subscriptions.heartbeat);
         Ok(Ok(Answers::new(self.clone(), caller, scope, feed, template)))
     }
-}
-
-/// The same request, to be executed before it: its document, which is parsed already, and its variables.
-fn same_again(request: &mut Request) -> Request {
-    let mut again = Request::new(&request.query).variables(request.variables.clone());
-    again.operation_name.clone_from(&request.operation_name);
-    if let Ok(document) = request.parsed_query() {
-        let document = document.clone();
-        again.set_parsed_query(document);
-    }
-    again
 }
 
 fn failed(error: Error) -> Response {

@@ -25,7 +25,7 @@ pub async fn text(State(api): State<Api>) -> Response {
     let snapshot = Snapshot {
         pools: db.pools(),
         backlog: timeout(PATIENCE, db.backlog()).await.ok().and_then(Result::ok),
-        answer_cache: api.answer_cache_size(),
+        caches: api.cache_uses(),
         uptime: metrics.uptime(),
     };
     (headers, metrics.text_with(&snapshot)).into_response()

@@ -9,7 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     api::document::Document,
-    base::error::{Code, Refusal, Result},
+    base::{
+        cache_use::{CacheUse, Looks, Measure},
+        error::{Code, Refusal, Result},
+    },
 };
 
 /// Bytes of texts kept for automatic persisted queries.
@@ -34,6 +37,14 @@ pub struct New {
 pub struct Documents {
     persisted: Cache<String, Arc<str>>,
     valid: Cache<String, Arc<Document>>,
+    looks: Arc<DocumentLooks>,
+}
+
+/// Looks into each of the two.
+#[derive(Default)]
+struct DocumentLooks {
+    persisted: Looks,
+    valid: Looks,
 }
 
 impl Default for Documents {
@@ -45,7 +56,7 @@ impl Default for Documents {
             u32::try_from(text.len() + document.tokens.saturating_mul(TOKEN_BYTES)).unwrap_or(u32::MAX)
         };
         let valid = Cache::builder().weigher(weight).max_capacity(VALID_BYTES).build();
-        Self { persisted, valid }
+        Self { persisted, valid, looks: Arc::default() }
     }
 }
 
@@ -65,7 +76,7 @@ impl Documents {
         if request.query.trim().is_empty() {
             // The message is what clients look for; they then send the document along.
             let unknown = || Refusal::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound");
-            request.query = self.persisted.get(&hash).ok_or_else(unknown)?.to_string();
+            request.query = self.looks.persisted.count(self.persisted.get(&hash)).ok_or_else(unknown)?.to_string();
             return Ok(None);
         }
         let digest = Sha256::digest(request.query.as_bytes());
@@ -77,7 +88,7 @@ impl Documents {
     }
 
     pub fn valid(&self, text: &str) -> Option<Arc<Document>> {
-        self.valid.get(text)
+        self.looks.valid.count(self.valid.get(text))
     }
 
     pub fn is_persisted(&self, hash: &str) -> bool {
@@ -97,10 +108,11 @@ impl Documents {
         }
     }
 
-    /// Bytes of what is kept.
-    pub fn bytes(&self) -> u64 {
-        self.persisted.run_pending_tasks();
-        self.valid.run_pending_tasks();
-        self.persisted.weighted_size() + self.valid.weighted_size()
+    /// How they are used: valid documents, and texts by their hash.
+    pub fn cache_uses(&self) -> [CacheUse; 2] {
+        [
+            self.looks.valid.with(&self.valid, "documents", Measure::Bytes),
+            self.looks.persisted.with(&self.persisted, "persisted_texts", Measure::Bytes),
+        ]
     }
 }

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     base::{
+        cache_use::CacheUse,
         config::LimitsConfig,
         error::{Error, Refusal, Result},
     },
@@ -242,9 +243,9 @@ impl RequestValidator {
         }
     }
 
-    /// Bytes that the documents kept take, as they are weighed.
-    pub fn remembered_bytes(&self) -> u64 {
-        self.documents.bytes()
+    /// How the documents are used that are kept.
+    pub fn cache_uses(&self) -> [CacheUse; 2] {
+        self.documents.cache_uses()
     }
 }
 

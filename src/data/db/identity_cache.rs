@@ -19,7 +19,12 @@ use super::{
     Db,
     identity::{Identified, OrganizationChoice},
 };
-use crate::base::{clock::Instant, error::Result, id::SessionId};
+use crate::base::{
+    cache_use::{CacheUse, Looks, Measure},
+    clock::Instant,
+    error::Result,
+    id::SessionId,
+};
 
 /// Identities held at most; the least used go first.
 const CAPACITY: u64 = 20_000;
@@ -41,6 +46,7 @@ pub(super) struct IdentityCache {
     entries: Cache<CredentialKey, Entry>,
     generation: Arc<AtomicU64>,
     life: Duration,
+    looks: Arc<Looks>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,7 +61,7 @@ impl IdentityCache {
     pub(super) fn new(life: Duration) -> Self {
         let capacity = if life.is_zero() { 0 } else { CAPACITY };
         let entries = Cache::builder().max_capacity(capacity).time_to_live(KEPT_FOR).build();
-        Self { entries, generation: Arc::default(), life }
+        Self { entries, generation: Arc::default(), life, looks: Arc::default() }
     }
 
     /// After a commit that may have changed who may do what.
@@ -68,6 +74,12 @@ impl Db {
     /// Identities read before now count no more: another instance may have changed rights.
     pub fn forget_identities(&self) {
         self.identities().forget();
+    }
+
+    /// How the cache of identities is used.
+    pub fn identity_cache_use(&self) -> CacheUse {
+        let memory = self.identities();
+        memory.looks.with(&memory.entries, "identities", Measure::Entries)
     }
 
     /// What was read for `key` a moment ago, else what `read` finds. Nobody is not cached.
@@ -85,7 +97,7 @@ impl Db {
                 && age >= chrono::Duration::zero()
                 && age.to_std().is_ok_and(|age| age <= memory.life)
         };
-        if let Some(entry) = memory.entries.get(&key).filter(fresh) {
+        if let Some(entry) = memory.looks.count(memory.entries.get(&key).filter(fresh)) {
             return Ok(Some(entry.identified));
         }
         // Boxed: it is large, and most requests carry it for nothing.

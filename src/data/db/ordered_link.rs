@@ -35,7 +35,7 @@ impl OrderedLink {
     }
 
     /// Rows of `E` that are linked. The organization is part of the join, and said again for what plans by one table.
-    pub(super) fn join<E: EntityTrait>(&self, select: Select<E>, organization: OrganizationId) -> Select<E> {
+    fn join<E: EntityTrait>(&self, select: Select<E>, organization: OrganizationId) -> Select<E> {
         select
             .join(JoinType::InnerJoin, self.to_row.clone())
             .filter(self.column(&self.organization).eq(organization))
@@ -44,7 +44,7 @@ impl OrderedLink {
 
     /// Both are of the same row. By the keys and not its id alone: both tables are in this order, and can be read side by
     /// side.
-    pub(super) fn agrees_with(&self, other: &Self) -> Condition {
+    fn agrees_with(&self, other: &Self) -> Condition {
         let same = |(own, others): (&DynIden, &DynIden)| self.column(own).eq(other.column(others));
         self.keys.iter().zip(&other.keys).map(same).fold(Condition::all(), Condition::add)
     }
@@ -57,4 +57,19 @@ impl OrderedLink {
     fn column(&self, column: &DynIden) -> SimpleExpr {
         Expr::col((self.table.clone(), column.clone()).into_column_ref())
     }
+}
+
+/// Rows of `E` that every one of these links leads to, in the order that they share.
+pub(super) fn join<E: EntityTrait>(
+    links: &[OrderedLink],
+    mut select: Select<E>,
+    organization: OrganizationId,
+) -> Select<E> {
+    for (place, link) in links.iter().enumerate() {
+        select = link.join(select, organization);
+        if let Some(first) = links.first().filter(|_| place > 0) {
+            select = select.filter(link.agrees_with(first));
+        }
+    }
+    select
 }

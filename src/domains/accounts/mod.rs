@@ -11,3 +11,4 @@ pub mod resolvers;
 pub mod service;
 mod throttle;
 pub mod types;
+mod viewer;

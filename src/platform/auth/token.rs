@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     base::{
+        cache_use::{CacheUse, Looks, Measure},
         clock::{Clock, Instant},
         error::{Error, Result},
         id::{SessionId, UserId},
@@ -84,6 +85,7 @@ pub struct KeyRing {
     /// What was signed by a key of the ring, by its SHA-256: read and checked once, not with every request. Key and times
     /// are looked at each time.
     signed: Cache<[u8; 32], Arc<Signed>>,
+    looks: Arc<Looks>,
     db: Db,
     secret: ServerSecret,
     clock: Clock,
@@ -122,6 +124,7 @@ impl KeyRing {
             keys: Arc::default(),
             looked_at: Arc::default(),
             signed: Cache::new(KNOWN_TOKENS),
+            looks: Arc::default(),
             db: db.clone(),
             secret: secret.clone(),
             clock: db.clock().clone(),
@@ -244,10 +247,15 @@ impl KeyRing {
         })
     }
 
+    /// How the cache of tokens is used whose signature is known.
+    pub fn cache_use(&self) -> CacheUse {
+        self.looks.with(&self.signed, "tokens", Measure::Entries)
+    }
+
     /// A token's contents, where a key of the ring has signed them.
     async fn signed(&self, token: &str) -> Result<Option<Arc<Signed>>> {
         let digest: [u8; 32] = Sha256::digest(token).into();
-        if let Some(signed) = self.signed.get(&digest) {
+        if let Some(signed) = self.looks.count(self.signed.get(&digest)) {
             return Ok(Some(signed));
         }
         let Ok(header) = jsonwebtoken::decode_header(token) else { return Ok(None) };

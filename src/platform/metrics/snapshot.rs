@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use crate::{
-    base::trace::COUNTS,
+    base::{cache_use::CacheUse, trace::COUNTS},
     data::db::inspection::{Backlog, PoolUse},
 };
 
@@ -23,6 +23,17 @@ type Total = Counter<f64, AtomicU64>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PoolLabel {
     pool: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabel {
+    cache: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LookLabels {
+    cache: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,8 +52,7 @@ pub struct Snapshot {
     pub pools: Vec<PoolUse>,
     /// What waits in the database; `None` where it did not say in time.
     pub backlog: Option<Backlog>,
-    /// Bytes and entries of the answers that are kept.
-    pub answer_cache: (u64, u64),
+    pub caches: Vec<CacheUse>,
     /// Since the server began.
     pub uptime: Duration,
 }
@@ -55,15 +65,7 @@ impl Snapshot {
         if let Some(backlog) = &self.backlog {
             add_backlog(&mut registry, backlog);
         }
-        let gauge = |value: u64| {
-            let gauge = Number::default();
-            gauge.set(value as f64);
-            gauge
-        };
-        let (size, entries) = self.answer_cache;
-        let help = "Size of the answers that are kept to be given again";
-        registry.register_with_unit("answer_cache_size", help, Unit::Bytes, gauge(size));
-        registry.register("answer_cache_entries", "Answers that are kept to be given again", gauge(entries));
+        self.add_caches(&mut registry);
         let spans = Family::<OutcomeLabel, Counter>::default();
         for (outcome, count) in [("exported", &COUNTS.exported), ("dropped", &COUNTS.dropped)] {
             spans.get_or_create(&OutcomeLabel { outcome }).inc_by(count.load(Ordering::Relaxed));
@@ -75,6 +77,23 @@ impl Snapshot {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What this server is", build);
         registry
+    }
+
+    fn add_caches(&self, registry: &mut Registry) {
+        let (entries, sizes) = (Family::<CacheLabel, Number>::default(), Family::<CacheLabel, Number>::default());
+        let looks = Family::<LookLabels, Counter>::default();
+        for CacheUse { name: cache, entries: count, bytes, hits, misses } in self.caches.iter().copied() {
+            entries.get_or_create(&CacheLabel { cache }).set(count as f64);
+            if let Some(bytes) = bytes {
+                sizes.get_or_create(&CacheLabel { cache }).set(bytes as f64);
+            }
+            for (outcome, count) in [("hit", hits), ("miss", misses)] {
+                looks.get_or_create(&LookLabels { cache, outcome }).inc_by(count);
+            }
+        }
+        registry.register("cache_entries", "Entries of a cache", entries);
+        registry.register_with_unit("cache_size", "Size of a cache whose entries are weighed", Unit::Bytes, sizes);
+        registry.register("cache_looks", "Looks into a cache, by whether they found what could be used", looks);
     }
 
     fn add_pools(&self, registry: &mut Registry) {
