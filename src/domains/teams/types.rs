@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_graphql::{Context, Description, Object};
 
 use crate::{
@@ -27,9 +29,15 @@ use crate::{
 
 /// A group of members, which items may belong to.
 #[derive(Clone, Debug, Description)]
-pub struct Team(pub team::Model);
+pub struct Team(pub Arc<team::Model>);
 
-row_node!(Team: team, Self);
+row_node!(Team: team, Self::from);
+
+impl From<team::Model> for Team {
+    fn from(row: team::Model) -> Self {
+        Self(Arc::new(row))
+    }
+}
 
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Team {
