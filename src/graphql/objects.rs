@@ -32,20 +32,21 @@ impl<T: ContainerType> OutputType for Objects<'_, T> {
     }
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        let values = match self {
-            Self::Of(objects) => all(ctx, field, objects.iter().copied()).await,
-            Self::Own(objects) => all(ctx, field, objects.iter()).await,
+        // Boxed, for the future of any of an object's fields is as large as the largest.
+        let objects = match self {
+            Self::Of(objects) => objects.iter().copied().collect(),
+            Self::Own(objects) => objects.iter().collect(),
         };
-        values.map(Value::List)
+        Box::pin(all(ctx, field, objects)).await.map(Value::List)
     }
 }
 
 async fn all<'o, T: ContainerType + 'o>(
     ctx: &ContextSelectionSet<'_>,
     field: &Positioned<Field>,
-    objects: impl Iterator<Item = &'o T> + Send,
+    objects: Vec<&'o T>,
 ) -> ServerResult<Vec<Value>> {
-    let resolved = objects.enumerate().map(|(place, object)| async move {
+    let resolved = objects.into_iter().enumerate().map(|(place, object)| async move {
         let ctx = ctx.with_index(place);
         resolve(&ctx, field, object).await.map_err(|error| ctx.set_error_path(error))
     });
@@ -145,4 +146,38 @@ async fn join<T, F: Future<Output = ServerResult<T>> + Send>(
     })
     .await?;
     Ok(done.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{ContainerType, Context};
+
+    use crate::{
+        domains::{
+            accounts::types::User, comments::types::Comment, items::types::Item, tags::types::Tag, teams::types::Team,
+        },
+        graphql::connection::Connection,
+    };
+
+    /// Bytes of the future of any field of an object.
+    fn size<'a, T: ContainerType + 'a, F>(_: impl FnOnce(&'a T, &'a Context<'a>) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    /// A page makes and moves one of each field that is selected of each object, and each is as large as that of the dearest
+    /// field: what such a field waits with, and large arguments, are boxed.
+    #[test]
+    fn fields_are_small() {
+        let sizes = [
+            ("Item", size::<Item, _>(|object, ctx| object.resolve_field(ctx))),
+            ("User", size::<User, _>(|object, ctx| object.resolve_field(ctx))),
+            ("Tag", size::<Tag, _>(|object, ctx| object.resolve_field(ctx))),
+            ("Team", size::<Team, _>(|object, ctx| object.resolve_field(ctx))),
+            ("Comment", size::<Comment, _>(|object, ctx| object.resolve_field(ctx))),
+            ("Connection", size::<Connection<Item>, _>(|object, ctx| object.resolve_field(ctx))),
+        ];
+        for (name, size) in sizes {
+            assert!(size <= 640, "{name}: {size} bytes");
+        }
+    }
 }

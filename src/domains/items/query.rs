@@ -37,7 +37,7 @@ const MAX_KEYS: usize = 5;
 
 /// The arguments of a list of items.
 pub struct ItemList {
-    pub filter: Option<ItemFilter>,
+    pub filter: Option<Box<ItemFilter>>,
     pub scope: ItemScope,
     pub order_by: Vec<ItemOrder>,
     pub args: PageArgs,
@@ -50,7 +50,7 @@ impl ItemList {
         if order_by.len() > MAX_KEYS {
             return Err(bad(format!("At most {MAX_KEYS} fields to order by.")));
         }
-        let filter_value = filter.as_ref().map_or(Value::Null, InputType::to_value);
+        let filter_value = filter.as_deref().map_or(Value::Null, InputType::to_value);
         let identity = list_with(list, [filter_value, items.to_value(), order_by.to_value()]);
         let mut start = PageStart::read(args, &identity, scope.clock())?;
         let keys: Vec<Key<item::Column>> = order_by.iter().map(|order| order.key()).collect();
