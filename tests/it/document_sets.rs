@@ -10,6 +10,7 @@ use crate::{
     support::{
         app::TestApp,
         client::{Call, problem},
+        redis::RedisServer,
         socket::Socket,
         world::{Company, Person},
     },
@@ -131,6 +132,84 @@ async fn a_bound_key_runs_the_documents_of_its_set_alone(app: TestApp) {
         mutate(&app, &acme, &acme.admin, ("apiKeyUpdate", KEY), patch).done().await;
         assert_eq!(code(&post(&app, with_key, json!({ "query": BOARD })).await), expected);
     }
+}
+
+/// Codes of so many requests, each with another body, and in how many of them a document was looked for.
+async fn asked(
+    app: &TestApp,
+    credential: (&str, &str),
+    times: usize,
+    body: impl Fn(usize) -> Value,
+) -> (Vec<String>, usize) {
+    let mut codes = Vec::new();
+    app.take_statements();
+    for number in 0..times {
+        codes.push(code(&post(app, credential, body(number)).await).to_owned());
+    }
+    let looks = app.take_statements().iter().filter(|sql| sql.contains("FROM \"trusted_document\"")).count();
+    codes.dedup();
+    (codes, looks)
+}
+
+/// Ids and texts that nobody has registered can be made up without end: looking for each is paid for by who asks.
+#[databases]
+async fn what_is_not_there_costs_its_caller_a_point(app: TestApp) {
+    let acme = app.company("acme").await;
+    let first = set(&app, &acme, manifest()).await;
+    let (_, key) = bound_key(&app, &acme, &first, &["ITEM_READ"]).await;
+    app.settle().await;
+    let app = app.another_instance(|config| config.limits.cost_per_minute = Some(30)).await;
+    let bearer = format!("Bearer {}", acme.viewer.token);
+    let member = ("authorization", bearer.as_str());
+    let with_key = ("x-api-key", key.as_str());
+    let id = |number: usize| json!({ "documentId": format!("made-up-{number}") });
+    let hash =
+        |number| json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": format!("{number:064}") } } });
+    let text = |number: usize| json!({ "query": format!("query Q{number} {{ __typename }}") });
+    let not_found = vec!["PERSISTED_QUERY_NOT_FOUND".to_owned()];
+    let spent = (vec!["RATE_LIMITED".to_owned()], 0);
+
+    assert_eq!(asked(&app, member, 20, id).await, (not_found.clone(), 20));
+    assert_eq!(asked(&app, member, 10, hash).await, (not_found.clone(), 10));
+    assert_eq!(asked(&app, member, 100, id).await, spent);
+    assert_eq!(asked(&app, member, 1, |_| json!({ "documentId": "board" })).await, spent);
+    // Nobody else pays: neither who calls from the same address nor another caller.
+    assert_eq!(asked(&app, with_key, 30, text).await, (vec!["FORBIDDEN".to_owned()], 30));
+    assert_eq!(asked(&app, with_key, 100, text).await, spent);
+
+    // What is there costs what it costs, however it is named.
+    app.clock.advance(chrono::TimeDelta::minutes(1));
+    let left = async |body: Value| {
+        let request =
+            Request::post("/graphql").header("content-type", "application/json").header("x-organization", "acme");
+        let request = request.header(member.0, member.1).body(Body::from(body.to_string())).expect("a request");
+        let level = app.http(request).await.header("ratelimit").to_owned();
+        let left = level.split(';').find_map(|part| part.strip_prefix("r=")).expect("what is left").to_owned();
+        left.parse::<u32>().expect("a number")
+    };
+    let named = left(json!({ "documentId": "board", "variables": { "first": 3 } })).await;
+    let written = left(json!({ "query": BOARD, "variables": { "first": 3 } })).await;
+    assert_eq!(30 - named, named - written);
+    app.settle().await;
+    app.state.db.close().await;
+}
+
+#[tokio::test]
+async fn who_has_no_points_left_in_redis_has_nothing_looked_up_here() {
+    let Some(server) = RedisServer::start() else { return };
+    let settings = [("REDIS_URL", server.url()), ("TODO_REDIS_TIMEOUT", "30s".to_owned())];
+    let app = TestApp::start(&settings).await;
+    let acme = app.company("acme").await;
+    app.settle().await;
+    let app = app.another_instance(|config| config.limits.cost_per_minute = Some(3)).await;
+    let bearer = format!("Bearer {}", acme.viewer.token);
+    let ask = async || asked(&app, ("authorization", &bearer), 1, |_| json!({ "documentId": "nothing" })).await;
+    for _ in 0..3 {
+        assert_eq!(ask().await, (vec!["PERSISTED_QUERY_NOT_FOUND".to_owned()], 1));
+    }
+    // The bucket in Redis is used up: this one was looked up before that was known, the next is not.
+    assert_eq!(ask().await, (vec!["RATE_LIMITED".to_owned()], 1));
+    assert_eq!(ask().await, (vec!["RATE_LIMITED".to_owned()], 0));
 }
 
 #[databases]

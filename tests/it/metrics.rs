@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use serde_json::Value;
+use axum::{body::Body, http::Request};
+use serde_json::{Value, json};
 use todo_platform::base::config::RedisConfig;
 use todo_test_macros::databases;
 
@@ -156,4 +157,46 @@ async fn caches_are_told(app: TestApp) {
         let is_weighed = ["documents", "answers"].contains(&cache);
         assert_eq!(after("size_bytes", &labels).map(|bytes| bytes > 0.0), is_weighed.then_some(true), "{cache}");
     }
+}
+
+/// On SQLite each reader has a second connection, for what is in the background: none is open before it is needed.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connections_for_the_background_are_opened_when_they_are_needed() {
+    let app = TestApp::start(&[]).await;
+    let acme = app.company("acme").await;
+    let open = async || {
+        let text = String::from_utf8(app.get("/metrics").await.body).expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix("todo_database_connections_open{pool=\"reader\"} "));
+        line.and_then(|count| count.parse::<usize>().ok()).expect("the gauge")
+    };
+    for _ in 0..8 {
+        app.call(&acme, &acme.owner, "{ items { nodes { title } } }").data().await;
+    }
+    assert_eq!(open().await, 4);
+    // A large body is read in the background, and so is what it asks for.
+    let body = json!({ "query": "{ items { nodes { id } } }", "extensions": { "padding": "x".repeat(200_000) } });
+    let request = Request::post("/graphql")
+        .header("content-type", "application/json")
+        .header("x-organization", "acme")
+        .header("authorization", format!("Bearer {}", acme.owner.token))
+        .body(Body::from(body.to_string()))
+        .expect("a request");
+    let answer = app.http(request).await.json();
+    assert_eq!(answer, json!({ "data": { "items": { "nodes": [] } } }));
+    assert_eq!(open().await, 5);
+    assert!(priorities("sqlx-sqlite-wor").contains(&10), "its thread gives way: {:?}", priorities("sqlx-sqlite-wor"));
+}
+
+/// How much threads of this name give way: 0, or up to 19.
+#[cfg(target_os = "linux")]
+fn priorities(name: &str) -> Vec<i64> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("the process's threads");
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let of_name = stats.filter_map(|stat| {
+        let (before, after) = stat.rsplit_once(") ")?;
+        // The 19th field; the third comes first here.
+        before.contains(name).then(|| after.split(' ').nth(16)?.parse().ok())?
+    });
+    of_name.collect()
 }

@@ -337,7 +337,6 @@ pub struct Dearest {
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::value;
 
     use super::*;
 

@@ -21,9 +21,19 @@ use crate::{
     graphql::context::Charge,
     platform::{
         auth::session::{Caller, LookUps},
-        rate_limit::{Refused, Taken},
+        rate_limit::{Allowance, Refused, Taken},
     },
 };
+
+/// Whose document a request names by its id.
+enum Named {
+    /// The caller's organization's; the request has its text now.
+    Found,
+    /// Nobody's that this caller can name. It was looked up.
+    Unknown(Caller),
+    /// The server's, or the request has its document with it.
+    Otherwise,
+}
 
 /// An operation whose document is valid, and may come this way.
 struct Validated {
@@ -67,22 +77,22 @@ impl Api {
     }
 
     async fn validate(&self, request: &mut Request, envelope: &Envelope) -> Result<Validated, Box<Stopped>> {
-        let (is_named, valid) = match self.read_document(request, envelope).await {
-            Ok((is_named, valid)) => (is_named, Arc::new(valid)),
-            Err(error) => return Err(self.stop(error, None, envelope).await),
+        let (is_named, asked_by) = match self.find_document(request, envelope).await? {
+            Named::Found => (true, Caller::default()),
+            Named::Unknown(caller) => (false, caller),
+            Named::Otherwise => (false, Caller::default()),
+        };
+        let valid = match self.check(request, &envelope.meter).await {
+            Ok(valid) => Arc::new(valid),
+            Err(error) => return Err(self.stop(error, None, asked_by, envelope).await),
         };
         match claim_of(&valid, request, envelope) {
             Ok(idempotency) => {
                 let origin = Origin { idempotency, ..envelope.origin.clone() };
                 Ok(Validated { valid, origin, is_named })
             }
-            Err(error) => Err(self.stop(error, Some(valid), envelope).await),
+            Err(error) => Err(self.stop(error, Some(valid), Caller::default(), envelope).await),
         }
-    }
-
-    async fn read_document(&self, request: &mut Request, envelope: &Envelope) -> Result<(bool, ValidRequest)> {
-        let is_named = self.find_document(request, envelope).await?;
-        Ok((is_named, self.check(request, &envelope.meter).await?))
     }
 
     async fn identify(
@@ -96,17 +106,13 @@ impl Api {
         if is_mutation {
             envelope.meter.stays().await;
         }
-        let identified = async {
-            let caller = self.caller(envelope, &origin, valid.needs_caller, !is_mutation).await?;
-            if !is_named {
-                refuse_other_documents(&caller, &request.query).await?;
-            }
-            Ok(caller)
-        };
-        let caller = match identified.await {
+        let caller = match self.caller(envelope, &origin, valid.needs_caller, !is_mutation).await {
             Ok(caller) => caller,
-            Err(error) => return Err(self.stop(error, Some(valid), envelope).await),
+            Err(error) => return Err(self.stop(error, Some(valid), Caller::default(), envelope).await),
         };
+        if !is_named && let Err(error) = self.refuse_other_documents(&caller, &request.query, envelope).await {
+            return Err(self.stop(error, Some(valid), caller, envelope).await);
+        }
         if let (Some(idempotency), Some(identified)) = (&origin.idempotency, &caller.identified) {
             let organization_id = caller.scope.as_ref().map(|scope| scope.organization_id());
             idempotency.belongs_to(organization_id, identified.actor());
@@ -144,16 +150,23 @@ impl Api {
         Err(Box::new(Stopped { error: refusal.into(), valid: Some(valid), caller, charge }))
     }
 
-    /// An operation that stops before its caller is known, on its address's account.
-    async fn stop(&self, error: Error, valid: Option<Arc<ValidRequest>>, envelope: &Envelope) -> Box<Stopped> {
-        let mut charge = Charge::default();
+    /// An operation that stops before its points are taken: on its caller's account, or on its address's where that is
+    /// nobody yet.
+    async fn stop(
+        &self,
+        error: Error,
+        valid: Option<Arc<ValidRequest>>,
+        caller: Caller,
+        envelope: &Envelope,
+    ) -> Box<Stopped> {
+        let (limiter, mut charge) = (&self.state.rate_limit, Charge::default());
+        let allowance = limiter.of_caller(&caller, &envelope.origin);
         if matches!(&error, Error::Refused(refusal) if refusal.code == Code::RateLimited) {
-            // By what is left to its address: the headers say so.
-            let limiter = &self.state.rate_limit;
-            charge.level = Some(limiter.level(limiter.of_address(&envelope.origin)));
+            // By what is left: the headers say so.
+            charge.level = Some(limiter.level(allowance));
         }
-        let error = self.reject(error, &envelope.origin, &mut charge).await;
-        Box::new(Stopped { error, valid, caller: Caller::default(), charge })
+        let error = self.pay_for(error, allowance, &mut charge).await;
+        Box::new(Stopped { error, valid, caller, charge })
     }
 
     /// Lets a client in that has no operation yet: whether its credential, where it has one, is good. Guesses cost their
@@ -178,24 +191,52 @@ impl Api {
         self.caller(envelope, &envelope.origin, true, true).await
     }
 
-    /// Puts the document in the request that it names by an id of the caller's organization; whether it does.
-    /// PERSISTED_QUERY_NOT_FOUND where the organization, or the set that the caller's key is bound to, has none of this id.
-    async fn find_document(&self, request: &mut Request, envelope: &Envelope) -> Result<bool> {
-        let Some(id) = self.validation.other_id(request) else { return Ok(false) };
+    /// Puts the document in the request that it names by an id of the caller's organization. One that the organization, or
+    /// the set that the caller's key is bound to, does not have is for validation to refuse.
+    async fn find_document(&self, request: &mut Request, envelope: &Envelope) -> Result<Named, Box<Stopped>> {
+        let Some(id) = self.validation.other_id(request) else { return Ok(Named::Otherwise) };
         // Without a good credential it is validation that says what is wrong.
         if envelope.credential.is_none() {
-            return Ok(false);
+            return Ok(Named::Otherwise);
         }
+        let caller = match Box::pin(self.caller(envelope, &envelope.origin, true, true)).await {
+            Ok(caller) => caller,
+            Err(error) => return Err(self.stop(error, None, Caller::default(), envelope).await),
+        };
+        let Some(scope) = &caller.scope else { return Ok(Named::Otherwise) };
         let named = async {
-            let caller = self.caller(envelope, &envelope.origin, true, true).await?;
-            let Some(scope) = &caller.scope else { return Ok(None) };
+            self.may_ask(&caller, envelope)?;
             document_sets::query::named(scope, caller.document_set(), id).await
         };
-        let Some(text) = Box::pin(named).await? else { return Ok(false) };
-        request.query = text;
-        request.extensions.remove(DOCUMENT_ID);
-        request.extensions.remove("persistedQuery");
-        Ok(true)
+        match Box::pin(named).await {
+            Ok(Some(text)) => {
+                request.query = text;
+                request.extensions.remove(DOCUMENT_ID);
+                request.extensions.remove("persistedQuery");
+                Ok(Named::Found)
+            }
+            Ok(None) => Ok(Named::Unknown(caller)),
+            Err(error) => Err(self.stop(error, None, caller, envelope).await),
+        }
+    }
+
+    /// FORBIDDEN for a document that is not in the set which the caller's API key is bound to.
+    async fn refuse_other_documents(&self, caller: &Caller, text: &str, envelope: &Envelope) -> Result<()> {
+        let (Some(set), Some(scope)) = (caller.document_set(), &caller.scope) else { return Ok(()) };
+        self.may_ask(caller, envelope)?;
+        if Box::pin(document_sets::query::holds(scope, set, text)).await? {
+            return Ok(());
+        }
+        let message =
+            "This API key runs the documents of its set alone: register this one, or send another's `documentId`.";
+        Err(Refusal::new(Code::Forbidden, message).into())
+    }
+
+    /// RATE_LIMITED for a caller without a point: what they ask for is looked up first, and paid for where it isn't there.
+    fn may_ask(&self, caller: &Caller, envelope: &Envelope) -> Result<()> {
+        let limiter = &self.state.rate_limit;
+        let has_points = limiter.has_points(limiter.of_caller(caller, &envelope.origin));
+        has_points.map_err(|refused| rate_limited(&refused, Dearest::default()).into())
     }
 
     /// Validation's check; of a document that is not known, on its address's account.
@@ -210,15 +251,17 @@ impl Api {
     /// What is refused before a caller is known costs its address a point; without one left it is RATE_LIMITED instead.
     /// So neither broken documents nor guessed credentials come for nothing.
     pub async fn reject(&self, error: Error, origin: &Origin, charge: &mut Charge) -> Error {
+        self.pay_for(error, self.state.rate_limit.of_address(origin), charge).await
+    }
+
+    async fn pay_for(&self, error: Error, allowance: Allowance, charge: &mut Charge) -> Error {
         // A fault of ours is not charged.
         let Error::Refused(refusal) = error else { return error };
-        let limiter = &self.state.rate_limit;
-        let allowance = limiter.of_address(origin);
         if allowance.capacity == 0 || refusal.code == Code::RateLimited {
             return refusal.into();
         }
         (charge.requested, charge.actual) = (MINIMUM_COST, MINIMUM_COST);
-        match limiter.take(allowance, MINIMUM_COST).await {
+        match self.state.rate_limit.take(allowance, MINIMUM_COST).await {
             Ok(taken) => {
                 charge.level = Some(taken.level);
                 refusal.into()
@@ -283,17 +326,6 @@ fn claim_of(valid: &ValidRequest, request: &Request, envelope: &Envelope) -> Res
         return Err(Refusal::bad_request("Mutations may not be sent with GET; use POST.").into());
     }
     Ok(idempotency(request, envelope.idempotency_key.as_deref())?.map(Arc::new))
-}
-
-/// FORBIDDEN for a document that is not in the set which the caller's API key is bound to.
-async fn refuse_other_documents(caller: &Caller, text: &str) -> Result<()> {
-    let (Some(set), Some(scope)) = (caller.document_set(), &caller.scope) else { return Ok(()) };
-    if Box::pin(document_sets::query::holds(scope, set, text)).await? {
-        return Ok(());
-    }
-    let message =
-        "This API key runs the documents of its set alone: register this one, or send another's `documentId`.";
-    Err(Refusal::new(Code::Forbidden, message).into())
 }
 
 /// RATE_LIMITED: the points are not there now, with the dearest part, where there is one.

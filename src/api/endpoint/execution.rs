@@ -15,6 +15,10 @@ use crate::{
 /// How long a query may take that reads from a replica, before the database is asked instead.
 const REPLICA_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How often a query that fails there is tried at a replica: first on a connection that is lost, then on one that was just
+/// opened, then knowing what the replica has that is behind it.
+const REPLICA_TRIES: u32 = 3;
+
 impl Api {
     /// Runs what was admitted.
     pub(super) async fn run(&self, request: Request, admitted: Admitted) -> Answer {
@@ -40,36 +44,50 @@ impl Api {
         Answer::new(response, Some(valid), caller, charge)
     }
 
-    /// Executes a query by a replica where that has everything, all else by the database itself; so, too, what fails or
-    /// hangs at the replica, which may go at any time, or end a query that is in the way of what it follows.
+    /// Executes a query by a replica where that has everything, all else by the database itself; so, too, what hangs at the
+    /// replica or fails again and again: it may go at any time, or end a query that is in the way of what it follows.
     async fn perform(&self, mut request: Request, admitted: &Admitted) -> (Response, AnswerBudget) {
-        let Some(scope) = self.replica_for(admitted).await else {
-            return self.perform_as(request, admitted, admitted.caller.clone()).await;
-        };
-        let caller = Caller { scope: Some(scope.clone()), ..admitted.caller.clone() };
-        let execution = self.perform_as(same_again(&mut request), admitted, caller);
-        let done = tokio::time::timeout(REPLICA_PATIENCE.min(self.state.config.limits.timeout / 2), execution).await;
-        let is_of_replica = |code| matches!(code, Some("UNAVAILABLE" | "INTERNAL"));
-        let cause = match done {
-            Err(_) => "a query got no answer in time".to_owned(),
-            Ok(done) => match done.0.errors.iter().find(|error| is_of_replica(code_of(error))) {
-                Some(error) => error.message.clone(),
-                None => {
-                    self.state.metrics.replica_query("replica");
-                    return done;
-                }
-            },
-        };
-        scope.suspect_replica(&cause).await;
-        self.state.metrics.replica_query("failed");
+        if self.state.db.has_replica()
+            && let Some(done) = Box::pin(self.perform_by_replica(&mut request, admitted)).await
+        {
+            return done;
+        }
         self.perform_as(request, admitted, admitted.caller.clone()).await
+    }
+
+    async fn perform_by_replica(&self, request: &mut Request, admitted: &Admitted) -> Option<(Response, AnswerBudget)> {
+        for attempt in 1..=REPLICA_TRIES {
+            let scope = self.replica_for(admitted).await?;
+            let caller = Caller { scope: Some(scope.clone()), ..admitted.caller.clone() };
+            let execution = self.perform_as(same_again(request), admitted, caller);
+            let done =
+                tokio::time::timeout(REPLICA_PATIENCE.min(self.state.config.limits.timeout / 2), execution).await;
+            let is_of_replica = |code| matches!(code, Some("UNAVAILABLE" | "INTERNAL"));
+            let (cause, is_last) = match done {
+                Err(_) => ("a query got no answer in time".to_owned(), true),
+                Ok(done) => match done.0.errors.iter().find(|error| is_of_replica(code_of(error))) {
+                    Some(error) => (error.message.clone(), attempt == REPLICA_TRIES),
+                    None => {
+                        self.state.metrics.replica_query("replica");
+                        return Some(done);
+                    }
+                },
+            };
+            scope.suspect_replica(&cause).await;
+            if is_last {
+                self.state.metrics.replica_query("failed");
+                break;
+            }
+        }
+        None
     }
 
     async fn perform_as(&self, request: Request, admitted: &Admitted, caller: Caller) -> (Response, AnswerBudget) {
         let mut context = RequestContext::new(&self.state, caller, admitted.origin.clone());
         context.charge = admitted.charge;
         let (budget, loads) = (context.budget.clone(), context.loads.clone());
-        let execution = self.schema.execute(request.data(context).data(self.document_check.clone()));
+        let request = request.data(context).data(self.document_check.clone());
+        let execution = Box::pin(self.schema.execute(request));
         (loads.drive(execution).await, budget)
     }
 

@@ -8,10 +8,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseBackend, DatabaseConnection, DbErr, Select, Statement,
     sqlx::{
@@ -19,7 +19,6 @@ use sea_orm::{
         sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous},
     },
 };
-use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     fairness::Consumer,
@@ -27,7 +26,7 @@ use super::{
     identity_cache::IdentityCache,
     is_transient,
     keyed_locks::KeyedLocks,
-    pool::{self, Connections, Pool, Slot, SlotConnection, Watch},
+    pool::{self, Connections, LateConnection, Openings, Pool, Slot, SlotConnection, Watch},
     references::References,
     replica::Replica,
     sql_state,
@@ -35,7 +34,7 @@ use super::{
     store::Store,
 };
 use crate::{
-    base::{clock::Clock, config::DatabaseConfig, priority},
+    base::{clock::Clock, config::DatabaseConfig},
     data::{entity::Global, ledger::Bus},
 };
 
@@ -115,9 +114,14 @@ impl Db {
         Self { inner: self.inner.clone(), reader: self.reader.of(consumer), writer: self.writer.of(consumer) }
     }
 
-    /// The same database, read from another pool.
-    pub(super) fn reading_from(&self, pool: &Arc<Pool>) -> Self {
-        Self { inner: self.inner.clone(), reader: self.reader.on(pool), writer: self.writer.clone() }
+    /// The same database, read from another pool; on connections alone that were open when [`Pool::opened`] said so many.
+    pub(super) fn reading_from(&self, pool: &Arc<Pool>, opened: u64) -> Self {
+        let reader = self.reader.on(pool).opened_by(opened);
+        Self { inner: self.inner.clone(), reader, writer: self.writer.clone() }
+    }
+
+    pub fn has_replica(&self) -> bool {
+        self.inner.replica.is_some()
     }
 
     pub(super) fn replica(&self) -> Option<&Replica> {
@@ -186,8 +190,7 @@ impl Db {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        let lease = self.reader.lease().await?;
-        lease.run(lease.text("ping"), lease.connection().ping()).await
+        self.reader.ping().await
     }
 
     /// Waits for connections in use, then closes.
@@ -219,21 +222,25 @@ async fn open_pool(
     connections: u32,
     observer: Option<&Observer>,
 ) -> Result<Arc<Pool>, ConnectError> {
-    let mut slots = Vec::new();
+    let (mut slots, openings) = (Vec::new(), Openings::default());
     for number in 0..connections {
         // SQLite's are opened now, where `open` waits for whoever sets the journal: a statement would not.
         let is_lazy = number > 0 && kind == Kind::Postgres;
-        let usual = open_line(config, kind, is_lazy, observer).await?;
-        let background = match kind {
-            Kind::SqliteReader => Some(open_background_line(config, kind, observer).await?),
-            Kind::SqliteWriter | Kind::Postgres => None,
-        };
+        let usual = open_line(config, kind, is_lazy, &openings, observer).await?;
+        let background = (kind == Kind::SqliteReader).then(|| {
+            let (config, openings, observer) = (config.clone(), openings.clone(), observer.cloned());
+            LateConnection::new(move || {
+                let (config, openings, observer) = (config.clone(), openings.clone(), observer.clone());
+                async move { open_line(&config, kind, false, &openings, observer.as_ref()).await }.boxed()
+            })
+        });
         slots.push(Slot { usual, background });
     }
     Ok(Arc::new(Pool::new(
         slots,
         config.acquire_timeout,
         StatementLog::new(config.slow_statement, kind == Kind::Postgres),
+        openings,
     )))
 }
 
@@ -244,11 +251,15 @@ async fn open_replica(
     observer: Option<&Observer>,
 ) -> Result<Arc<Pool>, ConnectError> {
     let config = DatabaseConfig { url: url.to_owned(), ..config.clone() };
-    let mut slots = Vec::new();
+    let (mut slots, openings) = (Vec::new(), Openings::default());
     for _ in 0..config.max_connections {
-        slots.push(Slot { usual: open_line(&config, Kind::Postgres, true, observer).await?, background: None });
+        slots.push(Slot {
+            usual: open_line(&config, Kind::Postgres, true, &openings, observer).await?,
+            background: None,
+        });
     }
-    Ok(Arc::new(Pool::new(slots, config.acquire_timeout, StatementLog::new(config.slow_statement, true))))
+    let log = StatementLog::new(config.slow_statement, true);
+    Ok(Arc::new(Pool::new(slots, config.acquire_timeout, log, openings)))
 }
 
 /// Opens a connection, or leaves that to whoever uses it first.
@@ -256,9 +267,10 @@ async fn open_line(
     config: &DatabaseConfig,
     kind: Kind,
     is_lazy: bool,
+    openings: &Openings,
     observer: Option<&Observer>,
 ) -> Result<SlotConnection, ConnectError> {
-    let watch = Watch::new(config.statement_timeout, kind == Kind::SqliteReader);
+    let watch = Watch::new(config.statement_timeout, kind == Kind::SqliteReader, openings);
     let mut options = watched(options(config, kind), kind, &watch);
     options.connect_lazy(is_lazy);
     let mut connection = open(options, config).await?;
@@ -266,24 +278,6 @@ async fn open_line(
         connection.set_metric_callback(move |info| observer(info.statement));
     }
     Ok(SlotConnection { connection, watch })
-}
-
-/// Opens a connection on a thread that gives way, so that the connection's own thread does, too.
-async fn open_background_line(
-    config: &DatabaseConfig,
-    kind: Kind,
-    observer: Option<&Observer>,
-) -> Result<SlotConnection, ConnectError> {
-    let unreachable = |cause: String| ConnectError::Unreachable { url: redact(&config.url), cause };
-    let (own, observer, here) = (config.clone(), observer.cloned(), Handle::current());
-    let (done, opened) = oneshot::channel();
-    let open = move || {
-        priority::give_way();
-        let _ = done.send(here.block_on(open_line(&own, kind, false, observer.as_ref())));
-    };
-    let thread = thread::Builder::new().name("background".to_owned()).spawn(open);
-    thread.map_err(|error| unreachable(error.to_string()))?;
-    opened.await.unwrap_or_else(|_| Err(unreachable("the thread that opens it ended".to_owned())))
 }
 
 /// Opens a pool. Of several processes that make SQLite's file at once, the one that sets its journal is alone, and SQLite

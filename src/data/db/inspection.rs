@@ -68,7 +68,7 @@ pub struct PoolUse {
     /// `shared` and `replica` on PostgreSQL, `reader` and `writer` on SQLite.
     pub name: &'static str,
     pub limit: usize,
-    /// On SQLite a reader may have a second one, for the background.
+    /// On SQLite a reader has a second one once something was read in the background.
     pub open: usize,
     pub in_use: usize,
     /// Statements and transactions that wait for a connection.

@@ -78,6 +78,8 @@ pub fn fail(error: DbErr) -> Error {
     }
     match &error {
         DbErr::Custom(text) if text == pool::BUSY => busy(),
+        // Of a replica alone: whoever asked it asks again.
+        DbErr::Custom(text) if text == pool::NEWER => Refusal::new(Code::Unavailable, UNREACHABLE).into(),
         DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => refused(&error, UNREACHABLE),
         DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) => match &**inner {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => refused(&error, UNREACHABLE),
@@ -121,6 +123,21 @@ fn sql_state(error: &DbErr) -> Option<String> {
         | DbErr::Query(RuntimeErr::SqlxError(inner))
         | DbErr::Conn(RuntimeErr::SqlxError(inner)) => Some(inner.as_database_error()?.code()?.into_owned()),
         _ => None,
+    }
+}
+
+/// Whether an error says that the connection is gone, and nothing of the statement.
+fn is_lost(error: &DbErr) -> bool {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(inner))
+        | DbErr::Query(RuntimeErr::SqlxError(inner))
+        | DbErr::Conn(RuntimeErr::SqlxError(inner)) => match &**inner {
+            sqlx::Error::Io(_) => true,
+            // PostgreSQL ends its connections: it is told to stop, another of its processes has crashed.
+            sqlx::Error::Database(cause) => matches!(cause.code().as_deref(), Some("57P01" | "57P02")),
+            _ => false,
+        },
+        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@
 //! works, stops. Such a connection is never used again. A statement that takes longer than the limit is ended, too.
 
 use std::{
+    fmt,
     future::Future,
     pin::pin,
     sync::{
@@ -16,18 +17,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, Statement, sqlx};
+use futures_util::future::BoxFuture;
+use sea_orm::{
+    ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, sqlx,
+};
 use sea_orm_migration::async_trait;
+use tokio::sync::OnceCell;
 
 use super::{
+    connect::ConnectError,
     fairness::{Busy, Consumer, FairQueue, Permit},
     inspection::PoolUse,
+    is_lost,
     statement_log::{StatementLog, Text},
 };
 use crate::base::priority;
 
 /// What [`DbErr::Custom`] says when a share of the connections was not had in time.
 pub(super) const BUSY: &str = "the share of the database's connections is used up";
+
+/// What [`DbErr::Custom`] says when a statement ran on a connection that was opened too late: see
+/// [`Connections::opened_by`].
+pub(super) const NEWER: &str = "the connection is newer than what is known of its server";
 
 /// Connections, each at a place of its own.
 #[derive(Debug)]
@@ -36,15 +47,46 @@ pub(super) struct Pool {
     free: Mutex<Vec<usize>>,
     queue: FairQueue,
     log: StatementLog,
+    openings: Openings,
 }
+
+/// How often a connection of one pool was opened, or may have to be.
+pub(super) type Openings = Arc<AtomicU64>;
 
 /// Where one connection is used at a time.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) usual: SlotConnection,
     /// For threads that give way ([`priority`]): SQLite works on a thread of the connection's own, which is like the one
-    /// that opens it.
-    pub(super) background: Option<SlotConnection>,
+    /// that opens it, so it can't be the usual one. One of the two is used at a time.
+    pub(super) background: Option<LateConnection>,
+}
+
+/// A connection that whoever first needs it opens.
+pub(super) struct LateConnection {
+    opened: OnceCell<SlotConnection>,
+    open: Open,
+}
+
+type Open = Box<dyn Fn() -> BoxFuture<'static, Result<SlotConnection, ConnectError>> + Send + Sync>;
+
+impl LateConnection {
+    pub(super) fn new(
+        open: impl Fn() -> BoxFuture<'static, Result<SlotConnection, ConnectError>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { opened: OnceCell::new(), open: Box::new(open) }
+    }
+
+    async fn opened(&self) -> Result<&SlotConnection, DbErr> {
+        let failed = |error: ConnectError| DbErr::Conn(RuntimeErr::Internal(error.to_string()));
+        self.opened.get_or_try_init(|| async { (self.open)().await.map_err(failed) }).await
+    }
+}
+
+impl fmt::Debug for LateConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LateConnection").field(&self.opened).finish()
+    }
 }
 
 /// A connection, as soon as it is needed.
@@ -70,14 +112,18 @@ pub(super) struct Watch {
     statement: AtomicU64,
     /// What the present one has used of a processor, in nanoseconds, as far as the progress handler has seen it.
     used: AtomicU64,
+    openings: Openings,
+    /// Which of the pool's openings its connection's was.
+    number: AtomicU64,
 }
 
 impl Watch {
     /// `limit`: how long a statement may take. `is_metered`: whether a thread of this process works on it meanwhile.
-    pub(super) fn new(limit: Duration, is_metered: bool) -> Arc<Self> {
+    pub(super) fn new(limit: Duration, is_metered: bool, openings: &Openings) -> Arc<Self> {
         let zero = || AtomicU64::new(0);
-        let (given_up, deadline, statement, used) = (AtomicBool::new(false), zero(), zero(), zero());
-        Arc::new(Self { since: Instant::now(), limit, given_up, deadline, is_metered, statement, used })
+        let (given_up, deadline, statement, used, number) = (AtomicBool::new(false), zero(), zero(), zero(), zero());
+        let (since, openings) = (Instant::now(), openings.clone());
+        Arc::new(Self { since, limit, given_up, deadline, is_metered, statement, used, openings, number })
     }
 
     fn millis_after(&self, limit: Duration) -> u64 {
@@ -110,8 +156,18 @@ impl Watch {
         !self.given_up.load(Ordering::Acquire)
     }
 
+    /// Its connection is not used again.
+    fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
     /// A connection that has just been opened begins anew.
     fn renew(&self) {
+        self.number.store(self.openings.fetch_add(1, Ordering::AcqRel) + 1, Ordering::Release);
         self.given_up.store(false, Ordering::Release);
         self.deadline.store(0, Ordering::Relaxed);
     }
@@ -177,18 +233,33 @@ const LOOK_AT_CLIENT: Duration = Duration::from_millis(500);
 
 impl Pool {
     /// `wait`: how long a consumer waits for a connection.
-    pub(super) fn new(slots: Vec<Slot>, wait: Duration, log: StatementLog) -> Self {
+    pub(super) fn new(slots: Vec<Slot>, wait: Duration, log: StatementLog, openings: Openings) -> Self {
         let free = Mutex::new((0..slots.len()).collect());
-        Self { queue: FairQueue::new(slots.len(), wait), free, slots, log }
+        Self { queue: FairQueue::new(slots.len(), wait), free, slots, log, openings }
+    }
+
+    /// How many connections were opened so far, counting those that have since been closed. What is found out of a server
+    /// after this was read holds for every connection that was open then, as long as that is: the server has not been
+    /// another meanwhile, nor gone back.
+    pub(super) fn opened(&self) -> u64 {
+        self.openings.load(Ordering::Acquire)
+    }
+
+    /// A connection was lost, and so, after a restart of the server, is each that rests: they are opened anew, instead of
+    /// each costing somebody an answer.
+    fn renew_resting(&self) {
+        self.openings.fetch_add(1, Ordering::AcqRel);
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        for slot in free.iter().filter_map(|slot| self.slots.get(*slot)) {
+            slot.usual.watch.give_up();
+        }
     }
 
     /// Waits for connections in use, then closes.
     pub(super) async fn close(&self) {
-        for slot in &self.slots {
-            for line in [Some(&slot.usual), slot.background.as_ref()].into_iter().flatten() {
-                if let Err(error) = line.connection.close_by_ref().await {
-                    tracing::warn!(%error, "closing the database");
-                }
+        for line in self.slots.iter().flat_map(Slot::lines) {
+            if let Err(error) = line.connection.close_by_ref().await {
+                tracing::warn!(%error, "closing the database");
             }
         }
     }
@@ -196,11 +267,10 @@ impl Pool {
     /// How it is at the moment, under a name.
     pub(super) fn in_use(&self, name: &'static str) -> PoolUse {
         let queue = self.queue.in_use();
-        let lines = self.slots.iter().flat_map(|slot| [Some(&slot.usual), slot.background.as_ref()]).flatten();
         PoolUse {
             name,
             limit: self.slots.len(),
-            open: lines.filter(|line| line.is_open()).count(),
+            open: self.slots.iter().flat_map(Slot::lines).filter(|line| line.is_open()).count(),
             in_use: self.slots.len() - queue.free,
             waiting: queue.waiting,
             waits: queue.waits,
@@ -211,7 +281,7 @@ impl Pool {
     /// Takes a free place: where a connection rests, rather than where one is about to be or must be opened.
     fn take_slot(&self) -> Option<usize> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let rested = free.iter().position(|slot| self.slots.get(*slot).is_some_and(|slot| slot.line().has_rested()));
+        let rested = free.iter().position(|slot| self.slots.get(*slot).is_some_and(Slot::has_rested));
         match rested {
             Some(position) => Some(free.remove(position)),
             None => free.pop(),
@@ -220,9 +290,17 @@ impl Pool {
 }
 
 impl Slot {
-    /// The connection that this thread uses.
-    fn line(&self) -> &SlotConnection {
-        self.background.as_ref().filter(|_| priority::gives_way()).unwrap_or(&self.usual)
+    /// Whether the connection that this thread uses is open, and nobody's.
+    fn has_rested(&self) -> bool {
+        match self.background.as_ref().filter(|_| priority::gives_way()) {
+            Some(background) => background.opened.get().is_some_and(SlotConnection::has_rested),
+            None => self.usual.has_rested(),
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &SlotConnection> {
+        let background = self.background.as_ref().and_then(|background| background.opened.get());
+        std::iter::once(&self.usual).chain(background)
     }
 }
 
@@ -247,32 +325,60 @@ impl SlotConnection {
 pub struct Connections {
     pool: Arc<Pool>,
     consumer: Consumer,
+    /// The newest connection that will do: see [`Connections::opened_by`].
+    newest: u64,
 }
 
 impl Connections {
     pub(super) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, consumer: Consumer::Server }
+        Self { pool, consumer: Consumer::Server, newest: u64::MAX }
     }
 
     /// The same pool for somebody else.
     pub(super) fn of(&self, consumer: Consumer) -> Self {
-        Self { pool: self.pool.clone(), consumer }
+        Self { consumer, ..self.clone() }
     }
 
     /// The same share of another pool.
     pub(super) fn on(&self, pool: &Arc<Pool>) -> Self {
-        Self { pool: pool.clone(), consumer: self.consumer }
+        Self { pool: pool.clone(), consumer: self.consumer, newest: u64::MAX }
     }
 
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
 
+    /// The same, on connections alone that were open when [`Pool::opened`] said so many.
+    pub(super) fn opened_by(&self, opened: u64) -> Self {
+        Self { newest: opened, ..self.clone() }
+    }
+
+    /// Whether the server answers.
+    pub(super) async fn ping(&self) -> Result<(), DbErr> {
+        let lease = self.lease().await?;
+        self.noted(&lease, lease.run(lease.text("ping"), lease.connection().ping()).await)
+    }
+
+    /// What came of a statement that is none of a transaction.
+    fn noted<T>(&self, lease: &Lease, done: Result<T, DbErr>) -> Result<T, DbErr> {
+        if done.as_ref().is_err_and(is_lost) {
+            self.pool.renew_resting();
+        }
+        if done.is_ok() && lease.line().watch.number() > self.newest {
+            return Err(DbErr::Custom(NEWER.to_owned()));
+        }
+        done
+    }
+
     /// A connection, waited for in line.
     pub(super) async fn lease(&self) -> Result<Lease, DbErr> {
         let permit = self.pool.queue.take(self.consumer).await.map_err(|Busy| DbErr::Custom(BUSY.to_owned()))?;
         let slot = self.pool.take_slot().ok_or_else(|| DbErr::Custom("a share without a connection".to_owned()))?;
-        Ok(Lease { pool: self.pool.clone(), slot, gives_way: priority::gives_way(), _permit: permit })
+        let lease = Lease { pool: self.pool.clone(), slot, gives_way: priority::gives_way(), _permit: permit };
+        if let Some(background) = lease.background() {
+            background.opened().await?;
+        }
+        Ok(lease)
     }
 }
 
@@ -295,9 +401,17 @@ impl Drop for Lease {
 
 impl Lease {
     #[allow(clippy::indexing_slicing, reason = "places are made once, and numbered")]
+    fn slot(&self) -> &Slot {
+        &self.pool.slots[self.slot]
+    }
+
+    /// The connection for threads that give way, where it is that.
+    fn background(&self) -> Option<&LateConnection> {
+        self.slot().background.as_ref().filter(|_| self.gives_way)
+    }
+
     fn line(&self) -> &SlotConnection {
-        let slot = &self.pool.slots[self.slot];
-        slot.background.as_ref().filter(|_| self.gives_way).unwrap_or(&slot.usual)
+        self.background().and_then(|background| background.opened.get()).unwrap_or(&self.slot().usual)
     }
 
     pub(super) fn connection(&self) -> &DatabaseConnection {
@@ -337,21 +451,21 @@ impl ConnectionTrait for Connections {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let lease = self.lease().await?;
-        lease.run(lease.text(&statement.sql), lease.connection().execute_raw(statement)).await
+        self.noted(&lease, lease.run(lease.text(&statement.sql), lease.connection().execute_raw(statement)).await)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let lease = self.lease().await?;
-        lease.run(lease.text(sql), lease.connection().execute_unprepared(sql)).await
+        self.noted(&lease, lease.run(lease.text(sql), lease.connection().execute_unprepared(sql)).await)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let lease = self.lease().await?;
-        lease.run(lease.text(&statement.sql), lease.connection().query_one_raw(statement)).await
+        self.noted(&lease, lease.run(lease.text(&statement.sql), lease.connection().query_one_raw(statement)).await)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let lease = self.lease().await?;
-        lease.run(lease.text(&statement.sql), lease.connection().query_all_raw(statement)).await
+        self.noted(&lease, lease.run(lease.text(&statement.sql), lease.connection().query_all_raw(statement)).await)
     }
 }

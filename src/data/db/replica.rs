@@ -29,7 +29,8 @@ const REST: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Replica {
     pool: Arc<Pool>,
-    known: Cache<OrganizationId, ReadVersion>,
+    /// With the pool's openings before that was asked: it holds for connections that were open then.
+    known: Cache<OrganizationId, (ReadVersion, u64)>,
     since: Instant,
     /// When it is asked again, in milliseconds after `since`.
     rests_until: AtomicU64,
@@ -67,18 +68,13 @@ impl Replica {
     }
 
     /// Looks whether it answers at all, after a query failed there or took long. Only if not is it left alone for a while:
-    /// whoever asks too much of it must not keep it from the others. What comes back may be another that has got less far.
+    /// whoever asks too much of it must not keep it from the others.
     async fn suspect(&self, cause: &str) {
         let server = Connections::new(self.pool.clone());
-        let answers = async {
-            let lease = server.lease().await?;
-            lease.run(lease.text("ping"), lease.connection().ping()).await
-        };
-        if matches!(tokio::time::timeout(PATIENCE, answers).await, Ok(Ok(()))) || self.rests() {
+        if matches!(tokio::time::timeout(PATIENCE, server.ping()).await, Ok(Ok(()))) || self.rests() {
             return;
         }
         tracing::warn!(cause, "the replica of the database can't be read from; queries go on without it");
-        self.known.invalidate_all();
         self.rests_until.store(self.millis() + REST.as_millis() as u64, Ordering::Relaxed);
     }
 }
@@ -92,15 +88,18 @@ impl OrgScope {
             return Ok(ReadFrom::ReplicaAway);
         }
         let needed = self.read_version().await?;
-        let scope = self.over(self.db().reading_from(&replica.pool));
+        // A replica that was restarted, or has taken another's place, may have got less far; its connections are new ones.
+        let opened = replica.pool.opened();
+        let scope = self.over(self.db().reading_from(&replica.pool, opened));
         let known = replica.known.get(&self.organization_id());
-        if known.is_some_and(|known| known.covers(needed)) {
+        if known.is_some_and(|(known, asked_at)| asked_at == opened && known.covers(needed)) {
             return Ok(ReadFrom::Replica(scope));
         }
-        let asked = tokio::time::timeout(PATIENCE, scope.read_version()).await;
+        let asking = self.over(self.db().reading_from(&replica.pool, u64::MAX));
+        let asked = tokio::time::timeout(PATIENCE, asking.read_version()).await;
         match asked.unwrap_or_else(|_| Err(Error::internal("the replica takes too long"))) {
             Ok(version) => {
-                replica.known.insert(self.organization_id(), version);
+                replica.known.insert(self.organization_id(), (version, opened));
                 Ok(if version.covers(needed) { ReadFrom::Replica(scope) } else { ReadFrom::ReplicaBehind })
             }
             Err(error) => {

@@ -270,14 +270,19 @@ impl RateLimiter {
     /// Whether a credential may be looked up: not one that was never good, from an address that has used up its points.
     /// Bad credentials cost their address points, so this bounds the look-ups that it can cause.
     pub fn may_look_up(&self, credential: &Credential, address: Allowance) -> Result<(), Refused> {
-        if address.capacity == 0 {
+        if self.0.good.contains_key(&self.fingerprint(credential)) {
             return Ok(());
         }
-        let level = self.level(address);
-        if level.remaining() > 0 || self.0.good.contains_key(&self.fingerprint(credential)) {
+        self.has_points(address)
+    }
+
+    /// Refused for somebody of whose bucket this instance knows that nothing is left. Nothing is taken.
+    pub fn has_points(&self, allowance: Allowance) -> Result<(), Refused> {
+        if allowance.capacity == 0 {
             return Ok(());
         }
-        Err(self.refused(address.holder, 1, level))
+        let level = self.level(allowance);
+        if level.remaining() > 0 { Ok(()) } else { Err(self.refused(allowance.holder, 1, level)) }
     }
 
     /// Remembers that a credential was good.
@@ -295,11 +300,9 @@ impl RateLimiter {
         })
     }
 
-    /// An address's bucket in Redis is used up: [`Self::may_look_up`] asks this instance alone.
+    /// A bucket in Redis is used up: [`Self::has_points`] asks this instance alone.
     fn note_spent(&self, holder: Holder, capacity: u32, bucket: Bucket) {
-        if matches!(holder, Holder::Address(_)) {
-            self.0.memory.note(holder, Bucket { at: self.now(), ..bucket }, capacity);
-        }
+        self.0.memory.note(holder, Bucket { at: self.now(), ..bucket }, capacity);
     }
 
     fn now(&self) -> i64 {

@@ -98,17 +98,24 @@ impl Clusters {
 
     /// Starts the cluster in the folder `data`, with these settings; returns when it takes connections that may write.
     pub fn start(&self, data: &str, settings: &[&str]) -> Cluster {
-        self.start_until(data, settings, "f")
+        self.start_until(data, settings, "f", free_port())
     }
 
     /// Starts the cluster in the folder `data` as one that follows another; returns when it takes connections.
     pub fn start_standby(&self, data: &str, settings: &[&str]) -> Cluster {
-        self.start_until(data, settings, "t")
+        self.start_until(data, settings, "t", free_port())
+    }
+
+    /// Crashes a cluster that follows another, and starts it where it was.
+    pub fn restart_standby(&self, cluster: Cluster, data: &str, settings: &[&str]) -> Cluster {
+        let port = cluster.port;
+        drop(cluster);
+        self.start_until(data, settings, "t", port)
     }
 
     /// `recovers`: what it says of being in recovery when it is ready.
-    fn start_until(&self, data: &str, settings: &[&str], recovers: &str) -> Cluster {
-        let (port, log) = (free_port(), self.path(&format!("{data}.log")));
+    fn start_until(&self, data: &str, settings: &[&str], recovers: &str, port: u16) -> Cluster {
+        let log = self.path(&format!("{data}.log"));
         let output = File::create(&log).expect("a log");
         let mut command = self.as_user(Path::new("/bin/sh"));
         command
