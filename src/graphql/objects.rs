@@ -1,4 +1,4 @@
-//! Lists of objects, resolved with less work than async-graphql's own way. That makes a future on the heap of each field of
+//! Objects that a page has many of, resolved with less work than async-graphql's own way. That makes a future on the heap of each field of
 //! each object before it polls the first; of a page, a thousand. Here each is polled as soon as it is made, and only what
 //! has to wait is kept: mostly nothing.
 
@@ -38,6 +38,32 @@ impl<T: ContainerType> OutputType for Objects<'_, T> {
             Self::Own(objects) => objects.iter().collect(),
         };
         Box::pin(all(ctx, field, objects)).await.map(Value::List)
+    }
+}
+
+/// One object, as a field gives it that is asked of many.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<T: ContainerType> OutputType for Object<T> {
+    fn type_name() -> Cow<'static, str> {
+        T::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        T::qualified_type_name()
+    }
+
+    fn introspection_type_name(&self) -> Cow<'static, str> {
+        self.0.introspection_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        T::create_type_info(registry)
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        Box::pin(resolve(ctx, field, &self.0)).await
     }
 }
 

@@ -7,7 +7,10 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
-    sync::Arc,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use moka::sync::Cache;
@@ -65,50 +68,55 @@ pub(super) struct References {
 impl References {
     /// `capacity` in bytes, for all together; 0: nothing is cached.
     pub(super) fn new(capacity: u64) -> Self {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        fn text(text: &Option<String>) -> usize {
+            text.as_ref().map_or(0, String::len)
+        }
         Self {
             tags: Rows::new(capacity / 4, |tag: &tag::Model| tag.name.len() + tag.name_key.len()),
-            teams: Rows::new(capacity / 4, move |team: &team::Model| {
+            teams: Rows::new(capacity / 4, |team: &team::Model| {
                 team.name.len() + team.name_key.len() + text(&team.description)
             }),
-            people: Rows::new(capacity / 2, move |user: &user::Model| {
+            people: Rows::new(capacity / 2, |user: &user::Model| {
                 2 * (user.email.len() + user.username.len() + text(&user.full_name)) + text(&user.avatar_url)
             }),
         }
     }
 }
 
-/// Rows of one table by organization (none for people) and id.
+/// Rows of one table, by organization (of people: that named them) and id. Those of one organization lie together: a page looks for
+/// dozens, at the same count.
 #[derive(Debug)]
 struct Rows<M: Send + Sync + 'static> {
-    kept: Cache<(Uuid, Uuid), Kept<M>>,
+    shelves: Cache<Uuid, Arc<Shelf<M>>>,
+    /// Bytes of one shelf at most: what names more than that takes turns.
+    shelf_size: usize,
+    texts: fn(&M) -> usize,
     looks: Looks,
 }
 
+/// Rows as they were at one count.
 #[derive(Debug)]
-struct Kept<M> {
-    row: Arc<M>,
+struct Shelf<M> {
     at: Count,
-}
-
-impl<M> Clone for Kept<M> {
-    fn clone(&self) -> Self {
-        Self { row: self.row.clone(), at: self.at }
-    }
+    rows: RwLock<HashMap<Uuid, Arc<M>>>,
+    bytes: AtomicUsize,
 }
 
 /// A count of changes; the life of the database is part of it, since a restored one counts again from an earlier count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 struct Count {
     epoch: u32,
     changes: i64,
 }
 
 impl<M: Send + Sync + 'static> Rows<M> {
-    fn new(capacity: u64, texts: impl Fn(&M) -> usize + Send + Sync + 'static) -> Self {
-        let weigh =
-            move |_: &(Uuid, Uuid), kept: &Kept<M>| u32::try_from(texts(&kept.row) + OVERHEAD).unwrap_or(u32::MAX);
-        Self { kept: Cache::builder().max_capacity(capacity).weigher(weigh).build(), looks: Looks::default() }
+    fn new(capacity: u64, texts: fn(&M) -> usize) -> Self {
+        let weigh = |_: &Uuid, shelf: &Arc<Shelf<M>>| {
+            u32::try_from(shelf.bytes.load(Ordering::Relaxed) + OVERHEAD).unwrap_or(u32::MAX)
+        };
+        let shelf_size = usize::try_from(capacity / 2).unwrap_or(usize::MAX);
+        let shelves = Cache::builder().max_capacity(capacity).weigher(weigh).build();
+        Self { shelves, shelf_size, texts, looks: Looks::default() }
     }
 
     /// Those that are cached, and the ids of those that are to be read.
@@ -118,18 +126,39 @@ impl<M: Send + Sync + 'static> Rows<M> {
         ids: HashSet<Id<K>>,
         at: Count,
     ) -> (HashMap<Id<K>, Arc<M>>, Vec<Id<K>>) {
+        let shelf = self.shelves.get(&owner).filter(|shelf| shelf.at == at);
         let (mut found, mut missing) = (HashMap::with_capacity(ids.len()), Vec::new());
+        let rows = shelf.as_ref().map(|shelf| shelf.rows.read().unwrap_or_else(PoisonError::into_inner));
         for id in ids {
-            match self.looks.count(self.kept.get(&(owner, id.uuid())).filter(|kept| kept.at == at)) {
-                Some(kept) => _ = found.insert(id, kept.row),
+            match rows.as_ref().and_then(|rows| rows.get(&id.uuid())) {
+                Some(row) => _ = found.insert(id, row.clone()),
                 None => missing.push(id),
             }
         }
+        self.looks.count(missing.is_empty().then_some(()));
         (found, missing)
     }
 
-    fn keep(&self, owner: Uuid, id: Uuid, row: Arc<M>, at: Count) {
-        self.kept.insert((owner, id), Kept { row, at });
+    /// Keeps rows that one statement read at this count.
+    fn keep(&self, owner: Uuid, read: impl Iterator<Item = (Uuid, Arc<M>)>, at: Count) {
+        let present = self.shelves.get(&owner);
+        // Another read later, and was sooner here.
+        if present.as_ref().is_some_and(|shelf| shelf.at > at) {
+            return;
+        }
+        let shelf = present.filter(|shelf| shelf.at == at && shelf.bytes.load(Ordering::Relaxed) < self.shelf_size);
+        let shelf =
+            shelf.unwrap_or_else(|| Arc::new(Shelf { at, rows: RwLock::default(), bytes: AtomicUsize::new(0) }));
+        let mut rows = shelf.rows.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, row) in read {
+            let bytes = OVERHEAD + (self.texts)(&row);
+            if rows.insert(id, row).is_none() {
+                shelf.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+        }
+        drop(rows);
+        // Again where it is there already: so it is weighed anew.
+        self.shelves.insert(owner, shelf);
     }
 }
 
@@ -142,9 +171,9 @@ impl Db {
     pub fn reference_cache_uses(&self) -> [CacheUse; 3] {
         let References { tags, teams, people } = self.references();
         [
-            tags.looks.with(&tags.kept, "tags", Measure::Bytes),
-            teams.looks.with(&teams.kept, "teams", Measure::Bytes),
-            people.looks.with(&people.kept, "people", Measure::Bytes),
+            tags.looks.with(&tags.shelves, "tags", Measure::Bytes),
+            teams.looks.with(&teams.shelves, "teams", Measure::Bytes),
+            people.looks.with(&people.shelves, "people", Measure::Bytes),
         ]
     }
 }
@@ -181,11 +210,10 @@ impl OrgScope {
         }
         let (connection, organization, select) = self.find::<E>().filter(among(self.db(), E::ID, missing)).into_parts();
         let [count, _] = ReferenceVersion::selected(organization);
-        for (row, changes) in counted::<E>(connection, select, count).await? {
-            let (id, row) = (E::id(&row), Arc::new(row));
-            cache.keep(owner, id.uuid(), row.clone(), self.db().count(changes));
-            found.insert(id, row);
-        }
+        let (read, changes) = counted::<E>(connection, select, count).await?;
+        let read: Vec<_> = read.into_iter().map(|row| (E::id(&row), Arc::new(row))).collect();
+        cache.keep(owner, read.iter().map(|(id, row)| (id.uuid(), row.clone())), self.db().count(changes));
+        found.extend(read);
         Ok(found)
     }
 
@@ -195,32 +223,30 @@ impl OrgScope {
         ids: HashSet<UserId>,
         version: ReferenceVersion,
     ) -> Result<HashMap<UserId, Arc<user::Model>>> {
-        let (references, owner) = (self.db().references(), Uuid::nil());
+        let (references, owner) = (self.db().references(), self.organization_id().uuid());
         let (mut found, missing) = references.people.find(owner, ids, self.db().count(version.people));
         if missing.is_empty() {
             return Ok(found);
         }
         let select = self.db().find::<user::Entity>().filter(among(self.db(), user::Column::Id, missing));
         let [_, count] = ReferenceVersion::selected(self.organization_id());
-        for (row, changes) in counted::<user::Entity>(self.db().reader(), select, count).await? {
-            let (id, row) = (row.id, Arc::new(row));
-            references.people.keep(owner, id.uuid(), row.clone(), self.db().count(changes));
-            found.insert(id, row);
-        }
+        let (read, changes) = counted::<user::Entity>(self.db().reader(), select, count).await?;
+        let read: Vec<_> = read.into_iter().map(|row| (row.id, Arc::new(row))).collect();
+        references.people.keep(owner, read.iter().map(|(id, row)| (id.uuid(), row.clone())), self.db().count(changes));
+        found.extend(read);
         Ok(found)
     }
 }
 
-/// Rows with the count of changes that was read with them.
+/// Rows, and the count of changes that was read with them.
 async fn counted<E: Decode>(
     connection: &Connections,
     select: Select<E>,
     count: SimpleExpr,
-) -> Result<Vec<(E::Model, i64)>> {
+) -> Result<(Vec<E::Model>, i64)> {
     let place = E::Column::iter().count();
     let rows = connection.query_all(select.expr_as(count, "changes").as_query()).await.map_err(fail)?;
-    rows.iter()
-        .map(|row| Ok((E::decode(row, "", 0)?, row.try_get_by_index(place)?)))
-        .collect::<Result<_, _>>()
-        .map_err(fail)
+    let changes = rows.first().map_or(Ok(0), |row| row.try_get_by_index(place)).map_err(fail)?;
+    let rows = rows.iter().map(|row| E::decode(row, "", 0)).collect::<Result<_, _>>().map_err(fail)?;
+    Ok((rows, changes))
 }

@@ -15,6 +15,7 @@ use crate::{
         context::ContextExt,
         loaders::Rows,
         node::row_node,
+        objects::Object,
         payload::payload,
         scalars::{Cursor, DateTime, Markdown},
     },
@@ -94,11 +95,12 @@ impl Comment {
 
     /// Whoever wrote it.
     #[graphql(tag = "same-for-all", tag = "of-ledger")]
-    async fn author(&self, ctx: &Context<'_>) -> Result<Actor> {
+    async fn author(&self, ctx: &Context<'_>) -> Result<Object<Actor>> {
         if let Some(author) = &self.author {
-            return Ok(Actor::User(author.clone().into()));
+            return Ok(Object(Actor::User(author.clone().into())));
         }
-        Box::pin(Actor::load(ctx, ActorRef { kind: self.row.author_kind, id: self.row.author_id })).await
+        let author = ActorRef { kind: self.row.author_kind, id: self.row.author_id };
+        Box::pin(Actor::load(ctx, author)).await.map(Object)
     }
 
     /// Whether the caller may change or delete it: as its author, or by COMMENT_MODERATE.

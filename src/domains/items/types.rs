@@ -36,7 +36,7 @@ use crate::{
         guard,
         loaders::Rows,
         node::row_node,
-        objects::Objects,
+        objects::{Object, Objects},
         payload::payload,
         scalars::{Cursor, DateTime, Markdown},
     },
@@ -172,13 +172,13 @@ impl Item {
 
     /// The team it belongs to; null when it belongs to none.
     #[graphql(tag = "same-for-all", tag = "of-ledger")]
-    async fn team(&self, ctx: &Context<'_>) -> Result<Option<Team>> {
+    async fn team(&self, ctx: &Context<'_>) -> Result<Option<Object<Team>>> {
+        let Some(id) = self.row.team_id else { return Ok(None) };
+        if let Some(known) = self.nested.as_ref().and_then(|nested| nested.team.as_ref()) {
+            return Ok(known.clone().map(Object));
+        }
         Box::pin(async move {
-            let Some(id) = self.row.team_id else { return Ok(None) };
-            if let Some(known) = self.nested.as_ref().and_then(|nested| nested.team.as_ref()) {
-                return Ok(known.clone());
-            }
-            Ok(ctx.loader::<Rows<team::Entity>>()?.load_one(id).await?.map(Team::from))
+            Ok(ctx.loader::<Rows<team::Entity>>()?.load_one(id).await?.map(|row| Object(Team::from(row))))
         })
         .await
     }
@@ -275,14 +275,14 @@ impl Item {
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
         #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
-    ) -> Result<Connection<Comment>> {
+    ) -> Result<Object<Connection<Comment>>> {
+        guard::check_field::<Self>(ctx)?;
+        if let Some(known) = only_total(ctx, self.row.comment_count) {
+            return Ok(Object(known));
+        }
         Box::pin(async move {
-            guard::check_field::<Self>(ctx)?;
-            if let Some(known) = only_total(ctx, self.row.comment_count) {
-                return Ok(known);
-            }
             let args = page_args(first, after, last, before);
-            comments::query::children(ctx, comment::Column::ItemId, self.row.id.uuid(), &args).await
+            Ok(Object(comments::query::children(ctx, comment::Column::ItemId, self.row.id.uuid(), &args).await?))
         })
         .await
     }
