@@ -43,6 +43,7 @@ mod m20261127_000036_trash;
 mod m20261127_000038_rank;
 mod m20261128_000044_ledger_epoch;
 mod m20261128_000046_link_times;
+mod m20261128_000048_reference_revision;
 pub mod words;
 
 pub use sea_orm_migration::{
@@ -109,6 +110,7 @@ impl MigratorTrait for Migrator {
             m20261127_000038_rank,
             m20261128_000044_ledger_epoch,
             m20261128_000046_link_times,
+            m20261128_000048_reference_revision,
         ]
     }
 }

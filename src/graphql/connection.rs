@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use async_graphql::{Context, InputType, Object, OutputType, SimpleObject, TypeName, Value};
+use async_graphql::{ContainerType, Context, InputType, Object, OutputType, SimpleObject, TypeName, Value};
 use serde_json::Value as Json;
 
-use super::scalars::Cursor;
+use super::{objects::Objects, scalars::Cursor};
 use crate::{
     base::error::{Error, Result},
     data::db::page::{Page, PageArgs, Wants},
@@ -95,18 +95,18 @@ impl<T: OutputType> TypeName for Connection<T> {
 
 /// One page of a list, by the Relay specification of connections.
 #[Object(name_type)]
-impl<T: OutputType> Connection<T> {
+impl<T: ContainerType> Connection<T> {
     /// What the page holds, in the list's order.
     #[graphql(tag = "of-ledger")]
-    async fn nodes(&self) -> &[Arc<T>] {
-        &self.nodes
+    async fn nodes(&self) -> Objects<'_, T> {
+        Objects::Of(self.nodes.iter().map(|node| &**node).collect())
     }
 
     /// The same with the cursor of each.
     #[graphql(tag = "of-ledger")]
-    async fn edges(&self) -> Vec<Edge<T>> {
+    async fn edges(&self) -> Objects<'_, Edge<T>> {
         let edge = |(node, cursor): (&Arc<T>, &String)| Edge { cursor: cursor.clone(), node: node.clone() };
-        self.nodes.iter().zip(&self.cursors).map(edge).collect()
+        Objects::Own(self.nodes.iter().zip(&self.cursors).map(edge).collect())
     }
 
     /// Whether there are more, and the cursors to ask for them.
@@ -136,7 +136,7 @@ impl<T: OutputType> TypeName for Edge<T> {
 
 /// One entry of a page.
 #[Object(name_type)]
-impl<T: OutputType> Edge<T> {
+impl<T: ContainerType> Edge<T> {
     /// Its place in the list, for `after` and `before`; good for the same order and filter alone.
     #[graphql(tag = "of-ledger")]
     async fn cursor(&self) -> Cursor {

@@ -57,12 +57,11 @@ impl Timer for AtOnce {
 }
 
 impl Loads {
-    /// Runs an operation with its batches.
-    pub async fn drive<T>(&self, operation: impl Future<Output = T>) -> T {
-        // On the heap: an operation's state is large, and the thread's stack is not.
-        let mut operation = Box::pin(operation);
+    /// Runs an operation with its batches. An operation's state is large, and the thread's stack is not: it is on the heap
+    /// before it comes here.
+    pub async fn drive<T>(&self, mut operation: impl Future<Output = T> + Unpin) -> T {
         let (mut running, is_woken) = (FuturesUnordered::new(), Arc::new(AtomicBool::new(false)));
-        std::future::poll_fn(move |context| self.poll(context, operation.as_mut(), &mut running, &is_woken)).await
+        std::future::poll_fn(move |context| self.poll(context, Pin::new(&mut operation), &mut running, &is_woken)).await
     }
 
     fn poll<T>(

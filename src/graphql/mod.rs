@@ -13,6 +13,7 @@ pub mod guard;
 pub mod loaders;
 pub mod loads;
 pub mod node;
+pub mod objects;
 pub mod patch;
 pub mod payload;
 pub mod range;

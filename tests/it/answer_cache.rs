@@ -276,6 +276,7 @@ async fn history(app: &TestApp, seed: u64) {
         .another_instance(|config| {
             fresh(config);
             config.server.answer_cache_bytes = 0;
+            config.database.reference_cache_bytes = 0;
         })
         .await;
     let mut made = Made { members: vec![acme.admin.clone(), acme.member.clone()], ..Made::default() };

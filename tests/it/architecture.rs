@@ -57,6 +57,7 @@ const ROOMS: &[Room] = &[
             &["rule"],
             &["field_tags"],
             &["patch"],
+            &["objects"],
             &["loads"],
             &["loaders"],
             &["scalars"],

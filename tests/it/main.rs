@@ -65,6 +65,7 @@ mod rate_limit;
 mod readable;
 mod recovery;
 mod reference;
+mod references;
 mod registered;
 mod relations;
 mod replica;

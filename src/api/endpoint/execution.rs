@@ -47,10 +47,19 @@ impl Api {
     /// Executes a query by a replica where that has everything, all else by the database itself; so, too, what hangs at the
     /// replica or fails again and again: it may go at any time, or end a query that is in the way of what it follows.
     async fn perform(&self, mut request: Request, admitted: &Admitted) -> (Response, AnswerBudget) {
+        if self.state.db.has_replica()
+            && let Some(done) = Box::pin(self.perform_by_replica(&mut request, admitted)).await
+        {
+            return done;
+        }
+        self.perform_as(request, admitted, admitted.caller.clone()).await
+    }
+
+    async fn perform_by_replica(&self, request: &mut Request, admitted: &Admitted) -> Option<(Response, AnswerBudget)> {
         for attempt in 1..=REPLICA_TRIES {
-            let Some(scope) = self.replica_for(admitted).await else { break };
+            let scope = self.replica_for(admitted).await?;
             let caller = Caller { scope: Some(scope.clone()), ..admitted.caller.clone() };
-            let execution = self.perform_as(same_again(&mut request), admitted, caller);
+            let execution = self.perform_as(same_again(request), admitted, caller);
             let done =
                 tokio::time::timeout(REPLICA_PATIENCE.min(self.state.config.limits.timeout / 2), execution).await;
             let is_of_replica = |code| matches!(code, Some("UNAVAILABLE" | "INTERNAL"));
@@ -60,7 +69,7 @@ impl Api {
                     Some(error) => (error.message.clone(), attempt == REPLICA_TRIES),
                     None => {
                         self.state.metrics.replica_query("replica");
-                        return done;
+                        return Some(done);
                     }
                 },
             };
@@ -70,14 +79,15 @@ impl Api {
                 break;
             }
         }
-        self.perform_as(request, admitted, admitted.caller.clone()).await
+        None
     }
 
     async fn perform_as(&self, request: Request, admitted: &Admitted, caller: Caller) -> (Response, AnswerBudget) {
         let mut context = RequestContext::new(&self.state, caller, admitted.origin.clone());
         context.charge = admitted.charge;
         let (budget, loads) = (context.budget.clone(), context.loads.clone());
-        let execution = self.schema.execute(request.data(context).data(self.document_check.clone()));
+        let request = request.data(context).data(self.document_check.clone());
+        let execution = Box::pin(self.schema.execute(request));
         (loads.drive(execution).await, budget)
     }
 

@@ -234,7 +234,8 @@ impl Api {
     /// How the caches are used that requests look into.
     pub fn cache_uses(&self) -> Vec<CacheUse> {
         let callers = [self.state.db.identity_cache_use(), self.state.keys.cache_use()];
-        self.answers.cache_use().into_iter().chain(self.validation.cache_uses()).chain(callers).collect()
+        let rows = self.state.db.reference_cache_uses();
+        self.answers.cache_use().into_iter().chain(self.validation.cache_uses()).chain(callers).chain(rows).collect()
     }
 
     /// Finishes the answer, and counts it.

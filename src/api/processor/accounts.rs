@@ -23,17 +23,17 @@ const ACCOUNTS: usize = 1_000;
 pub(super) struct Accounts {
     /// When what who owes is paid.
     paid: HashMap<Uuid, Instant>,
-    /// Who used a processor last, and who did before them, with when.
-    last: Option<(Uuid, Instant)>,
-    before: Option<(Uuid, Instant)>,
+    /// The last that used a processor, with when, the latest first. Three: somebody, their address, and another.
+    lately: [Option<(Uuid, Instant)>; 3],
 }
 
 impl Accounts {
-    /// Whether somebody owes more than their credit, and others are there.
-    pub(super) fn gives_way(&self, account: Uuid, now: Instant) -> bool {
-        let is_other = |used: &(Uuid, Instant)| used.0 != account && now.duration_since(used.1) < PRESENCE;
-        self.paid.get(&account).is_some_and(|paid| *paid > now + CREDIT)
-            && [&self.last, &self.before].into_iter().flatten().any(is_other)
+    /// Whether somebody owes more than their credit, and others are there. The address that they come from is nobody else:
+    /// their operations are on its account until it is known whose they are.
+    pub(super) fn gives_way(&self, account: Uuid, address: Uuid, now: Instant) -> bool {
+        let is_other =
+            |used: &(Uuid, Instant)| ![account, address].contains(&used.0) && now.duration_since(used.1) < PRESENCE;
+        self.paid.get(&account).is_some_and(|paid| *paid > now + CREDIT) && self.lately.iter().flatten().any(is_other)
     }
 
     pub(super) fn charge(&mut self, account: Uuid, used: Duration, now: Instant) {
@@ -42,10 +42,10 @@ impl Accounts {
         }
         let paid = self.paid.entry(account).or_insert(now);
         *paid = ((*paid).max(now) + used * FACTOR).min(now + MOST_OWED);
-        if self.last.is_some_and(|(last, _)| last != account) {
-            self.before = self.last;
-        }
-        self.last = Some((account, now));
+        let own = self.lately.iter().position(|used| used.is_some_and(|(other, _)| other == account));
+        let place = own.unwrap_or(self.lately.len() - 1);
+        self.lately[..=place].rotate_right(1);
+        self.lately[0] = Some((account, now));
     }
 }
 
@@ -55,21 +55,23 @@ mod tests {
 
     #[test]
     fn who_owes_gives_way_while_others_are_there() {
-        let (heavy, light) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (heavy, light, address) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
         let (mut accounts, now) = (Accounts::default(), Instant::now());
         let later = |millis| now + Duration::from_millis(millis);
         accounts.charge(light, Duration::from_millis(1), now);
         accounts.charge(heavy, CREDIT / FACTOR, now);
-        assert!(!accounts.gives_way(heavy, now), "within the credit");
+        assert!(!accounts.gives_way(heavy, address, now), "within the credit");
         accounts.charge(heavy, Duration::from_millis(20), now);
-        assert!(accounts.gives_way(heavy, now) && !accounts.gives_way(light, now));
-        assert!(!accounts.gives_way(heavy, later(150)), "nobody else is there");
+        assert!(accounts.gives_way(heavy, address, now) && !accounts.gives_way(light, address, now));
+        assert!(!accounts.gives_way(heavy, address, later(150)), "nobody else is there");
+        accounts.charge(address, Duration::from_millis(1), later(150));
+        assert!(!accounts.gives_way(heavy, address, later(150)), "their own address is nobody else");
         accounts.charge(light, Duration::from_millis(1), later(150));
         accounts.charge(heavy, Duration::ZERO, later(150));
         accounts.charge(heavy, Duration::ZERO, later(150));
-        assert!(accounts.gives_way(heavy, later(150)));
+        assert!(accounts.gives_way(heavy, address, later(150)));
         accounts.charge(light, Duration::ZERO, later(210));
-        assert!(!accounts.gives_way(heavy, later(210)), "it is paid");
+        assert!(!accounts.gives_way(heavy, address, later(210)), "it is paid");
         accounts.charge(heavy, Duration::from_secs(60), now);
         assert_eq!(accounts.paid.get(&heavy), Some(&(now + MOST_OWED)));
         for number in 0..2_000 {

@@ -100,8 +100,9 @@ impl Processor {
         self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gives_way(&self, account: Uuid) -> bool {
-        self.accounts().gives_way(account, Instant::now())
+    /// Whether an operation of this account, which comes from this address, is to give way.
+    fn gives_way(&self, account: Uuid, address: Uuid) -> bool {
+        self.accounts().gives_way(account, address, Instant::now())
     }
 
     fn charge(&self, account: Uuid, used: Duration) {
@@ -114,7 +115,7 @@ impl Meter {
     pub async fn belongs_to(&self, consumer: Consumer) {
         let account = consumer.caller();
         *self.account() = account;
-        if self.0.processor.gives_way(account) {
+        if self.0.processor.gives_way(account, self.0.address) {
             self.0.is_heavy.store(true, Ordering::Relaxed);
         }
         self.take_place().await;
@@ -134,7 +135,7 @@ impl Meter {
 
     /// Before a document that is new is read.
     pub async fn before_document(&self) {
-        if self.0.processor.gives_way(self.0.address) {
+        if self.0.processor.gives_way(self.0.address, self.0.address) {
             self.heavy_follows().await;
         }
     }
@@ -158,7 +159,7 @@ impl Meter {
     pub fn begin_anew(&self) {
         self.0.used.store(0, Ordering::Relaxed);
         let account = *self.account();
-        self.0.is_heavy.store(self.0.processor.gives_way(account), Ordering::Relaxed);
+        self.0.is_heavy.store(self.0.processor.gives_way(account, self.0.address), Ordering::Relaxed);
     }
 
     fn account(&self) -> MutexGuard<'_, Uuid> {

@@ -27,6 +27,7 @@ pub(super) struct Raw {
     slow_statement: Duration,
     #[serde(with = "humantime_serde")]
     identity_cache: Duration,
+    reference_cache_bytes: u64,
     #[serde(with = "humantime_serde")]
     migration_wait: Duration,
 }
@@ -40,6 +41,7 @@ impl Default for Raw {
             statement_timeout: Duration::from_secs(30),
             slow_statement: Duration::from_secs(1),
             identity_cache: MAXIMUM_IDENTITY_CACHE,
+            reference_cache_bytes: 8 << 20,
             migration_wait: Duration::from_mins(5),
         }
     }
@@ -64,6 +66,8 @@ pub struct DatabaseConfig {
     /// How long a caller's identity may be used without being read again, 1 second at most: how late this instance
     /// notices what another one revoked. Zero: read with every request.
     pub identity_cache: Duration,
+    /// Bytes that cached tags, teams and people may take, which pages name again and again; 0: none are cached.
+    pub reference_cache_bytes: u64,
     /// How long a migration waits for another process's, and each of its steps for a lock.
     pub migration_wait: Duration,
 }
@@ -122,6 +126,7 @@ impl Raw {
             statement_timeout: self.statement_timeout,
             slow_statement: self.slow_statement,
             identity_cache: self.identity_cache,
+            reference_cache_bytes: self.reference_cache_bytes,
             migration_wait: self.migration_wait,
         })
     }

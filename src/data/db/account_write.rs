@@ -205,6 +205,7 @@ impl AccountTx {
             item_count: 0,
             api_key_count: 0,
             webhook_count: 0,
+            reference_revision: 0,
         };
         let head = head.into_active_model();
         #[allow(clippy::disallowed_methods, reason = "its head comes with it")]

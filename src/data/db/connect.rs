@@ -27,6 +27,7 @@ use super::{
     is_transient,
     keyed_locks::KeyedLocks,
     pool::{Connections, LateConnection, Pool, Slot, SlotConnection},
+    references::References,
     replica::Replica,
     sql_state,
     statement_log::StatementLog,
@@ -53,6 +54,7 @@ pub struct Db {
 struct Inner {
     clock: Clock,
     identities: IdentityCache,
+    references: References,
     bus: Bus,
     store: Store,
     claims: KeyedLocks<idempotency::Place>,
@@ -95,13 +97,15 @@ impl Db {
             return Err(ConnectError::UnknownKind { url: redact(url) });
         };
         let identities = IdentityCache::new(config.identity_cache);
+        let references = References::new(config.reference_cache_bytes);
         let replica = match &config.read_url {
             Some(url) => Some(Replica::new(open_replica(config, url, observer.as_ref()).await?)),
             None => None,
         };
         let (bus, store, claims) = (Bus::default(), Store::default(), KeyedLocks::default());
         let epoch = AtomicU32::new(0);
-        let inner = Inner { clock, identities, bus, store, claims, replica, epoch, shared: Mutex::default() };
+        let inner =
+            Inner { clock, identities, references, bus, store, claims, replica, epoch, shared: Mutex::default() };
         Ok(Self { inner: Arc::new(inner), reader: Connections::new(reader), writer: Connections::new(writer) })
     }
 
@@ -115,6 +119,10 @@ impl Db {
     pub(super) fn reading_from(&self, pool: &Arc<Pool>, opened: u64) -> Self {
         let reader = self.reader.on(pool).opened_by(opened);
         Self { inner: self.inner.clone(), reader, writer: self.writer.clone() }
+    }
+
+    pub fn has_replica(&self) -> bool {
+        self.inner.replica.is_some()
     }
 
     pub(super) fn replica(&self) -> Option<&Replica> {
@@ -131,6 +139,10 @@ impl Db {
 
     pub(super) fn identities(&self) -> &IdentityCache {
         &self.inner.identities
+    }
+
+    pub(super) fn references(&self) -> &References {
+        &self.inner.references
     }
 
     pub(super) fn store(&self) -> &Store {

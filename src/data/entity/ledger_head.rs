@@ -28,6 +28,8 @@ pub struct Model {
     pub api_key_count: i64,
     /// Webhooks, whatever their state.
     pub webhook_count: i64,
+    /// How often tags and teams have changed, or gone: the database's own triggers raise it.
+    pub reference_revision: i64,
 }
 
 table!(tenant);

@@ -1,12 +1,14 @@
 //! Lists of comments.
 
+use std::collections::HashMap;
+
 use async_graphql::Context;
 use sea_orm::IdenStatic as _;
 use uuid::Uuid;
 
 use super::types::Comment;
 use crate::{
-    base::error::Result,
+    base::{error::Result, id::UserId},
     data::{
         db::{
             filter::everything,
@@ -28,20 +30,26 @@ pub async fn children(
     parent: Uuid,
     args: &PageArgs,
 ) -> Result<Connection<Comment>> {
+    let scope = ctx.scope()?;
     let start = PageStart::read(args, &format!("comments of {}", column.as_str()), ctx.state().clock())?;
     let keys = vec![Key::asc(comment::Column::CreatedAt)];
     let mut plan = start.plan(everything(), keys, comment::Column::Id, wants(ctx))?;
-    if asks_of_nodes(ctx, "author") {
-        plan = plan.with_people(comment::Column::AuthorId);
+    let with_authors = asks_of_nodes(ctx, "author");
+    if with_authors {
+        plan = plan.referring(scope, Vec::new());
     }
     let page = ctx
         .loader::<Children<comment::Entity>>()?
         .load_one(ChildPage::new(parent, ParentKey::column::<comment::Entity>(column), plan))
         .await?;
-    let mut page = page.unwrap_or_default();
-    let people = std::mem::take(&mut page.people);
+    let page = page.unwrap_or_default();
+    let mut people = HashMap::new();
+    if with_authors {
+        let authors = page.rows.iter().map(|row| UserId::from_uuid(row.author_id)).collect();
+        people = scope.people_at(authors, page.referred.version).await?;
+    }
     Ok(Connection::new(page, |row| {
-        let author = people.get(&row.author_id).cloned();
+        let author = people.get(&UserId::from_uuid(row.author_id)).cloned();
         Comment::by(row, author)
     }))
 }

@@ -15,6 +15,7 @@ use crate::{
         context::ContextExt,
         loaders::Rows,
         node::row_node,
+        objects::Object,
         payload::payload,
         scalars::{Cursor, DateTime, Markdown},
     },
@@ -54,15 +55,21 @@ impl Comment {
     /// What it is about.
     #[graphql(tag = "same-for-all", tag = "of-ledger")]
     async fn item(&self, ctx: &Context<'_>) -> Result<Item> {
-        let item = ctx.loader::<Rows<item::Entity>>()?.load_one(self.row.item_id).await?;
-        item.map(Item::from).ok_or_else(|| Error::internal("a comment without an item"))
+        Box::pin(async move {
+            let item = ctx.loader::<Rows<item::Entity>>()?.load_one(self.row.item_id).await?;
+            item.map(Item::from).ok_or_else(|| Error::internal("a comment without an item"))
+        })
+        .await
     }
 
     /// The comment it answers; null at the top of a thread.
     #[graphql(tag = "of-ledger")]
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
-        let Some(parent) = self.row.parent_id else { return Ok(None) };
-        Ok(ctx.loader::<Rows<comment::Entity>>()?.load_one(parent).await?.map(Self::from))
+        Box::pin(async move {
+            let Some(parent) = self.row.parent_id else { return Ok(None) };
+            Ok(ctx.loader::<Rows<comment::Entity>>()?.load_one(parent).await?.map(Self::from))
+        })
+        .await
     }
 
     /// Answers to it, oldest first.
@@ -73,8 +80,11 @@ impl Comment {
         #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
         #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
     ) -> Result<Connection<Self>> {
-        let args = page_args(first, after, None, None);
-        super::query::children(ctx, comment::Column::ParentId, self.row.id.uuid(), &args).await
+        Box::pin(async move {
+            let args = page_args(first, after, None, None);
+            super::query::children(ctx, comment::Column::ParentId, self.row.id.uuid(), &args).await
+        })
+        .await
     }
 
     /// Its text, 1 to 20,000 characters.
@@ -85,11 +95,12 @@ impl Comment {
 
     /// Whoever wrote it.
     #[graphql(tag = "same-for-all", tag = "of-ledger")]
-    async fn author(&self, ctx: &Context<'_>) -> Result<Actor> {
+    async fn author(&self, ctx: &Context<'_>) -> Result<Object<Actor>> {
         if let Some(author) = &self.author {
-            return Ok(Actor::User(author.clone().into()));
+            return Ok(Object(Actor::User(author.clone().into())));
         }
-        Actor::load(ctx, ActorRef { kind: self.row.author_kind, id: self.row.author_id }).await
+        let author = ActorRef { kind: self.row.author_kind, id: self.row.author_id };
+        Box::pin(Actor::load(ctx, author)).await.map(Object)
     }
 
     /// Whether the caller may change or delete it: as its author, or by COMMENT_MODERATE.

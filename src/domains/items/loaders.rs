@@ -1,4 +1,4 @@
-//! What belongs to items: for one page at once, or batched.
+//! What belongs to items, batched.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,7 +6,7 @@ use async_graphql::dataloader::Loader;
 
 use super::input::MAX_ANCESTORS;
 use crate::{
-    base::{error::Result, id::ItemId},
+    base::id::ItemId,
     data::{
         db::{
             OrgScope,
@@ -18,42 +18,7 @@ use crate::{
     graphql::loaders::{LoadError, ScopedLoader},
 };
 
-/// The assignees of each item, by username: one statement.
-pub async fn assignees(scope: &OrgScope, items: &[ItemId]) -> Result<HashMap<ItemId, Vec<User>>> {
-    use item_assignee::Column;
-    if items.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let of_items =
-        scope.find::<item_assignee::Entity>().filter(among(scope.db(), Column::ItemId, items.iter().copied()));
-    let mut found: HashMap<ItemId, Vec<User>> = HashMap::with_capacity(items.len());
-    for (item, user) in of_items.linked_people(Column::ItemId, Column::UserId).await? {
-        found.entry(ItemId::from_uuid(item)).or_default().push(User::from(Arc::new(user)));
-    }
-    for people in found.values_mut() {
-        people.sort_by(|a, b| a.row.username_key.cmp(&b.row.username_key));
-    }
-    Ok(found)
-}
-
-/// The tags of each item, by name: one statement.
-pub async fn tags(scope: &OrgScope, items: &[ItemId]) -> Result<HashMap<ItemId, Vec<Tag>>> {
-    use item_tag::Column;
-    if items.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let of_items = scope.find::<item_tag::Entity>().filter(among(scope.db(), Column::ItemId, items.iter().copied()));
-    let mut found: HashMap<ItemId, Vec<Tag>> = HashMap::with_capacity(items.len());
-    for (item, tag) in of_items.linked::<tag::Entity>(Column::ItemId, Column::TagId).await? {
-        found.entry(ItemId::from_uuid(item)).or_default().push(Tag(tag));
-    }
-    for tags in found.values_mut() {
-        tags.sort_by(|a, b| a.0.name_key.cmp(&b.0.name_key));
-    }
-    Ok(found)
-}
-
-/// [`assignees`], batched.
+/// The assignees of each item, by username. One statement.
 pub struct Assignees(OrgScope);
 
 impl ScopedLoader for Assignees {
@@ -67,11 +32,21 @@ impl Loader<ItemId> for Assignees {
     type Error = LoadError;
 
     async fn load(&self, ids: &[ItemId]) -> Result<HashMap<ItemId, Vec<User>>, LoadError> {
-        Ok(assignees(&self.0, ids).await?)
+        use item_assignee::Column;
+        let of_items = self.0.find::<item_assignee::Entity>();
+        let of_items = of_items.filter(among(self.0.db(), Column::ItemId, ids.iter().copied()));
+        let mut found: HashMap<ItemId, Vec<User>> = HashMap::with_capacity(ids.len());
+        for (item, user) in of_items.linked_people(Column::ItemId, Column::UserId).await? {
+            found.entry(ItemId::from_uuid(item)).or_default().push(User::from(Arc::new(user)));
+        }
+        for people in found.values_mut() {
+            people.sort_by(|a, b| a.row.username_key.cmp(&b.row.username_key));
+        }
+        Ok(found)
     }
 }
 
-/// [`tags`], batched.
+/// The tags of each item, by name. One statement.
 pub struct Tags(OrgScope);
 
 impl ScopedLoader for Tags {
@@ -85,7 +60,17 @@ impl Loader<ItemId> for Tags {
     type Error = LoadError;
 
     async fn load(&self, ids: &[ItemId]) -> Result<HashMap<ItemId, Vec<Tag>>, LoadError> {
-        Ok(tags(&self.0, ids).await?)
+        use item_tag::Column;
+        let of_items = self.0.find::<item_tag::Entity>();
+        let of_items = of_items.filter(among(self.0.db(), Column::ItemId, ids.iter().copied()));
+        let mut found: HashMap<ItemId, Vec<Tag>> = HashMap::with_capacity(ids.len());
+        for (item, tag) in of_items.linked::<tag::Entity>(Column::ItemId, Column::TagId).await? {
+            found.entry(ItemId::from_uuid(item)).or_default().push(tag.into());
+        }
+        for tags in found.values_mut() {
+            tags.sort_by(|a, b| a.0.name_key.cmp(&b.0.name_key));
+        }
+        Ok(found)
     }
 }
 

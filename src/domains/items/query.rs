@@ -1,6 +1,6 @@
 //! Lists of items. What a page's items are asked for is loaded with the page, not item by item.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_graphql::{Context, InputType, Value};
 use sea_orm::{ColumnTrait, IdenStatic as _};
@@ -9,23 +9,21 @@ use uuid::Uuid;
 use super::{
     filter::in_scope,
     input::{ItemFilter, ItemOrder, ItemScope},
-    loaders,
     types::{Item, Nested},
 };
 use crate::{
     base::{
         error::Result,
-        id::{ItemId, TeamId},
+        id::{ItemId, TagId, UserId},
     },
     data::{
         db::{
             OrgScope,
-            filter::among,
-            page::{Key, Page, PageArgs, PagePlan, PageStart, ParentKey, Wants},
+            page::{Key, Links, Page, PageArgs, PagePlan, PageStart, ParentKey, Referred, Wants},
         },
-        entity::{item, team},
+        entity::{item, item_assignee, item_tag},
     },
-    domains::teams::types::Team,
+    domains::{accounts::types::User, tags::types::Tag, teams::types::Team},
     graphql::{
         connection::{Connection, asks_of_nodes, list_with, wants},
         context::ContextExt,
@@ -39,7 +37,7 @@ const MAX_KEYS: usize = 5;
 
 /// The arguments of a list of items.
 pub struct ItemList {
-    pub filter: Option<ItemFilter>,
+    pub filter: Option<Box<ItemFilter>>,
     pub scope: ItemScope,
     pub order_by: Vec<ItemOrder>,
     pub args: PageArgs,
@@ -52,7 +50,7 @@ impl ItemList {
         if order_by.len() > MAX_KEYS {
             return Err(bad(format!("At most {MAX_KEYS} fields to order by.")));
         }
-        let filter_value = filter.as_ref().map_or(Value::Null, InputType::to_value);
+        let filter_value = filter.as_deref().map_or(Value::Null, InputType::to_value);
         let identity = list_with(list, [filter_value, items.to_value(), order_by.to_value()]);
         let mut start = PageStart::read(args, &identity, scope.clock())?;
         let keys: Vec<Key<item::Column>> = order_by.iter().map(|order| order.key()).collect();
@@ -74,8 +72,11 @@ impl ItemList {
 /// Items of the organization.
 pub async fn items(ctx: &Context<'_>, list: &ItemList) -> Result<Connection<Item>> {
     let scope = ctx.scope()?;
-    let page = list.plan("items", true, scope, wants(ctx))?.fetch(scope).await?;
-    with_nested(ctx, page).await
+    let asked = Asked::of(ctx);
+    let plan = list.plan("items", true, scope, wants(ctx))?;
+    let page = if asked.anything() { plan.referring(scope, asked.links(scope)) } else { plan }.fetch(scope).await?;
+    let mut nested = asked.nested(scope, &page).await?.into_iter();
+    Ok(Connection::new(page, |row| Item { row: Arc::new(row), nested: nested.next().map(Box::new) }))
 }
 
 /// Items that name `parent` in `column`: of a team, or subtasks.
@@ -93,32 +94,76 @@ pub async fn children(
     Ok(Connection::new(page.unwrap_or_default(), Item::from))
 }
 
-/// A page's items with the lists that the document asks for, each in one statement for the whole page.
-async fn with_nested(ctx: &Context<'_>, page: Page<item::Model>) -> Result<Connection<Item>> {
-    let asked = |field: &str| asks_of_nodes(ctx, field);
-    let scope = ctx.scope()?;
-    let ids: Vec<ItemId> = page.rows.iter().map(|row| row.id).collect();
-    // One after the other: side by side they would take three connections a request, and under load wait for them.
-    let assignees = optional(asked("assignees"), loaders::assignees(scope, &ids)).await?;
-    let tags = optional(asked("tags"), loaders::tags(scope, &ids)).await?;
-    let teams = optional(asked("team"), teams_of(scope, &page.rows)).await?;
-    let nested = Arc::new(Nested { assignees, tags, teams });
-    Ok(Connection::new(page, |row| Item { row: Arc::new(row), nested: Some(nested.clone()) }))
+/// What a document asks of a page's items that the page reads with them.
+#[derive(Clone, Copy)]
+struct Asked {
+    assignees: bool,
+    tags: bool,
+    team: bool,
 }
 
-async fn optional<T>(wanted: bool, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
-    if wanted { work.await.map(Some) } else { Ok(None) }
-}
-
-async fn teams_of(scope: &OrgScope, rows: &[item::Model]) -> Result<HashMap<TeamId, Team>> {
-    let mut ids: Vec<TeamId> = rows.iter().filter_map(|row| row.team_id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    if ids.is_empty() {
-        return Ok(HashMap::new());
+impl Asked {
+    fn of(ctx: &Context<'_>) -> Self {
+        let asked = |field: &str| asks_of_nodes(ctx, field);
+        Self { assignees: asked("assignees"), tags: asked("tags"), team: asked("team") }
     }
-    let teams = scope.find::<team::Entity>().filter(among(scope.db(), team::Column::Id, ids)).all().await?;
-    Ok(teams.into_iter().map(|row| (row.id, Team(row))).collect())
+
+    fn anything(self) -> bool {
+        self.assignees || self.tags || self.team
+    }
+
+    /// Assignees, then tags.
+    fn links(self, scope: &OrgScope) -> Vec<Links> {
+        let assignees = || {
+            use item_assignee::Column;
+            Links::of::<item::Entity, item_assignee::Entity>(scope, Column::ItemId, Column::UserId)
+        };
+        let tags = || {
+            use item_tag::Column;
+            Links::of::<item::Entity, item_tag::Entity>(scope, Column::ItemId, Column::TagId)
+        };
+        self.assignees.then(assignees).into_iter().chain(self.tags.then(tags)).collect()
+    }
+
+    /// For each row of the page.
+    async fn nested(self, scope: &OrgScope, page: &Page<item::Model>) -> Result<Vec<Nested>> {
+        if !self.anything() {
+            return Ok(Vec::new());
+        }
+        let Referred { version, links } = &page.referred;
+        let ids = |place: usize| links.iter().filter_map(move |of_row| of_row.get(place)).flatten().copied();
+        let (people_at, tags_at) = (0, usize::from(self.assignees));
+        let (mut people, mut tags, mut teams) = Default::default();
+        if self.assignees {
+            people = scope.people_at(ids(people_at).map(UserId::from_uuid).collect(), *version).await?;
+        }
+        if self.tags {
+            tags = scope.tags_at(ids(tags_at).map(TagId::from_uuid).collect(), *version).await?;
+        }
+        if self.team {
+            teams = scope.teams_at(page.rows.iter().filter_map(|row| row.team_id).collect(), *version).await?;
+        }
+        let of_row = |(row, links): (&item::Model, &Vec<Vec<Uuid>>)| {
+            let ids = |place: usize| links.get(place).into_iter().flatten().copied();
+            let assignees = self.assignees.then(|| {
+                let found = ids(people_at).filter_map(|id| people.get(&UserId::from_uuid(id)).cloned());
+                sorted(found.map(User::from), |user| &user.row.username_key)
+            });
+            let tags = self.tags.then(|| {
+                let found = ids(tags_at).filter_map(|id| tags.get(&TagId::from_uuid(id)).cloned());
+                sorted(found.map(Tag), |tag| &tag.0.name_key)
+            });
+            let team = self.team.then(|| row.team_id.and_then(|id| teams.get(&id).cloned()).map(Team));
+            Nested { assignees, tags, team }
+        };
+        Ok(page.rows.iter().zip(links).map(of_row).collect())
+    }
+}
+
+fn sorted<T>(found: impl Iterator<Item = T>, key: impl Fn(&T) -> &String) -> Vec<T> {
+    let mut sorted: Vec<T> = found.collect();
+    sorted.sort_by(|a, b| key(a).cmp(key(b)));
+    sorted
 }
 
 /// An item by id or human identifier (`ACME-42`); identifiers ignore case.

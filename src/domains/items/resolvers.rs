@@ -50,7 +50,7 @@ impl ItemQuery {
     async fn items(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<ItemFilter>,
+        #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<Box<ItemFilter>>,
         #[graphql(default_with = "ItemScope::Active", desc = "Which items to read: see `ItemScope`.")] scope: ItemScope,
         #[graphql(
             default_with = "newest_first()",

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_graphql::{Context, Description, Enum, Object, SimpleObject};
 
@@ -11,7 +11,7 @@ use crate::{
     base::{
         enums::{ItemRelationKind, ItemStatus, Priority},
         error::Result,
-        id::{ItemId, TeamId},
+        id::ItemId,
         policy::{Permission, requires},
     },
     data::{
@@ -36,6 +36,7 @@ use crate::{
         guard,
         loaders::Rows,
         node::row_node,
+        objects::{Object, Objects},
         payload::payload,
         scalars::{Cursor, DateTime, Markdown},
     },
@@ -46,18 +47,21 @@ use crate::{
 pub struct Item {
     /// Shared: a page may lead to one item many times, and a description is large.
     pub row: Arc<item::Model>,
-    /// Lists that were loaded with the item's page.
-    pub nested: Option<Arc<Nested>>,
+    /// What was read with the item's page.
+    pub nested: Option<Box<Nested>>,
 }
 
 row_node!(Item: item, Self::from);
 
-/// What was loaded for a whole page of items; `None` where the document doesn't ask.
-#[derive(Debug, Default)]
+/// What a page read with each of its items; `None` where the document doesn't ask.
+#[derive(Clone, Debug, Default)]
 pub struct Nested {
-    pub assignees: Option<HashMap<ItemId, Vec<User>>>,
-    pub tags: Option<HashMap<ItemId, Vec<Tag>>>,
-    pub teams: Option<HashMap<TeamId, Team>>,
+    /// By username.
+    pub assignees: Option<Vec<User>>,
+    /// By name.
+    pub tags: Option<Vec<Tag>>,
+    /// The item's team, if it has one.
+    pub team: Option<Option<Team>>,
 }
 
 impl From<item::Model> for Item {
@@ -168,13 +172,13 @@ impl Item {
 
     /// The team it belongs to; null when it belongs to none.
     #[graphql(tag = "same-for-all", tag = "of-ledger")]
-    async fn team(&self, ctx: &Context<'_>) -> Result<Option<Team>> {
+    async fn team(&self, ctx: &Context<'_>) -> Result<Option<Object<Team>>> {
+        let Some(id) = self.row.team_id else { return Ok(None) };
+        if let Some(known) = self.nested.as_ref().and_then(|nested| nested.team.as_ref()) {
+            return Ok(known.clone().map(Object));
+        }
         Box::pin(async move {
-            let Some(id) = self.row.team_id else { return Ok(None) };
-            if let Some(teams) = self.nested.as_ref().and_then(|nested| nested.teams.as_ref()) {
-                return Ok(teams.get(&id).cloned());
-            }
-            Ok(ctx.loader::<Rows<team::Entity>>()?.load_one(id).await?.map(Team))
+            Ok(ctx.loader::<Rows<team::Entity>>()?.load_one(id).await?.map(|row| Object(Team::from(row))))
         })
         .await
     }
@@ -240,25 +244,25 @@ impl Item {
 
     /// People it is assigned to, by username; at most 20.
     #[graphql(tag = "same-for-all", tag = "of-ledger")]
-    async fn assignees(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
+    async fn assignees(&self, ctx: &Context<'_>) -> Result<Objects<'_, User>> {
+        if let Some(known) = self.nested.as_ref().and_then(|nested| nested.assignees.as_ref()) {
+            return Ok(Objects::Of(known.iter().collect()));
+        }
         Box::pin(async move {
-            if let Some(known) = self.nested.as_ref().and_then(|nested| nested.assignees.as_ref()) {
-                return Ok(known.get(&self.row.id).cloned().unwrap_or_default());
-            }
-            Ok(ctx.loader::<Assignees>()?.load_one(self.row.id).await?.unwrap_or_default())
+            Ok(Objects::Own(ctx.loader::<Assignees>()?.load_one(self.row.id).await?.unwrap_or_default()))
         })
         .await
     }
 
     /// Its tags, by name; at most 50.
     #[graphql(tag = "same-for-all", tag = "of-ledger")]
-    async fn tags(&self, ctx: &Context<'_>) -> Result<Vec<Tag>> {
-        Box::pin(async move {
-            if let Some(known) = self.nested.as_ref().and_then(|nested| nested.tags.as_ref()) {
-                return Ok(known.get(&self.row.id).cloned().unwrap_or_default());
-            }
-            Ok(ctx.loader::<Tags>()?.load_one(self.row.id).await?.unwrap_or_default())
-        })
+    async fn tags(&self, ctx: &Context<'_>) -> Result<Objects<'_, Tag>> {
+        if let Some(known) = self.nested.as_ref().and_then(|nested| nested.tags.as_ref()) {
+            return Ok(Objects::Of(known.iter().collect()));
+        }
+        Box::pin(
+            async move { Ok(Objects::Own(ctx.loader::<Tags>()?.load_one(self.row.id).await?.unwrap_or_default())) },
+        )
         .await
     }
 
@@ -271,14 +275,14 @@ impl Item {
         #[graphql(desc = "The page begins after the entry with this cursor. Not with `last`.")] after: Option<Cursor>,
         #[graphql(desc = "Entries from the end: 0 to 100. Not with `first`.")] last: Option<i32>,
         #[graphql(desc = "The page ends before the entry with this cursor. Needs `last`.")] before: Option<Cursor>,
-    ) -> Result<Connection<Comment>> {
+    ) -> Result<Object<Connection<Comment>>> {
+        guard::check_field::<Self>(ctx)?;
+        if let Some(known) = only_total(ctx, self.row.comment_count) {
+            return Ok(Object(known));
+        }
         Box::pin(async move {
-            guard::check_field::<Self>(ctx)?;
-            if let Some(known) = only_total(ctx, self.row.comment_count) {
-                return Ok(known);
-            }
             let args = page_args(first, after, last, before);
-            comments::query::children(ctx, comment::Column::ItemId, self.row.id.uuid(), &args).await
+            Ok(Object(comments::query::children(ctx, comment::Column::ItemId, self.row.id.uuid(), &args).await?))
         })
         .await
     }

@@ -58,7 +58,7 @@ impl Membership {
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
         guard::check_field::<Self>(ctx)?;
         let teams = ctx.loader::<TeamsOfMember>()?.load_one(self.0.user_id).await?;
-        Ok(teams.unwrap_or_default().into_iter().map(Team).collect())
+        Ok(teams.unwrap_or_default().into_iter().map(Team::from).collect())
     }
 
     /// When they became a member.
@@ -107,7 +107,7 @@ impl Invitation {
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
         guard::check_field::<Self>(ctx)?;
         let teams = ctx.loader::<TeamsOfInvitation>()?.load_one(self.0.id).await?;
-        Ok(teams.unwrap_or_default().into_iter().map(Team).collect())
+        Ok(teams.unwrap_or_default().into_iter().map(Team::from).collect())
     }
 
     /// Whoever made it, or sent it again last: it is worth what they may grant when it is accepted.

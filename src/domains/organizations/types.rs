@@ -129,7 +129,7 @@ impl Organization {
         guard::check_field::<Self>(ctx)?;
         let args = page_args(first, after, last, before);
         let page = teams::query::teams(ctx.scope()?, filter.as_ref(), &args, wants(ctx)).await?;
-        Ok(Connection::new(page, Team))
+        Ok(Connection::new(page, Team::from))
     }
 
     /// Its tags, by name.
@@ -146,7 +146,7 @@ impl Organization {
         guard::check_field::<Self>(ctx)?;
         let args = page_args(first, after, last, before);
         let page = tags::query::tags(ctx.scope()?, filter.as_ref(), &args, wants(ctx)).await?;
-        Ok(Connection::new(page, Tag))
+        Ok(Connection::new(page, Tag::from))
     }
 
     /// Its API keys, newest first, revoked ones included.

@@ -36,7 +36,7 @@ use crate::{
 pub struct Search {
     pub query: String,
     pub types: Option<Vec<SearchType>>,
-    pub filter: Option<ItemFilter>,
+    pub filter: Option<Box<ItemFilter>>,
     pub first: i32,
 }
 

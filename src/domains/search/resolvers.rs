@@ -30,7 +30,7 @@ impl SearchQuery {
         query: String,
         #[graphql(desc = "Of these kinds alone; all when left out.")] types: Option<Vec<SearchType>>,
         #[graphql(desc = "What must hold of the item, or of the comment's; null or left out: everything.")]
-        filter: Option<ItemFilter>,
+        filter: Option<Box<ItemFilter>>,
         #[graphql(default = 20, desc = "How many, 0 to 50.")] first: i32,
     ) -> Result<Vec<SearchHit>> {
         query::search(ctx, &Search { query, types, filter, first }).await

@@ -24,7 +24,7 @@ use crate::{
     },
     domains::{
         Node, comments::types::Comment, items::types::Item, members::types::Membership, node,
-        organizations::types::Organization, relations::types::ItemRelation, tags::types::Tag, teams::types::Team,
+        organizations::types::Organization, relations::types::ItemRelation,
     },
     graphql::{context::ContextExt, scalars::Cursor},
 };
@@ -151,8 +151,8 @@ async fn rows(scope: &OrgScope, ty: SyncType, after: Option<Uuid>, limit: usize)
         SyncType::Membership => {
             table::<membership::Entity>(scope, after, limit, |row| Node::Membership(Membership(row))).await
         }
-        SyncType::Team => table::<team::Entity>(scope, after, limit, |row| Node::Team(Team(row))).await,
-        SyncType::Tag => table::<tag::Entity>(scope, after, limit, |row| Node::Tag(Tag(row))).await,
+        SyncType::Team => table::<team::Entity>(scope, after, limit, |row| Node::Team(row.into())).await,
+        SyncType::Tag => table::<tag::Entity>(scope, after, limit, |row| Node::Tag(row.into())).await,
         SyncType::Item => table::<item::Entity>(scope, after, limit, |row| Node::Item(Item::from(row))).await,
         SyncType::ItemRelation => {
             table::<item_relation::Entity>(scope, after, limit, |row| Node::ItemRelation(ItemRelation::from(row))).await

@@ -30,7 +30,7 @@ impl TagMutation {
         #[graphql(desc = "The new tag.")] input: TagCreateInput,
     ) -> Result<Option<TagPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::create(scope, &input), Tag).await
+        write(ctx, || service::create(scope, &input), Tag::from).await
     }
 
     /// Changes a tag.
@@ -41,7 +41,7 @@ impl TagMutation {
         #[graphql(desc = "Which tag, and what to change.")] input: TagUpdateInput,
     ) -> Result<Option<TagPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::update(scope, &input), Tag).await
+        write(ctx, || service::update(scope, &input), Tag::from).await
     }
 
     /// Gives every item of one tag another instead, then deletes the first. Of more than 500 items the rest follows
@@ -53,7 +53,7 @@ impl TagMutation {
         #[graphql(desc = "Which tag becomes part of which.")] input: TagMergeInput,
     ) -> Result<Option<TagPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::merge(scope, &input), Tag).await
+        write(ctx, || service::merge(scope, &input), Tag::from).await
     }
 
     /// Deletes a tag. Its items stay, without it.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_graphql::{Context, Description, Object};
 
 use super::loaders::ItemCounts;
@@ -18,9 +20,15 @@ use crate::{
 
 /// A coloured label on items.
 #[derive(Clone, Debug, Description)]
-pub struct Tag(pub tag::Model);
+pub struct Tag(pub Arc<tag::Model>);
 
-row_node!(Tag: tag, Self);
+row_node!(Tag: tag, Self::from);
+
+impl From<tag::Model> for Tag {
+    fn from(row: tag::Model) -> Self {
+        Self(Arc::new(row))
+    }
+}
 
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Tag {

@@ -30,7 +30,7 @@ impl TeamMutation {
         #[graphql(desc = "The new team.")] input: TeamCreateInput,
     ) -> Result<Option<TeamPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::create(scope, &input), Team).await
+        write(ctx, || service::create(scope, &input), Team::from).await
     }
 
     /// Changes a team, or who is in it.
@@ -41,7 +41,7 @@ impl TeamMutation {
         #[graphql(desc = "Which team, and what to change.")] input: TeamUpdateInput,
     ) -> Result<Option<TeamPayload>> {
         let scope = ctx.scope()?;
-        write(ctx, || service::update(scope, &input), Team).await
+        write(ctx, || service::update(scope, &input), Team::from).await
     }
 
     /// Deletes a team. Its items stay, without a team.

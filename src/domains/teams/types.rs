@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_graphql::{Context, Description, Object};
 
 use crate::{
@@ -27,9 +29,15 @@ use crate::{
 
 /// A group of members, which items may belong to.
 #[derive(Clone, Debug, Description)]
-pub struct Team(pub team::Model);
+pub struct Team(pub Arc<team::Model>);
 
-row_node!(Team: team, Self);
+row_node!(Team: team, Self::from);
+
+impl From<team::Model> for Team {
+    fn from(row: team::Model) -> Self {
+        Self(Arc::new(row))
+    }
+}
 
 #[Object(use_type_description, directive = requires::apply(Permission::ItemRead))]
 impl Team {
@@ -76,7 +84,7 @@ impl Team {
     async fn items(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<ItemFilter>,
+        #[graphql(desc = "What must hold; null or left out: everything.")] filter: Option<Box<ItemFilter>>,
         #[graphql(default_with = "ItemScope::Active", desc = "Which items to read: see `ItemScope`.")] scope: ItemScope,
         #[graphql(
             default_with = "newest_first()",

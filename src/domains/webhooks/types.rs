@@ -66,7 +66,7 @@ impl Webhook {
         let Some(teams) = &self.0.team_ids else { return Ok(None) };
         let ids: Vec<_> = named_teams(teams).collect();
         let mut found = ctx.loader::<Rows<team::Entity>>()?.load_many(ids.iter().copied()).await?;
-        Ok(Some(ids.iter().filter_map(|id| found.remove(id)).map(Team).collect()))
+        Ok(Some(ids.iter().filter_map(|id| found.remove(id)).map(Team::from).collect()))
     }
 
     /// Whether anything is sent.

@@ -85,7 +85,7 @@ async fn answer(api: Api, how: How, request: HttpRequest, envelope: Envelope) ->
     match read(&api, request, &envelope.meter).await {
         Ok(Operations::One(request)) if takes_events => {
             let client = Arc::new(Client { envelope: Envelope { can_stream: true, ..envelope }, api });
-            match client.start(*request).await {
+            match Box::pin(client.start(*request)).await {
                 Started::Stream(answer, answers) => sse::events(&answer, *answers, &client.api.state.live),
                 // Where JSON is welcome too, one answer is no stream.
                 Started::Answer(answer) if !takes_json && is_final(media, &answer) => sse::once(&answer),
@@ -98,8 +98,8 @@ async fn answer(api: Api, how: How, request: HttpRequest, envelope: Envelope) ->
             envelope.meter.take_place().await;
             write(media, &answer)
         }
-        Ok(Operations::Batch(requests)) => batch(&api, media, requests, &envelope).await,
-        Err((status, error)) => refuse(&api, status, media, error, &envelope.origin).await,
+        Ok(Operations::Batch(requests)) => Box::pin(batch(&api, media, requests, &envelope)).await,
+        Err((status, error)) => Box::pin(refuse(&api, status, media, error, &envelope.origin)).await,
     }
 }
 

@@ -8,11 +8,14 @@ use sea_orm::{
     sea_query::{Alias, DynIden, ExprTrait as _, Func, IntoIden, Query, WindowStatement},
 };
 
-use super::{Page, PagePlan};
+use super::{
+    Page, PagePlan,
+    referred::{self, Referred, Selected},
+};
 use crate::{
     base::error::Result,
     data::{
-        db::{OrgScope, fail, filter},
+        db::{OrgScope, ReferenceVersion, fail, filter},
         entity::Tenant,
     },
 };
@@ -105,17 +108,25 @@ impl<E: Tenant> PagePlan<E> {
             .from_subquery(ranked, Alias::new("ranked"))
             .and_where(Expr::col(rank.clone()).lte(self.limit + 1))
             .order_by(rank, Order::Asc);
+        for (name, count) in self.referring.iter().flat_map(Selected::version) {
+            outer.expr_as(count, name);
+        }
+        let mut version = ReferenceVersion::default();
         let mut children: HashMap<Uuid, Vec<E::Model>> = HashMap::new();
         for row in connection.query_all(&outer).await.map_err(fail)? {
             let id: Uuid = row.try_get("", PARENT).map_err(fail)?;
             let model = E::decode(&row, "", 0).map_err(fail)?;
+            if self.referring.is_some() {
+                version = referred::version(&row, E::Column::iter().count() + 1).map_err(fail)?;
+            }
             children.entry(id).or_default().push(model);
         }
         Ok(parents
             .iter()
             .map(|id| {
                 let total = self.wants.total.then(|| totals.get(id).copied().unwrap_or(0));
-                (*id, self.page(children.remove(id).unwrap_or_default(), total))
+                let page = self.page(children.remove(id).unwrap_or_default(), total);
+                (*id, Page { referred: Referred { version, links: Vec::new() }, ..page })
             })
             .collect())
     }

@@ -7,21 +7,25 @@
 mod children;
 mod cursor;
 mod order;
-mod people;
+mod referred;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::DateTime;
 use sea_orm::{
-    Condition, EntityTrait, ModelTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Value,
+    Condition, ConnectionTrait as _, EntityTrait, Iterable as _, ModelTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait as _, Select, Value,
 };
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
-pub use self::children::ParentKey;
+pub use self::{
+    children::ParentKey,
+    referred::{Links, Referred},
+};
 use self::{
     cursor::{TIMELESS, decode, encode, from_json, to_json},
-    people::{People, rows_with_people},
+    referred::Selected,
 };
 use super::{
     Connections, Db, OrgScope, fail,
@@ -171,7 +175,7 @@ impl PageStart {
             fingerprint: self.fingerprint,
             now: if self.depends_on_time { self.now.timestamp_millis() } else { TIMELESS },
             wants,
-            people: None,
+            referring: None,
         })
     }
 }
@@ -194,7 +198,7 @@ pub struct PagePlan<E: EntityTrait> {
     /// For the cursors, in milliseconds of Unix time, or [`TIMELESS`].
     now: i64,
     wants: Wants,
-    people: Option<E::Column>,
+    referring: Option<Selected>,
 }
 
 /// What of a page is asked for: the list itself doesn't run for its total alone.
@@ -213,8 +217,8 @@ pub struct Page<M> {
     pub has_previous: bool,
     /// Counted only when asked for.
     pub total: Option<u64>,
-    /// People that the rows name, where [`PagePlan::with_people`] read them.
-    pub people: People,
+    /// What the rows refer to, where [`PagePlan::referring`] asked for it.
+    pub referred: Referred,
 }
 
 impl<M> Default for Page<M> {
@@ -225,24 +229,16 @@ impl<M> Default for Page<M> {
             has_next: false,
             has_previous: false,
             total: Some(0),
-            people: People::new(),
+            referred: Referred::default(),
         }
     }
 }
 
 impl<E: Tenant> PagePlan<E> {
-    /// Reads the people that a column of the rows names with them, in the same statement, where the page is of one list:
-    /// a list of each of many parents names the same people again and again.
-    #[must_use]
-    pub fn with_people(mut self, named_in: E::Column) -> Self {
-        self.people = Some(named_in);
-        self
-    }
-
     /// Distinguishes plans that may share a statement from those that may not.
     pub fn group(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.fingerprint, self.limit, self.backward, self.wants, self.people.is_some()).hash(&mut hasher);
+        (self.fingerprint, self.limit, self.backward, self.wants, self.referring.is_some()).hash(&mut hasher);
         format!("{:?}", self.position).hash(&mut hasher);
         hasher.finish()
     }
@@ -288,24 +284,37 @@ impl<E: Decode<Model: Send + Sync>> PagePlan<E> {
             };
         }
         page = page.limit(self.limit + 1);
-        let Some(named_in) = self.people else {
+        let Some(referring) = &self.referring else {
             return Ok(self.page(decoded(connection, page).await?, total));
         };
-        let (rows, people) = rows_with_people(connection, page, named_in).await?;
-        Ok(Page { people, ..self.page(rows, total) })
+        let found = connection.query_all(referring.add_to(page).as_query()).await.map_err(fail)?;
+        let (mut rows, mut links) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+        for row in &found {
+            rows.push(E::decode(row, "", 0).map_err(fail)?);
+            links.push(referring.links::<E>(row).map_err(fail)?);
+        }
+        let version = found.first().map(|row| referred::version(row, E::Column::iter().count()));
+        let version = version.transpose().map_err(fail)?.unwrap_or_default();
+        let referred = Referred { version, links: self.shown(links) };
+        Ok(Page { referred, ..self.page(rows, total) })
     }
 
-    fn page(&self, mut rows: Vec<E::Model>, total: Option<u64>) -> Page<E::Model> {
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let more = rows.len() > limit;
-        rows.truncate(limit);
+    /// Of what was read, one more than the page holds: what it shows, in its order.
+    fn shown<T>(&self, mut read: Vec<T>) -> Vec<T> {
+        read.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
         if self.backward {
-            rows.reverse();
+            read.reverse();
         }
+        read
+    }
+
+    fn page(&self, rows: Vec<E::Model>, total: Option<u64>) -> Page<E::Model> {
+        let more = rows.len() > usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let rows = self.shown(rows);
         let cursors = rows.iter().map(|row| self.cursor(row)).collect();
         let beyond = self.position.is_some();
         let (has_next, has_previous) = if self.backward { (beyond, more) } else { (more, beyond) };
-        Page { rows, cursors, has_next, has_previous, total, people: People::new() }
+        Page { rows, cursors, has_next, has_previous, total, referred: Referred::default() }
     }
 
     fn cursor(&self, row: &E::Model) -> String {

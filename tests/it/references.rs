@@ -1,0 +1,114 @@
+//! Tags, teams and people come from a cache: never as they were before a change that was acknowledged, on any instance.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::{
+    items::mutate,
+    statements::BOARD,
+    support::{
+        app::TestApp,
+        world::{Company, Person},
+    },
+};
+use todo_test_macros::databases;
+
+/// Changes something of a board without changing any of its items.
+async fn change(app: &TestApp, acme: &Company, who: &Person, mutation: (&str, &str), input: Value) {
+    mutate(app, acme, who, mutation, input).done().await;
+}
+
+async fn first_item(app: &TestApp, acme: &Company) -> Value {
+    app.call(acme, &acme.owner, BOARD).vars(json!({ "first": 5 })).data().await["items"]["nodes"][0].clone()
+}
+
+/// Instances whose answers are made anew, each with its own cache of what they name.
+async fn two(app: &TestApp) -> [TestApp; 2] {
+    let anew = |config: &mut todo_platform::base::config::Config| config.server.answer_cache_bytes = 0;
+    [app.another_instance(anew).await, app.another_instance(anew).await]
+}
+
+#[databases]
+async fn what_a_board_names_is_shown_as_it_is_now(app: TestApp) {
+    let acme = app.company("acme").await;
+    let owner = &acme.owner;
+    let team = app.create(&acme, owner, "team", json!({ "name": "Team" })).await;
+    let tag = app.create(&acme, owner, "tag", json!({ "name": "bug" })).await;
+    let input = json!({ "title": "One", "teamId": team, "tagIds": [tag], "assigneeIds": [acme.member.id] });
+    app.create(&acme, owner, "item", input).await;
+    let instances = two(&app).await;
+    let shown = async |path: &str| {
+        let mut shown = Vec::new();
+        for instance in &instances {
+            // Twice: read, then from the cache.
+            for _ in 0..2 {
+                shown.push(first_item(instance, &acme).await.pointer(path).cloned().unwrap_or_default());
+            }
+        }
+        shown.dedup();
+        shown
+    };
+    assert_eq!(shown("/team/name").await, [json!("Team")]);
+    let [here, _] = &instances;
+    let patch = |id: &str, patch: Value| json!({ "id": id, "patch": patch });
+    change(here, &acme, owner, ("tagUpdate", "tag { id }"), patch(&tag, json!({ "name": "🐞 عيب" }))).await;
+    assert_eq!(shown("/tags/0/name").await, [json!("🐞 عيب")]);
+    change(here, &acme, owner, ("tagUpdate", "tag { id }"), patch(&tag, json!({ "color": "#000000" }))).await;
+    assert_eq!(shown("/tags/0/color").await, [json!("#000000")]);
+    change(here, &acme, owner, ("teamUpdate", "team { id }"), patch(&team, json!({ "name": "Crew" }))).await;
+    assert_eq!(shown("/team/name").await, [json!("Crew")]);
+    let named = json!({ "patch": { "fullName": "Somebody Else" } });
+    change(here, &acme, &acme.member, ("userUpdate", "user { id }"), named).await;
+    assert_eq!(shown("/assignees/0/displayName").await, [json!("Somebody Else")]);
+    change(here, &acme, owner, ("tagDelete", "deletedId"), json!({ "id": tag })).await;
+    assert_eq!(shown("/tags").await, [json!([])]);
+    change(here, &acme, owner, ("teamDelete", "deletedId"), json!({ "id": team })).await;
+    assert_eq!(shown("/team").await, [Value::Null]);
+    for instance in &instances {
+        instance.state.db.close().await;
+    }
+}
+
+/// Readers of two instances race a writer: nobody sees a name from before one that was acknowledged.
+#[databases]
+async fn no_name_is_older_than_an_acknowledged_one(app: TestApp) {
+    let acme = app.company("acme").await;
+    let tag = app.create(&acme, &acme.owner, "tag", json!({ "name": "0" })).await;
+    app.create(&acme, &acme.owner, "item", json!({ "title": "One", "tagIds": [tag] })).await;
+    let instances = two(&app).await;
+    let (acknowledged, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let write = async {
+        for n in 1..=60_u64 {
+            let input = json!({ "id": tag, "patch": { "name": n.to_string() } });
+            change(&app, &acme, &acme.owner, ("tagUpdate", "tag { id }"), input).await;
+            acknowledged.store(n, Ordering::SeqCst);
+        }
+        done.store(true, Ordering::SeqCst);
+    };
+    let read = async |instance: &TestApp| {
+        while !done.load(Ordering::SeqCst) {
+            let least = acknowledged.load(Ordering::SeqCst);
+            let item = first_item(instance, &acme).await;
+            let shown: u64 = item["tags"][0]["name"].as_str().and_then(|name| name.parse().ok()).expect("a number");
+            assert!(shown >= least, "{shown} is shown after {least} was acknowledged");
+        }
+    };
+    tokio::join!(write, read(&instances[0]), read(&instances[1]));
+    for instance in &instances {
+        instance.state.db.close().await;
+    }
+}
+
+/// What an instance has cached of one organization leads nobody to it from another.
+#[databases]
+async fn what_is_cached_of_one_organization_is_no_others(app: TestApp) {
+    let (acme, other) = (app.company("acme").await, app.company("other").await);
+    let tag = app.create(&acme, &acme.owner, "tag", json!({ "name": "secret" })).await;
+    app.create(&acme, &acme.owner, "item", json!({ "title": "One", "tagIds": [tag] })).await;
+    assert_eq!(first_item(&app, &acme).await["tags"][0]["name"], "secret");
+    app.item(&other, "theirs").await;
+    assert_eq!(first_item(&app, &other).await["tags"], json!([]));
+    let found = app.call(&other, &other.owner, &format!("{{ node(id: \"{tag}\") {{ id }} }}")).answer().await;
+    assert_eq!(found["data"]["node"], Value::Null, "{found}");
+}
