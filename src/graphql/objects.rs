@@ -34,7 +34,7 @@ impl<T: ContainerType> OutputType for Objects<'_, T> {
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         // Boxed, for the future of any of an object's fields is as large as the largest.
         let objects = match self {
-            Self::Of(objects) => objects.iter().copied().collect(),
+            Self::Of(objects) => objects.clone(),
             Self::Own(objects) => objects.iter().collect(),
         };
         Box::pin(all(ctx, field, objects)).await.map(Value::List)

@@ -102,6 +102,9 @@ struct Shelf<M> {
     bytes: AtomicUsize,
 }
 
+/// Rows by their ids.
+type Found<K, M> = HashMap<Id<K>, Arc<M>>;
+
 /// A count of changes; the life of the database is part of it, since a restored one counts again from an earlier count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 struct Count {
@@ -120,12 +123,7 @@ impl<M: Send + Sync + 'static> Rows<M> {
     }
 
     /// Those that are cached, and the ids of those that are to be read.
-    fn find<K: Kind + Eq + Hash>(
-        &self,
-        owner: Uuid,
-        ids: HashSet<Id<K>>,
-        at: Count,
-    ) -> (HashMap<Id<K>, Arc<M>>, Vec<Id<K>>) {
+    fn find<K: Kind + Eq + Hash>(&self, owner: Uuid, ids: HashSet<Id<K>>, at: Count) -> (Found<K, M>, Vec<Id<K>>) {
         let shelf = self.shelves.get(&owner).filter(|shelf| shelf.at == at);
         let (mut found, mut missing) = (HashMap::with_capacity(ids.len()), Vec::new());
         let rows = shelf.as_ref().map(|shelf| shelf.rows.read().unwrap_or_else(PoisonError::into_inner));
@@ -202,7 +200,7 @@ impl OrgScope {
         cache: &Rows<E::Model>,
         ids: HashSet<Id<E::Kind>>,
         version: ReferenceVersion,
-    ) -> Result<HashMap<Id<E::Kind>, Arc<E::Model>>> {
+    ) -> Result<Found<E::Kind, E::Model>> {
         let owner = self.organization_id().uuid();
         let (mut found, missing) = cache.find(owner, ids, self.db().count(version.organization));
         if missing.is_empty() {
