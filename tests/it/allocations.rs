@@ -71,7 +71,7 @@ async fn alone(story: &str) {
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || !said.contains("1 passed") {
         // What it said is the message: a second place of panic, with its backtrace, would only hide it.
-        eprintln!("{}: {said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        println!("{}: {said}{}", output.status, String::from_utf8_lossy(&output.stderr));
         std::panic::resume_unwind(Box::new("the story failed in its own process"));
     }
 }
