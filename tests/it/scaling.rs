@@ -100,7 +100,9 @@ async fn all_tables_find_their_place_on_a_cluster() {
             ("item", "search_item_added search_item_changed search_item_deleted"),
             ("item_assignee", "item_assignee_created"),
             ("item_tag", "item_tag_created"),
-            ("user", "profile_deleted profile_updated"),
+            ("tag", "tag_deleted tag_updated"),
+            ("team", "team_deleted team_updated"),
+            ("user", "account_updated profile_deleted profile_updated"),
         ];
         assert_eq!(triggers, expected.into(), "what the script and docs/scaling.md say of triggers");
 

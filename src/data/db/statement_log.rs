@@ -90,13 +90,33 @@ fn summary(sql: &str) -> String {
     let is_before_table = |word: &&str| ["FROM", "INTO", "UPDATE"].contains(word);
     let table = match verb {
         "UPDATE" => words.next(),
-        "SELECT" | "INSERT" | "DELETE" | "WITH" => words.find(is_before_table).and_then(|_| words.next()),
+        "SELECT" => selected_from(sql),
+        "INSERT" | "DELETE" | "WITH" => words.find(is_before_table).and_then(|_| words.next()),
         _ => None,
     };
     match table {
         Some(table) => format!("{verb} {}", table.trim_matches(['"', ',', ')'])),
         None => verb.to_owned(),
     }
+}
+
+/// The first table after FROM, but for those of what is selected in parentheses before it.
+fn selected_from(sql: &str) -> Option<&str> {
+    let mut depth = 0_usize;
+    for (place, character) in sql.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            'F' if depth == 0 => {
+                if let Some(table) = sql[place..].strip_prefix("FROM ") {
+                    let table = table.trim_start();
+                    return table.strip_prefix('(').map_or_else(|| table.split(' ').next(), selected_from);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -107,6 +127,8 @@ mod tests {
     fn a_summary_has_the_verb_and_the_table() {
         for (sql, expected) in [
             (r#"SELECT "item"."id" FROM "item" WHERE "item"."id" = $1"#, "SELECT item"),
+            (r#"SELECT "item"."id", (SELECT "sequence" FROM "ledger_head") FROM "item" LIMIT 5"#, "SELECT item"),
+            (r#"SELECT "ranked"."id" FROM (SELECT "id" FROM "comment") AS "ranked""#, "SELECT comment"),
             (r#"INSERT INTO "event" ("id") VALUES (?)"#, "INSERT event"),
             (r#"UPDATE "ledger_head" SET "sequence" = ?"#, "UPDATE ledger_head"),
             ("COMMIT", "COMMIT"),
