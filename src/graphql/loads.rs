@@ -76,8 +76,11 @@ impl Loads {
         if let Poll::Ready(done) = operation.poll(&mut Context::from_waker(&waker)) {
             return Poll::Ready(done);
         }
-        // Woken meanwhile, it goes on first, and may add to the batches.
-        if !is_woken.load(Ordering::Acquire) {
+        // Woken meanwhile, it goes on first, and may add to the batches. Whoever woke it may have a waker of an earlier poll,
+        // which wakes where the operation was then: it may have been sent to the background since.
+        if is_woken.load(Ordering::Acquire) {
+            context.waker().wake_by_ref();
+        } else {
             running.extend(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)));
         }
         while let Poll::Ready(Some(())) = running.poll_next_unpin(context) {}
@@ -95,5 +98,57 @@ impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.is_woken.store(true, Ordering::Release);
         self.outer.wake_by_ref();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, sync::atomic::AtomicUsize};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Calls(AtomicUsize);
+
+    impl Wake for Calls {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// As an operation does that is sent to the background: polled by one task, then by another.
+    #[test]
+    fn what_wakes_it_where_it_was_before_does_not_leave_it_waiting() {
+        let loads = Loads::default();
+        let (mut kept, mut polls, batches) = (None::<Waker>, 0, loads.clone());
+        let done = Arc::new(AtomicBool::new(false));
+        let has_loaded = done.clone();
+        let operation = poll_fn(move |context| {
+            polls += 1;
+            match polls {
+                1 => kept = Some(context.waker().clone()),
+                2 => {
+                    let done = done.clone();
+                    let batch = async move { done.store(true, Ordering::SeqCst) };
+                    batches.spawn_obj(FutureObj::new(Box::new(batch))).expect("it takes any");
+                    // Something that the first poll has waited for is there.
+                    kept.take().expect("a first poll").wake();
+                }
+                _ => {}
+            }
+            if done.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let mut driven = Box::pin(loads.drive(operation));
+        let (before, after) = (Arc::new(Calls::default()), Arc::new(Calls::default()));
+        let mut poll = |task: &Arc<Calls>| driven.as_mut().poll(&mut Context::from_waker(&Waker::from(task.clone())));
+        assert!(poll(&before).is_pending());
+        assert!(poll(&after).is_pending());
+        assert_eq!(after.0.load(Ordering::SeqCst), 1, "the task that polls it now is woken");
+        // It goes on as often as it is woken, and no oftener.
+        let mut polls = 1;
+        while polls <= after.0.load(Ordering::SeqCst) && poll(&after).is_pending() {
+            polls += 1;
+        }
+        assert!(has_loaded.load(Ordering::SeqCst), "its batch was loaded");
     }
 }

@@ -1,8 +1,8 @@
-//! Objects that a page has many of, resolved with less work than async-graphql's own way. That makes a future on the heap of each field of
-//! each object before it polls the first; of a page, a thousand. Here each is polled as soon as it is made, and only what
-//! has to wait is kept: mostly nothing.
+//! Objects that a page has many of, resolved with less work than async-graphql's own way. That makes a future on the heap of
+//! each field of each object before it polls the first; of a page, a thousand. Here each is polled as soon as it is made,
+//! and only what has to wait is kept: mostly nothing.
 
-use std::{borrow::Cow, future::poll_fn, pin::Pin, task::Poll};
+use std::{borrow::Cow, collections::HashSet, future::poll_fn, pin::Pin, task::Poll};
 
 use async_graphql::{
     ContainerType, ContextSelectionSet, Name, OutputType, Positioned, ServerResult, Value,
@@ -63,7 +63,8 @@ impl<T: ContainerType> OutputType for Object<T> {
     }
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        Box::pin(resolve(ctx, field, &self.0)).await
+        let selected = selected(ctx, &T::type_name());
+        Box::pin(resolve(ctx, field, &self.0, selected.as_deref())).await
     }
 }
 
@@ -72,23 +73,23 @@ async fn all<'o, T: ContainerType + 'o>(
     field: &Positioned<Field>,
     objects: Vec<&'o T>,
 ) -> ServerResult<Vec<Value>> {
+    let selected = selected(ctx, &T::type_name());
+    let selected = selected.as_deref();
     let resolved = objects.into_iter().enumerate().map(|(place, object)| async move {
         let ctx = ctx.with_index(place);
-        resolve(&ctx, field, object).await.map_err(|error| ctx.set_error_path(error))
+        resolve(&ctx, field, object, selected).await.map_err(|error| ctx.set_error_path(error))
     });
     join(resolved).await
 }
 
-/// An object with the fields that are selected.
+/// An object with the fields that are selected; by the library's way where these are not known here.
 async fn resolve<T: ContainerType>(
     ctx: &ContextSelectionSet<'_>,
     field: &Positioned<Field>,
     object: &T,
+    selected: Option<&[&Positioned<Field>]>,
 ) -> ServerResult<Value> {
-    let mut selected = Vec::with_capacity(ctx.item.node.items.len());
-    if collect(ctx, &T::type_name(), ctx.item, &mut selected).is_none() {
-        return object.resolve(ctx, field).await;
-    }
+    let Some(selected) = selected else { return object.resolve(ctx, field).await };
     let values = selected.iter().map(|field| async move {
         let ctx = ctx.with_field(field);
         let value = match field.node.name.node.as_str() {
@@ -98,30 +99,33 @@ async fn resolve<T: ContainerType>(
         Ok((field.node.response_key().node.clone(), value))
     });
     let mut fields: IndexMap<Name, Value> = IndexMap::with_capacity(selected.len());
-    for (name, value) in join(values).await? {
-        if fields.insert(name, value).is_some() {
-            // Selected twice: what is below the two is to be merged.
-            return object.resolve(ctx, field).await;
-        }
-    }
+    fields.extend(join(values).await?);
     Ok(Value::Object(fields))
 }
 
-/// The fields that are selected of an object of this type; none where that takes more than a look: fragments on another
-/// type, directives of fields.
+/// The fields that are selected of an object of this type; `None` where that takes more than a look: fragments on another
+/// type, directives of fields, and what is selected twice, for what is below the two is to be merged. It must be known
+/// before any of them is resolved: done twice on each level, the work would double with each.
+fn selected<'s>(ctx: &ContextSelectionSet<'s>, type_name: &str) -> Option<Vec<&'s Positioned<Field>>> {
+    let mut fields = Vec::with_capacity(ctx.item.node.items.len());
+    collect(ctx, type_name, ctx.item, &mut fields, &mut HashSet::new())?;
+    Some(fields)
+}
+
 fn collect<'s>(
     ctx: &ContextSelectionSet<'s>,
     type_name: &str,
     set: &'s Positioned<SelectionSet>,
-    selected: &mut Vec<&'s Positioned<Field>>,
+    fields: &mut Vec<&'s Positioned<Field>>,
+    keys: &mut HashSet<&'s str>,
 ) -> Option<()> {
     for selection in &set.node.items {
         let (condition, below) = match &selection.node {
             Selection::Field(field) => {
-                if !field.node.directives.is_empty() {
+                if !field.node.directives.is_empty() || !keys.insert(field.node.response_key().node.as_str()) {
                     return None;
                 }
-                selected.push(field);
+                fields.push(field);
                 continue;
             }
             Selection::FragmentSpread(spread) => {
@@ -135,7 +139,7 @@ fn collect<'s>(
         if condition.is_some_and(|condition| condition.node.on.node != type_name) {
             return None;
         }
-        collect(ctx, type_name, below, selected)?;
+        collect(ctx, type_name, below, fields, keys)?;
     }
     Some(())
 }

@@ -73,6 +73,7 @@ mod scaling;
 mod schema;
 mod search;
 mod secrets;
+mod selections;
 mod sessions;
 mod shares;
 mod slow_clients;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::{
@@ -111,4 +112,31 @@ async fn what_is_cached_of_one_organization_is_no_others(app: TestApp) {
     assert_eq!(first_item(&app, &other).await["tags"], json!([]));
     let found = app.call(&other, &other.owner, &format!("{{ node(id: \"{tag}\") {{ id }} }}")).answer().await;
     assert_eq!(found["data"]["node"], Value::Null, "{found}");
+}
+
+/// Each column of a person that is read from the cache is counted when it changes, also what others are not shown.
+#[databases]
+async fn every_change_of_a_person_is_counted(app: TestApp) {
+    let acme = app.company("acme").await;
+    app.create(&acme, &acme.owner, "item", json!({ "title": "One", "assigneeIds": [acme.owner.id] })).await;
+    let instances = two(&app).await;
+    let query = "{ items(first: 1) { nodes { assignees { version emailVerifiedAt } } } }";
+    let shown = async |instance: &TestApp| {
+        instance.call(&acme, &acme.owner, query).data().await["items"]["nodes"][0]["assignees"][0].clone()
+    };
+    let before = [shown(&instances[0]).await, shown(&instances[1]).await];
+    assert_eq!(before[0], before[1]);
+    let beside = app.beside().await;
+    beside.execute_unprepared("UPDATE \"user\" SET version = version + 1").await.expect("written");
+    for instance in &instances {
+        let version = shown(instance).await["version"].as_i64();
+        assert_eq!(version, before[0]["version"].as_i64().map(|version| version + 1));
+    }
+    let verified = "UPDATE \"user\" SET email_verified_at = CASE WHEN email_verified_at IS NULL THEN created_at END";
+    beside.execute_unprepared(verified).await.expect("written");
+    for instance in &instances {
+        assert_ne!(shown(instance).await["emailVerifiedAt"], before[0]["emailVerifiedAt"]);
+        instance.state.db.close().await;
+    }
+    beside.close().await.expect("closed");
 }

@@ -34,7 +34,7 @@ use crate::{
 const OVERHEAD: usize = 400;
 
 /// How often what may be referred to has changed: in the organization, and people on this server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ReferenceVersion {
     organization: i64,
     people: i64,
@@ -83,20 +83,20 @@ impl References {
     }
 }
 
-/// Rows of one table, by organization (of people: that named them) and id. Those of one organization lie together: a page looks for
-/// dozens, at the same count.
+/// Rows of one table by organization (of people: the one that named them) and id. Those of one organization are one entry
+/// of the cache: a page looks for dozens, at the same count.
 #[derive(Debug)]
 struct Rows<M: Send + Sync + 'static> {
-    shelves: Cache<Uuid, Arc<Shelf<M>>>,
-    /// Bytes of one shelf at most: what names more than that takes turns.
-    shelf_size: usize,
+    entries: Cache<Uuid, Arc<Entry<M>>>,
+    /// Bytes of one entry at most.
+    largest: usize,
     texts: fn(&M) -> usize,
     looks: Looks,
 }
 
-/// Rows as they were at one count.
+/// Rows of an organization as they were at one count.
 #[derive(Debug)]
-struct Shelf<M> {
+struct Entry<M> {
     at: Count,
     rows: RwLock<HashMap<Uuid, Arc<M>>>,
     bytes: AtomicUsize,
@@ -114,19 +114,19 @@ struct Count {
 
 impl<M: Send + Sync + 'static> Rows<M> {
     fn new(capacity: u64, texts: fn(&M) -> usize) -> Self {
-        let weigh = |_: &Uuid, shelf: &Arc<Shelf<M>>| {
-            u32::try_from(shelf.bytes.load(Ordering::Relaxed) + OVERHEAD).unwrap_or(u32::MAX)
+        let weigh = |_: &Uuid, entry: &Arc<Entry<M>>| {
+            u32::try_from(entry.bytes.load(Ordering::Relaxed) + OVERHEAD).unwrap_or(u32::MAX)
         };
-        let shelf_size = usize::try_from(capacity / 2).unwrap_or(usize::MAX);
-        let shelves = Cache::builder().max_capacity(capacity).weigher(weigh).build();
-        Self { shelves, shelf_size, texts, looks: Looks::default() }
+        let largest = usize::try_from(capacity / 2).unwrap_or(usize::MAX);
+        let entries = Cache::builder().max_capacity(capacity).weigher(weigh).build();
+        Self { entries, largest, texts, looks: Looks::default() }
     }
 
     /// Those that are cached, and the ids of those that are to be read.
     fn find<K: Kind + Eq + Hash>(&self, owner: Uuid, ids: HashSet<Id<K>>, at: Count) -> (Found<K, M>, Vec<Id<K>>) {
-        let shelf = self.shelves.get(&owner).filter(|shelf| shelf.at == at);
+        let entry = self.entries.get(&owner).filter(|entry| entry.at == at);
         let (mut found, mut missing) = (HashMap::with_capacity(ids.len()), Vec::new());
-        let rows = shelf.as_ref().map(|shelf| shelf.rows.read().unwrap_or_else(PoisonError::into_inner));
+        let rows = entry.as_ref().map(|entry| entry.rows.read().unwrap_or_else(PoisonError::into_inner));
         for id in ids {
             match rows.as_ref().and_then(|rows| rows.get(&id.uuid())) {
                 Some(row) => _ = found.insert(id, row.clone()),
@@ -137,26 +137,31 @@ impl<M: Send + Sync + 'static> Rows<M> {
         (found, missing)
     }
 
-    /// Keeps rows that one statement read at this count.
-    fn keep(&self, owner: Uuid, read: impl Iterator<Item = (Uuid, Arc<M>)>, at: Count) {
-        let present = self.shelves.get(&owner);
+    /// Keeps rows that one statement read at this count, as far as there is room: an entry that is full begins anew.
+    fn keep<K: Kind>(&self, owner: Uuid, read: &[(Id<K>, Arc<M>)], at: Count) {
+        let present = self.entries.get(&owner);
         // Another read later, and was sooner here.
-        if present.as_ref().is_some_and(|shelf| shelf.at > at) {
+        if read.is_empty() || present.as_ref().is_some_and(|entry| entry.at > at) {
             return;
         }
-        let shelf = present.filter(|shelf| shelf.at == at && shelf.bytes.load(Ordering::Relaxed) < self.shelf_size);
-        let shelf =
-            shelf.unwrap_or_else(|| Arc::new(Shelf { at, rows: RwLock::default(), bytes: AtomicUsize::new(0) }));
-        let mut rows = shelf.rows.write().unwrap_or_else(PoisonError::into_inner);
+        let size = |row: &M| OVERHEAD + (self.texts)(row);
+        let all: usize = read.iter().map(|(_, row)| size(row)).sum();
+        let has_room = |entry: &Arc<Entry<M>>| entry.bytes.load(Ordering::Relaxed) + all <= self.largest;
+        let entry = present.filter(|entry| entry.at == at && has_room(entry));
+        let entry =
+            entry.unwrap_or_else(|| Arc::new(Entry { at, rows: RwLock::default(), bytes: AtomicUsize::new(0) }));
+        let mut rows = entry.rows.write().unwrap_or_else(PoisonError::into_inner);
         for (id, row) in read {
-            let bytes = OVERHEAD + (self.texts)(&row);
-            if rows.insert(id, row).is_none() {
-                shelf.bytes.fetch_add(bytes, Ordering::Relaxed);
+            let bytes = size(row);
+            let is_new = !rows.contains_key(&id.uuid());
+            if is_new && entry.bytes.load(Ordering::Relaxed) + bytes <= self.largest {
+                rows.insert(id.uuid(), row.clone());
+                entry.bytes.fetch_add(bytes, Ordering::Relaxed);
             }
         }
         drop(rows);
         // Again where it is there already: so it is weighed anew.
-        self.shelves.insert(owner, shelf);
+        self.entries.insert(owner, entry);
     }
 }
 
@@ -169,9 +174,9 @@ impl Db {
     pub fn reference_cache_uses(&self) -> [CacheUse; 3] {
         let References { tags, teams, people } = self.references();
         [
-            tags.looks.with(&tags.shelves, "tags", Measure::Bytes),
-            teams.looks.with(&teams.shelves, "teams", Measure::Bytes),
-            people.looks.with(&people.shelves, "people", Measure::Bytes),
+            tags.looks.with(&tags.entries, "tags", Measure::Bytes),
+            teams.looks.with(&teams.entries, "teams", Measure::Bytes),
+            people.looks.with(&people.entries, "people", Measure::Bytes),
         ]
     }
 }
@@ -210,19 +215,29 @@ impl OrgScope {
         let [count, _] = ReferenceVersion::selected(organization);
         let (read, changes) = counted::<E>(connection, select, count).await?;
         let read: Vec<_> = read.into_iter().map(|row| (E::id(&row), Arc::new(row))).collect();
-        cache.keep(owner, read.iter().map(|(id, row)| (id.uuid(), row.clone())), self.db().count(changes));
+        cache.keep(owner, &read, self.db().count(changes));
         found.extend(read);
         Ok(found)
     }
 
-    /// People that rows of the organization name, in the same way.
+    /// Of people that rows of the organization name, those that are cached, and the ids of the others.
+    pub fn cached_people(
+        &self,
+        ids: HashSet<UserId>,
+        version: ReferenceVersion,
+    ) -> (HashMap<UserId, Arc<user::Model>>, Vec<UserId>) {
+        let at = self.db().count(version.people);
+        self.db().references().people.find(self.organization_id().uuid(), ids, at)
+    }
+
+    /// All of them, in the same way as tags and teams.
     pub async fn people_at(
         &self,
         ids: HashSet<UserId>,
         version: ReferenceVersion,
     ) -> Result<HashMap<UserId, Arc<user::Model>>> {
         let (references, owner) = (self.db().references(), self.organization_id().uuid());
-        let (mut found, missing) = references.people.find(owner, ids, self.db().count(version.people));
+        let (mut found, missing) = self.cached_people(ids, version);
         if missing.is_empty() {
             return Ok(found);
         }
@@ -230,7 +245,7 @@ impl OrgScope {
         let [_, count] = ReferenceVersion::selected(self.organization_id());
         let (read, changes) = counted::<user::Entity>(self.db().reader(), select, count).await?;
         let read: Vec<_> = read.into_iter().map(|row| (row.id, Arc::new(row))).collect();
-        references.people.keep(owner, read.iter().map(|(id, row)| (id.uuid(), row.clone())), self.db().count(changes));
+        references.people.keep(owner, &read, self.db().count(changes));
         found.extend(read);
         Ok(found)
     }
@@ -247,4 +262,50 @@ async fn counted<E: Decode>(
     let changes = rows.first().map_or(Ok(0), |row| row.try_get_by_index(place)).map_err(fail)?;
     let rows = rows.iter().map(|row| E::decode(row, "", 0)).collect::<Result<_, _>>().map_err(fail)?;
     Ok((rows, changes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::kind;
+
+    fn at(changes: i64) -> Count {
+        Count { epoch: 0, changes }
+    }
+
+    fn row(number: u128, bytes: usize) -> (Id<kind::Tag>, Arc<String>) {
+        (Id::from_uuid(Uuid::from_u128(number)), Arc::new("x".repeat(bytes)))
+    }
+
+    fn found(rows: &Rows<String>, number: u128, at: Count) -> bool {
+        rows.find(Uuid::nil(), HashSet::from([row(number, 0).0]), at).1.is_empty()
+    }
+
+    #[test]
+    fn rows_are_found_at_the_count_at_which_they_were_read() {
+        let rows = Rows::new(100_000, String::len);
+        rows.keep(Uuid::nil(), &[row(1, 10)], at(5));
+        assert!(found(&rows, 1, at(5)) && !found(&rows, 2, at(5)));
+        assert!(!found(&rows, 1, at(4)) && !found(&rows, 1, at(6)));
+        rows.keep(Uuid::nil(), &[row(2, 10)], at(4));
+        assert!(found(&rows, 1, at(5)) && !found(&rows, 2, at(4)), "what was read earlier takes no later one's place");
+        rows.keep(Uuid::nil(), &[row(2, 10)], at(6));
+        assert!(found(&rows, 2, at(6)) && !found(&rows, 1, at(6)));
+        assert!(!rows.find(Uuid::from_u128(9), HashSet::from([row(2, 0).0]), at(6)).1.is_empty(), "another's");
+    }
+
+    #[test]
+    fn an_entry_has_a_size() {
+        let rows = Rows::new(10_000, String::len);
+        let bytes = || rows.entries.get(&Uuid::nil()).map_or(0, |entry| entry.bytes.load(Ordering::Relaxed));
+        rows.keep(Uuid::nil(), &(0..100).map(|number| row(number, 100)).collect::<Vec<_>>(), at(1));
+        assert_eq!(bytes(), 10 * (OVERHEAD + 100), "as many as there is room for");
+        rows.keep(Uuid::nil(), &[row(200, 100)], at(1));
+        assert!(found(&rows, 200, at(1)) && !found(&rows, 0, at(1)), "what is full begins anew");
+        rows.keep(Uuid::nil(), &[row(201, 1_000_000)], at(1));
+        assert!(!found(&rows, 201, at(1)) && bytes() <= 5_000, "a row that is larger than all is not kept");
+        let off = Rows::new(0, String::len);
+        off.keep(Uuid::nil(), &[row(1, 1)], at(1));
+        assert!(!found(&off, 1, at(1)));
+    }
 }

@@ -1,4 +1,7 @@
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_graphql::dataloader::Loader;
 
@@ -6,13 +9,11 @@ use super::query::live;
 use crate::{
     base::id::{SecurityEventId, SessionId, UserId},
     data::{
-        db::{OrgScope, filter::among},
+        db::{OrgScope, ReferenceVersion, filter::among},
         entity::{security_event, session, user},
     },
     graphql::loaders::{LoadError, ScopedLoader},
 };
-use std::sync::Arc;
-
 /// The caller's own live sessions; nobody else's, and none for an API key.
 pub struct OwnSessions(OrgScope);
 
@@ -77,5 +78,36 @@ impl Loader<UserId> for Users {
         let rows =
             self.0.db().find_global::<user::Entity>(among(self.0.db(), user::Column::Id, ids.iter().copied())).await?;
         Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+    }
+}
+
+/// People that rows of the organization name, as of what was read with those rows: from the cache, and the others of a
+/// request together.
+pub struct PeopleAt(OrgScope);
+
+impl ScopedLoader for PeopleAt {
+    fn new(scope: OrgScope) -> Self {
+        Self(scope)
+    }
+}
+
+impl Loader<(UserId, ReferenceVersion)> for PeopleAt {
+    type Value = Arc<user::Model>;
+    type Error = LoadError;
+
+    async fn load(
+        &self,
+        keys: &[(UserId, ReferenceVersion)],
+    ) -> Result<HashMap<(UserId, ReferenceVersion), Arc<user::Model>>, LoadError> {
+        let mut at: HashMap<ReferenceVersion, HashSet<UserId>> = HashMap::new();
+        for (id, version) in keys {
+            at.entry(*version).or_default().insert(*id);
+        }
+        let mut found = HashMap::with_capacity(keys.len());
+        for (version, ids) in at {
+            let people = self.0.people_at(ids, version).await?;
+            found.extend(people.into_iter().map(|(id, person)| ((id, version), person)));
+        }
+        Ok(found)
     }
 }

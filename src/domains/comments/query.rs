@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::types::Comment;
 use crate::{
-    base::{error::Result, id::UserId},
+    base::{enums::ActorKind, error::Result, id::UserId},
     data::{
         db::{
             filter::everything,
@@ -16,6 +16,7 @@ use crate::{
         },
         entity::comment,
     },
+    domains::accounts::loaders::PeopleAt,
     graphql::{
         connection::{Connection, asks_of_nodes, wants},
         context::ContextExt,
@@ -43,10 +44,17 @@ pub async fn children(
         .load_one(ChildPage::new(parent, ParentKey::column::<comment::Entity>(column), plan))
         .await?;
     let page = page.unwrap_or_default();
-    let mut people = HashMap::new();
+    let (mut people, version) = (HashMap::new(), page.referred.version);
     if with_authors {
-        let authors = page.rows.iter().map(|row| UserId::from_uuid(row.author_id)).collect();
-        people = scope.people_at(authors, page.referred.version).await?;
+        let authors = page.rows.iter().filter(|row| row.author_kind == ActorKind::User);
+        let ids = authors.map(|row| UserId::from_uuid(row.author_id)).collect();
+        let (cached, missing) = scope.cached_people(ids, version);
+        people = cached;
+        if !missing.is_empty() {
+            // Those of all lists of the request together.
+            let read = ctx.loader::<PeopleAt>()?.load_many(missing.into_iter().map(|id| (id, version))).await?;
+            people.extend(read.into_iter().map(|((id, _), person)| (id, person)));
+        }
     }
     Ok(Connection::new(page, |row| {
         let author = people.get(&UserId::from_uuid(row.author_id)).cloned();
