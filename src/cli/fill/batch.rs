@@ -171,7 +171,7 @@ impl Batch {
         let count = |number: usize| i64::try_from(number).map_err(Error::internal);
         let mut tx = scope.write(Permission::ItemWrite).await?;
         tx.count(QuotaResource::Items, count(items.len())?);
-        let first = tx.reserve(count(items.len())?, count(events.len())?).await?;
+        let (first, _) = tx.reserve(count(items.len())?, count(events.len())?).await?;
         for (number, item) in (first..).zip(&mut items) {
             item.number = number;
             item.rank = rank::of_number(number);

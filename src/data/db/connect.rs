@@ -237,12 +237,8 @@ async fn open_pool(
         });
         slots.push(Slot { usual, background });
     }
-    Ok(Arc::new(Pool::new(
-        slots,
-        config.acquire_timeout,
-        StatementLog::new(config.slow_statement, kind == Kind::Postgres),
-        openings,
-    )))
+    let log = StatementLog::new(config.slow_statement, kind == Kind::Postgres);
+    Ok(Pool::new(slots, config.acquire_timeout, log, openings))
 }
 
 /// A pool of connections to a replica, each opened when it is first needed: the server starts without the replica, too.
@@ -260,7 +256,7 @@ async fn open_replica(
         });
     }
     let log = StatementLog::new(config.slow_statement, true);
-    Ok(Arc::new(Pool::new(slots, config.acquire_timeout, log, openings)))
+    Ok(Pool::new(slots, config.acquire_timeout, log, openings))
 }
 
 /// Opens a connection, or leaves that to whoever uses it first.
@@ -274,11 +270,7 @@ async fn open_line(
     let watch = Watch::new(config.statement_timeout, kind == Kind::SqliteReader, openings);
     let mut options = watched(options(config, kind), kind, &watch);
     options.connect_lazy(is_lazy);
-    let mut connection = open(options, config).await?;
-    if let Some(observer) = observer.cloned() {
-        connection.set_metric_callback(move |info| observer(info.statement));
-    }
-    Ok(SlotConnection { connection, watch })
+    Ok(SlotConnection::new(open(options, config).await?, watch, observer.cloned()))
 }
 
 /// Opens a pool. Of several processes that make SQLite's file at once, the one that sets its journal is alone, and SQLite

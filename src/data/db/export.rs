@@ -50,7 +50,7 @@ impl Db {
             access_mode: is_postgres.then_some(AccessMode::ReadOnly),
             ..Default::default()
         };
-        let tx = lease.connection().begin_with_options(options).await.map_err(fail)?;
+        let tx = lease.pooled().begin_with_options(options).await.map_err(fail)?;
         Ok(Snapshot { tx, organization_id, lease })
     }
 }

@@ -9,7 +9,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -18,11 +18,12 @@ use sea_orm::{
     ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, RuntimeErr, Statement,
 };
 use sea_orm_migration::async_trait;
-use tokio::sync::OnceCell;
+use tokio::{runtime::Handle, sync::OnceCell};
 
 use super::{
-    connect::ConnectError,
+    connect::{ConnectError, Observer},
     fairness::{Busy, Consumer, FairQueue, Permit},
+    held::Held,
     inspection::PoolUse,
     is_lost,
     statement_log::{StatementLog, Text},
@@ -36,6 +37,9 @@ pub(super) const BUSY: &str = "the share of the database's connections is used u
 /// What [`DbErr::Custom`] says when a statement ran on a connection that was opened too late: see
 /// [`Connections::opened_by`].
 pub(super) const NEWER: &str = "the connection is newer than what is known of its server";
+
+/// How often connections are looked for that are held for too long.
+const LOOK_FOR_DUE: Duration = Duration::from_secs(30);
 
 /// Connections, each at a place of its own.
 #[derive(Debug)]
@@ -84,18 +88,22 @@ impl fmt::Debug for LateConnection {
 }
 
 /// A connection, as soon as it is needed.
-#[derive(Debug)]
 pub(super) struct SlotConnection {
     /// A pool of the driver's, of one connection.
-    pub(super) connection: DatabaseConnection,
-    pub(super) watch: Arc<Watch>,
+    pool: DatabaseConnection,
+    /// The connection between two statements, or in the pool.
+    held: Mutex<Option<Held>>,
+    watch: Arc<Watch>,
+    observer: Option<Observer>,
 }
 
 impl Pool {
     /// `wait`: how long a consumer waits for a connection.
-    pub(super) fn new(slots: Vec<Slot>, wait: Duration, log: StatementLog, openings: Openings) -> Self {
+    pub(super) fn new(slots: Vec<Slot>, wait: Duration, log: StatementLog, openings: Openings) -> Arc<Self> {
         let free = Mutex::new((0..slots.len()).collect());
-        Self { queue: FairQueue::new(slots.len(), wait), free, slots, log, openings }
+        let pool = Arc::new(Self { queue: FairQueue::new(slots.len(), wait), free, slots, log, openings });
+        tokio::spawn(give_back_due(Arc::downgrade(&pool)));
+        pool
     }
 
     /// How many connections were opened so far, counting those that have since been closed. What is found out of a server
@@ -118,7 +126,7 @@ impl Pool {
     /// Waits for connections in use, then closes.
     pub(super) async fn close(&self) {
         for line in self.slots.iter().flat_map(Slot::lines) {
-            if let Err(error) = line.connection.close_by_ref().await {
+            if let Err(error) = line.close().await {
                 tracing::warn!(%error, "closing the database");
             }
         }
@@ -149,6 +157,17 @@ impl Pool {
     }
 }
 
+/// Gives connections that nobody uses back to the driver's pool when that is due: it closes those that rest too long.
+async fn give_back_due(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(LOOK_FOR_DUE).await;
+        let Some(pool) = pool.upgrade() else { return };
+        for line in pool.slots.iter().flat_map(Slot::lines) {
+            line.give_back(Held::is_due);
+        }
+    }
+}
+
 impl Slot {
     /// Whether the connection that this thread uses is open, and nobody's.
     fn has_rested(&self) -> bool {
@@ -165,18 +184,84 @@ impl Slot {
 }
 
 impl SlotConnection {
+    pub(super) fn new(pool: DatabaseConnection, watch: Arc<Watch>, observer: Option<Observer>) -> Self {
+        Self { pool, held: Mutex::new(None), watch, observer }
+    }
+
     fn is_open(&self) -> bool {
-        match self.connection.get_database_backend() {
-            DatabaseBackend::Postgres => self.connection.get_postgres_connection_pool().size() > 0,
-            _ => self.connection.get_sqlite_connection_pool().size() > 0,
+        match self.pool.get_database_backend() {
+            DatabaseBackend::Postgres => self.pool.get_postgres_connection_pool().size() > 0,
+            _ => self.pool.get_sqlite_connection_pool().size() > 0,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self.pool.get_database_backend() {
+            DatabaseBackend::Postgres => self.pool.get_postgres_connection_pool().is_closed(),
+            _ => self.pool.get_sqlite_connection_pool().is_closed(),
         }
     }
 
     fn has_rested(&self) -> bool {
-        match self.connection.get_database_backend() {
-            DatabaseBackend::Postgres => self.connection.get_postgres_connection_pool().num_idle() > 0,
-            _ => self.connection.get_sqlite_connection_pool().num_idle() > 0,
+        let in_pool = match self.pool.get_database_backend() {
+            DatabaseBackend::Postgres => self.pool.get_postgres_connection_pool().num_idle() > 0,
+            _ => self.pool.get_sqlite_connection_pool().num_idle() > 0,
+        };
+        in_pool || self.held().is_some()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection: the one that is held, if it may be used again, or the pool's.
+    async fn take(&self) -> Result<Held, DbErr> {
+        let held = self.held().take();
+        match held.filter(|_| self.watch.is_good()) {
+            Some(held) => Ok(held),
+            None => Held::of(&self.pool).await,
         }
+    }
+
+    /// Holds a connection that is in no transaction, until it is due in the pool.
+    fn keep(&self, connection: Held) {
+        let mut held = self.held();
+        if !connection.is_due() && !self.is_closed() {
+            *held = Some(connection);
+        }
+    }
+
+    /// Gives what is held back to the pool.
+    fn give_back(&self, is_due: impl FnOnce(&Held) -> bool) {
+        drop(self.held().take_if(|held| is_due(held)));
+    }
+
+    /// Waits for the connection, if it is in use, then closes it.
+    async fn close(&self) -> Result<(), DbErr> {
+        // The pool is closed from its first poll on, and nothing is held from then on.
+        let (closed, ()) = tokio::join!(self.pool.close_by_ref(), async { self.give_back(|_| true) });
+        closed
+    }
+
+    fn observe(&self, statement: &Statement) {
+        if let Some(observer) = &self.observer {
+            observer(statement);
+        }
+    }
+}
+
+impl Drop for SlotConnection {
+    /// The driver gives a connection back by a task: without a runtime it is closed at once.
+    fn drop(&mut self) {
+        if let Some(held) = self.held().take().filter(|_| Handle::try_current().is_err()) {
+            held.close();
+        }
+    }
+}
+
+impl fmt::Debug for SlotConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SlotConnection").field("pool", &self.pool).field("watch", &self.watch).finish_non_exhaustive()
     }
 }
 
@@ -216,7 +301,8 @@ impl Connections {
     /// Whether the server answers.
     pub(super) async fn ping(&self) -> Result<(), DbErr> {
         let lease = self.lease().await?;
-        self.noted(&lease, lease.run(lease.text("ping"), lease.connection().ping()).await)
+        let ping = lease.with(async |held: &mut Held| held.ping().await);
+        self.noted(&lease, lease.run(lease.text("ping"), ping).await)
     }
 
     /// What came of a statement that is none of a transaction.
@@ -274,8 +360,40 @@ impl Lease {
         self.background().and_then(|background| background.opened.get()).unwrap_or(&self.slot().usual)
     }
 
-    pub(super) fn connection(&self) -> &DatabaseConnection {
-        &self.line().connection
+    /// The driver's pool, for what its own transactions do.
+    pub(super) fn pooled(&self) -> &DatabaseConnection {
+        self.line().give_back(|_| true);
+        &self.line().pool
+    }
+
+    /// Takes the connection, for as long as the lease: [`Lease::keep`] holds it for the next one.
+    pub(super) async fn take(&self) -> Result<Held, DbErr> {
+        self.line().take().await
+    }
+
+    pub(super) fn keep(&self, connection: Held) {
+        self.line().keep(connection);
+    }
+
+    /// The connection is not used again: closed, once it is given back.
+    pub(super) fn give_up(&self) {
+        self.line().watch.give_up();
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        self.line().watch.is_good()
+    }
+
+    pub(super) fn observe(&self, statement: &Statement) {
+        self.line().observe(statement);
+    }
+
+    /// Runs one statement. After a failure the driver's pool looks at the connection.
+    async fn with<T>(&self, statement: impl AsyncFnOnce(&mut Held) -> Result<T, DbErr>) -> Result<T, DbErr> {
+        let mut held = self.take().await?;
+        let done = statement(&mut held).await?;
+        self.keep(held);
+        Ok(done)
     }
 
     /// Awaits a statement on this connection; dropped before that is done, it ends the statement and the connection.
@@ -306,26 +424,36 @@ impl Lease {
 #[async_trait::async_trait]
 impl ConnectionTrait for Connections {
     fn get_database_backend(&self) -> DatabaseBackend {
-        self.pool.slots.first().map_or(DatabaseBackend::Sqlite, |slot| slot.usual.connection.get_database_backend())
+        self.pool.slots.first().map_or(DatabaseBackend::Sqlite, |slot| slot.usual.pool.get_database_backend())
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let lease = self.lease().await?;
-        self.noted(&lease, lease.run(lease.text(&statement.sql), lease.connection().execute_raw(statement)).await)
+        lease.observe(&statement);
+        let text = lease.text(&statement.sql);
+        let run = lease.with(async |held: &mut Held| held.execute(statement).await);
+        self.noted(&lease, lease.run(text, run).await)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let lease = self.lease().await?;
-        self.noted(&lease, lease.run(lease.text(sql), lease.connection().execute_unprepared(sql)).await)
+        let run = lease.with(async |held: &mut Held| held.execute_unprepared(sql).await);
+        self.noted(&lease, lease.run(lease.text(sql), run).await)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let lease = self.lease().await?;
-        self.noted(&lease, lease.run(lease.text(&statement.sql), lease.connection().query_one_raw(statement)).await)
+        lease.observe(&statement);
+        let text = lease.text(&statement.sql);
+        let run = lease.with(async |held: &mut Held| held.query_one(statement).await);
+        self.noted(&lease, lease.run(text, run).await)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let lease = self.lease().await?;
-        self.noted(&lease, lease.run(lease.text(&statement.sql), lease.connection().query_all_raw(statement)).await)
+        lease.observe(&statement);
+        let text = lease.text(&statement.sql);
+        let run = lease.with(async |held: &mut Held| held.query_all(statement).await);
+        self.noted(&lease, lease.run(text, run).await)
     }
 }

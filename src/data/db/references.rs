@@ -102,6 +102,10 @@ struct Entry<M> {
     bytes: AtomicUsize,
 }
 
+/// When tags and teams are known to be there: at a count of their changes.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownAt(Option<Count>);
+
 /// Rows by their ids.
 type Found<K, M> = HashMap<Id<K>, Arc<M>>;
 
@@ -135,6 +139,13 @@ impl<M: Send + Sync + 'static> Rows<M> {
         }
         self.looks.count(missing.is_empty().then_some(()));
         (found, missing)
+    }
+
+    /// The count at which all of these were there; the newest that there is of them, where `now` is not said.
+    fn known<K: Kind>(&self, owner: Uuid, ids: &HashSet<Id<K>>, now: Option<Count>) -> Option<Count> {
+        let entry = self.entries.get(&owner).filter(|entry| now.is_none_or(|now| entry.at == now))?;
+        let rows = entry.rows.read().unwrap_or_else(PoisonError::into_inner);
+        self.looks.count(ids.iter().all(|id| rows.contains_key(&id.uuid())).then_some(entry.at))
     }
 
     /// Keeps rows that one statement read at this count, as far as there is room: an entry that is full begins anew.
@@ -211,13 +222,67 @@ impl OrgScope {
         if missing.is_empty() {
             return Ok(found);
         }
-        let (connection, organization, select) = self.find::<E>().filter(among(self.db(), E::ID, missing)).into_parts();
+        found.extend(self.read_at::<E>(cache, missing).await?.0);
+        Ok(found)
+    }
+
+    /// Reads rows, and keeps them with the count that was read with them; 0 without rows.
+    async fn read_at<E: Keyed<Kind: Eq + Hash>>(
+        &self,
+        cache: &Rows<E::Model>,
+        ids: Vec<Id<E::Kind>>,
+    ) -> Result<(Vec<(Id<E::Kind>, Arc<E::Model>)>, Count)> {
+        let (connection, organization, select) = self.find::<E>().filter(among(self.db(), E::ID, ids)).into_parts();
         let [count, _] = ReferenceVersion::selected(organization);
         let (read, changes) = counted::<E>(connection, select, count).await?;
         let read: Vec<_> = read.into_iter().map(|row| (E::id(&row), Arc::new(row))).collect();
-        cache.keep(owner, &read, self.db().count(changes));
-        found.extend(read);
-        Ok(found)
+        let at = self.db().count(changes);
+        cache.keep(self.organization_id().uuid(), &read, at);
+        Ok((read, at))
+    }
+
+    /// When all of these are known to be there: see [`OrgScope::holds`]. None: look them up, where it matters that they are
+    /// there. One statement for each kind that is not cached.
+    pub async fn known_at(&self, teams: &HashSet<TeamId>, tags: &HashSet<TagId>) -> Result<Option<KnownAt>> {
+        let References { tags: cached_tags, teams: cached_teams, .. } = self.db().references();
+        let of_tags = match tags.is_empty() {
+            true => None,
+            false => match self.all_known_at::<tag::Entity>(cached_tags, tags, None).await? {
+                Some(at) => Some(at),
+                None => return Ok(None),
+            },
+        };
+        if teams.is_empty() {
+            return Ok(Some(KnownAt(of_tags)));
+        }
+        let of_teams = self.all_known_at::<team::Entity>(cached_teams, teams, of_tags).await?;
+        Ok(of_teams.filter(|at| of_tags.is_none_or(|tags| tags == *at)).map(|at| KnownAt(Some(at))))
+    }
+
+    async fn all_known_at<E: Keyed<Kind: Eq + Hash>>(
+        &self,
+        cache: &Rows<E::Model>,
+        ids: &HashSet<Id<E::Kind>>,
+        now: Option<Count>,
+    ) -> Result<Option<Count>> {
+        if let Some(at) = cache.known(self.organization_id().uuid(), ids, now) {
+            return Ok(Some(at));
+        }
+        let (read, at) = self.read_at::<E>(cache, ids.iter().copied().collect()).await?;
+        Ok((read.len() == ids.len()).then_some(at))
+    }
+
+    /// Whether what was known is still so, by the organization's head: as long as this is locked, nothing changes it. What is
+    /// cached and older is forgotten.
+    pub fn holds(&self, known: KnownAt, head: &ledger_head::Model) -> bool {
+        let (now, owner) = (self.db().count(head.reference_revision), self.organization_id().uuid());
+        let holds = known.0.is_none_or(|at| at == now);
+        if !holds {
+            let References { tags, teams, .. } = self.db().references();
+            tags.entries.invalidate(&owner);
+            teams.entries.invalidate(&owner);
+        }
+        holds
     }
 
     /// Of people that rows of the organization name, those that are cached, and the ids of the others.

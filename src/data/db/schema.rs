@@ -85,7 +85,7 @@ impl Db {
         };
         // SQLite: who writes is alone, and the driver waits five seconds for that at a time.
         let tx = loop {
-            match lease.connection().begin_with_options(options).await {
+            match lease.pooled().begin_with_options(options).await {
                 Ok(tx) => break tx,
                 Err(error) if is_transient(sql_state(&error).as_deref()) && Instant::now() < until => {
                     tracing::info!("another process writes to the database; waiting to migrate it");
@@ -111,13 +111,13 @@ impl Db {
     /// Names of the schema steps that this database lacks.
     pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
         let lease = self.reader().lease().await?;
-        Ok(missing(lease.connection()).await?.iter().map(|step| step.name().to_owned()).collect())
+        Ok(missing(lease.pooled()).await?.iter().map(|step| step.name().to_owned()).collect())
     }
 
     /// The steps that this database has had, beside those of this release.
     pub async fn schema_steps(&self) -> Result<Steps, DbErr> {
         let lease = self.reader().lease().await?;
-        let mut applied = applied(lease.connection()).await?;
+        let mut applied = applied(lease.pooled()).await?;
         let mut steps = Steps::default();
         for step in Migrator::migrations() {
             if applied.remove(step.name()) {

@@ -6,43 +6,82 @@
 //! - BEGIN and COMMIT are waited for by a task of their own: a request that is given up between a statement and its answer
 //!   would leave a PostgreSQL connection in a transaction that the driver knows nothing of, and a commit unannounced.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use sea_orm::{
-    ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, ExecResult, QueryResult, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
+
+use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr, ExecResult, QueryResult, Statement};
 use sea_orm_migration::async_trait;
+use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 use tracing::Instrument as _;
 
-use super::{Db, fail, fail_commit, pool::Lease};
+use super::{Db, fail, fail_commit, held::Held, pool::Lease};
 use crate::base::error::{Error, Result};
+
+/// How long a database may take to roll back, before its connection is closed.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open transaction; dropped, it is rolled back.
 pub struct Transaction {
     db: Db,
-    inner: DatabaseTransaction,
+    /// None once it is over.
+    open: Option<Open>,
     has_failed: AtomicBool,
+}
+
+/// What a transaction has as long as it is open.
+struct Open {
+    connection: Mutex<Held>,
     /// Given back once the transaction is over.
     lease: Lease,
 }
 
 impl Db {
     /// Begins a transaction that will write: `BEGIN IMMEDIATE` on SQLite, so that two writers wait instead of failing.
-    /// Never one within another: no connection leaves the pool inside a transaction (see `connect`).
+    /// Never one within another: no connection is given back inside a transaction.
     pub(crate) async fn begin(&self) -> Result<Transaction> {
         let (db, lease) = (self.clone(), self.writer().lease().await.map_err(fail)?);
         let begin = async move {
-            let options = TransactionOptions {
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-                ..Default::default()
+            let text = match db.backend() {
+                DatabaseBackend::Sqlite => "BEGIN IMMEDIATE",
+                _ => "BEGIN",
             };
-            let begun = lease.connection().begin_with_options(options);
-            let inner = lease.run_out(lease.text("BEGIN"), begun).await;
-            let inner = inner.inspect_err(|error| db.store().failed(error)).map_err(fail)?;
-            Ok(Transaction { db, inner, has_failed: AtomicBool::new(false), lease })
+            let begun = async {
+                let mut held = lease.take().await?;
+                held.execute_unprepared(text).await?;
+                Ok(held)
+            };
+            let held = lease.run_out(lease.text("BEGIN"), begun).await;
+            let held = held.inspect_err(|error| db.store().failed(error)).map_err(fail)?;
+            let open = Some(Open { connection: Mutex::new(held), lease });
+            Ok(Transaction { db, open, has_failed: AtomicBool::new(false) })
         };
         tokio::spawn(begin.in_current_span()).await.unwrap_or_else(|error| Err(Error::internal(error)))
+    }
+}
+
+impl Open {
+    /// Rolls back. Where that fails the connection is closed, which rolls back, too.
+    async fn roll_back(self) {
+        let Self { connection, lease } = self;
+        let mut held = connection.into_inner();
+        match timeout(ROLLBACK_TIMEOUT, held.execute_unprepared("ROLLBACK")).await {
+            Ok(Ok(_)) => lease.keep(held),
+            _ => lease.give_up(),
+        }
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        match Handle::try_current() {
+            Ok(runtime) if open.lease.is_good() => drop(runtime.spawn(open.roll_back())),
+            // A statement was given up: its connection is closed.
+            Ok(_) => drop(open),
+            Err(_) => open.connection.into_inner().close(),
+        }
     }
 }
 
@@ -53,14 +92,26 @@ impl Transaction {
     }
 
     /// [`Transaction::commit`]; `then` runs once it is committed, even when nobody waits for the answer any more.
-    pub async fn commit_then(self, then: impl FnOnce() + Send + 'static) -> Result<()> {
-        let Self { db, inner, has_failed, lease } = self;
-        if has_failed.into_inner() {
+    pub async fn commit_then(mut self, then: impl FnOnce() + Send + 'static) -> Result<()> {
+        if self.has_failed.load(Ordering::Relaxed) {
             return Err(Error::internal("a transaction of which a statement has failed can't be committed"));
         }
+        let db = self.db.clone();
+        let Some(Open { connection, lease }) = self.open.take() else {
+            return Err(Error::internal("a transaction that is over can't be committed"));
+        };
         let commit = async move {
-            let committed = lease.run_out(lease.text("COMMIT"), inner.commit()).await;
-            committed.inspect_err(|error| db.store().failed(error)).map_err(fail_commit)?;
+            let mut held = connection.into_inner();
+            let committed = lease.run_out(lease.text("COMMIT"), held.execute_unprepared("COMMIT")).await;
+            match committed {
+                Ok(_) => lease.keep(held),
+                Err(error) => {
+                    // Whatever came of it: closed, its connection leaves nothing open.
+                    lease.give_up();
+                    db.store().failed(&error);
+                    return Err(fail_commit(error));
+                }
+            }
             drop(lease);
             db.store().wrote();
             then();
@@ -69,11 +120,12 @@ impl Transaction {
         tokio::spawn(commit.in_current_span()).await.unwrap_or_else(|error| Err(Error::internal(error)))
     }
 
-    fn refuse_after_failure(&self) -> std::result::Result<(), DbErr> {
+    /// What it works with, unless a statement of it has failed.
+    fn open(&self) -> std::result::Result<&Open, DbErr> {
         if self.has_failed.load(Ordering::Relaxed) {
             return Err(DbErr::Custom("an earlier statement of this transaction has failed".to_owned()));
         }
-        Ok(())
+        self.open.as_ref().ok_or_else(|| DbErr::Custom("the transaction is over".to_owned()))
     }
 
     fn noted<T>(&self, done: std::result::Result<T, DbErr>) -> std::result::Result<T, DbErr> {
@@ -87,26 +139,33 @@ impl Transaction {
 #[async_trait::async_trait]
 impl ConnectionTrait for Transaction {
     fn get_database_backend(&self) -> DatabaseBackend {
-        self.inner.get_database_backend()
+        self.db.backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> std::result::Result<ExecResult, DbErr> {
-        self.refuse_after_failure()?;
-        self.noted(self.lease.run(self.lease.text(&statement.sql), self.inner.execute_raw(statement)).await)
+        let Open { connection, lease } = self.open()?;
+        lease.observe(&statement);
+        let text = lease.text(&statement.sql);
+        self.noted(lease.run(text, async { connection.lock().await.execute(statement).await }).await)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> std::result::Result<ExecResult, DbErr> {
-        self.refuse_after_failure()?;
-        self.noted(self.lease.run(self.lease.text(sql), self.inner.execute_unprepared(sql)).await)
+        let Open { connection, lease } = self.open()?;
+        let text = lease.text(sql);
+        self.noted(lease.run(text, async { connection.lock().await.execute_unprepared(sql).await }).await)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> std::result::Result<Option<QueryResult>, DbErr> {
-        self.refuse_after_failure()?;
-        self.noted(self.lease.run(self.lease.text(&statement.sql), self.inner.query_one_raw(statement)).await)
+        let Open { connection, lease } = self.open()?;
+        lease.observe(&statement);
+        let text = lease.text(&statement.sql);
+        self.noted(lease.run(text, async { connection.lock().await.query_one(statement).await }).await)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> std::result::Result<Vec<QueryResult>, DbErr> {
-        self.refuse_after_failure()?;
-        self.noted(self.lease.run(self.lease.text(&statement.sql), self.inner.query_all_raw(statement)).await)
+        let Open { connection, lease } = self.open()?;
+        lease.observe(&statement);
+        let text = lease.text(&statement.sql);
+        self.noted(lease.run(text, async { connection.lock().await.query_all(statement).await }).await)
     }
 }

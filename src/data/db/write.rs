@@ -385,8 +385,8 @@ impl WriteTx {
     }
 
     /// Takes `numbers` item numbers and the sequences of the `events` this write will record, exactly. Holds the
-    /// organization's head from here on: call it right before the inserts.
-    pub async fn reserve(&mut self, numbers: i64, events: i64) -> Result<i64> {
+    /// organization's head, which it gives with the first number, from here on: call it right before the inserts.
+    pub async fn reserve(&mut self, numbers: i64, events: i64) -> Result<(i64, ledger_head::Model)> {
         let organization_id = self.organization_id();
         self.events.reserve(&self.tx, organization_id, numbers, events).await
     }

@@ -94,19 +94,20 @@ impl PendingEvents {
     }
 
     /// Takes `numbers` item numbers, sequences for `events` and the units counted so far, in one statement. Locks the organization's head until
-    /// the transaction ends, so it belongs right before the inserts that need the numbers. Returns the first number.
+    /// the transaction ends, so it belongs right before the inserts that need the numbers. Returns the first number, and
+    /// the head.
     pub async fn reserve(
         &mut self,
         tx: &Transaction,
         organization_id: OrganizationId,
         numbers: i64,
         events: i64,
-    ) -> Result<i64> {
+    ) -> Result<(i64, ledger_head::Model)> {
         let batch = self.by_organization.entry(organization_id).or_default();
         let head = raise(tx, organization_id, numbers, events, std::mem::take(&mut batch.wants)).await?;
         let first_number = head.next_number - numbers;
-        batch.reserved = Some((head.sequence - events + 1, events, head));
-        Ok(first_number)
+        batch.reserved = Some((head.sequence - events + 1, events, head.clone()));
+        Ok((first_number, head))
     }
 
     /// Writes all events and what goes to webhooks, the heads in ascending order of organization. Last thing before the

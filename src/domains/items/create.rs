@@ -1,7 +1,7 @@
 //! New items: planned by the request that makes them, checked and written in groups.
 //!
 //! Creates of an organization that come while one is written are written together by the next transaction (see
-//! `db::groups`): what they refer to is looked up once, their rows and events go in together, and each has its own
+//! `db::groups`): what they refer to is looked up once, or known, their rows and events go in together, and each has its own
 //! outcome and its own events. What can't be shared is written alone: under a parent that is there already, many at once,
 //! under an idempotency key, with an id that is taken.
 
@@ -29,7 +29,7 @@ use crate::{
             filter::fold,
             groups::{Groups, MAX_GROUP_BYTES},
         },
-        entity::{EventType, item},
+        entity::{EventType, item, ledger_head},
         ledger::{LedgerCursor, changes},
     },
 };
@@ -106,11 +106,13 @@ enum Outcome {
 async fn write_group(creates: Vec<Planned>) -> Vec<Outcome> {
     let all = creates.len();
     let failed = |error: &Error| (0..all).map(|_| Outcome::Failed(error.clone())).collect();
+    let alone = || (0..all).map(|_| Outcome::Alone).collect();
     let (tx, mut outcomes, rows) = match begin_group(creates).await {
-        Ok(begun) => begun,
+        Ok(Some(begun)) => begun,
+        Ok(None) => return alone(),
         Err(error @ (Error::Refused(_) | Error::Retry(_))) => return failed(&error),
         Err(error) if all == 1 => return failed(&error),
-        Err(_) => return (0..all).map(|_| Outcome::Alone).collect(),
+        Err(_) => return alone(),
     };
     let Some(last) = rows.last().map(|(_, events, _)| *events) else {
         return outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Alone)).collect();
@@ -131,11 +133,19 @@ async fn write_group(creates: Vec<Planned>) -> Vec<Outcome> {
 /// place among them, how many events there are up to its last one, and its row.
 type Begun = (WriteTx, Vec<Option<Outcome>>, Vec<(usize, i64, item::Model)>);
 
-async fn begin_group(creates: Vec<Planned>) -> Result<Begun> {
+/// None: each must be tried alone.
+async fn begin_group(creates: Vec<Planned>) -> Result<Option<Begun>> {
     let scope = creates.first().map(|create| create.scope.clone());
     let scope = scope.ok_or_else(|| Error::internal("a group of no creates"))?;
+    let wanted = Found::wanted(creates.iter().map(|create| &create.references));
+    // Before the write begins: whether it still holds is seen when the head is locked.
+    let (teams, tags) = (wanted.teams.iter().copied().collect(), wanted.tags.iter().copied().collect());
+    let known = scope.known_at(&teams, &tags).await?;
     let mut tx = scope.write(Permission::ItemWrite).await?;
-    let found = Found::of(&tx, creates.iter().map(|create| &create.references)).await?;
+    let found = match known {
+        Some(_) => wanted.look_up_others(&tx).await?,
+        None => wanted.clone().look_up(&tx).await?,
+    };
     let mut taken = found.ids.clone();
     let (mut outcomes, mut places, mut good) = (Vec::new(), Vec::new(), Vec::new());
     for (place, create) in creates.into_iter().enumerate() {
@@ -156,19 +166,32 @@ async fn begin_group(creates: Vec<Planned>) -> Result<Begun> {
     let mut events = 0;
     let mut rows = Vec::with_capacity(good.len());
     if !good.is_empty() {
-        for ((place, made), row) in places.into_iter().zip(insert(&mut tx, good).await?) {
+        let (number, head) = reserve(&mut tx, &good).await?;
+        if known.is_some_and(|known| !scope.holds(known, &head)) && !wanted.has_its_teams_and_tags(&tx).await? {
+            return Ok(None);
+        }
+        for ((place, made), row) in places.into_iter().zip(insert_from(&mut tx, number, good).await?) {
             events += units(made)?;
             rows.push((place, events, row));
         }
     }
-    Ok((tx, outcomes, rows))
+    Ok(Some((tx, outcomes, rows)))
 }
 
 /// Inserts what was planned and checked, with its events, each told as done by whoever planned it; gives the root of each.
 pub(super) async fn insert(tx: &mut WriteTx, creates: Vec<Planned>) -> Result<Vec<item::Model>> {
+    let (number, _) = reserve(tx, &creates).await?;
+    insert_from(tx, number, creates).await
+}
+
+/// Takes the numbers, and the places in the ledger; gives the first number.
+async fn reserve(tx: &mut WriteTx, creates: &[Planned]) -> Result<(i64, ledger_head::Model)> {
     let numbers = units(creates.iter().map(|create| create.states.len()).sum())?;
     tx.count(QuotaResource::Items, numbers);
-    let mut number = tx.reserve(numbers, numbers).await?;
+    tx.reserve(numbers, numbers).await
+}
+
+async fn insert_from(tx: &mut WriteTx, mut number: i64, creates: Vec<Planned>) -> Result<Vec<item::Model>> {
     let (mut roots, mut rows, mut assignees, mut tags) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for Planned { scope, mut states, references: _ } in creates {
         for state in &mut states {

@@ -66,7 +66,7 @@ fn missing<I: Ord>(problems: &mut Vec<Problem>, wanted: &BTreeMap<I, Vec<String>
 }
 
 /// Which of the things that items are to refer to are there.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Found {
     pub(super) ids: BTreeSet<ItemId>,
     pub(super) teams: BTreeSet<TeamId>,
@@ -77,6 +77,11 @@ pub(super) struct Found {
 impl Found {
     /// At most one statement a kind, for all of them.
     pub(super) async fn of<'r>(tx: &WriteTx, all: impl IntoIterator<Item = &'r References>) -> Result<Self> {
+        Self::wanted(all).look_up(tx).await
+    }
+
+    /// Everything that these refer to, as if it were there.
+    pub(super) fn wanted<'r>(all: impl IntoIterator<Item = &'r References>) -> Self {
         let mut wanted = Self::default();
         for references in all {
             wanted.ids.extend(references.ids.keys());
@@ -84,6 +89,26 @@ impl Found {
             wanted.assignees.extend(references.assignees.keys());
             wanted.tags.extend(references.tags.keys());
         }
+        wanted
+    }
+
+    /// [`Found::of`], but that its teams and tags are known to be there.
+    pub(super) async fn look_up_others(&self, tx: &WriteTx) -> Result<Self> {
+        let Self { ids, teams, assignees, tags } = self.clone();
+        let others = Self { ids, assignees, ..Self::default() };
+        Ok(Self { teams, tags, ..others.look_up(tx).await? })
+    }
+
+    /// Whether all its teams and tags are there.
+    pub(super) async fn has_its_teams_and_tags(&self, tx: &WriteTx) -> Result<bool> {
+        let Self { ids: _, teams, assignees: _, tags } = self.clone();
+        let found = Self { teams, tags, ..Self::default() }.look_up(tx).await?;
+        Ok(found.teams == self.teams && found.tags == self.tags)
+    }
+
+    /// Those of them that are there.
+    pub(super) async fn look_up(self, tx: &WriteTx) -> Result<Self> {
+        let wanted = self;
         let db = tx.scope().db();
         let mut found = Self::default();
         if !wanted.ids.is_empty() {
