@@ -57,7 +57,7 @@ pub struct PageInfo {
 #[derive(Clone, Debug)]
 pub struct Connection<T> {
     nodes: Vec<Arc<T>>,
-    cursors: Vec<String>,
+    cursors: Vec<Option<String>>,
     has_next: bool,
     has_previous: bool,
     total: Option<u64>,
@@ -65,7 +65,7 @@ pub struct Connection<T> {
 
 #[derive(Clone, Debug)]
 pub struct Edge<T> {
-    cursor: String,
+    cursor: Option<String>,
     node: Arc<T>,
 }
 
@@ -105,7 +105,7 @@ impl<T: ContainerType> Connection<T> {
     /// The same with the cursor of each.
     #[graphql(tag = "of-ledger")]
     async fn edges(&self) -> Objects<'_, Edge<T>> {
-        let edge = |(node, cursor): (&Arc<T>, &String)| Edge { cursor: cursor.clone(), node: node.clone() };
+        let edge = |(node, cursor): (&Arc<T>, &Option<String>)| Edge { cursor: cursor.clone(), node: node.clone() };
         Objects::Own(self.nodes.iter().zip(&self.cursors).map(edge).collect())
     }
 
@@ -115,8 +115,8 @@ impl<T: ContainerType> Connection<T> {
         PageInfo {
             has_next_page: self.has_next,
             has_previous_page: self.has_previous,
-            start_cursor: self.cursors.first().cloned().map(Cursor),
-            end_cursor: self.cursors.last().cloned().map(Cursor),
+            start_cursor: self.cursors.first().cloned().flatten().map(Cursor),
+            end_cursor: self.cursors.last().cloned().flatten().map(Cursor),
         }
     }
 
@@ -139,8 +139,9 @@ impl<T: OutputType> TypeName for Edge<T> {
 impl<T: ContainerType> Edge<T> {
     /// Its place in the list, for `after` and `before`; good for the same order and filter alone.
     #[graphql(tag = "of-ledger")]
-    async fn cursor(&self) -> Cursor {
-        Cursor(self.cursor.clone())
+    async fn cursor(&self) -> Result<Cursor> {
+        let cursor = self.cursor.clone();
+        cursor.map(Cursor).ok_or_else(|| Error::internal("a cursor was selected but not made"))
     }
 
     /// What it is the place of.
@@ -158,7 +159,11 @@ pub fn page_args(first: Option<i32>, after: Option<Cursor>, last: Option<i32>, b
 /// What the connection being resolved is asked for.
 pub fn wants(ctx: &Context<'_>) -> Wants {
     let asked = |field: &str| ctx.look_ahead().field(field).exists();
-    Wants { total: asked("totalCount"), rows: ["nodes", "edges", "pageInfo"].into_iter().any(asked) }
+    Wants {
+        rows: ["nodes", "edges", "pageInfo"].into_iter().any(asked),
+        total: asked("totalCount"),
+        cursors: ctx.look_ahead().field("edges").field("cursor").exists(),
+    }
 }
 
 /// Whether a field of its nodes is asked of the connection being resolved.

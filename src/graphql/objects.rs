@@ -11,6 +11,9 @@ use async_graphql::{
     registry::Registry,
 };
 
+/// Fields of which comparing each with each is cheaper than hashing them.
+const FEW: usize = 24;
+
 /// A list of objects, as a field gives it.
 #[derive(Debug)]
 pub enum Objects<'a, T> {
@@ -122,7 +125,7 @@ fn collect<'s>(
     for selection in &set.node.items {
         let (condition, below) = match &selection.node {
             Selection::Field(field) => {
-                if !field.node.directives.is_empty() || !keys.insert(field.node.response_key().node.as_str()) {
+                if !field.node.directives.is_empty() || is_selected(fields, keys, key(field)) {
                     return None;
                 }
                 fields.push(field);
@@ -144,16 +147,42 @@ fn collect<'s>(
     Some(())
 }
 
+fn key(field: &Positioned<Field>) -> &str {
+    field.node.response_key().node.as_str()
+}
+
+/// Whether a key is among those of the fields. A few are compared one by one; more go into `keys`.
+fn is_selected<'s>(fields: &[&'s Positioned<Field>], keys: &mut HashSet<&'s str>, wanted: &'s str) -> bool {
+    if fields.len() < FEW {
+        return fields.iter().any(|field| key(field) == wanted);
+    }
+    if keys.is_empty() {
+        keys.extend(fields.iter().map(|field| key(field)));
+    }
+    !keys.insert(wanted)
+}
+
 /// All results, in order, or the first error.
 async fn join<T, F: Future<Output = ServerResult<T>> + Send>(
     futures: impl Iterator<Item = F> + Send,
 ) -> ServerResult<Vec<T>> {
     let mut done = Vec::with_capacity(futures.size_hint().0);
     let mut waiting: Vec<(usize, Pin<Box<F>>)> = Vec::new();
+    // Where the last one was that did not wait: one place on the heap does for most of a page.
+    let mut place_of_last: Option<Pin<Box<F>>> = None;
     for (place, future) in futures.enumerate() {
-        let mut future = Box::pin(future);
+        let mut future = match place_of_last.take() {
+            Some(mut place) => {
+                place.set(future);
+                place
+            }
+            None => Box::pin(future),
+        };
         match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
-            Poll::Ready(result) => done.push(Some(result?)),
+            Poll::Ready(result) => {
+                done.push(Some(result?));
+                place_of_last = Some(future);
+            }
             Poll::Pending => {
                 done.push(None);
                 waiting.push((place, future));

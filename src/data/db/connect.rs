@@ -22,11 +22,12 @@ use sea_orm::{
 
 use super::{
     fairness::Consumer,
+    held::SlotConnection,
     idempotency,
     identity_cache::IdentityCache,
     is_transient,
     keyed_locks::KeyedLocks,
-    pool::{Connections, LateConnection, Pool, Slot, SlotConnection},
+    pool::{Connections, LateConnection, Pool, Slot},
     references::References,
     replica::Replica,
     sql_state,

@@ -2,7 +2,8 @@
 //!
 //! Writers of an organization wait for its ledger's head anyway, and for the disk behind whoever holds it. Those that came
 //! while one transaction ran are written together by the next: lock, round trips and the wait for the disk are paid once
-//! for all of them. Nobody waits for a group to fill, so a writer alone is as fast as before.
+//! for all of them. Nobody waits for a group to fill, so a writer alone is as fast as before. The next group begins while
+//! one is committed, and then waits for the lock where it is: in the database.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,7 +30,13 @@ const MAX_WAITING: usize = 1_000;
 const MAX_WAITING_BYTES: usize = 16 << 20;
 
 /// Makes a group's writes: an outcome for each, in their order.
-type Run<W, O> = fn(Vec<W>) -> Pin<Box<dyn Future<Output = Vec<O>> + Send>>;
+type Run<W, O> = fn(Vec<W>, Handover) -> Pin<Box<dyn Future<Output = Vec<O>> + Send>>;
+
+/// Dropped, at the latest when its group is over, it lets the next group begin: nothing but the commit is left of this one.
+#[derive(Debug)]
+pub struct Handover {
+    _passed: oneshot::Sender<()>,
+}
 
 /// Writes of one kind that wait for their organization's turn.
 pub struct Groups<W, O> {
@@ -111,7 +118,7 @@ impl<W, O> Groups<W, O> {
     }
 }
 
-/// The right to make an organization's groups, one after the other.
+/// The right to begin an organization's groups, one after the other.
 struct Turn<W, O> {
     groups: Arc<Groups<W, O>>,
     organization_id: OrganizationId,
@@ -124,17 +131,25 @@ impl<W: Send + 'static, O: Send + 'static> Turn<W, O> {
             if group.is_empty() {
                 return;
             }
-            let (writes, mut answers): (Vec<W>, Vec<oneshot::Sender<O>>) =
-                group.into_iter().map(|waiting| (waiting.write, waiting.answer)).unzip();
-            let outcomes = tokio::select! {
-                outcomes = (self.groups.run)(writes) => outcomes,
-                // A statement ends with whoever waits for it: this rolls the group back.
-                () = all_gone(&mut answers) => continue,
-            };
-            for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                let _ = answer.send(outcome);
-            }
+            let (passed, handover) = oneshot::channel();
+            // A task of its own: a panic ends no other group.
+            tokio::spawn(make(self.groups.run, group, Handover { _passed: passed }).in_current_span());
+            let _ = handover.await;
         }
+    }
+}
+
+/// Makes a group, and tells each of it what came of it.
+async fn make<W, O>(run: Run<W, O>, group: Vec<Waiting<W, O>>, handover: Handover) {
+    let (writes, mut answers): (Vec<W>, Vec<oneshot::Sender<O>>) =
+        group.into_iter().map(|waiting| (waiting.write, waiting.answer)).unzip();
+    let outcomes = tokio::select! {
+        outcomes = run(writes, handover) => outcomes,
+        // A statement ends with whoever waits for it: this rolls the group back.
+        () = all_gone(&mut answers) => return,
+    };
+    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+        let _ = answer.send(outcome);
     }
 }
 
@@ -142,17 +157,6 @@ impl<W: Send + 'static, O: Send + 'static> Turn<W, O> {
 async fn all_gone<O>(answers: &mut [oneshot::Sender<O>]) {
     for answer in answers {
         answer.closed().await;
-    }
-}
-
-impl<W, O> Drop for Turn<W, O> {
-    /// After a panic nobody would take the next turn: whoever waits is told by the loss of their channel.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let mut queues = self.groups.lock();
-            let lost = queues.by_organization.remove(&self.organization_id);
-            queues.bytes -= lost.into_iter().flatten().map(|waiting| waiting.bytes).sum::<usize>();
-        }
     }
 }
 
@@ -166,19 +170,26 @@ mod tests {
 
     use super::*;
 
+    /// The write with this number lets the next group begin, and waits for another permit.
+    const HANDS_OVER: u32 = 77;
+
     /// A write that waits for a permit, and is answered with the numbers of its group.
     type Write = (u32, Arc<Semaphore>);
 
-    async fn run(writes: Vec<Write>) -> Vec<Vec<u32>> {
+    async fn run(writes: Vec<Write>, handover: Handover) -> Vec<Vec<u32>> {
         let permit = writes[0].1.acquire().await.expect("an open semaphore");
         permit.forget();
         let numbers: Vec<u32> = writes.iter().map(|(number, _)| *number).collect();
         assert!(!numbers.contains(&99), "a write that fails");
+        if numbers.contains(&HANDS_OVER) {
+            drop(handover);
+            writes[0].1.acquire().await.expect("an open semaphore").forget();
+        }
         writes.iter().map(|_| numbers.clone()).collect()
     }
 
     fn groups() -> Arc<Groups<Write, Vec<u32>>> {
-        Arc::new(Groups::new(|writes| run(writes).boxed()))
+        Arc::new(Groups::new(|writes, handover| run(writes, handover).boxed()))
     }
 
     async fn waiting(groups: &Groups<Write, Vec<u32>>, organization_id: OrganizationId, count: usize) {
@@ -219,6 +230,23 @@ mod tests {
         while groups.lock().by_organization.contains_key(&one) {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn the_next_group_begins_while_one_is_committed() {
+        let (groups, gate, one) =
+            (groups(), Arc::new(Semaphore::new(1)), OrganizationId::from_uuid(Uuid::from_u128(1)));
+        let commit = Arc::new(Semaphore::new(1));
+        let (first, gate_of_first) = (groups.clone(), commit.clone());
+        let first = tokio::spawn(async move { first.join(one, (HANDS_OVER, gate_of_first), 1).await });
+        while commit.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let second = groups.join(one, (1, gate), 1).await;
+        assert_eq!(second.ok(), Some(Some(vec![1])), "made before the first is done");
+        assert!(!first.is_finished());
+        commit.add_permits(1);
+        assert_eq!(first.await.expect("a task").ok(), Some(Some(vec![HANDS_OVER])));
     }
 
     #[tokio::test]

@@ -2,14 +2,14 @@
 //! them.
 //!
 //! The driver lets a statement run on when its future is dropped: at a TIMEOUT, or because the client has gone. Here each
-//! place of the pool has a [`Watch`] that its connection knows. A statement that is given up is interrupted on SQLite, by
+//! place of the pool has a [`Watch`](super::watch::Watch) that its connection knows. A statement that is given up is interrupted on SQLite, by
 //! the progress handler; on PostgreSQL its connection is closed, and the server, which looks at the connection while it
 //! works, stops. Such a connection is never used again. A statement that takes longer than the limit is ended, too.
 
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -18,16 +18,16 @@ use sea_orm::{
     ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, RuntimeErr, Statement,
 };
 use sea_orm_migration::async_trait;
-use tokio::{runtime::Handle, sync::OnceCell};
+use tokio::sync::OnceCell;
 
 use super::{
-    connect::{ConnectError, Observer},
+    connect::ConnectError,
     fairness::{Busy, Consumer, FairQueue, Permit},
-    held::Held,
+    held::{Held, SlotConnection},
     inspection::PoolUse,
     is_lost,
     statement_log::{StatementLog, Text},
-    watch::{Openings, Watch},
+    watch::Openings,
 };
 use crate::base::priority;
 
@@ -87,16 +87,6 @@ impl fmt::Debug for LateConnection {
     }
 }
 
-/// A connection, as soon as it is needed.
-pub(super) struct SlotConnection {
-    /// A pool of the driver's, of one connection.
-    pool: DatabaseConnection,
-    /// The connection between two statements, or in the pool.
-    held: Mutex<Option<Held>>,
-    watch: Arc<Watch>,
-    observer: Option<Observer>,
-}
-
 impl Pool {
     /// `wait`: how long a consumer waits for a connection.
     pub(super) fn new(slots: Vec<Slot>, wait: Duration, log: StatementLog, openings: Openings) -> Arc<Self> {
@@ -119,7 +109,7 @@ impl Pool {
         self.openings.fetch_add(1, Ordering::AcqRel);
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         for slot in free.iter().filter_map(|slot| self.slots.get(*slot)) {
-            slot.usual.watch.give_up();
+            slot.usual.give_up();
         }
     }
 
@@ -183,88 +173,6 @@ impl Slot {
     }
 }
 
-impl SlotConnection {
-    pub(super) fn new(pool: DatabaseConnection, watch: Arc<Watch>, observer: Option<Observer>) -> Self {
-        Self { pool, held: Mutex::new(None), watch, observer }
-    }
-
-    fn is_open(&self) -> bool {
-        match self.pool.get_database_backend() {
-            DatabaseBackend::Postgres => self.pool.get_postgres_connection_pool().size() > 0,
-            _ => self.pool.get_sqlite_connection_pool().size() > 0,
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        match self.pool.get_database_backend() {
-            DatabaseBackend::Postgres => self.pool.get_postgres_connection_pool().is_closed(),
-            _ => self.pool.get_sqlite_connection_pool().is_closed(),
-        }
-    }
-
-    fn has_rested(&self) -> bool {
-        let in_pool = match self.pool.get_database_backend() {
-            DatabaseBackend::Postgres => self.pool.get_postgres_connection_pool().num_idle() > 0,
-            _ => self.pool.get_sqlite_connection_pool().num_idle() > 0,
-        };
-        in_pool || self.held().is_some()
-    }
-
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The connection: the one that is held, if it may be used again, or the pool's.
-    async fn take(&self) -> Result<Held, DbErr> {
-        let held = self.held().take();
-        match held.filter(|_| self.watch.is_good()) {
-            Some(held) => Ok(held),
-            None => Held::of(&self.pool).await,
-        }
-    }
-
-    /// Holds a connection that is in no transaction, until it is due in the pool.
-    fn keep(&self, connection: Held) {
-        let mut held = self.held();
-        if !connection.is_due() && !self.is_closed() {
-            *held = Some(connection);
-        }
-    }
-
-    /// Gives what is held back to the pool.
-    fn give_back(&self, is_due: impl FnOnce(&Held) -> bool) {
-        drop(self.held().take_if(|held| is_due(held)));
-    }
-
-    /// Waits for the connection, if it is in use, then closes it.
-    async fn close(&self) -> Result<(), DbErr> {
-        // The pool is closed from its first poll on, and nothing is held from then on.
-        let (closed, ()) = tokio::join!(self.pool.close_by_ref(), async { self.give_back(|_| true) });
-        closed
-    }
-
-    fn observe(&self, statement: &Statement) {
-        if let Some(observer) = &self.observer {
-            observer(statement);
-        }
-    }
-}
-
-impl Drop for SlotConnection {
-    /// The driver gives a connection back by a task: without a runtime it is closed at once.
-    fn drop(&mut self) {
-        if let Some(held) = self.held().take().filter(|_| Handle::try_current().is_err()) {
-            held.close();
-        }
-    }
-}
-
-impl fmt::Debug for SlotConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SlotConnection").field("pool", &self.pool).field("watch", &self.watch).finish_non_exhaustive()
-    }
-}
-
 /// The pool as one consumer uses it: every statement has a connection as long as it runs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connections {
@@ -310,7 +218,7 @@ impl Connections {
         if done.as_ref().is_err_and(is_lost) {
             self.pool.renew_resting();
         }
-        if done.is_ok() && lease.line().watch.number() > self.newest {
+        if done.is_ok() && lease.line().opening() > self.newest {
             return Err(DbErr::Custom(NEWER.to_owned()));
         }
         done
@@ -356,14 +264,13 @@ impl Lease {
         self.slot().background.as_ref().filter(|_| self.gives_way)
     }
 
-    fn line(&self) -> &SlotConnection {
+    pub(super) fn line(&self) -> &SlotConnection {
         self.background().and_then(|background| background.opened.get()).unwrap_or(&self.slot().usual)
     }
 
     /// The driver's pool, for what its own transactions do.
     pub(super) fn pooled(&self) -> &DatabaseConnection {
-        self.line().give_back(|_| true);
-        &self.line().pool
+        self.line().pooled()
     }
 
     /// Takes the connection, for as long as the lease: [`Lease::keep`] holds it for the next one.
@@ -377,11 +284,11 @@ impl Lease {
 
     /// The connection is not used again: closed, once it is given back.
     pub(super) fn give_up(&self) {
-        self.line().watch.give_up();
+        self.line().give_up();
     }
 
     pub(super) fn is_good(&self) -> bool {
-        self.line().watch.is_good()
+        self.line().is_good()
     }
 
     pub(super) fn observe(&self, statement: &Statement) {
@@ -403,7 +310,7 @@ impl Lease {
         text: Text,
         statement: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
-        self.pool.log.follow(text, self.line().watch.run(statement)).await
+        self.pool.log.follow(text, self.line().run(statement)).await
     }
 
     /// Awaits BEGIN or COMMIT, which are not given up.
@@ -424,7 +331,7 @@ impl Lease {
 #[async_trait::async_trait]
 impl ConnectionTrait for Connections {
     fn get_database_backend(&self) -> DatabaseBackend {
-        self.pool.slots.first().map_or(DatabaseBackend::Sqlite, |slot| slot.usual.pool.get_database_backend())
+        self.pool.slots.first().map_or(DatabaseBackend::Sqlite, |slot| slot.usual.backend())
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {

@@ -18,6 +18,7 @@ use serde_json::Value as Json;
 
 use super::{
     AccountTx, Db, OrgScope, Scoped, Transaction, fail,
+    groups::Handover,
     idempotency::{Claim, Recorded},
 };
 use crate::{
@@ -96,6 +97,8 @@ pub struct WriteTx {
     queues: bool,
     /// Whether it leaves a job.
     has_jobs: bool,
+    /// Dropped once nothing but the commit is left.
+    handover: Option<Handover>,
     /// Whether it has changed anything.
     has_written: AtomicBool,
 }
@@ -107,7 +110,8 @@ impl WriteTx {
     }
 
     pub(super) fn over(scope: OrgScope, tx: Transaction, events: PendingEvents, claim: Option<Claim>) -> Self {
-        Self { scope, tx, events, claim, queues: false, has_jobs: false, has_written: AtomicBool::new(false) }
+        let has_written = AtomicBool::new(false);
+        Self { scope, tx, events, claim, queues: false, has_jobs: false, handover: None, has_written }
     }
 
     pub fn scope(&self) -> &OrgScope {
@@ -349,6 +353,11 @@ impl WriteTx {
         self.events.count(self.organization_id(), resource, units);
     }
 
+    /// Lets the next group of writes begin once nothing but the commit is left of this one.
+    pub fn hand_over(&mut self, handover: Handover) {
+        self.handover = Some(handover);
+    }
+
     /// Deliveries to webhooks that are there already are due: workers are woken at the commit.
     pub fn wake_workers(&mut self) {
         self.queues = true;
@@ -407,7 +416,7 @@ impl WriteTx {
     }
 
     async fn finish<T: Findable>(self, value: T) -> Result<Committed<T>> {
-        let Self { scope, tx, events, claim, queues, has_jobs, has_written: _ } = self;
+        let Self { scope, tx, events, claim, queues, has_jobs, handover, has_written: _ } = self;
         let organization_id = scope.organization_id();
         let changes_rights = events.change_rights();
         let mut written = events.write(&tx, scope.clock(), scope.actor(), scope.origin()).await?;
@@ -419,13 +428,14 @@ impl WriteTx {
         };
         let cursor = Some(scope.cursor(sequence));
         let db = scope.db().clone();
+        drop(handover);
         conclude(tx, claim, Again::of(&value)?, cursor, move || db.announce(&written, changes_rights)).await?;
         Ok(Committed { value, cursor })
     }
 
     /// Goes back to the write about the person that came in here; what was recorded is written by its commit.
     pub fn leave(self) -> AccountTx {
-        let Self { scope, tx, events, claim, queues: _, has_jobs: _, has_written: _ } = self;
+        let Self { scope, tx, events, claim, queues: _, has_jobs: _, handover: _, has_written: _ } = self;
         let changes_rights = AtomicBool::new(true);
         AccountTx { db: scope.db().clone(), origin: scope.origin().clone(), tx, events, changes_rights, claim }
     }

@@ -28,7 +28,7 @@ pub fn live(db: &Db, user_id: UserId) -> Condition {
 pub async fn sessions(db: &Db, user_id: UserId) -> Result<Vec<session::Model>> {
     let start = PageStart::read(&PageArgs::forward(Some(SESSIONS), None), "sessions", db.clock())?;
     let newest = vec![Key::desc(session::Column::CreatedAt)];
-    let wants = Wants { rows: true, total: false };
+    let wants = Wants { rows: true, total: false, cursors: true };
     let plan = start.plan::<session::Entity>(live(db, user_id), newest, session::Column::Id, wants)?;
     Ok(plan.fetch_global(db).await?.rows)
 }

@@ -27,7 +27,7 @@ use crate::{
         db::{
             Committed, OrgScope, WriteTx,
             filter::fold,
-            groups::{Groups, MAX_GROUP_BYTES},
+            groups::{Groups, Handover, MAX_GROUP_BYTES},
         },
         entity::{EventType, item, ledger_head},
         ledger::{LedgerCursor, changes},
@@ -52,7 +52,7 @@ pub async fn create(scope: &OrgScope, input: &ItemCreateInput) -> Written {
     if input.parent_id.is_none() && scope.origin().idempotency.is_none() {
         let planned = Planned::of(scope, input, 0, Times::default())?;
         if planned.may_join() {
-            let groups = scope.db().shared(|| Groups::new(|creates| write_group(creates).boxed()));
+            let groups = scope.db().shared(|| Groups::new(|creates, handover| write_group(creates, handover).boxed()));
             let bytes = planned.bytes();
             match groups.join(scope.organization_id(), planned, bytes).await? {
                 Some(Outcome::Written(row, cursor)) => return Ok(Committed { value: *row, cursor: Some(cursor) }),
@@ -103,11 +103,11 @@ enum Outcome {
 /// Writes creates of one organization in one transaction. What is wrong with one is its own. When all fail together before
 /// the commit, by the plan's limit or by what nobody foresaw, each is tried alone; when the database is away, full or busy,
 /// and when nobody knows whether they were written, all are told so.
-async fn write_group(creates: Vec<Planned>) -> Vec<Outcome> {
+async fn write_group(creates: Vec<Planned>, handover: Handover) -> Vec<Outcome> {
     let all = creates.len();
     let failed = |error: &Error| (0..all).map(|_| Outcome::Failed(error.clone())).collect();
     let alone = || (0..all).map(|_| Outcome::Alone).collect();
-    let (tx, mut outcomes, rows) = match begin_group(creates).await {
+    let (mut tx, mut outcomes, rows) = match begin_group(creates).await {
         Ok(Some(begun)) => begun,
         Ok(None) => return alone(),
         Err(error @ (Error::Refused(_) | Error::Retry(_))) => return failed(&error),
@@ -117,6 +117,7 @@ async fn write_group(creates: Vec<Planned>) -> Vec<Outcome> {
     let Some(last) = rows.last().map(|(_, events, _)| *events) else {
         return outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Alone)).collect();
     };
+    tx.hand_over(handover);
     let newest = match tx.commit(()).await {
         Ok(Committed { cursor: Some(cursor), .. }) => cursor,
         Ok(_) => return failed(&Error::internal("a commit without a position")),

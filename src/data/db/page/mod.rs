@@ -206,13 +206,16 @@ pub struct PagePlan<E: EntityTrait> {
 pub struct Wants {
     pub rows: bool,
     pub total: bool,
+    /// The cursor of each row, and not those of the first and the last alone.
+    pub cursors: bool,
 }
 
 /// Rows with their cursors.
 #[derive(Clone, Debug)]
 pub struct Page<M> {
     pub rows: Vec<M>,
-    pub cursors: Vec<String>,
+    /// Of each row, or of the first and the last alone: see [`Wants::cursors`].
+    pub cursors: Vec<Option<String>>,
     pub has_next: bool,
     pub has_previous: bool,
     /// Counted only when asked for.
@@ -311,7 +314,8 @@ impl<E: Decode<Model: Send + Sync>> PagePlan<E> {
     fn page(&self, rows: Vec<E::Model>, total: Option<u64>) -> Page<E::Model> {
         let more = rows.len() > usize::try_from(self.limit).unwrap_or(usize::MAX);
         let rows = self.shown(rows);
-        let cursors = rows.iter().map(|row| self.cursor(row)).collect();
+        let is_shown = |place: usize| self.wants.cursors || place == 0 || place + 1 == rows.len();
+        let cursors = rows.iter().enumerate().map(|(place, row)| is_shown(place).then(|| self.cursor(row))).collect();
         let beyond = self.position.is_some();
         let (has_next, has_previous) = if self.backward { (beyond, more) } else { (more, beyond) };
         Page { rows, cursors, has_next, has_previous, total, referred: Referred::default() }
@@ -334,7 +338,7 @@ mod tests {
     fn a_cursor_is_of_its_list_alone() {
         let clock = Clock::system();
         let plan = |args: &PageArgs, list: &str| {
-            let wants = Wants { rows: true, total: false };
+            let wants = Wants { rows: true, total: false, cursors: true };
             let keys = vec![Key::asc(item::Column::Number)];
             PageStart::read(args, list, &clock)?.plan::<item::Entity>(Condition::all(), keys, item::Column::Id, wants)
         };

@@ -102,7 +102,7 @@ mod tests {
     fn statement(keys: Vec<Key<item::Column>>, is_backward: bool, position: Vec<Value>) -> (String, String) {
         let args = PageArgs { last: is_backward.then_some(2), ..PageArgs::default() };
         let start = PageStart::read(&args, "items", &Clock::system()).expect("arguments of a page");
-        let wants = Wants { rows: true, total: false };
+        let wants = Wants { rows: true, total: false, cursors: true };
         let mut plan = start.plan::<item::Entity>(Condition::all(), keys, item::Column::Id, wants).expect("a plan");
         plan.position = Some(position);
         let mut query = Query::select();
