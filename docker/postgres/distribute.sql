@@ -19,7 +19,7 @@
 BEGIN;
 
 -- Triggers keep search (item, comment -> search_document, the same organization's, so the same node), the time of items in
--- their links (item_assignee, item_tag; they read the same organization's item), the revision of tags and teams (tag, team
+-- their links and an item's links in its row (item_assignee, item_tag; they read and write the same organization's item), the revision of tags and teams (tag, team
 -- -> ledger_head, the same organization's) and the revision of profiles ("user" -> profile_revision). Citus refuses tables with triggers unless told that they are wanted.
 SET LOCAL citus.enable_unsafe_triggers = on;
 -- Tables refer to reference tables: one connection a node, so that all is seen by the transaction that wrote it.

@@ -44,6 +44,7 @@ mod m20261127_000038_rank;
 mod m20261128_000044_ledger_epoch;
 mod m20261128_000046_link_times;
 mod m20261128_000048_reference_revision;
+mod m20261128_000050_link_ids;
 pub mod words;
 
 pub use sea_orm_migration::{
@@ -111,6 +112,7 @@ impl MigratorTrait for Migrator {
             m20261128_000044_ledger_epoch,
             m20261128_000046_link_times,
             m20261128_000048_reference_revision,
+            m20261128_000050_link_ids,
         ]
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     statements::BOARD,
     support::{
         app::TestApp,
+        client::problem,
         world::{Company, Person},
     },
 };
@@ -139,4 +140,83 @@ async fn every_change_of_a_person_is_counted(app: TestApp) {
         instance.state.db.close().await;
     }
     beside.close().await.expect("closed");
+}
+
+/// Creates refer to what is there when they are written, whatever an instance knows from before.
+#[databases]
+async fn creates_refer_to_what_is_there(app: TestApp) {
+    let acme = app.company("acme").await;
+    let owner = &acme.owner;
+    let team = app.create(&acme, owner, "team", json!({ "name": "Team" })).await;
+    let kept = app.create(&acme, owner, "tag", json!({ "name": "kept" })).await;
+    let gone = app.create(&acme, owner, "tag", json!({ "name": "gone" })).await;
+    let instances = two(&app).await;
+    let [here, there] = &instances;
+    let of = |tags: &[&String]| json!({ "title": "One", "teamId": team, "tagIds": tags });
+    let create = |input: Value| mutate(there, &acme, owner, ("itemCreate", "item { id }"), input);
+    let look_ups = || {
+        let statements = there.take_statements();
+        let looks_up =
+            |sql: &&String| sql.starts_with("SELECT") && (sql.contains("\"tag\"") || sql.contains("\"team\""));
+        statements.iter().filter(looks_up).count()
+    };
+    create(of(&[&kept, &gone])).done().await;
+    assert_eq!(look_ups(), 2);
+    create(of(&[&kept, &gone])).done().await;
+    assert_eq!(look_ups(), 0, "they are known, and the head says that this still holds");
+    let renamed = json!({ "id": kept, "patch": { "name": "still there" } });
+    change(here, &acme, owner, ("tagUpdate", "tag { id }"), renamed).await;
+    create(of(&[&kept, &gone])).done().await;
+    assert_eq!(look_ups(), 2, "known of a count that is past: looked up under the lock");
+    change(here, &acme, owner, ("tagDelete", "deletedId"), json!({ "id": gone })).await;
+    assert_eq!(create(of(&[&kept, &gone])).refused().await, problem("NOT_FOUND", "input.tagIds.1"));
+    create(of(&[&kept])).done().await;
+    change(here, &acme, owner, ("teamDelete", "deletedId"), json!({ "id": team })).await;
+    assert_eq!(create(of(&[&kept])).refused().await, problem("NOT_FOUND", "input.teamId"));
+    for instance in &instances {
+        instance.state.db.close().await;
+    }
+}
+
+/// Creates of two instances race whoever deletes their tags: none is made with a tag that was gone before it was asked for,
+/// and in the end no item has any.
+#[databases]
+async fn no_create_refers_to_what_was_gone(app: TestApp) {
+    const TAGS: usize = 20;
+    let acme = app.company("acme").await;
+    let mut tags = Vec::new();
+    for n in 0..TAGS {
+        tags.push(app.create(&acme, &acme.owner, "tag", json!({ "name": n.to_string() })).await);
+    }
+    let instances = two(&app).await;
+    let gone = AtomicU64::new(0);
+    let delete = async {
+        for tag in &tags {
+            change(&app, &acme, &acme.owner, ("tagDelete", "deletedId"), json!({ "id": tag })).await;
+            gone.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let create = async |instance: &TestApp| {
+        loop {
+            let before = usize::try_from(gone.load(Ordering::SeqCst)).expect("a few");
+            // The tag that was deleted last, and those that are next.
+            for n in before.saturating_sub(1)..TAGS.min(before + 2) {
+                let input = json!({ "title": "One", "tagIds": [tags[n]] });
+                let made = mutate(instance, &acme, &acme.owner, ("itemCreate", "item { id }"), input).data().await;
+                let errors = &made["itemCreate"]["userErrors"];
+                assert!(n >= before || *errors != json!([]), "made with a tag that was gone: {made}");
+            }
+            if before == TAGS {
+                break;
+            }
+        }
+    };
+    tokio::join!(delete, create(&instances[0]), create(&instances[1]));
+    app.worker.drain().await;
+    let shown = app.call(&acme, &acme.owner, "{ items(first: 100) { nodes { tags { id } } } }").data().await;
+    let nodes = shown["items"]["nodes"].as_array().expect("items");
+    assert!(nodes.iter().all(|item| item["tags"] == json!([])), "{shown}");
+    for instance in &instances {
+        instance.state.db.close().await;
+    }
 }

@@ -98,8 +98,8 @@ async fn all_tables_find_their_place_on_a_cluster() {
         let expected = [
             ("comment", "search_comment_added search_comment_changed search_comment_deleted"),
             ("item", "search_item_added search_item_changed search_item_deleted"),
-            ("item_assignee", "item_assignee_created"),
-            ("item_tag", "item_tag_created"),
+            ("item_assignee", "item_assignee_added item_assignee_created item_assignee_deleted"),
+            ("item_tag", "item_tag_added item_tag_created item_tag_deleted"),
             ("tag", "tag_deleted tag_updated"),
             ("team", "team_deleted team_updated"),
             ("user", "account_updated profile_deleted profile_updated"),

@@ -116,11 +116,11 @@ impl Asked {
     fn links(self, scope: &OrgScope) -> Vec<Links> {
         let assignees = || {
             use item_assignee::Column;
-            Links::of::<item::Entity, item_assignee::Entity>(scope, Column::ItemId, Column::UserId)
+            Links::of::<item::Entity, item_assignee::Entity>(scope, "assignee_ids", Column::ItemId, Column::UserId)
         };
         let tags = || {
             use item_tag::Column;
-            Links::of::<item::Entity, item_tag::Entity>(scope, Column::ItemId, Column::TagId)
+            Links::of::<item::Entity, item_tag::Entity>(scope, "tag_ids", Column::ItemId, Column::TagId)
         };
         self.assignees.then(assignees).into_iter().chain(self.tags.then(tags)).collect()
     }

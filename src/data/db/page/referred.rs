@@ -34,24 +34,21 @@ pub struct Referred {
 pub struct Links(SimpleExpr);
 
 impl Links {
-    /// `from` of `L` names the row of `E`, `to` what it refers to. A few for each row: no index of `L` gives them but one by
-    /// row.
-    pub fn of<E: Keyed, L: Tenant>(scope: &OrgScope, from: L::Column, to: L::Column) -> Self {
-        let is_postgres = scope.db().backend() == DatabaseBackend::Postgres;
-        let to = Expr::col((L::default(), to));
+    /// `from` of `L` names the row of `E`, `to` what it refers to; on PostgreSQL the row's own column `kept` has them, by
+    /// triggers (see the step `link_ids`). A few for each row: no index of `L` gives them but one by row.
+    pub fn of<E: Keyed, L: Tenant>(scope: &OrgScope, kept: &'static str, from: L::Column, to: L::Column) -> Self {
+        if scope.db().backend() == DatabaseBackend::Postgres {
+            return Self(Expr::col((E::default(), kept)));
+        }
+        // SQLite has no arrays: 32 hexadecimal digits an id, one after the other.
+        let digits = Func::cust("hex").arg(Expr::col((L::default(), to))).into();
         let ids = Query::select()
-            // SQLite has no arrays: 32 hexadecimal digits an id, one after the other.
-            .expr(if is_postgres {
-                to
-            } else {
-                Func::cust("group_concat").args([Func::cust("hex").arg(to).into(), Expr::val("")]).into()
-            })
+            .expr(Func::cust("group_concat").args([digits, Expr::val("")]))
             .from(L::default())
             .and_where(L::ORGANIZATION.into_simple_expr().eq(scope.organization_id()))
             .and_where(Expr::col((L::default(), from)).eq(Expr::col((E::default(), E::ID))))
             .take();
-        let ids = SimpleExpr::SubQuery(None, Box::new(ids.into()));
-        Self(if is_postgres { Func::cust("ARRAY").arg(ids).into() } else { ids })
+        Self(SimpleExpr::SubQuery(None, Box::new(ids.into())))
     }
 }
 
