@@ -114,10 +114,16 @@ async fn all_of_an_organization_is_exported(app: TestApp) {
     let tables_out: BTreeSet<String> =
         left_out("tables").iter().map(|entry| entry["table"].as_str().expect("a name").to_owned()).collect();
     let known = tables(&app).await;
-    for entry in left_out("columns") {
+    fn column(entry: &Value) -> &str {
+        entry["column"].as_str().unwrap_or_default()
+    }
+    for entry in &left_out("columns") {
         let is_there =
             known.iter().any(|(table, column, _)| entry["table"] == *table && entry["column"] == camel_case(column));
-        assert!(is_there, "{entry} is no column any more");
+        // SQLite has no arrays.
+        let is_elsewhere =
+            app.state.db.backend() == DatabaseBackend::Sqlite && ["tagIds", "assigneeIds"].contains(&column(entry));
+        assert!(is_there != is_elsewhere, "{entry} is no column any more");
     }
     for (table, column, is_bytes) in known {
         if tables_out.contains(&table) {

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement, TransactionTrait as _};
 use serde_json::{Value, json};
 
 use crate::{
     items::mutate,
     statements::BOARD,
     support::{
-        app::TestApp,
+        app::{TestApp, strayed_links},
         client::problem,
         world::{Company, Person},
     },
@@ -191,8 +191,14 @@ async fn no_create_refers_to_what_was_gone(app: TestApp) {
     let instances = two(&app).await;
     let gone = AtomicU64::new(0);
     let delete = async {
+        let mut tries = 0;
         for tag in &tags {
-            change(&app, &acme, &acme.owner, ("tagDelete", "deletedId"), json!({ "id": tag })).await;
+            let query = format!("mutation {{ tagDelete(input: {{ id: \"{tag}\" }}) {{ deletedId }} }}");
+            // Creates bring links again while it takes them away, so that it may be told to come back.
+            while app.call(&acme, &acme.owner, &query).answer().await["data"]["tagDelete"]["deletedId"] != json!(tag) {
+                tries += 1;
+                assert!(tries < 100, "it is told to come back again and again");
+            }
             gone.fetch_add(1, Ordering::SeqCst);
         }
     };
@@ -200,8 +206,8 @@ async fn no_create_refers_to_what_was_gone(app: TestApp) {
         loop {
             let before = usize::try_from(gone.load(Ordering::SeqCst)).expect("a few");
             // The tag that was deleted last, and those that are next.
-            for n in before.saturating_sub(1)..TAGS.min(before + 2) {
-                let input = json!({ "title": "One", "tagIds": [tags[n]] });
+            for (n, tag) in tags.iter().enumerate().take(before + 2).skip(before.saturating_sub(1)) {
+                let input = json!({ "title": "One", "tagIds": [tag] });
                 let made = mutate(instance, &acme, &acme.owner, ("itemCreate", "item { id }"), input).data().await;
                 let errors = &made["itemCreate"]["userErrors"];
                 assert!(n >= before || *errors != json!([]), "made with a tag that was gone: {made}");
@@ -219,4 +225,75 @@ async fn no_create_refers_to_what_was_gone(app: TestApp) {
     for instance in &instances {
         instance.state.db.close().await;
     }
+}
+
+/// On PostgreSQL an item has the ids of its tags and assignees beside it. The database itself keeps them: whatever is done,
+/// by whom, and at once. (After each story on PostgreSQL they are compared, too.)
+#[tokio::test(flavor = "multi_thread")]
+async fn links_of_an_item_are_beside_it() {
+    TestApp::on_postgres(async |app| {
+        let acme = app.company("acme").await;
+        let owner = &acme.owner;
+        let mut tags = Vec::new();
+        for name in ["one", "two", "three"] {
+            tags.push(app.create(&acme, owner, "tag", json!({ "name": name })).await);
+        }
+        let input = json!({ "title": "One", "tagIds": [tags[0]], "assigneeIds": [acme.member.id, owner.id] });
+        let item = app.create(&acme, owner, "item", input).await;
+        let patch = json!({ "tags": { "add": [tags[2], tags[1]] }, "assignees": { "set": [acme.member.id] } });
+        change(&app, &acme, owner, ("itemUpdate", "item { id }"), json!({ "id": item, "patch": patch })).await;
+        let (db, other) = (app.beside().await, app.beside().await);
+        let kept = async || {
+            let sql = "SELECT cardinality(tag_ids), cardinality(assignee_ids) FROM item WHERE title = 'One'";
+            let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.expect("a row");
+            let row = row.expect("the item");
+            let count = |place: usize| row.try_get_by_index::<i32>(place).expect("a number");
+            (count(0), count(1))
+        };
+        assert_eq!((kept().await, strayed_links(&db).await), ((3, 1), Some(0)));
+        change(&app, &acme, owner, ("tagDelete", "deletedId"), json!({ "id": tags[0] })).await;
+        assert_eq!((kept().await, strayed_links(&db).await), ((2, 1), Some(0)));
+
+        // Two at once who hold nothing: the second waits for the first, and sees what it has written.
+        let delete =
+            |name: &str| format!("DELETE FROM item_tag WHERE tag_id = (SELECT id FROM tag WHERE name = '{name}')");
+        let delete_three = delete("three");
+        let first = other.begin().await.expect("a transaction");
+        first.execute_unprepared(&delete("two")).await.expect("deleted");
+        let second =
+            db.execute_unprepared("SET application_name = 'second'").await.map(|_| db.clone()).expect("a name");
+        let second = tokio::spawn(async move { second.execute_unprepared(&delete_three).await });
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'second' AND wait_event_type = 'Lock'";
+        let watch = app.beside().await;
+        loop {
+            let row = watch.query_one_raw(Statement::from_string(DbBackend::Postgres, waits)).await.expect("a row");
+            if row.expect("a count").try_get_by_index::<i64>(0).expect("a number") > 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        first.commit().await.expect("committed");
+        second.await.expect("a task").expect("deleted");
+        assert_eq!((kept().await, strayed_links(&db).await), ((0, 1), Some(0)));
+
+        // What they are compared by does see what strays.
+        db.execute_unprepared("UPDATE item SET assignee_ids = '{}'").await.expect("updated");
+        assert_eq!(strayed_links(&db).await, Some(1));
+
+        // The step finds the links that there are.
+        for table in ["item_tag", "item_assignee"] {
+            for done in ["added", "deleted"] {
+                db.execute_unprepared(&format!("DROP TRIGGER {table}_{done} ON {table}")).await.expect("dropped");
+            }
+            db.execute_unprepared(&format!("DROP FUNCTION {table}_changed()")).await.expect("dropped");
+        }
+        db.execute_unprepared("ALTER TABLE item DROP COLUMN tag_ids, DROP COLUMN assignee_ids").await.expect("dropped");
+        db.execute_unprepared("DELETE FROM seaql_migrations WHERE version LIKE '%000050_link_ids'")
+            .await
+            .expect("deleted");
+        app.state.db.migrate(app.state.config.database.migration_wait).await.expect("the step runs again");
+        assert_eq!((kept().await, strayed_links(&db).await), ((0, 1), Some(0)));
+    })
+    .await;
 }

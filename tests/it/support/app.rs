@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, Statement};
 use tempfile::TempDir;
 use todo_platform::{
     app::{self, Application, Options},
@@ -51,6 +51,8 @@ impl TestApp {
         story(app.clone()).await;
         app.settle().await;
         app.state.db.close().await;
+        let strayed = strayed_links(&app.beside().await).await;
+        assert!(strayed.is_none_or(|items| items == 0), "{strayed:?} items lack links, or have others");
         server.drop_schema(&schema).await;
     }
 
@@ -130,6 +132,20 @@ impl TestApp {
     pub async fn beside(&self) -> DatabaseConnection {
         connection_to(&self.state.config.database.url).await
     }
+}
+
+/// How many items have other links beside them than the tables of links, on PostgreSQL; `None` where the story has left a
+/// schema without them.
+pub async fn strayed_links(db: &DatabaseConnection) -> Option<i64> {
+    let of = |table: &str, to: &str| {
+        format!(
+            "ARRAY(SELECT {to} FROM {table} l WHERE l.organization_id = i.organization_id AND l.item_id = i.id ORDER BY 1)"
+        )
+    };
+    let (tags, assignees) = (of("item_tag", "tag_id"), of("item_assignee", "user_id"));
+    let sql = format!("SELECT count(*) FROM item i WHERE tag_ids <> {tags} OR assignee_ids <> {assignees}");
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.ok()?;
+    Some(row.expect("a row").try_get_by_index(0).expect("a number"))
 }
 
 /// A connection of a test's own.
