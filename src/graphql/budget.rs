@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use async_graphql::Response;
+use async_graphql::{Response, Value as ConstValue};
 use serde_json::{Value, json};
 
 use super::{error::server_errors, response::ResponseBody};
@@ -41,6 +41,11 @@ impl AnswerBudget {
     }
 
     fn is_too_large(&self, response: &Response) -> bool {
+        // Most answers are far from it, and writing one twice costs more than a look.
+        let parts = std::iter::once(&response.data).chain(response.extensions.values());
+        if response.errors.is_empty() && parts.map(bytes_at_most).sum::<usize>() < self.limit / 2 {
+            return false;
+        }
         let counted = serde_json::to_writer(Count { left: self.limit }, &ResponseBody::from(response));
         counted.is_err_and(|error| error.is_io())
     }
@@ -68,6 +73,24 @@ impl io::Write for Count {
     }
 }
 
+/// Bytes that a value takes at most as it is written: each byte of a text as `\u0000`.
+fn bytes_at_most(value: &ConstValue) -> usize {
+    /// `-1.7976931348623157e308`, `18446744073709551615`, `false`.
+    const SCALAR: usize = 24;
+    let text = |bytes: usize| 6 * bytes + 3;
+    match value {
+        ConstValue::Null | ConstValue::Boolean(_) | ConstValue::Number(_) => SCALAR,
+        ConstValue::String(string) => text(string.len()),
+        ConstValue::Enum(name) => text(name.len()),
+        // As a list of numbers.
+        ConstValue::Binary(bytes) => 4 * bytes.len() + 3,
+        ConstValue::List(values) => values.iter().map(|value| bytes_at_most(value) + 1).sum::<usize>() + 2,
+        ConstValue::Object(fields) => {
+            fields.iter().map(|(name, value)| text(name.len()) + bytes_at_most(value) + 1).sum::<usize>() + 2
+        }
+    }
+}
+
 /// Bytes of the texts within a JSON value.
 pub fn text_bytes(value: &Value) -> usize {
     match value {
@@ -75,5 +98,26 @@ pub fn text_bytes(value: &Value) -> usize {
         Value::Array(items) => items.iter().map(text_bytes).sum(),
         Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + text_bytes(value)).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::Name;
+
+    use super::*;
+
+    #[test]
+    fn no_value_is_written_longer_than_it_is_said_to_be() {
+        let texts = ["", "plain", "\u{0}\u{1f}\"\\/\n", "🐞 عيب", "é"];
+        let mut values: Vec<ConstValue> = texts.iter().map(|text| ConstValue::from(*text)).collect();
+        values.extend([ConstValue::Null, false.into(), u64::MAX.into(), i64::MIN.into(), f64::MIN.into()]);
+        values.extend([f64::MIN_POSITIVE.into(), ConstValue::Binary(vec![255; 9].into()), ConstValue::List(Vec::new())]);
+        values.push(ConstValue::Object(texts.iter().map(|text| (Name::new(text), ConstValue::from(*text))).collect()));
+        values.push(ConstValue::List(values.clone()));
+        for value in values {
+            let written = serde_json::to_string(&value).expect("JSON").len();
+            assert!(written <= bytes_at_most(&value), "{written} of {}: {value}", bytes_at_most(&value));
+        }
     }
 }
