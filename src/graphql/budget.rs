@@ -112,7 +112,11 @@ mod tests {
         let texts = ["", "plain", "\u{0}\u{1f}\"\\/\n", "🐞 عيب", "é"];
         let mut values: Vec<ConstValue> = texts.iter().map(|text| ConstValue::from(*text)).collect();
         values.extend([ConstValue::Null, false.into(), u64::MAX.into(), i64::MIN.into(), f64::MIN.into()]);
-        values.extend([f64::MIN_POSITIVE.into(), ConstValue::Binary(vec![255; 9].into()), ConstValue::List(Vec::new())]);
+        values.extend([
+            f64::MIN_POSITIVE.into(),
+            ConstValue::Binary(vec![255; 9].into()),
+            ConstValue::List(Vec::new()),
+        ]);
         values.push(ConstValue::Object(texts.iter().map(|text| (Name::new(text), ConstValue::from(*text))).collect()));
         values.push(ConstValue::List(values.clone()));
         for value in values {

@@ -21,6 +21,7 @@ use crate::{
         entity::{EventType, comment, item, item_assignee, item_tag},
         ledger::{Change, NewEvent},
     },
+    domains::items::create::insert_rows,
 };
 
 impl Filling<'_> {
@@ -176,9 +177,7 @@ impl Batch {
             item.number = number;
             item.rank = rank::of_number(number);
         }
-        tx.insert_many(items).await?;
-        tx.insert_many(assignees).await?;
-        tx.insert_many(tags).await?;
+        insert_rows(&tx, items, assignees, tags).await?;
         tx.insert_many(comments).await?;
         for event in events {
             tx.record(event);

@@ -12,7 +12,7 @@ use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, Condition, DatabaseBackend, EntityTrait, ExprTrait as _, IdenStatic,
     IntoActiveModel, Iterable as _, PrimaryKeyToColumn, QueryFilter, Statement,
     prelude::*,
-    sea_query::{IntoCondition, OnConflict, SimpleExpr},
+    sea_query::{IntoCondition, IntoIden, OnConflict, Query, SimpleExpr},
 };
 use serde_json::Value as Json;
 
@@ -197,6 +197,42 @@ impl WriteTx {
         for chunk in rows.chunks(MAX_ROWS) {
             #[allow(clippy::disallowed_methods, reason = "the one way; the organization is set above")]
             M::Entity::insert_many(chunk.to_vec()).exec_without_returning(&self.tx).await.map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// [`insert_many`](Self::insert_many), with ids that PostgreSQL keeps beside each row, of which the entity knows nothing:
+    /// the name of the column, and what each row has there. What keeps them would otherwise write each row twice.
+    pub async fn insert_many_with<M: Row, const N: usize>(
+        &self,
+        rows: Vec<M>,
+        kept: [(&'static str, Vec<Vec<Uuid>>); N],
+    ) -> Result<()> {
+        if self.tx.get_database_backend() != DatabaseBackend::Postgres {
+            return self.insert_many(rows).await;
+        }
+        if !rows.is_empty() {
+            self.note_written();
+        }
+        let columns: Vec<_> = <M::Entity as EntityTrait>::Column::iter().collect();
+        let (names, mut kept) = (kept.each_ref().map(|(name, _)| *name), kept.map(|(_, ids)| ids.into_iter()));
+        for chunk in rows.chunks(MAX_ROWS) {
+            let mut insert = Query::insert();
+            insert.into_table(M::Entity::default());
+            insert.columns(columns.iter().map(|column| column.into_iden()).chain(names.map(IntoIden::into_iden)));
+            for row in chunk {
+                let row = self.whole(row.clone());
+                let own = columns.iter().map(|column| {
+                    let value = row.get(*column).into_value();
+                    value
+                        .map(|value| column.save_as(Expr::val(value)))
+                        .ok_or_else(|| Error::internal("a row has no value"))
+                });
+                let mut values = own.collect::<Result<Vec<_>>>()?;
+                values.extend(kept.iter_mut().map(|ids| Expr::val(ids.next().unwrap_or_default())));
+                insert.values(values).map_err(Error::internal)?;
+            }
+            self.tx.execute(&insert).await.map_err(fail)?;
         }
         Ok(())
     }

@@ -5,8 +5,10 @@
 //! outcome and its own events. What can't be shared is written alone: under a parent that is there already, many at once,
 //! under an idempotency key, with an id that is taken.
 
+use std::collections::{BTreeSet, HashMap};
+
 use futures_util::FutureExt as _;
-use sea_orm::ColumnTrait as _;
+use sea_orm::{ColumnTrait as _, prelude::Uuid};
 
 use super::{
     input::{ItemCreateInput, MAX_ANCESTORS, rounded},
@@ -29,7 +31,7 @@ use crate::{
             filter::fold,
             groups::{Groups, Handover, MAX_GROUP_BYTES},
         },
-        entity::{EventType, item, ledger_head},
+        entity::{EventType, item, item_assignee, item_tag, ledger_head},
         ledger::{LedgerCursor, changes},
     },
 };
@@ -207,10 +209,29 @@ async fn insert_from(tx: &mut WriteTx, mut number: i64, creates: Vec<Planned>) -
         }
         roots.push(states.swap_remove(0).row);
     }
-    tx.insert_many(rows).await?;
-    tx.insert_many(assignees).await?;
-    tx.insert_many(tags).await?;
+    insert_rows(tx, rows, assignees, tags).await?;
     Ok(roots)
+}
+
+/// Inserts new items with their links.
+pub async fn insert_rows(
+    tx: &WriteTx,
+    items: Vec<item::Model>,
+    assignees: Vec<item_assignee::Model>,
+    tags: Vec<item_tag::Model>,
+) -> Result<()> {
+    let ids = |links: Vec<(ItemId, Uuid)>| -> Vec<Vec<Uuid>> {
+        let mut by_item: HashMap<ItemId, BTreeSet<Uuid>> = HashMap::new();
+        for (item, id) in links {
+            by_item.entry(item).or_default().insert(id);
+        }
+        items.iter().map(|item| by_item.remove(&item.id).into_iter().flatten().collect()).collect()
+    };
+    let assignee_ids = ids(assignees.iter().map(|link| (link.item_id, link.user_id.uuid())).collect());
+    let tag_ids = ids(tags.iter().map(|link| (link.item_id, link.tag_id.uuid())).collect());
+    tx.insert_many_with(items, [("assignee_ids", assignee_ids), ("tag_ids", tag_ids)]).await?;
+    tx.insert_many(assignees).await?;
+    tx.insert_many(tags).await
 }
 
 /// When an item was created and done elsewhere, before it came here. What is left out is the present.
