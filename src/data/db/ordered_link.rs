@@ -14,8 +14,6 @@ pub struct OrderedLink {
     table: DynIden,
     organization: DynIden,
     to_row: RelationDef,
-    /// The list's first key, in its rows.
-    first_of_row: SimpleExpr,
     /// The list's keys, in this table.
     keys: Vec<DynIden>,
     /// Which rows: those of one thing.
@@ -23,28 +21,24 @@ pub struct OrderedLink {
 }
 
 impl OrderedLink {
-    /// `keys` are the list's, as `L` has them, and `of_row`, as `E` does; the last is the id of the row. Of the rows of `L`
-    /// that satisfy `condition`, one at most may name the same.
-    pub fn new<E: Tenant, L: Tenant>(of_row: [E::Column; 2], keys: [L::Column; 2], condition: Condition) -> Self {
-        let [first, id] = of_row;
+    /// `keys` are the list's, as `L` has them; the last names a row of `E`, whose `id` it is. Of the rows of `L` that
+    /// satisfy `condition`, one at most may name the same.
+    pub fn new<E: Tenant, L: Tenant>(id: E::Column, keys: [L::Column; 2], condition: Condition) -> Self {
         let to_row = E::belongs_to(L::default()).from((E::ORGANIZATION, id)).to((L::ORGANIZATION, keys[1]));
         Self {
             table: L::default().into_iden(),
             organization: L::ORGANIZATION.into_iden(),
             to_row: to_row.into(),
-            first_of_row: Expr::col((E::default(), first)),
             keys: keys.into_iter().map(IntoIden::into_iden).collect(),
             condition,
         }
     }
 
-    /// Rows of `E` that are linked. The organization is part of the join, and said again for what plans by one table. The
-    /// first key is the same in both anyway; said, it lets another link be looked up by both keys from the row as well.
+    /// Rows of `E` that are linked. The organization is part of the join, and said again for what plans by one table.
     fn join<E: EntityTrait>(&self, select: Select<E>, organization: OrganizationId) -> Select<E> {
         select
             .join(JoinType::InnerJoin, self.to_row.clone())
             .filter(self.column(&self.organization).eq(organization))
-            .filter(self.key(0).eq(self.first_of_row.clone()))
             .filter(self.condition.clone())
     }
 

@@ -315,11 +315,14 @@ impl Demanded {
     /// The person first: few have as many items as a tag.
     fn links(self, scope: &OrgScope) -> Vec<OrderedLink> {
         let Self { assignee, tag } = self;
-        let of_item = [item::Column::CreatedAt, item::Column::Id];
         let of_person = assignee.map(|person| {
             use item_assignee::{Column, Entity};
             let keys = [Column::ItemCreatedAt, Column::ItemId];
-            OrderedLink::new::<item::Entity, Entity>(of_item, keys, everything().add(Column::UserId.eq(person)))
+            OrderedLink::new::<item::Entity, Entity>(
+                item::Column::Id,
+                keys,
+                everything().add(Column::UserId.eq(person)),
+            )
         });
         let of_tag = tag.map(|tag| {
             use item_tag::{Column, Entity};
@@ -327,7 +330,7 @@ impl Demanded {
             // A tag that is being taken off its items is gone already.
             let present = select::<tag::Entity>(scope, tag::Column::Id, everything().add(tag::Column::Id.eq(tag)));
             let condition = everything().add(Column::TagId.eq(tag)).add(Expr::exists(present));
-            OrderedLink::new::<item::Entity, Entity>(of_item, keys, condition)
+            OrderedLink::new::<item::Entity, Entity>(item::Column::Id, keys, condition)
         });
         of_person.into_iter().chain(of_tag).collect()
     }
