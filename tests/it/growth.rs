@@ -107,6 +107,11 @@ async fn fill(db: &DatabaseConnection) {
              search_vector(organization_id, 1::smallint, body, NULL) FROM comment"
             .to_owned(),
         format!("UPDATE ledger_head SET next_number = {ITEMS} + 1"),
+        "UPDATE item i SET tag_ids = ARRAY(SELECT tag_id FROM item_tag l WHERE l.organization_id = i.organization_id AND \
+             l.item_id = i.id ORDER BY 1), assignee_ids = ARRAY(SELECT user_id FROM item_assignee l WHERE \
+             l.organization_id = i.organization_id AND l.item_id = i.id ORDER BY 1)"
+            .to_owned(),
+        "VACUUM item".to_owned(),
         "SET session_replication_role = origin".to_owned(),
         "ANALYZE".to_owned(),
     ] {
