@@ -7,7 +7,9 @@
 //!   would leave a PostgreSQL connection in a transaction that the driver knows nothing of, and a commit unannounced.
 
 use std::{
+    future::Future as _,
     sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -62,13 +64,13 @@ impl Db {
 }
 
 impl Open {
-    /// Rolls back. Where that fails the connection is closed, which rolls back, too.
+    /// Rolls back. Where that fails or is given up the connection is closed, which rolls back, too.
     async fn roll_back(self) {
         let Self { connection, lease } = self;
         let mut held = connection.into_inner();
-        match timeout(ROLLBACK_TIMEOUT, held.execute_unprepared("ROLLBACK")).await {
-            Ok(Ok(_)) => lease.keep(held),
-            _ => lease.give_up(),
+        match lease.run(lease.text("ROLLBACK"), held.execute_unprepared("ROLLBACK")).await {
+            Ok(_) => lease.keep(held),
+            Err(_) => lease.give_up(),
         }
     }
 }
@@ -77,7 +79,13 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         let Some(open) = self.open.take() else { return };
         match Handle::try_current() {
-            Ok(runtime) if open.lease.is_good() => drop(runtime.spawn(open.roll_back())),
+            Ok(runtime) if open.lease.is_good() => {
+                let mut roll_back = Box::pin(open.roll_back());
+                // Sent now, so that what comes after finds nothing locked; the answer is waited for elsewhere.
+                if roll_back.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                    runtime.spawn(timeout(ROLLBACK_TIMEOUT, roll_back));
+                }
+            }
             // A statement was given up: its connection is closed.
             Ok(_) => drop(open),
             Err(_) => open.connection.into_inner().close(),
