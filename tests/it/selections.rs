@@ -62,12 +62,7 @@ async fn an_answer_is_the_same_however_it_is_asked_for(app: TestApp) {
     }
     app.item(&acme, "Two").await;
     app.settle().await;
-    let app = app
-        .another_instance(|config| {
-            config.database.identity_cache = Duration::ZERO;
-            config.server.answer_cache_bytes = 0;
-        })
-        .await;
+    let app = without_caches(&app).await;
     asked(&app, &acme, PLAIN).await;
     let (expected, statements) = asked(&app, &acme, PLAIN).await;
     assert_eq!(expected["items"]["nodes"][1]["comments"]["nodes"][0]["author"]["displayName"], "acme-admin");
@@ -78,6 +73,15 @@ async fn an_answer_is_the_same_however_it_is_asked_for(app: TestApp) {
     }
 }
 
+/// An instance that looks its caller up with each request, and makes each answer anew.
+async fn without_caches(app: &TestApp) -> TestApp {
+    let change = |config: &mut todo_platform::base::config::Config| {
+        config.database.identity_cache = Duration::ZERO;
+        config.server.answer_cache_bytes = 0;
+    };
+    app.another_instance(change).await
+}
+
 /// What is selected twice on each level is asked of the database as often as what is selected once.
 #[databases]
 async fn what_is_selected_twice_is_read_once(app: TestApp) {
@@ -85,12 +89,7 @@ async fn what_is_selected_twice_is_read_once(app: TestApp) {
     let subtasks: Vec<Value> = ["a", "b"].iter().map(|title| json!({ "title": title })).collect();
     app.create(&acme, &acme.owner, "item", json!({ "title": "One", "subtasks": subtasks })).await;
     app.settle().await;
-    let app = app
-        .another_instance(|config| {
-            config.database.identity_cache = Duration::ZERO;
-            config.server.answer_cache_bytes = 0;
-        })
-        .await;
+    let app = without_caches(&app).await;
     let below = |nodes: &str| {
         format!(
             "subtasks(first: 2) {{ {} }}",

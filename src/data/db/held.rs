@@ -106,7 +106,8 @@ impl SlotConnection {
         }
     }
 
-    /// Holds a connection that is in no transaction, until it is due in the pool.
+    /// Holds a connection that is in no transaction, until it is due in the pool. One that is in a transaction must not come
+    /// here, nor be dropped, unless it was given up: on PostgreSQL nobody would see it, for the driver did not begin it.
     pub(super) fn keep(&self, connection: Held) {
         let mut held = self.held();
         if !connection.is_due() && !self.is_closed() {

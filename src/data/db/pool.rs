@@ -2,9 +2,10 @@
 //! them.
 //!
 //! The driver lets a statement run on when its future is dropped: at a TIMEOUT, or because the client has gone. Here each
-//! place of the pool has a [`Watch`](super::watch::Watch) that its connection knows. A statement that is given up is interrupted on SQLite, by
-//! the progress handler; on PostgreSQL its connection is closed, and the server, which looks at the connection while it
-//! works, stops. Such a connection is never used again. A statement that takes longer than the limit is ended, too.
+//! place of the pool has a [`Watch`](super::watch::Watch) that its connection knows. A statement that is given up is
+//! interrupted on SQLite, by the progress handler; on PostgreSQL its connection is closed, and the server, which looks at the
+//! connection while it works, stops. Such a connection is never used again. A statement that takes longer than the limit is
+//! ended, too.
 
 use std::{
     fmt,
