@@ -48,11 +48,14 @@ class Server:
 fields = ("{ nodes { id title status priority dueAt team { id name } assignees { id displayName } tags { id name color } "
           "comments { totalCount } } pageInfo { hasNextPage endCursor } }")
 search = "query($q: String!) { search(query: $q, first: 20) { score snippet node { id } } }"
+def filtered(server, rows):
+    query = (f"query($p: ID!, $t: ID!) {{ items(first: {rows}, filter: {{ status: {{ in: [TODO, IN_PROGRESS] }}, assignees: {{ some: "
+             f"{{ id: {{ eq: $p }} }} }}, tags: {{ some: {{ id: {{ eq: $t }} }} }} }}) {fields} }}")
+    return query, {"p": server.person, "t": server.tags[0]}
 requests = {
     "board": lambda s: (f"{{ items(first: 50) {fields} }}", {}),
-    "filtered board": lambda s: (
-        f"query($p: ID!, $t: ID!) {{ items(first: 50, filter: {{ status: {{ in: [TODO, IN_PROGRESS] }}, assignees: {{ some: {{ id: "
-        f"{{ eq: $p }} }} }}, tags: {{ some: {{ id: {{ eq: $t }} }} }} }}) {fields} }}", {"p": s.person, "t": s.tags[0]}),
+    "filtered, same rows": lambda s: filtered(s, rows),
+    "filtered, a page": lambda s: filtered(s, 50),
     "by due date": lambda s: (f"{{ items(first: 50, orderBy: [{{ field: DUE_AT }}]) {fields} }}", {}),
     "manual order": lambda s: (f"{{ items(first: 50, orderBy: [{{ field: RANK }}]) {fields} }}", {}),
     "item": lambda s: ("query($id: ID!) { item(id: $id) { id title description status comments(first: 20) { nodes { id body "
@@ -65,6 +68,8 @@ requests = {
                          {"i": {"title": "bench item", "teamId": s.team, "tagIds": s.tags}}),
 }
 servers = {size: Server(size) for size in sizes}
+# A small organization has few items of one person with one tag: of a large one so many are asked for, and a page as well.
+rows = min(len(server.ask(*filtered(server, 50))["items"]["nodes"]) for server in servers.values())
 times = collections.defaultdict(list)
 for _ in range(int(os.environ["ROUNDS"])):
     for name, request in requests.items():
@@ -76,5 +81,5 @@ for _ in range(int(os.environ["ROUNDS"])):
 for name in requests:
     p50 = {size: statistics.median(times[name, size]) for size in sizes}
     ratios = "  ".join(f"{size} {p50[size]:6.1f} ms ({p50[size] / p50[sizes[0]]:.2f})" for size in sizes)
-    print(f"{name:16} {ratios}")
+    print(f"{name:20} {ratios}")
 PY

@@ -45,6 +45,8 @@ mod m20261128_000044_ledger_epoch;
 mod m20261128_000046_link_times;
 mod m20261128_000048_reference_revision;
 mod m20261128_000050_link_ids;
+mod m20261128_000052_search_by_kind;
+mod m20261128_000054_imports;
 pub mod words;
 
 pub use sea_orm_migration::{
@@ -113,6 +115,8 @@ impl MigratorTrait for Migrator {
             m20261128_000046_link_times,
             m20261128_000048_reference_revision,
             m20261128_000050_link_ids,
+            m20261128_000052_search_by_kind,
+            m20261128_000054_imports,
         ]
     }
 }

@@ -206,6 +206,28 @@ pub enum InboundOutcome {
     Failed,
 }
 
+/// How far an import has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ImportStatus {
+    /// For its file, for an hour at most.
+    Waiting,
+    /// The file is there: it is read, checked and written.
+    Running,
+    /// Everything good was written.
+    Finished,
+    /// It was only checked: nothing was written.
+    Checked,
+    /// Something is bad, or not allowed: nothing was written.
+    Refused,
+    /// It could not be read, or stopped half-way: `failure` says why. What was written stays; the same file goes on where it
+    /// stopped.
+    Failed,
+    /// Somebody cancelled it, or its file never came. What was written stays.
+    Cancelled,
+}
+
 /// How much time a row of usage sums up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, DeriveActiveEnum, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -52,6 +52,7 @@ ids! {
     Webhook WebhookId "whk";
     WebhookDelivery WebhookDeliveryId "whd";
     DocumentSet DocumentSetId "dst";
+    Import ImportId "imp";
     InboundHook InboundHookId "hok";
     InboundReceipt InboundReceiptId "rcp";
     Session SessionId "ses";

@@ -9,6 +9,7 @@ use chacha20poly1305::{
 };
 use hmac::{Hmac, KeyInit as _, Mac};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
 
 use crate::base::{
     error::{Error, Result},
@@ -157,6 +158,19 @@ impl ServerSecret {
     /// [`ServerSecret::successor`] under each secret that is accepted, the present one first.
     pub fn successors(&self, token: &str) -> Vec<String> {
         self.each().map(|secret| successor(secret, token)).collect()
+    }
+
+    /// HMAC-SHA256 of a message under the present secret, for one use: it tells that this server has made the message.
+    pub fn tag(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
+        hmac(&self.present.derive(purpose), message)
+    }
+
+    /// Whether a message has this tag under any secret that is accepted. Takes the same time for every wrong one.
+    pub fn is_tag(&self, purpose: &str, message: &[u8], tag: &[u8]) -> bool {
+        self.each().fold(false, |known, secret| {
+            let own = hmac(&secret.derive(purpose), message);
+            known | bool::from(own.as_slice().ct_eq(tag))
+        })
     }
 
     /// Encrypts for the database: XChaCha20-Poly1305 under the present secret, whose id is in front, then the random nonce.

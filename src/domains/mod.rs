@@ -11,6 +11,7 @@ pub mod api_keys;
 pub mod comments;
 pub mod document_sets;
 pub mod events;
+pub mod imports;
 pub mod inbound_hooks;
 pub mod items;
 pub mod members;
@@ -43,6 +44,8 @@ node::nodes! {
     events::Event,
     api_keys::ApiKey,
     document_sets::DocumentSet,
+    imports::Import,
+
     webhooks::Webhook,
     webhooks::WebhookDelivery,
     inbound_hooks::InboundHook,
@@ -79,6 +82,7 @@ pub struct Mutation(
     comments::resolvers::CommentMutation,
     api_keys::resolvers::ApiKeyMutation,
     document_sets::resolvers::DocumentSetMutation,
+    imports::resolvers::ImportMutation,
     webhooks::resolvers::WebhookMutation,
     inbound_hooks::resolvers::InboundHookMutation,
 );

@@ -7,7 +7,11 @@ use crate::{
         AccountTx, WriteTx,
         jobs::{Job, Rest},
     },
-    domains::{accounts, items, members, organizations, search, tags, teams},
+    domains::{
+        accounts,
+        imports::{self, run::Turn},
+        items, members, organizations, search, tags, teams,
+    },
     platform::state::State,
 };
 
@@ -22,8 +26,16 @@ pub enum Chunk {
     Lost,
 }
 
-/// Does a job's next chunk, in one transaction that holds only while the job is this worker's.
+/// Does a job's next chunk, in one transaction that holds only while the job is this worker's; an import's in several of them,
+/// since what they write is read and planned before.
 pub async fn next_chunk(state: &State, job: &Job) -> Result<Chunk> {
+    if job.kind == imports::run::RUN {
+        return Ok(match imports::run::turn(&state.db, job).await? {
+            Turn::More => Chunk::More,
+            Turn::Last => Chunk::Last,
+            Turn::Lost => Chunk::Lost,
+        });
+    }
     if job.organization_id.is_some() { in_organization(state, job).await } else { on_server(state, job).await }
 }
 

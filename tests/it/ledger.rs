@@ -567,6 +567,9 @@ async fn every_change_is_told_with_before_and_after(app: TestApp) {
         "userDelete",
         // What somebody watches concerns nobody else.
         "itemWatch",
+        // What an import makes is told; that it was asked for is not.
+        "importCreate",
+        "importCancel",
         // Deliveries are not in the ledger.
         "webhookTest",
         "webhookReplay",

@@ -36,6 +36,7 @@ mod fuzz;
 mod growth;
 mod http;
 mod idempotency;
+mod import_jobs;
 mod imports;
 mod inbound_hooks;
 mod invitations;

@@ -328,14 +328,14 @@ async fn many(app: &TestApp, company: &Company, count: u32) {
     let sql = if db.get_database_backend() == sea_orm::DatabaseBackend::Postgres {
         format!(
             "INSERT INTO item (id, number, title, description, {columns}) SELECT gen_random_uuid(), n + 10, \
-             'Everywhere ' || n, 'everywhere the same and rare' || (n % 10), {columns} FROM item, \
+             'Everywhere ' || n, 'everywhere the same and rare' || (n % 10) || ' few' || (n % 400) || ' fewer' || (n % 2000), {columns} FROM item, \
              generate_series(1, {count}) n WHERE id = '{id}'"
         )
     } else {
         format!(
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count}) \
              INSERT INTO item (id, number, title, description, {columns}) SELECT randomblob(16), n + 10, \
-             'Everywhere ' || n, 'everywhere the same and rare' || (n % 10), {columns} FROM n, item WHERE id = x'{id}'"
+             'Everywhere ' || n, 'everywhere the same and rare' || (n % 10) || ' few' || (n % 400) || ' fewer' || (n % 2000), {columns} FROM n, item WHERE id = x'{id}'"
         )
     };
     db.execute_unprepared(&sql).await.expect("many items");
@@ -344,7 +344,7 @@ async fn many(app: &TestApp, company: &Company, count: u32) {
 #[databases]
 async fn a_word_of_every_item_is_found_in_bounds(app: TestApp) {
     let acme = app.company("acme").await;
-    many(&app, &acme, 5000).await;
+    many(&app, &acme, 12_000).await;
     let all = hits(&app, &acme, json!({ "query": "everywhere", "first": 50 })).await;
     assert_eq!(all.len(), 50);
     for query in ["ev", "everyw", "everywhere same rar", "\"everywhere the same\""] {
@@ -357,7 +357,13 @@ async fn a_word_of_every_item_is_found_in_bounds(app: TestApp) {
     assert_eq!(texts(&one), ["Everywhere 7"]);
     let count = "{ items(filter: { text: \"everywhere\" }) { totalCount } }";
     let data = app.call(&acme, &acme.viewer, count).data().await;
-    assert_eq!(data["items"]["totalCount"], json!(5000));
+    assert_eq!(data["items"]["totalCount"], json!(12_000));
+    // Words of one in ten, in 400 and in 2,000: of all that match none is passed over, and none comes twice.
+    for (query, count) in [("rare7", 50), ("few7 everywhere", 30), ("fewer7 everywhere", 6), ("fewer7 rare8", 0)] {
+        let ids: Vec<Value> = hits(&app, &acme, json!({ "query": query, "first": 50 })).await;
+        let different: std::collections::HashSet<String> = ids.iter().map(|hit| hit["node"].to_string()).collect();
+        assert_eq!((ids.len(), different.len()), (count, count), "{query}");
+    }
     // The caller; matches; items.
     app.take_statements();
     let call = app.call(&acme, &acme.viewer, "{ search(query: \"everywhere\") { node { id } } }");

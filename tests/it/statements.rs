@@ -126,6 +126,11 @@ const COSTS: &[(&str, &str, usize)] = &[
         4,
     ),
     ("API keys", "query($first: Int!) { organization { apiKeys(first: $first) { nodes { name } } } }", 2),
+    (
+        "imports",
+        "query($first: Int!) { organization { imports(first: $first) { nodes { status report { bad } createdBy { displayName } } } } }",
+        3,
+    ),
     ("document sets", "query($first: Int!) { organization { documentSets(first: $first) { nodes { name } } } }", 2),
     (
         "sessions",

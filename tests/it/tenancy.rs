@@ -51,6 +51,8 @@ pub async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'s
                documentSet { id } userErrors { code } } }";
     let set =
         app.call(company, &company.owner, set).vars(json!({ "manifest": { "a": "{ __typename }" } })).done().await;
+    let import = "mutation { importCreate(input: {fileName: \"tasks.csv\"}) { import { id } userErrors { code } } }";
+    let import = app.call(company, &company.owner, import).done().await;
     let event = app.call(company, &company.owner, "{ events(first: 1) { nodes { id } } }").data().await;
     let log = "{ viewer { securityEvents(first: 1) { nodes { id } } } }";
     let log = app.call(company, &company.admin, log).data().await;
@@ -70,6 +72,7 @@ pub async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'s
         ("evt", text(&event["events"]["nodes"][0]["id"])),
         ("key", key),
         ("dst", text(&set["documentSet"]["id"])),
+        ("imp", text(&import["import"]["id"])),
         ("hok", text(&hook["inboundHook"]["id"])),
         ("rcp", text(&receipt["receiptId"])),
         ("whk", webhook),
@@ -96,6 +99,7 @@ pub fn own_id(ids: &[(&str, String)], field: &str, name: &str) -> Value {
             _ if field.starts_with("invitation") => "inv",
             _ if field.starts_with("apiKey") => "key",
             _ if field.starts_with("documentSet") => "dst",
+            _ if field.starts_with("import") => "imp",
             _ if field.starts_with("inboundHook") => "hok",
             _ if field.starts_with("webhookDelivery") => "whd",
             _ if field.starts_with("webhook") => "whk",

@@ -5,12 +5,13 @@ use axum::{
     Extension, Json,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde_json::json;
 
+use super::refusal::Refusal;
 use crate::{
     api::endpoint::{
         Api,
@@ -18,7 +19,6 @@ use crate::{
     },
     base::{
         enums::{Feature, InboundOutcome},
-        error::Error,
         plan,
         signature::Forged,
     },
@@ -46,19 +46,7 @@ const BAD_TIME: &str = "The signed time is more than 5 minutes off.";
 
 const NO_JSON: &str = "The body is not JSON in UTF-8 (content type application/json).";
 
-/// An answer that is no success.
-struct Refusal {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    retry_after: Option<i64>,
-}
-
 impl Refusal {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None }
-    }
-
     /// The same for every address, so that trying them tells nothing.
     fn forged(forged: Forged) -> Self {
         let (code, message) = match forged {
@@ -74,27 +62,6 @@ impl Refusal {
         let seconds = (refused.level.wait_for(refused.points) + 999) / 1000;
         let message = format!("Too many callbacks; try again in {seconds} s.");
         Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message) }
-    }
-
-    fn into_response(self, origin: &Origin) -> Response {
-        let error = json!({ "code": self.code, "message": self.message, "requestId": &*origin.request_id });
-        let mut response = (self.status, Json(json!({ "error": error }))).into_response();
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
-    }
-}
-
-impl From<Error> for Refusal {
-    /// What went wrong here is logged, and not shown; the sender tries again.
-    fn from(error: Error) -> Self {
-        if let Error::Refused(refusal) = &error {
-            let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, refusal.code.as_str());
-            return Self::new(status, code, refusal.message.clone());
-        }
-        tracing::error!(error = %error.describe(), "a callback failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "Something went wrong on our side.")
     }
 }
 
@@ -277,8 +244,5 @@ async fn read(state: &ServerState, body: Body) -> Result<Bytes, Refusal> {
 
 /// What comes by another method.
 pub async fn only_post(Extension(origin): Extension<Origin>) -> Response {
-    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "Callbacks are sent with POST.");
-    let mut response = refusal.into_response(&origin);
-    response.headers_mut().insert("allow", HeaderValue::from_static("POST"));
-    response
+    Refusal::only("POST", "Callbacks are sent with POST.", &origin)
 }

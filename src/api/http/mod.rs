@@ -6,5 +6,7 @@ pub mod health;
 pub mod metrics;
 pub mod observe;
 pub mod playground;
+mod refusal;
 pub mod router;
 pub mod serve;
+pub mod uploads;

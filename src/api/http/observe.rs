@@ -80,7 +80,7 @@ pub async fn observe(
     response
 }
 
-/// What a trace says of a request beside its id. Its route is named, not its path: that of a hook is half of a secret.
+/// What a trace says of a request beside its id. Its route is named, not its path: that of a hook or a file is a secret.
 fn begin_trace(span: &Span, request: &Request) {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     // Probes and scrapes would be most of all traces.
@@ -97,10 +97,11 @@ fn begin_trace(span: &Span, request: &Request) {
     }
 }
 
-/// A path as the log has it: an inbound hook's address is half of a secret.
+/// A path as the log has it: an inbound hook's address is half of a secret, a file's is all of one.
 fn shown(path: &str) -> &str {
     match path.strip_prefix("/callbacks/") {
         Some(token) if token != "billing" => "/callbacks/…",
+        None if path.starts_with("/uploads/") => "/uploads/…",
         _ => path,
     }
 }

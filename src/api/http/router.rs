@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{any, get, post},
+    routing::{any, get, post, put},
 };
 use serde_json::json;
 use tower_http::{
@@ -18,7 +18,7 @@ use tower_http::{
     cors::CorsLayer,
 };
 
-use super::{callbacks, connection, health, metrics, observe, playground, serve::Draining};
+use super::{callbacks, connection, health, metrics, observe, playground, serve::Draining, uploads};
 use crate::{
     api::{
         endpoint::{Api, http::graphql},
@@ -75,7 +75,8 @@ fn api_routes(has_playground: bool) -> Router<App> {
         .route("/graphql", any(graphql))
         .route("/o/{organization}/graphql", any(graphql))
         .route("/callbacks/billing", post(callbacks::billing).fallback(callbacks::only_post))
-        .route("/callbacks/{token}", post(callbacks::hook).fallback(callbacks::only_post));
+        .route("/callbacks/{token}", post(callbacks::hook).fallback(callbacks::only_post))
+        .route("/uploads/{token}", put(uploads::file).fallback(uploads::only_put));
     if !has_playground {
         return routes.route("/", get(name_and_version));
     }
@@ -92,7 +93,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     let name = HeaderName::from_static;
     CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::PUT])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,

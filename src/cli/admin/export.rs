@@ -29,16 +29,17 @@ use crate::{
     data::{
         db::{Db, export::Snapshot},
         entity::{
-            Tenant, api_key, billing_event, comment, document_set, event, inbound_hook, inbound_receipt, invitation,
-            invitation_team, item, item_assignee, item_relation, item_tag, item_watcher, ledger_head, membership, tag,
-            team, team_member, trusted_document, usage, webhook, webhook_attempt, webhook_delivery,
+            Tenant, api_key, billing_event, comment, document_set, event, import, inbound_hook, inbound_receipt,
+            invitation, invitation_team, item, item_assignee, item_relation, item_tag, item_watcher, ledger_head,
+            membership, tag, team, team_member, trusted_document, usage, webhook, webhook_attempt, webhook_delivery,
         },
     },
 };
 
 /// Tables with rows of organizations that are not in an export, and why.
-const TABLES_LEFT_OUT: [(&str, &str); 5] = [
+const TABLES_LEFT_OUT: [(&str, &str); 6] = [
     ("idempotency", "answers for repeats of requests, kept for a day"),
+    ("import_part", "files that are being imported"),
     ("job", "work under way"),
     ("search_document", "made from items and comments"),
     ("search_tenant", "made from items and comments"),
@@ -142,6 +143,7 @@ impl Export<'_> {
         self.table::<comment::Entity>().await?;
         self.table::<document_set::Entity>().await?;
         self.table::<trusted_document::Entity>().await?;
+        self.table::<import::Entity>().await?;
         self.table::<api_key::Entity>().await?;
         self.table::<inbound_hook::Entity>().await?;
         self.table::<inbound_receipt::Entity>().await?;

@@ -1,40 +1,14 @@
-//! `import`: items from a table, or from what another tool exports.
-//!
-//! A file becomes text ([`text`]), the text records ([`formats`]), and the records a plan ([`plan`]): everything is held
-//! against the organization before anything is written ([`write`]). An item's id is made of its source's, so that a
-//! record that was imported before is found again, whoever runs the import, and whenever.
+//! `import`: the command, and how it reports. What an import is: [`domains::imports`](crate::domains::imports).
 
-mod dates;
-mod formats;
-mod json;
-mod lookups;
-mod people;
-mod plan;
-mod record;
-mod references;
 mod report;
-mod table;
-mod text;
-mod tree;
-mod values;
-mod write;
 
-use std::{collections::BTreeMap, fs::File, path::PathBuf};
+use std::{fs::File, io::Read, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 use encoding_rs::Encoding;
 use sea_orm::ColumnTrait as _;
 
-use self::{
-    dates::DateOrder,
-    formats::{Format, TableOptions},
-    people::UnknownPeople,
-    plan::Rules,
-    record::Field,
-    report::{End, Report, plain},
-    values::Reading,
-    write::Written,
-};
+use self::report::{End, Report, plain};
 use super::{
     admin::{connect, find_organization},
     console::{self, failure, say},
@@ -53,7 +27,22 @@ use crate::{
         },
         entity::user,
     },
+    domains::imports::{
+        file::{
+            self,
+            dates::DateOrder,
+            formats::Format,
+            record::{Field, Unreadable},
+            values::{self, Reading},
+        },
+        options::{Asker, Options, UnknownPeople, separator},
+        plan,
+        write::{Step, Writer, Written, step},
+    },
 };
+
+/// Bytes of a file at most; all of it is held in memory.
+const MAX_FILE: u64 = 256 * 1024 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
@@ -112,7 +101,7 @@ pub struct ImportArgs {
     dates: Option<DateOrder>,
     /// How the file is encoded; found out when left out.
     #[arg(long, value_name = "NAME", value_parser = encoding)]
-    encoding: Option<&'static Encoding>,
+    encoding: Option<String>,
     /// What separates columns, a character or `tab`; found out when left out.
     #[arg(long, value_name = "CHARACTER", value_parser = separator)]
     separator: Option<char>,
@@ -154,54 +143,56 @@ fn person(text: &str) -> Result<(String, String), String> {
     Ok((fold(name), email.trim().to_owned()))
 }
 
-fn encoding(label: &str) -> Result<&'static Encoding, String> {
-    Encoding::for_label(label.as_bytes()).ok_or_else(|| "an encoding such as utf-8, utf-16le or iso-8859-1".to_owned())
-}
-
-fn separator(text: &str) -> Result<char, String> {
-    match text {
-        "tab" | "\\t" => Ok('\t'),
-        _ => match text.as_bytes() {
-            [byte @ (b' '..=b'~' | b'\t')] if !byte.is_ascii_alphanumeric() && *byte != b'"' => Ok(char::from(*byte)),
-            _ => Err("one character of ASCII, or `tab`".to_owned()),
-        },
-    }
+fn encoding(label: &str) -> Result<String, String> {
+    let known = Encoding::for_label(label.as_bytes());
+    known.map(|_| label.to_owned()).ok_or_else(|| "an encoding such as utf-8, utf-16le or iso-8859-1".to_owned())
 }
 
 impl ImportArgs {
-    fn reading(&self, scope: &OrgScope) -> Reading {
-        let file_name = self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Reading {
-            zone: scope.organization().time_zone.parse().unwrap_or(chrono_tz::UTC),
-            now: scope.clock().now(),
-            dates: self.dates,
+    fn options(&self) -> Options {
+        Options {
+            format: self.format,
+            source: self.source.clone(),
+            map: self.map.clone(),
             statuses: self.status.iter().cloned().collect(),
             priorities: self.priority.iter().cloned().collect(),
-            source: self.source.clone(),
-            file_name,
-            archived: self.archived,
-        }
-    }
-
-    fn rules(&self) -> Rules {
-        Rules {
+            people: self.person.iter().cloned().collect(),
             unknown_people: self.unknown_people,
-            people: self.person.iter().cloned().collect::<BTreeMap<_, _>>(),
             create_tags: self.create_tags,
             create_teams: self.create_teams,
             team: self.team.clone(),
-            cut: self.cut,
             without: self.without.iter().copied().collect(),
+            cut: self.cut,
+            dates: self.dates,
+            encoding: self.encoding.clone(),
+            separator: self.separator,
+            archived: self.archived,
+            asked_by: Asker::Command,
         }
+    }
+
+    fn file_name(&self) -> String {
+        self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     fn bytes(&self) -> anyhow::Result<Vec<u8>> {
         if self.file.as_os_str() == "-" {
-            return text::read(std::io::stdin().lock());
+            return read(std::io::stdin().lock());
         }
         let name = self.file.display();
-        text::read(File::open(&self.file).with_context(|| format!("{name}"))?).with_context(|| format!("{name}"))
+        read(File::open(&self.file).with_context(|| format!("{name}"))?).with_context(|| format!("{name}"))
     }
+}
+
+/// Reads everything, up to [`MAX_FILE`].
+fn read(source: impl Read) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        let message = format!("More than {} MiB; split it, or export less at once.", MAX_FILE / 1024 / 1024);
+        return Err(Unreadable::new("FILE_TOO_LARGE", message).into());
+    }
+    Ok(bytes)
 }
 
 /// Runs the command against the database that the settings name.
@@ -229,14 +220,13 @@ async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
     let organization = find_organization(db, &args.organization).await?;
     let scope = scope(args, db, organization.id).await?;
     let name = args.file.to_string_lossy();
-    let text::Text { text, encoding } = text::decode(args.bytes()?, args.encoding).with_context(|| name.to_string())?;
-    let options = TableOptions { separator: args.separator, map: args.map.clone() };
-    let read = formats::read(&text, args.format, &options, &args.reading(&scope));
-    let (format, separator, found) = read.map_err(|error| anyhow::Error::msg(plain(&format!("{name}: {error}"))))?;
-    drop(text);
+    let reading = Reading::of(&scope, args.file_name(), args.options());
+    let read = file::read(args.bytes()?, &reading);
+    let read = read.map_err(|error| anyhow::Error::msg(plain(&format!("{name}: {error}"))))?;
+    let file::ReadFile { format, encoding, separator, found } = read;
     let (source, columns, unused) = (found.source.clone(), found.columns.clone(), found.unused.clone());
     let records = found.records.len();
-    let plan = plan::plan(&scope, found, &args.rules()).await.map_err(failure)?;
+    let plan = plan::plan(&scope, found, &reading.options).await.map_err(failure)?;
     let report = Report {
         file: &name,
         format,
@@ -276,7 +266,13 @@ async fn import(args: &ImportArgs, db: &Db) -> anyhow::Result<()> {
     let steps = (plan.items.len() + plan.comments.len()) as u64;
     let bar = console::progress(steps, "importing {bar:40} {human_pos} of {human_len}, {eta} left")?;
     let mut written = Written::default();
-    let done = write::write(&scope, &plan, &mut written, &bar).await;
+    let done = loop {
+        match step(Writer::Scope(&scope), &plan, &mut written).await {
+            Ok(Step::More) => bar.set_position((written.items + written.comments) as u64),
+            Ok(Step::Done | Step::Lost) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
     bar.finish_and_clear();
     tell(End::Written(written));
     done.map_err(|error| {

@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use indicatif::HumanCount;
 use serde_json::{Value as Json, json};
 
-use super::{
-    formats::Format,
+use crate::domains::imports::{
+    file::{
+        formats::Format,
+        record::{Field, Place},
+    },
     plan::{Bad, Plan},
-    record::{Field, Place},
     write::Written,
 };
 

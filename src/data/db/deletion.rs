@@ -13,10 +13,10 @@ use crate::{
         clock::Instant,
         enums::{MembershipStatus, WebhookState},
         error::Result,
-        id::{DocumentSetId, OrganizationId},
+        id::OrganizationId,
     },
     data::entity::{
-        Keyed, Tenant, api_key, comment, document_set, event, inbound_hook, inbound_receipt, invitation, item,
+        Keyed, Tenant, api_key, comment, document_set, event, import, inbound_hook, inbound_receipt, invitation, item,
         item_relation, ledger_head, membership, organization, tag, team, usage, webhook, webhook_delivery,
     },
 };
@@ -79,7 +79,8 @@ impl AccountTx {
             && self.delete_some::<webhook::Entity>(organization_id, any()).await?
             && self.delete_some::<invitation::Entity>(organization_id, any()).await?
             && self.delete_some::<api_key::Entity>(organization_id, any()).await?
-            && self.delete_document_set(organization_id).await?
+            && self.delete_one::<document_set::Entity>(organization_id).await?
+            && self.delete_one::<import::Entity>(organization_id).await?
             && self.delete_some::<tag::Entity>(organization_id, any()).await?
             && self.delete_some::<team::Entity>(organization_id, any()).await?
             && self.delete_some::<membership::Entity>(organization_id, any()).await?;
@@ -133,21 +134,17 @@ impl AccountTx {
         Ok(done.rows_affected == 0)
     }
 
-    /// Deletes a document set, one at a time: its documents go with it, 1,000 at most. Whether there was none.
-    async fn delete_document_set(&self, organization_id: OrganizationId) -> Result<bool> {
-        use document_set::{Column, Entity};
+    /// Deletes a row of a table, one at a time: what belongs to it goes with it, which may be much (the documents of a set, the
+    /// file of an import). Whether there was none.
+    async fn delete_one<E: Keyed>(&self, organization_id: OrganizationId) -> Result<bool> {
         #[allow(clippy::disallowed_methods, reason = "an organization that has ended; it is named")]
-        let one = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .filter(<Entity as Tenant>::ORGANIZATION.eq(organization_id))
-            .limit(1);
-        let one: Option<DocumentSetId> = one.into_tuple().one(self.transaction()).await.map_err(fail)?;
+        let one = E::find().select_only().column(E::ID).filter(E::ORGANIZATION.eq(organization_id)).limit(1);
+        let one: Option<Uuid> = one.into_tuple().one(self.transaction()).await.map_err(fail)?;
         let Some(id) = one else { return Ok(true) };
         #[allow(clippy::disallowed_methods, reason = "an organization that has ended; it is named")]
-        Entity::delete_many()
-            .filter(<Entity as Tenant>::ORGANIZATION.eq(organization_id))
-            .filter(Column::Id.eq(id))
+        E::delete_many()
+            .filter(E::ORGANIZATION.eq(organization_id))
+            .filter(E::ID.eq(id))
             .exec(self.transaction())
             .await
             .map_err(fail)?;

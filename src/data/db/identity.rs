@@ -16,12 +16,14 @@ use crate::{
         clock::Instant,
         enums::{MembershipStatus, Role},
         error::Result,
-        id::{InvitationId, OrganizationId, SessionId, UserId},
+        id::{ImportId, InvitationId, OrganizationId, SessionId, UserId},
         policy::Permissions,
     },
     data::{
         actor::{Origin, Person},
-        entity::{ActorRef, Global, api_key, inbound_hook, invitation, membership, organization, session, user},
+        entity::{
+            ActorRef, Global, api_key, import, inbound_hook, invitation, membership, organization, session, user,
+        },
     },
 };
 
@@ -206,6 +208,38 @@ impl Db {
 
     /// The API key that a look-up part names, with its organization and its creator's membership.
     pub async fn identify_key(&self, lookup: &str) -> Result<Option<KeyHolder>> {
+        self.key_holder(api_key::Column::Lookup.eq(lookup)).await
+    }
+
+    /// What somebody may do now who asked for work before: a member with their rights, an API key with its own. `None` when
+    /// they may do nothing any more, and for whoever is neither.
+    pub async fn scope_of(
+        &self,
+        organization_id: OrganizationId,
+        actor: ActorRef,
+        origin: Origin,
+    ) -> Result<Option<OrgScope>> {
+        if let Some(user_id) = actor.user_id() {
+            return OrgScope::of_command_by(self, organization_id, user_id, origin).await;
+        }
+        let Some(key_id) = actor.api_key_id() else { return Ok(None) };
+        let this = api_key::Column::OrganizationId.eq(organization_id).and(api_key::Column::Id.eq(key_id));
+        let holder = self.key_holder(this).await?.filter(|holder| {
+            let KeyHolder { key, creator_is_active, .. } = holder;
+            let is_over = key.expires_at.is_some_and(|end| end <= self.clock().now());
+            *creator_is_active && key.revoked_at.is_none() && !is_over
+        });
+        Ok(holder.map(|holder| holder.scope(self, origin)))
+    }
+
+    /// An import that something signed by this server names; what it may do is another question.
+    pub async fn import(&self, organization_id: OrganizationId, id: ImportId) -> Result<Option<import::Model>> {
+        #[allow(clippy::disallowed_methods, reason = "the organization is named")]
+        let found = import::Entity::find_by_id((organization_id, id)).one(self.reader()).await;
+        found.map_err(fail)
+    }
+
+    async fn key_holder(&self, which: impl IntoCondition) -> Result<Option<KeyHolder>> {
         #[allow(clippy::disallowed_methods, reason = "whoever presents a key has no organization yet")]
         let select = api_key::Entity::find()
             .select_only()
@@ -223,7 +257,7 @@ impl Db {
                     .to((membership::Column::OrganizationId, membership::Column::UserId))
                     .into(),
             )
-            .filter(api_key::Column::Lookup.eq(lookup));
+            .filter(which.into_condition());
         let select = with_columns::<_, api_key::Entity>(select, "k_");
         let select = with_columns::<_, membership::Entity>(select, "m_");
         let select = with_columns::<_, organization::Entity>(select, "o_");

@@ -57,7 +57,7 @@ impl Job {
         self.actor
     }
 
-    fn origin(&self) -> Origin {
+    pub fn origin(&self) -> Origin {
         Origin::command(&format!("job-{}", self.id))
     }
 
@@ -337,6 +337,14 @@ impl WriteTx {
             delete_job(self.transaction(), job).await?;
         }
         self.commit(()).await.map(drop)
+    }
+
+    /// [`WriteTx::commit_chunk`] of one that no event tells of, for a reason.
+    pub async fn commit_chunk_unrecorded(self, job: &Job, is_last: bool, reason: &'static str) -> Result<()> {
+        if is_last {
+            delete_job(self.transaction(), job).await?;
+        }
+        self.commit_unrecorded((), reason).await.map(drop)
     }
 }
 

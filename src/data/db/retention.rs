@@ -19,7 +19,7 @@ use crate::{
         id::{ItemId, OrganizationId},
     },
     data::entity::{
-        Tenant, account_token, idempotency, inbound_hook, inbound_receipt, invitation, item, ledger_head,
+        Tenant, account_token, idempotency, import, inbound_hook, inbound_receipt, invitation, item, ledger_head,
         refresh_token, security_event, sent_email, session, sign_in_failure, webhook_delivery,
     },
 };
@@ -32,6 +32,9 @@ pub const SIGN_IN_WINDOW: chrono::Duration = chrono::Duration::hours(1);
 
 /// How long an e-mail counts against its mailbox; older ones are purged.
 pub const EMAIL_WINDOW: chrono::Duration = chrono::Duration::hours(1);
+
+/// How long an import is kept, and what came of it.
+const IMPORT_RETENTION: chrono::Duration = chrono::Duration::days(30);
 
 /// Rows that have been kept for long enough, and the statement that deletes the next of them.
 #[derive(Debug)]
@@ -90,6 +93,8 @@ pub fn expired(clock: &Clock, auth: &AuthConfig) -> Vec<Expired> {
             invitation::Column::ExpiresAt,
             invitation::Column::ExpiresAt.lt(before(auth.invitation_retention)),
         ),
+        // Their parts are gone since they ended.
+        Expired::of::<import::Entity>(import::Column::CreatedAt, import::Column::CreatedAt.lte(now - IMPORT_RETENTION)),
         Expired::of::<sign_in_failure::Entity>(
             sign_in_failure::Column::CreatedAt,
             sign_in_failure::Column::CreatedAt.lte(now - SIGN_IN_WINDOW),

@@ -12,7 +12,7 @@ use crate::base::policy::Permission;
 /// Every member sees events of items, comments, tags and teams, of members who join, change or leave, and of changes
 /// of the organization; the others need AUDIT_READ. An API key also needs ITEM_READ or MEMBER_READ.
 ///
-/// Not in the ledger on purpose: sessions and other security events, usage, receipts, deliveries.
+/// Not in the ledger on purpose: sessions and other security events, usage, receipts, deliveries, imports (what they make is).
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "SCREAMING_SNAKE_CASE")]

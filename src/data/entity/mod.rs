@@ -91,6 +91,8 @@ pub mod document_set;
 pub mod event;
 mod event_type;
 pub mod idempotency;
+pub mod import;
+pub mod import_part;
 pub mod inbound_hook;
 pub mod inbound_receipt;
 pub mod invitation;

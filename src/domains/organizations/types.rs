@@ -11,6 +11,7 @@ use crate::{
     domains::{
         api_keys::{self, types::ApiKey},
         document_sets::{self, types::DocumentSet},
+        imports::{self, types::Import},
         inbound_hooks::{self, types::InboundHook},
         members::{
             self,
@@ -179,6 +180,23 @@ impl Organization {
             let args = page_args(first, after, None, None);
             let page = document_sets::query::document_sets(ctx.scope()?, &args, wants(ctx)).await?;
             Ok(Connection::new(page, DocumentSet))
+        };
+        Some(page.await)
+    }
+
+    /// Files of items that were sent to be imported in the last 30 days, newest first.
+    #[graphql(directive = requires::apply(Permission::ItemWrite))]
+    async fn imports(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Entries of the page: 0 to 100, 20 unless said.")] first: Option<i32>,
+        #[graphql(desc = "The page begins after the entry with this cursor.")] after: Option<Cursor>,
+    ) -> Option<Result<Connection<Import>>> {
+        let page = async {
+            guard::check_field::<Self>(ctx)?;
+            let args = page_args(first, after, None, None);
+            let page = imports::query::imports(ctx.scope()?, &args, wants(ctx)).await?;
+            Ok(Connection::new(page, Import))
         };
         Some(page.await)
     }

@@ -64,17 +64,22 @@ pub fn created(row: &tag::Model) -> NewEvent {
 pub async fn create(scope: &OrgScope, input: &TagCreateInput) -> Result<Committed<tag::Model>> {
     input.validate()?;
     let mut tx = scope.write(Permission::ItemWrite).await?;
+    let row = create_in(&mut tx, input).await?;
+    tx.commit(row).await
+}
+
+/// A tag, as part of a larger write; `input` is valid.
+pub async fn create_in(tx: &mut WriteTx, input: &TagCreateInput) -> Result<tag::Model> {
     tx.require_feature(Feature::Tags);
-    let row = new_row(input, scope.organization_id(), scope.clock());
+    let row = new_row(input, tx.organization_id(), tx.scope().clock());
     let is_same = async |present: &tag::Model| Ok(fields(present) == fields(&row));
     if let Some(present) = tx.made_before::<tag::Entity>(input.id, is_same).await? {
-        return tx.commit(present).await;
+        return Ok(present);
     }
     if tx.find::<tag::Entity>().filter(tag::Column::NameKey.eq(row.name_key.as_str())).one().await?.is_some() {
         return Err(name_taken(&["input", "name"]).into());
     }
-    let row = tx.create(row, created).await?;
-    tx.commit(row).await
+    tx.create(row, created).await
 }
 
 pub async fn update(scope: &OrgScope, input: &TagUpdateInput) -> Result<Committed<tag::Model>, Rejected<tag::Model>> {

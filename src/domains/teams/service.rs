@@ -71,22 +71,27 @@ pub fn created(row: &team::Model, members: &BTreeSet<UserId>) -> NewEvent {
 pub async fn create(scope: &OrgScope, input: &TeamCreateInput) -> Result<Committed<team::Model>> {
     input.validate()?;
     let mut tx = scope.write(Permission::TeamManage).await?;
+    let row = create_in(&mut tx, input).await?;
+    tx.commit(row).await
+}
+
+/// A team, as part of a larger write; `input` is valid.
+pub async fn create_in(tx: &mut WriteTx, input: &TeamCreateInput) -> Result<team::Model> {
     tx.require_feature(Feature::Teams);
     let members: BTreeSet<UserId> = input.member_ids.iter().flatten().copied().collect();
-    let row = new_row(input, scope.organization_id(), scope.clock());
-    let is_same = async |present: &team::Model| {
-        Ok(fields(present, &members_of(&tx, present.id).await?) == fields(&row, &members))
-    };
+    let row = new_row(input, tx.organization_id(), tx.scope().clock());
+    let is_same =
+        async |present: &team::Model| Ok(fields(present, &members_of(tx, present.id).await?) == fields(&row, &members));
     if let Some(present) = tx.made_before::<team::Entity>(input.id, is_same).await? {
-        return tx.commit(present).await;
+        return Ok(present);
     }
     if tx.find::<team::Entity>().filter(team::Column::NameKey.eq(row.name_key.as_str())).one().await?.is_some() {
         return Err(name_taken(&["input", "name"]).into());
     }
-    check_members(&tx, &members, &["input", "memberIds"]).await?;
+    check_members(tx, &members, &["input", "memberIds"]).await?;
     let row = tx.create(row, |row| created(row, &members)).await?;
     tx.insert_many(links(&row, members.iter().copied())).await?;
-    tx.commit(row).await
+    Ok(row)
 }
 
 async fn members_of(tx: &WriteTx, team_id: TeamId) -> Result<BTreeSet<UserId>> {

@@ -72,8 +72,9 @@ impl From<Row> for Candidate {
 }
 
 impl OrgScope {
-    /// What matches: of items the newest 1,000, of comments the newest `comments`. None of the trash; `which` is a
-    /// condition on the item, or on the comment's. One statement on SQLite, one to three on PostgreSQL.
+    /// What matches: of items the newest 1,000 (in an organization that has more than 10,000 those of the newest 10,000, or the
+    /// newest 200 matches), of comments the newest `comments`. None of the trash; `which` is a condition on the item, or on the
+    /// comment's. One statement on SQLite, one to four on PostgreSQL.
     pub async fn search(
         &self,
         terms: &Terms,
@@ -144,7 +145,7 @@ impl OrgScope {
                 let matches = "document.vector @@ search_fold($1)::tsquery";
                 select
                     .from_as("search_document", "document")
-                    .and_where(Expr::col(document("kind")).eq(kind.number()))
+                    .and_where(is_of(kind))
                     .and_where(Expr::cust_with_values(matches, [terms.to_tsquery(&within)]))
             }
         };
@@ -158,6 +159,11 @@ fn union(parts: Vec<SelectStatement>) -> Option<SelectStatement> {
     let mut parts = parts.into_iter().map(|part| Query::select().columns(columns()).from_subquery(part, "part").take());
     let first = parts.next()?;
     Some(parts.fold(first, |mut all, part| all.union(UnionType::All, part).take()))
+}
+
+/// Written out, not bound: the kind says which of PostgreSQL's indexes holds its documents.
+fn is_of(kind: Searched) -> SimpleExpr {
+    Expr::col(document("kind")).eq(SimpleExpr::Constant(kind.number().into()))
 }
 
 fn document(column: &'static str) -> (Alias, Alias) {

@@ -5,19 +5,26 @@
 use sea_orm::{
     Condition, ConnectionTrait as _, FromQueryResult as _, Order,
     prelude::{Expr, Uuid},
-    sea_query::{ExprTrait as _, Query, SelectStatement, SimpleExpr},
+    sea_query::{ExprTrait as _, Func, Query, SelectStatement, SimpleExpr},
 };
 
-use super::{Candidate, Row, Searched, Terms, document, union};
+use super::{Candidate, Row, Searched, Terms, document, is_of, union};
 use crate::{
     base::error::Result,
     data::db::{OrgScope, fail},
 };
 
-/// Documents of a kind that are looked at first.
+/// Documents of a kind that are looked at first: they tell how frequent the words are.
 const FIRST: u64 = 1000;
-/// Documents of a kind that are looked at one by one at most after that. So many take about 50 ms, of a million documents
-/// a tenth of what as many matches of the index take, which lie apart.
+/// Documents of a kind of which all that match are ranked, as they are in an organization that has no more: a search costs
+/// a large one no more then.
+const RANKED_OF: u64 = 10_000;
+/// Those of them that are not looked at first.
+const REST: u64 = RANKED_OF - FIRST;
+/// Matches that do where so many documents have fewer than can be ranked.
+const ENOUGH: u64 = 200;
+/// Documents of a kind that are looked at one by one at most after those, for the sake of [`ENOUGH`] matches. So many take
+/// about 50 ms, of a million documents a tenth of what as many matches of the index take, which lie apart.
 const MORE: u64 = 50_000;
 /// Added to the number of a kind, for the row that tells the oldest document looked at.
 const EDGE: i32 = 10;
@@ -26,7 +33,10 @@ const EDGE: i32 = 10;
 #[derive(Clone, Copy)]
 struct Search {
     kind: Searched,
+    /// Matches at most.
     wanted: u64,
+    /// Matches that do: with fewer it goes on.
+    enough: u64,
     /// Matches of documents older than this.
     before: Option<Uuid>,
     way: Way,
@@ -34,11 +44,22 @@ struct Search {
 
 #[derive(Clone, Copy)]
 enum Way {
-    /// The newest documents, and then it is known how frequent the words are.
+    /// The first documents, and then it is known how frequent the words are.
     First,
-    /// As many more documents as it takes, of [`MORE`].
-    More,
+    /// So many more documents.
+    More(u64),
     Index,
+}
+
+impl Way {
+    /// How many documents are looked at one by one.
+    const fn documents(self) -> Option<u64> {
+        match self {
+            Self::First => Some(FIRST),
+            Self::More(documents) => Some(documents),
+            Self::Index => None,
+        }
+    }
 }
 
 pub(super) async fn newest(
@@ -47,10 +68,9 @@ pub(super) async fn newest(
     which: &Condition,
     wanted: impl Iterator<Item = (Searched, u64)>,
 ) -> Result<Vec<Candidate>> {
-    let first = |(kind, wanted)| Search { kind, wanted, before: None, way: Way::First };
-    let mut searches: Vec<Search> = wanted.map(first).collect();
+    let mut searches: Vec<Search> = wanted.map(|(kind, wanted)| Search::new(kind, wanted)).collect();
     let mut found: Vec<Row> = Vec::new();
-    // Three times at most: each way leads to a later one.
+    // Four times at most: each way leads to a later one.
     while let Some(all) = union(searches.iter().flat_map(|search| search.statements(scope, terms, which)).collect()) {
         let rows = scope.db().reader().query_all(&all).await.map_err(fail)?;
         let rows: Result<Vec<Row>> = rows.iter().map(|row| Row::from_query_result(row, "").map_err(fail)).collect();
@@ -59,13 +79,9 @@ pub(super) async fn newest(
         for search in searches {
             let number = i32::from(search.kind.number());
             let edge = rows.iter().find(|row| row.kind == EDGE + number).map(|edge| edge.id);
-            let matches: Vec<Row> = rows.extract_if(.., |row| row.kind == number).collect();
-            let next = search.next(matches.len() as u64, edge);
-            rest.extend(next);
-            // What is looked for again from the same place on is found again.
-            if next.is_none_or(|next| next.before != search.before) {
-                found.extend(matches);
-            }
+            let before = found.len();
+            found.extend(rows.extract_if(.., |row| row.kind == number));
+            rest.extend(search.next((found.len() - before) as u64, edge));
         }
         searches = rest;
     }
@@ -73,19 +89,26 @@ pub(super) async fn newest(
 }
 
 impl Search {
+    fn new(kind: Searched, wanted: u64) -> Self {
+        Self { kind, wanted, enough: Ord::min(wanted, ENOUGH), before: None, way: Way::First }
+    }
+
     /// What is to be done after so many matches; `edge`: the oldest document looked at, `None` where there are no more.
     fn next(self, matches: u64, edge: Option<Uuid>) -> Option<Self> {
-        let missing = self.wanted.saturating_sub(matches);
+        let looked_at = self.way.documents()?;
+        let (wanted, enough) = (self.wanted.saturating_sub(matches), self.enough.saturating_sub(matches));
+        let rest = Self { wanted, enough, before: Some(edge?), way: Way::Index, ..self };
+        let documents = (enough * looked_at).checked_div(matches).unwrap_or(u64::MAX);
         match self.way {
-            _ if missing == 0 => None,
-            Way::Index => None,
-            Way::More => Some(Self { way: Way::Index, ..self }),
-            Way::First => {
-                let before = Some(edge?);
-                let expected = (missing * FIRST).checked_div(matches);
-                let way = if expected.is_some_and(|documents| documents <= MORE) { Way::More } else { Way::Index };
-                Some(Self { wanted: missing, before, way, ..self })
+            _ if wanted == 0 => None,
+            Way::First if documents <= REST => Some(Self { way: Way::More(REST), ..rest }),
+            _ if enough == 0 => None,
+            Way::First | Way::More(REST) if documents <= MORE => {
+                // Words are not spread evenly.
+                let documents = Ord::min(2 * documents, MORE);
+                Some(Self { wanted: enough, way: Way::More(documents), ..rest })
             }
+            _ => Some(rest),
         }
     }
 
@@ -95,50 +118,113 @@ impl Search {
         // each other and over all tenants.
         let matches = "document.vector @@ (SELECT search_fold($1)::tsquery)";
         let matches = Expr::cust_with_values(matches, [terms.to_tsquery(&within)]);
-        let mut select = Query::select();
-        match self.way {
-            Way::First => select.from_subquery(self.newest(scope, FIRST), "document").and_where(matches),
-            Way::More => select.from_subquery(self.newest(scope, MORE), "document").and_where(matches),
-            // OFFSET keeps the planner from going through all documents in their order for the sake of the outer limit.
-            Way::Index => select.from_subquery(self.documents(scope).and_where(matches).offset(0).take(), "document"),
-        };
-        scope.with_subjects(&mut select, self.kind, which.clone());
-        let newest = select.order_by(document("subject_id"), Order::Desc).limit(self.wanted).take();
-        if !matches!(self.way, Way::First) {
-            return vec![newest];
-        }
-        let edge = self
-            .newest(scope, 1)
-            .offset(FIRST - 1)
-            .clear_selects()
-            .expr_as(Expr::val(EDGE + i32::from(self.kind.number())), "kind")
-            .expr_as(Expr::col(document("subject_id")), "id")
-            .expr_as(Expr::val(""), "title")
-            .expr_as(Expr::current_timestamp(), "created_at")
-            .take();
-        vec![newest, edge]
-    }
-
-    /// The newest documents, matching or not, by the primary key.
-    fn newest(&self, scope: &OrgScope, many: u64) -> SelectStatement {
-        self.documents(scope).order_by(document("subject_id"), Order::Desc).limit(many).take()
-    }
-
-    /// The documents, matching or not.
-    fn documents(&self, scope: &OrgScope) -> SelectStatement {
-        Query::select()
+        let mut documents = Query::select()
             .columns(["subject_id", "item_id", "vector"].map(document))
             .from_as("search_document", "document")
             .and_where(self.own(scope))
+            .take();
+        let oldest = self.way.documents().map(|documents| self.nth(scope, documents));
+        match (self.way, &oldest) {
+            // OFFSET keeps the planner from asking the index for the words.
+            (Way::More(_), Some(oldest)) => {
+                // By their bounds, not by order and limit: those the planner may see to by sorting all documents.
+                let nothing = Expr::val(Uuid::nil());
+                let bound = Func::coalesce([SimpleExpr::SubQuery(None, Box::new(oldest.clone().into())), nothing]);
+                documents.and_where(Expr::col(document("subject_id")).gte(bound)).offset(0)
+            }
+            // OFFSET keeps the planner from going through all documents in their order for the sake of the outer limit.
+            (Way::Index, _) => documents.and_where(matches.clone()).offset(0),
+            // As few of them as have what is wanted.
+            (Way::First | Way::More(_), _) => documents.order_by(document("subject_id"), Order::Desc).limit(FIRST),
+        };
+        let mut select = Query::select();
+        select.from_subquery(documents, "document");
+        if oldest.is_some() {
+            select.and_where(matches);
+        }
+        scope.with_subjects(&mut select, self.kind, which.clone());
+        let newest = select.order_by(document("subject_id"), Order::Desc).limit(self.wanted).take();
+        let edge = oldest.map(|mut oldest| {
+            oldest
+                .clear_selects()
+                .expr_as(Expr::val(EDGE + i32::from(self.kind.number())), "kind")
+                .expr_as(Expr::col(document("subject_id")), "id")
+                .expr_as(Expr::val(""), "title")
+                .expr_as(Expr::current_timestamp(), "created_at")
+                .take()
+        });
+        std::iter::once(newest).chain(edge).collect()
+    }
+
+    /// The id that so many of the newest documents go to, matching or not; none where there are not so many.
+    fn nth(&self, scope: &OrgScope, documents: u64) -> SelectStatement {
+        Query::select()
+            .column(document("subject_id"))
+            .from_as("search_document", "document")
+            .and_where(self.own(scope))
+            .order_by(document("subject_id"), Order::Desc)
+            .limit(1)
+            .offset(documents - 1)
             .take()
     }
 
     fn own(&self, scope: &OrgScope) -> SimpleExpr {
         let of = |column: &'static str| Expr::col(document(column));
-        let own = of("organization_id").eq(scope.organization_id()).and(of("kind").eq(self.kind.number()));
+        let own = of("organization_id").eq(scope.organization_id()).and(is_of(self.kind));
         match self.before {
             Some(before) => own.and(of("subject_id").lt(before)),
             None => own,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documents that are looked at, `None` for the index, when one in so many matches.
+    fn ways(one_in: u64, wanted: u64) -> Vec<Option<u64>> {
+        let mut search = Search::new(Searched::Item, wanted);
+        let mut ways = vec![search.way.documents()];
+        while let Some(next) =
+            search.next(Ord::min(search.way.documents().unwrap_or(0) / one_in, search.wanted), Some(Uuid::nil()))
+        {
+            search = next;
+            ways.push(search.way.documents());
+        }
+        ways
+    }
+
+    #[test]
+    fn a_look_is_as_long_as_the_words_are_rare() {
+        assert_eq!(ways(1, 1000), [Some(FIRST)]);
+        // All of the newest 10,000 are ranked.
+        assert_eq!(ways(2, 1000), [Some(FIRST), Some(9000)]);
+        assert_eq!(ways(40, 1000), [Some(FIRST), Some(9000)]);
+        assert_eq!(ways(60, 1000), [Some(FIRST), Some(23_000)]);
+        assert_eq!(ways(200, 1000), [Some(FIRST), Some(MORE)]);
+        assert_eq!(ways(500, 1000), [Some(FIRST), None]);
+        // Of comments twenty do.
+        assert_eq!(ways(50, 20), [Some(FIRST)]);
+        assert_eq!(ways(100, 20), [Some(FIRST), Some(9000)]);
+        assert_eq!(ways(1000, 20), [Some(FIRST), Some(38_000)]);
+        assert_eq!(ways(2000, 20), [Some(FIRST), None]);
+    }
+
+    #[test]
+    fn words_that_become_rarer_are_asked_of_the_index_in_the_end() {
+        let edge = Some(Uuid::nil());
+        let first = Search::new(Searched::Item, 1000);
+        assert!(first.next(1000, edge).is_none());
+        assert!(first.next(999, None).is_none(), "there are no more documents");
+        let more = first.next(100, edge).expect("it goes on");
+        assert_eq!((more.way.documents(), more.wanted, more.enough), (Some(9000), 900, 100));
+        let most = more.next(50, edge).expect("it goes on");
+        assert_eq!((most.way.documents(), most.wanted, most.enough), (Some(18_000), 50, 50));
+        let index = most.next(49, edge).expect("it goes on");
+        assert_eq!((index.way.documents(), index.wanted), (None, 1));
+        assert!(index.next(0, None).is_none());
+        // Where words are everywhere of late alone, what was found does.
+        assert!(first.next(250, edge).expect("all of 10,000 are ranked").next(0, edge).is_none());
     }
 }

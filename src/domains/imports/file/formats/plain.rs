@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Columns, Field, Found, Reading, Table, TableOptions, Unreadable, key, read_rows};
+use super::{Columns, Field, Found, Reading, Table, Unreadable, key, read_rows};
 
 /// Names by [`key`], the first of a field before the others.
 const COLUMNS: &[(&str, Field)] = &[
@@ -83,8 +83,8 @@ const COLUMNS: &[(&str, Field)] = &[
     ("parentkey", Field::Parent),
 ];
 
-pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Result<Found, Unreadable> {
-    let columns = Columns::of(table, COLUMNS, options)?;
+pub fn read(table: &Table<'_>, reading: &Reading) -> Result<Found, Unreadable> {
+    let columns = Columns::of(table, COLUMNS, reading)?;
     let mut found = read_rows(table, &columns, reading, |_, _| ())?;
     let has_ids = found.columns.contains_key(&Field::Id);
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();

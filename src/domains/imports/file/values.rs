@@ -1,16 +1,18 @@
 //! Words, dates and numbers, as people and their tools write them.
 
-use std::collections::BTreeMap;
-
 use chrono_tz::Tz;
 
 use super::{
-    dates::{DateOrder, NoDate, instant},
+    super::options::{Options, Setting},
+    dates::{NoDate, instant},
     record::{Field, Record},
 };
-use crate::base::{
-    clock::Instant,
-    enums::{ItemStatus, Priority},
+use crate::{
+    base::{
+        clock::Instant,
+        enums::{ItemStatus, Priority},
+    },
+    data::db::OrgScope,
 };
 
 /// How values are read.
@@ -19,16 +21,9 @@ pub struct Reading {
     /// Of days and times without one: the organization's.
     pub zone: Tz,
     pub now: Instant,
-    pub dates: Option<DateOrder>,
-    /// The user's own words, by [`key`].
-    pub statuses: BTreeMap<String, ItemStatus>,
-    pub priorities: BTreeMap<String, Priority>,
-    /// What the user calls the source.
-    pub source: Option<String>,
     /// Of the file, without its folder.
     pub file_name: String,
-    /// Whether records that the source has archived are taken.
-    pub archived: bool,
+    pub options: Options,
 }
 
 /// A name without its case, spaces and punctuation: `Due date`, `due_date` and `dueDate` are one.
@@ -103,9 +98,15 @@ fn known_status(word: &str) -> Option<ItemStatus> {
 }
 
 impl Reading {
+    /// As an organization reads a file now.
+    pub fn of(scope: &OrgScope, file_name: String, options: Options) -> Self {
+        let zone = scope.organization().time_zone.parse().unwrap_or(chrono_tz::UTC);
+        Self { zone, now: scope.clock().now(), file_name, options }
+    }
+
     /// An instant. A day alone is its beginning, or its end.
     pub fn instant(&self, text: &str, is_end: bool) -> Result<Instant, NoDate> {
-        instant(text, is_end, self.zone, self.dates)
+        instant(text, is_end, self.zone, self.options.dates)
     }
 
     /// [`instant`](Self::instant) of a record's field; an empty text is none.
@@ -127,7 +128,8 @@ impl Reading {
                 record.fault("OUT_OF_RANGE", field, format!("{shown:?}: only the years 1 to 9999 are taken."));
             }
             Err(NoDate::Ambiguous) => {
-                let message = format!("{shown:?} may be two days; --dates dmy or --dates mdy says which.");
+                let advice = self.options.asked_by.calls(Setting::Dates);
+                let message = format!("{shown:?} may be two days; {advice} says which.");
                 record.fault("AMBIGUOUS_DATE", field, message);
             }
         }
@@ -136,12 +138,12 @@ impl Reading {
 
     pub fn status(&self, text: &str) -> Option<ItemStatus> {
         let word = key(text);
-        self.statuses.get(&word).copied().or_else(|| known_status(&word))
+        self.options.statuses.get(&word).copied().or_else(|| known_status(&word))
     }
 
     pub fn priority(&self, text: &str) -> Option<Priority> {
         let word = key(text);
-        self.priorities.get(&word).copied().or_else(|| known_priority(&word))
+        self.options.priorities.get(&word).copied().or_else(|| known_priority(&word))
     }
 
     /// Takes a text as a field of a record; what can't be is one of its faults. An empty one changes nothing.
@@ -160,9 +162,9 @@ impl Reading {
                 (None, Some(_)) => {}
                 (None, None) => {
                     let message = format!(
-                        "{:?} is no status; --status {} says which one it is.",
+                        "{:?} is no status; {} says which one it is.",
                         shorten(text),
-                        example(text, "IN_PROGRESS")
+                        self.options.asked_by.calls(Setting::Status(&shorten(text)))
                     );
                     record.fault("UNKNOWN_STATUS", field, message);
                 }
@@ -171,9 +173,9 @@ impl Reading {
                 Some(priority) => record.priority = priority,
                 None => {
                     let message = format!(
-                        "{:?} is no priority; --priority {} says which one it is.",
+                        "{:?} is no priority; {} says which one it is.",
                         shorten(text),
-                        example(text, "HIGH")
+                        self.options.asked_by.calls(Setting::Priority(&shorten(text)))
                     );
                     record.fault("UNKNOWN_PRIORITY", field, message);
                 }
@@ -211,10 +213,6 @@ impl Reading {
     }
 }
 
-fn example(text: &str, value: &str) -> String {
-    format!("{:?}", format!("{}={value}", shorten(text)))
-}
-
 /// A number, with a point or a comma; or hours and minutes.
 fn hours(text: &str) -> Option<f64> {
     let text = text.trim().to_lowercase().replace(',', ".");
@@ -247,18 +245,14 @@ pub fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::import::record::Place;
+    use crate::domains::imports::file::record::Place;
 
     fn reading() -> Reading {
         Reading {
             zone: chrono_tz::Europe::Berlin,
             now: Instant::UNIX_EPOCH,
-            dates: None,
-            statuses: BTreeMap::new(),
-            priorities: BTreeMap::new(),
-            source: None,
             file_name: String::new(),
-            archived: false,
+            options: Options::default(),
         }
     }
 

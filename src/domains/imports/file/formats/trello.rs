@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    super::{json, record::Comment, values::filled},
+    super::{super::options::Setting, json, record::Comment, values::filled},
     Field, Found, Reading, Record, Unreadable, check_count,
 };
 use crate::base::{clock::Instant, enums::ItemStatus};
@@ -158,7 +158,7 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
         };
         let list = lists.get(card.id_list.as_str());
         let is_archived = card.closed || list.is_some_and(|list| list.closed);
-        if is_archived && !reading.archived {
+        if is_archived && !reading.options.archived {
             archived += 1;
             continue;
         }
@@ -210,10 +210,11 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
         }
         check_count(&found.records)?;
     }
-    found.note(archived, "archived cards left out; --archived takes them, as DONE");
+    let calls = |setting| reading.options.asked_by.calls(setting);
+    found.note(archived, &format!("archived cards left out; {} takes them, as DONE", calls(Setting::Archived)));
     for (list, count) in others {
-        let example = format!("{list}=IN_PROGRESS");
-        found.note(count, &format!("cards of the list {list:?} taken as TODO; --status {example:?} says otherwise"));
+        let advice = calls(Setting::Status(&list));
+        found.note(count, &format!("cards of the list {list:?} taken as TODO; {advice} says otherwise"));
     }
     Ok(found)
 }

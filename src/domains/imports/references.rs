@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
+    file::record::{Field, Record},
+    file::values::shorten,
+    options::{Asker, Setting},
     people::People,
-    record::{Field, Record},
-    values::shorten,
 };
 use crate::{
     base::{
@@ -48,7 +49,9 @@ pub fn resolve(
     record: &mut Record,
     (id, parent_id): (ItemId, Option<ItemId>),
     (people, tags, teams): (&mut People, &mut Names<TagId>, &mut Names<TeamId>),
+    asked_by: Asker,
 ) -> ItemCreateInput {
+    let calls = |setting| asked_by.calls(setting);
     let mut assignee_ids = Vec::new();
     for name in std::mem::take(&mut record.assignees) {
         match people.find(&name) {
@@ -65,8 +68,8 @@ pub fn resolve(
                 tag_ids.push(id);
             }
             None => {
-                let message =
-                    format!("There is no tag {name:?}; --create-tags makes it, --without tags leaves tags out.");
+                let (make, leave) = (calls(Setting::CreateTags), calls(Setting::Without(Field::Tags)));
+                let message = format!("There is no tag {name:?}; {make} makes it, {leave} leaves tags out.");
                 record.fault("UNKNOWN_TAG", Field::Tags, message);
             }
         }
@@ -76,8 +79,8 @@ pub fn resolve(
         match id {
             Some(id) => named(record, Field::Team, &name, new_team(id, name.clone()).validate()),
             None => {
-                let message =
-                    format!("There is no team {name:?}; --create-teams makes it, --without team leaves teams out.");
+                let (make, leave) = (calls(Setting::CreateTeams), calls(Setting::Without(Field::Team)));
+                let message = format!("There is no team {name:?}; {make} makes it, {leave} leaves teams out.");
                 record.fault("UNKNOWN_TEAM", Field::Team, message);
             }
         }

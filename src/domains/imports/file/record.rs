@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use async_graphql::Enum;
+use serde::{Deserialize, Serialize};
+
 use super::values::key;
 use crate::base::{
     clock::Instant,
@@ -28,22 +31,35 @@ impl fmt::Display for Place {
 }
 
 /// What a record says of an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize)]
+#[graphql(name = "ImportField")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Field {
     /// What the source calls the record; it makes the item's id.
     Id,
+    /// Its title.
     Title,
+    /// Its text.
     Description,
+    /// How far it has got.
     Status,
+    /// How urgent it is.
     Priority,
+    /// When it is due.
     Due,
     /// In hours.
     Estimate,
+    /// When it was made.
     Created,
+    /// When it was begun.
     Started,
+    /// When it was finished, or whether.
     Completed,
+    /// Who does it, by e-mail address, username or full name.
     Assignees,
+    /// Its tags, by name.
     Tags,
+    /// Its team, by name.
     Team,
     /// The id of the record that it is a subtask of.
     Parent,
@@ -195,7 +211,7 @@ impl Record {
 }
 
 /// A file, read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     /// Which project or file the ids of the records are of; ids of one source are never made twice.
     pub source: String,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    super::{json, record::Comment, values::filled},
+    super::{super::options::Setting, json, record::Comment, values::filled},
     Field, Found, Place, Reading, Record, Unreadable, check_count,
 };
 use crate::base::enums::{ItemStatus, Priority};
@@ -84,7 +84,7 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
     let (mut archived, mut entry) = (0, 0);
     for project in projects {
         let tasks = project.tasks.unwrap_or_default();
-        if project.is_archived && !reading.archived {
+        if project.is_archived && !reading.options.archived {
             archived += tasks.len();
             continue;
         }
@@ -102,7 +102,8 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
             check_count(&found.records)?;
         }
     }
-    found.note(archived, "tasks of archived projects left out; --archived takes them");
+    let advice = reading.options.asked_by.calls(Setting::Archived);
+    found.note(archived, &format!("tasks of archived projects left out; {advice} takes them"));
     Ok(found)
 }
 

@@ -1,15 +1,19 @@
 //! Dates and times, as people and their tools write them.
 
+use async_graphql::Enum;
 use chrono::{
     DateTime, Datelike as _, Duration, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound as _,
     TimeZone as _, Utc,
 };
 use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Instant, in_calendar};
 
 /// What `1/2/2026` means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[graphql(name = "ImportDateOrder")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DateOrder {
     /// The first of February.
     Dmy,

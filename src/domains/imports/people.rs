@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use sea_orm::ColumnTrait as _;
 
 use super::{
-    plan::Rules,
-    record::{Fault, Field},
-    values::shorten,
+    file::record::{Fault, Field},
+    file::values::shorten,
+    options::{Asker, Options, Setting, UnknownPeople},
 };
 use crate::{
     base::{enums::MembershipStatus, error::Result, id::UserId},
@@ -20,15 +20,6 @@ use crate::{
     },
 };
 
-/// What becomes of a record that is assigned to somebody who is no member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum UnknownPeople {
-    /// It is bad.
-    Fail,
-    /// It is imported without them.
-    Skip,
-}
-
 /// The organization's active members, by their addresses and names.
 pub struct People {
     by_email: HashMap<String, UserId>,
@@ -37,12 +28,13 @@ pub struct People {
     by_name: HashMap<String, Option<UserId>>,
     told: BTreeMap<String, String>,
     unknown: UnknownPeople,
+    asked_by: Asker,
     /// Who was left out, and how often.
     skipped: BTreeMap<String, usize>,
 }
 
 impl People {
-    pub async fn load(scope: &OrgScope, rules: &Rules) -> Result<Self> {
+    pub async fn load(scope: &OrgScope, options: &Options) -> Result<Self> {
         let active = membership::Column::Status.eq(MembershipStatus::Active);
         let user_id = membership::Column::UserId;
         let members = scope.find::<membership::Entity>().filter(active).linked_people(user_id, user_id).await?;
@@ -54,11 +46,11 @@ impl People {
                 by_name.entry(name).and_modify(|known| *known = None).or_insert(Some(person.id));
             }
         }
-        let (told, unknown) = (rules.people.clone(), rules.unknown_people);
-        Ok(Self { by_email, by_username, by_name, told, unknown, skipped: BTreeMap::new() })
+        let (told, unknown) = (options.people.clone(), options.unknown_people);
+        Ok(Self { by_email, by_username, by_name, told, unknown, asked_by: options.asked_by, skipped: BTreeMap::new() })
     }
 
-    /// The member that a source means: by `--person`, by address, or by username or full name. `None` is left out.
+    /// The member that a source means: as whoever imports said, by address, or by username or full name. `None` is left out.
     pub fn find(&mut self, name: &str) -> Result<Option<UserId>, Fault> {
         let key = fold(name);
         let told = self.told.get(&key);
@@ -77,9 +69,10 @@ impl People {
                 let who = if name.contains('@') {
                     String::new()
                 } else {
-                    format!("--person {:?} says who it is, ", format!("{shown}=ADDRESS"))
+                    format!("{} says who it is, ", self.asked_by.calls(Setting::Person(&shown)))
                 };
-                let message = format!("{shown:?} is no active member; {who}--unknown-people skip leaves them out.");
+                let skip = self.asked_by.calls(Setting::SkipPeople);
+                let message = format!("{shown:?} is no active member; {who}{skip} leaves them out.");
                 Err(Fault::new("UNKNOWN_PERSON", Field::Assignees, message))
             }
         }

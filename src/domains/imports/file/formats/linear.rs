@@ -1,6 +1,6 @@
 //! Linear's CSV export. Estimates are points, not hours, and are left out.
 
-use super::{Columns, Field, Found, Reading, Table, TableOptions, Unreadable, key, read_rows};
+use super::{Columns, Field, Found, Reading, Table, Unreadable, key, read_rows};
 
 const COLUMNS: &[(&str, Field)] = &[
     ("id", Field::Id),
@@ -18,8 +18,8 @@ const COLUMNS: &[(&str, Field)] = &[
     ("parentissue", Field::Parent),
 ];
 
-pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Result<Found, Unreadable> {
-    let columns = Columns::of(table, COLUMNS, options)?;
+pub fn read(table: &Table<'_>, reading: &Reading) -> Result<Found, Unreadable> {
+    let columns = Columns::of(table, COLUMNS, reading)?;
     let canceled = table.header.iter().position(|column| key(column) == "canceled");
     let mut found = read_rows(table, &columns, reading, |record, row| {
         // What is canceled is done with.

@@ -10,7 +10,7 @@ use super::{
         record::{Comment, Fault},
         values::key,
     },
-    Columns, Field, Found, Reading, Row, Table, TableOptions, Unreadable, read_rows,
+    Columns, Field, Found, Reading, Row, Table, Unreadable, read_rows,
 };
 use crate::base::clock::Instant;
 
@@ -30,8 +30,8 @@ const COLUMNS: &[(&str, Field)] = &[
     ("parentid", Field::Parent),
 ];
 
-pub fn read(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Result<Found, Unreadable> {
-    let columns = Columns::of(table, COLUMNS, options)?;
+pub fn read(table: &Table<'_>, reading: &Reading) -> Result<Found, Unreadable> {
+    let columns = Columns::of(table, COLUMNS, reading)?;
     let of_name = |name: &str| -> Vec<usize> {
         table.header.iter().enumerate().filter(|(_, column)| key(column) == name).map(|(index, _)| index).collect()
     };

@@ -1,13 +1,13 @@
 //! From a file's bytes to its text: how it is encoded is found out, and said.
 
-use std::{borrow::Cow, io::Read};
+use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
-use super::record::Unreadable;
-
-/// Bytes of a file at most; all of it is held in memory.
-pub const MAX_FILE: u64 = 256 * 1024 * 1024;
+use super::{
+    super::options::{Options, Setting},
+    record::Unreadable,
+};
 
 /// The text of a file.
 pub struct Text {
@@ -16,20 +16,13 @@ pub struct Text {
     pub encoding: String,
 }
 
-/// Reads everything, up to [`MAX_FILE`].
-pub fn read(source: impl Read) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        let message = format!("More than {} MiB; split it, or export less at once.", MAX_FILE / 1024 / 1024);
-        return Err(Unreadable::new("FILE_TOO_LARGE", message).into());
-    }
-    Ok(bytes)
-}
-
 /// What the bytes say, in the encoding named or else in the one that they seem to have: by their byte order mark, as
 /// UTF-16 by its zeros, as UTF-8, and as windows-1252 where they are nothing of that.
-pub fn decode(bytes: Vec<u8>, named: Option<&'static Encoding>) -> Result<Text, Unreadable> {
+pub fn decode(bytes: Vec<u8>, options: &Options) -> Result<Text, Unreadable> {
+    let named =
+        options.encoding.as_deref().map(|label| Encoding::for_label(label.as_bytes()).ok_or_else(|| unknown(label)));
+    let named = named.transpose()?;
+    let advice = options.asked_by.calls(Setting::Encoding);
     if bytes.starts_with(b"PK\x03\x04") {
         return Err(Unreadable::new("COMPRESSED", "This is a ZIP archive; unpack it, and import the file in it."));
     }
@@ -38,32 +31,37 @@ pub fn decode(bytes: Vec<u8>, named: Option<&'static Encoding>) -> Result<Text, 
     }
     let marked = Encoding::for_bom(&bytes);
     let (encoding, found) = match (named, marked) {
-        (Some(encoding), _) => (encoding, " as told"),
-        (None, Some((encoding, _))) => (encoding, " by its byte order mark"),
+        (Some(encoding), _) => (encoding, " as told".to_owned()),
+        (None, Some((encoding, _))) => (encoding, " by its byte order mark".to_owned()),
         (None, None) => match by_zeros(&bytes) {
-            Some(encoding) => (encoding, " by its zeros"),
-            None if std::str::from_utf8(&bytes).is_ok() => (UTF_8, ""),
-            None => (guessed(&bytes)?, ", which is a guess; --encoding says otherwise"),
+            Some(encoding) => (encoding, " by its zeros".to_owned()),
+            None if std::str::from_utf8(&bytes).is_ok() => (UTF_8, String::new()),
+            None => (guessed(&bytes, &advice)?, format!(", which is a guess; {advice} says otherwise")),
         },
     };
     let name = format!("{}{found}", encoding.name());
     let skipped = marked.filter(|(marked, _)| *marked == encoding).map_or(0, |(_, length)| length);
     let text = if encoding == UTF_8 && skipped == 0 {
-        String::from_utf8(bytes).map_err(|error| broken(encoding, error.as_bytes()))?
+        String::from_utf8(bytes).map_err(|error| broken(encoding, error.as_bytes(), &advice))?
     } else {
         match encoding.decode_without_bom_handling_and_without_replacement(&bytes[skipped..]) {
             Some(Cow::Borrowed(text)) => text.to_owned(),
             Some(Cow::Owned(text)) => text,
-            None => return Err(broken(encoding, &bytes)),
+            None => return Err(broken(encoding, &bytes, &advice)),
         }
     };
     Ok(Text { text, encoding: name })
 }
 
-fn broken(encoding: &'static Encoding, bytes: &[u8]) -> Unreadable {
+/// Names that [`Encoding::for_label`] does not know.
+fn unknown(label: &str) -> Unreadable {
+    Unreadable::new("UNKNOWN_ENCODING", format!("{label:?} is no encoding such as utf-8, utf-16le or iso-8859-1."))
+}
+
+fn broken(encoding: &'static Encoding, bytes: &[u8], advice: &str) -> Unreadable {
     let place = if encoding == UTF_8 { format!(" on line {}", first_invalid(bytes)) } else { String::new() };
     let message =
-        format!("The file is not {}: something{place} can't be read so. --encoding names another.", encoding.name());
+        format!("The file is not {}: something{place} can't be read so. {advice} names another.", encoding.name());
     Unreadable::new("ENCODING", message)
 }
 
@@ -87,7 +85,7 @@ fn by_zeros(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// windows-1252, which gives every byte a meaning; unless nearly all is UTF-8, and some bytes of it are damaged.
-fn guessed(bytes: &[u8]) -> Result<&'static Encoding, Unreadable> {
+fn guessed(bytes: &[u8], advice: &str) -> Result<&'static Encoding, Unreadable> {
     let (mut valid, mut invalid) = (0, 0);
     for chunk in bytes.utf8_chunks() {
         valid += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
@@ -96,7 +94,7 @@ fn guessed(bytes: &[u8]) -> Result<&'static Encoding, Unreadable> {
     if valid > invalid {
         let message = format!(
             "The file is UTF-8, but for {invalid} place(s), the first on line {}. Correct them, or name an encoding by \
-             --encoding.",
+             {advice}.",
             first_invalid(bytes)
         );
         return Err(Unreadable::new("ENCODING", message));
@@ -109,7 +107,7 @@ mod tests {
     use super::*;
 
     fn encoding_of(bytes: &[u8]) -> String {
-        decode(bytes.to_vec(), None)
+        decode(bytes.to_vec(), &Options::default())
             .map_or_else(|error| error.code.to_owned(), |text| format!("{} {}", text.encoding, text.text))
     }
 
@@ -126,7 +124,7 @@ mod tests {
             let marked = utf16("\u{feff}漢字", bytes_of);
             assert_eq!(encoding_of(&marked), format!("{name} by its byte order mark 漢字"));
         }
-        let guess = "windows-1252, which is a guess; --encoding says otherwise";
+        let guess = "windows-1252, which is a guess; `encoding` says otherwise";
         assert_eq!(encoding_of(b"M\xfcll \x80"), format!("{guess} Müll €"));
         // Broken in one place, it is not taken for another encoding as a whole.
         assert_eq!(

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
+    file::record::{Field, Record},
     lookups::{levels, present},
-    record::{Field, Record},
+    options::{Asker, Setting},
 };
 use crate::{
     base::{error::Result, id::ItemId},
@@ -29,6 +30,7 @@ impl Tree {
         records: &mut [Record],
         ids: &[ItemId],
         id_of: impl Fn(&str) -> ItemId,
+        asked_by: Asker,
     ) -> Result<Self> {
         let mut places: HashMap<String, usize> = HashMap::new();
         for (index, record) in records.iter().enumerate().filter(|(_, record)| !record.source_id.is_empty()) {
@@ -56,8 +58,9 @@ impl Tree {
                 }
                 (None, None) => {
                     let name = record.parent.as_deref().unwrap_or_default();
+                    let leave = asked_by.calls(Setting::Without(Field::Parent));
                     let message = format!(
-                        "The parent {name:?} is neither in the file nor imported before; --without parent leaves parents out."
+                        "The parent {name:?} is neither in the file nor imported before; {leave} leaves parents out."
                     );
                     record.fault("UNKNOWN_PARENT", Field::Parent, message);
                 }

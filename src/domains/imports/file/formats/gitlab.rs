@@ -4,10 +4,11 @@ use serde::Deserialize;
 
 use super::{
     super::{
+        super::options::Setting,
         json,
         values::{filled, key, priority_of_labels},
     },
-    Columns, Field, Found, Reading, Record, Table, TableOptions, Unreadable, check_count, read_rows,
+    Columns, Field, Found, Reading, Record, Table, Unreadable, check_count, read_rows,
 };
 
 #[derive(Deserialize)]
@@ -69,7 +70,7 @@ fn finish(found: &mut Found, record: &mut Record, url: Option<&str>, reading: &R
     let Some(source) = url.and_then(project) else { return };
     if found.source.is_empty() {
         source.clone_into(&mut found.source);
-    } else if found.source != source && reading.source.is_none() {
+    } else if found.source != source && reading.options.source.is_none() {
         let message = format!("An issue of {source} among those of {}: import one project at a time.", found.source);
         record.fault("INVALID", Field::Id, message);
     }
@@ -77,11 +78,13 @@ fn finish(found: &mut Found, record: &mut Record, url: Option<&str>, reading: &R
 
 fn with_source(found: Found, reading: &Reading) -> Result<Found, Unreadable> {
     if found.source.is_empty()
-        && reading.source.is_none()
+        && reading.options.source.is_none()
         && found.records.iter().any(|record| !record.source_id.is_empty())
     {
-        let message =
-            "Issues are numbered within their project, and the file does not say which that is: give --source.";
+        let message = format!(
+            "Issues are numbered within their project, and the file does not say which that is: give {}.",
+            reading.options.asked_by.calls(Setting::Source)
+        );
         return Err(Unreadable::new("NO_SOURCE", message));
     }
     Ok(found)
@@ -137,8 +140,8 @@ const COLUMNS: &[(&str, Field)] = &[
     ("closedatutc", Field::Completed),
 ];
 
-pub fn read_table(table: &Table<'_>, options: &TableOptions, reading: &Reading) -> Result<Found, Unreadable> {
-    let columns = Columns::of(table, COLUMNS, options)?;
+pub fn read_table(table: &Table<'_>, reading: &Reading) -> Result<Found, Unreadable> {
+    let columns = Columns::of(table, COLUMNS, reading)?;
     let of_name = |name: &str| table.header.iter().position(|column| key(column) == name);
     let (url, estimate) = (of_name("url"), of_name("timeestimate"));
     // Its times say in the header that they are in UTC.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{
     super::{
+        super::options::Setting,
         json,
         record::Comment,
         values::{filled, priority_of_labels},
@@ -122,7 +123,7 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
         let of_issue = issue.html_url.as_deref().or(issue.url.as_deref()).and_then(repository);
         match (of_issue, found.source.is_empty()) {
             (Some(source), true) => source.clone_into(&mut found.source),
-            (Some(source), false) if source != found.source && reading.source.is_none() => {
+            (Some(source), false) if source != found.source && reading.options.source.is_none() => {
                 let message =
                     format!("An issue of {source} among those of {}: import one repository at a time.", found.source);
                 record.fault("INVALID", Field::Id, message);
@@ -133,11 +134,14 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
         check_count(&found.records)?;
     }
     if found.source.is_empty()
-        && reading.source.is_none()
+        && reading.options.source.is_none()
         && found.records.iter().any(|record| !record.source_id.is_empty())
     {
-        let message = "Issues are numbered within their repository, and the file does not say which that is: export with \
-                       `url` among the fields of --json, or give --source OWNER/REPO.";
+        let message = format!(
+            "Issues are numbered within their repository, and the file does not say which that is: export with `url` \
+             among the fields of --json, or give OWNER/REPO by {}.",
+            reading.options.asked_by.calls(Setting::Source)
+        );
         return Err(Unreadable::new("NO_SOURCE", message));
     }
     found.note(pulls, "pull requests left out");

@@ -11,7 +11,11 @@ mod vikunja;
 
 use std::collections::BTreeMap;
 
+use async_graphql::Enum;
+use serde::{Deserialize, Serialize};
+
 use super::{
+    super::options::{Options, Setting},
     json,
     record::{Field, Found, Place, Record, Unreadable},
     table::{BadRow, Row, Table},
@@ -22,7 +26,9 @@ use super::{
 pub const MAX_RECORDS: usize = 200_000;
 
 /// Whose export a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[graphql(name = "ImportFormat")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Format {
     /// Any table with a header.
     Csv,
@@ -80,24 +86,12 @@ impl Format {
     }
 }
 
-/// What the user says of a table.
-#[derive(Clone, Debug, Default)]
-pub struct TableOptions {
-    pub separator: Option<char>,
-    /// Columns by name, each with the field that it is.
-    pub map: Vec<(String, Field)>,
-}
-
 /// Reads a text; says which format it was, and with which separator.
-pub fn read(
-    text: &str,
-    format: Option<Format>,
-    options: &TableOptions,
-    reading: &Reading,
-) -> Result<(Format, Option<char>, Found), Unreadable> {
+pub fn read(text: &str, reading: &Reading) -> Result<(Format, Option<char>, Found), Unreadable> {
+    let Options { format, separator, source, .. } = &reading.options;
     let (format, separator, mut found) = if json::is_json(text) {
         let format = match format {
-            Some(format) => format,
+            Some(format) => *format,
             None => Format::of_names(&json::names(text)?).ok_or_else(unknown_json)?,
         };
         let found = match format {
@@ -111,13 +105,13 @@ pub fn read(
         };
         (format, None, found?)
     } else {
-        let table = Table::of(text, options.separator)?;
+        let table = Table::of(text, *separator)?;
         let format = format.unwrap_or_else(|| Format::of_header(&table.header));
         let found = match format {
-            Format::Csv => plain::read(&table, options, reading),
-            Format::Gitlab => gitlab::read_table(&table, options, reading),
-            Format::Linear => linear::read(&table, options, reading),
-            Format::Jira => jira::read(&table, options, reading),
+            Format::Csv => plain::read(&table, reading),
+            Format::Gitlab => gitlab::read_table(&table, reading),
+            Format::Linear => linear::read(&table, reading),
+            Format::Jira => jira::read(&table, reading),
             Format::Todoist => todoist::read(&table, reading),
             Format::Github | Format::Trello | Format::Vikunja => {
                 Err(Unreadable::new("WRONG_FORMAT", "This is no JSON, which that format is."))
@@ -125,7 +119,7 @@ pub fn read(
         };
         (format, Some(table.separator), found?)
     };
-    if let Some(source) = &reading.source {
+    if let Some(source) = source {
         found.source.clone_from(source);
     }
     Ok((format, separator, found))
@@ -150,13 +144,13 @@ struct Columns(Vec<(usize, Field)>);
 impl Columns {
     /// By the user's map, then by the format's names: for each field the first name that the header has, and all columns
     /// of that name where the field takes many values.
-    fn of(table: &Table<'_>, known: &[(&str, Field)], options: &TableOptions) -> Result<Self, Unreadable> {
+    fn of(table: &Table<'_>, known: &[(&str, Field)], reading: &Reading) -> Result<Self, Unreadable> {
         let keys: Vec<String> = table.header.iter().map(|name| key(name)).collect();
         let mut columns = Vec::new();
-        for (name, field) in &options.map {
+        for (name, field) in &reading.options.map {
             let exact = table.header.iter().position(|column| column == name.trim());
             let column = exact.or_else(|| keys.iter().position(|key_of| *key_of == key(name)));
-            let column = column.ok_or_else(|| no_column(table, name))?;
+            let column = column.ok_or_else(|| no_column(table, name, reading))?;
             columns.push((column, *field));
         }
         let mapped = columns.clone();
@@ -173,8 +167,8 @@ impl Columns {
         columns.retain(|(_, field)| *field != Field::Ignore);
         if !columns.iter().any(|(_, field)| *field == Field::Title) {
             let message = format!(
-                "No column is the title; --map {:?} says which. The columns are: {}.",
-                "NAME=title",
+                "No column is the title; {} says which. The columns are: {}.",
+                reading.options.asked_by.calls(Setting::Map),
                 shown(&table.header)
             );
             return Err(Unreadable::new("NO_TITLE_COLUMN", message));
@@ -216,8 +210,9 @@ impl Columns {
     }
 }
 
-fn no_column(table: &Table<'_>, name: &str) -> Unreadable {
-    let message = format!("--map: there is no column {name:?}. The columns are: {}.", shown(&table.header));
+fn no_column(table: &Table<'_>, name: &str, reading: &Reading) -> Unreadable {
+    let said = reading.options.asked_by.calls(Setting::Map);
+    let message = format!("{said}: there is no column {name:?}. The columns are: {}.", shown(&table.header));
     Unreadable::new("NO_SUCH_COLUMN", message)
 }
 

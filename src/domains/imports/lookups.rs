@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sea_orm::{ColumnTrait as _, sea_query::Expr};
 use uuid::Uuid;
 
-use super::{plan::id_of, record::Record};
+use super::{file::record::Record, plan::id_of};
 use crate::{
     base::{
         clock::Instant,

@@ -1,15 +1,16 @@
 //! What an import would do: every record is held against the organization before anything is written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::Duration;
 use sha2::{Digest as _, Sha256};
 use uuid::Builder;
 
 use super::{
+    file::record::{Fault, Field, Found, Place, Record},
     lookups::comments,
-    people::{People, UnknownPeople},
-    record::{Fault, Field, Found, Place, Record},
+    options::{Asker, Options, Setting},
+    people::People,
     references::{Names, new_tag, new_team, resolve},
     tree::Tree,
 };
@@ -33,22 +34,6 @@ use crate::{
         teams::input::{MAX_DESCRIPTION, TeamCreateInput},
     },
 };
-
-/// How records are held against the organization.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    pub unknown_people: UnknownPeople,
-    /// What the source calls people, by [`fold`], and their e-mail addresses.
-    pub people: BTreeMap<String, String>,
-    pub create_tags: bool,
-    pub create_teams: bool,
-    /// Of records that name none.
-    pub team: Option<String>,
-    /// Whether texts that are too long are shortened.
-    pub cut: bool,
-    /// Fields that are left out.
-    pub without: BTreeSet<Field>,
-}
 
 /// A record that can't be imported, and one reason.
 #[derive(Debug)]
@@ -92,16 +77,16 @@ pub fn id_of<K: Kind>(organization_id: OrganizationId, source: &str, what: &str)
 }
 
 /// Holds everything against the organization.
-pub async fn plan(scope: &OrgScope, mut found: Found, rules: &Rules) -> Result<Plan> {
+pub async fn plan(scope: &OrgScope, mut found: Found, options: &Options) -> Result<Plan> {
     let mut plan = Plan { notes: std::mem::take(&mut found.notes), ..Plan::default() };
     let organization_id = scope.organization_id();
     let Found { source, mut records, colors, .. } = found;
     let mut shortened = 0;
     for record in &mut records {
-        leave_out(record, &rules.without);
-        shortened += usize::from(rules.cut && shorten_texts(record));
+        leave_out(record, &options.without);
+        shortened += usize::from(options.cut && shorten_texts(record));
         if record.team.is_none() {
-            record.team.clone_from(&rules.team);
+            record.team.clone_from(&options.team);
         }
     }
     if shortened > 0 {
@@ -110,18 +95,23 @@ pub async fn plan(scope: &OrgScope, mut found: Found, rules: &Rules) -> Result<P
     let ids: Vec<ItemId> = records.iter().map(|record| id_of(organization_id, &source, &record.source_id)).collect();
     refuse_repeated(&mut records);
 
-    let tree = Tree::of(scope, &mut records, &ids, |parent| id_of(organization_id, &source, parent)).await?;
-    let mut people = People::load(scope, rules).await?;
+    let tree =
+        Tree::of(scope, &mut records, &ids, |parent| id_of(organization_id, &source, parent), options.asked_by).await?;
+    let mut people = People::load(scope, options).await?;
     let tags = scope.find::<tag::Entity>().columns::<String, TagId>(tag::Column::NameKey, tag::Column::Id).await?;
     let teams = scope.find::<team::Entity>().columns::<String, TeamId>(team::Column::NameKey, team::Column::Id).await?;
-    let mut tags = Names::of(tags, rules.create_tags);
-    let mut teams = Names::of(teams, rules.create_teams);
+    let mut tags = Names::of(tags, options.create_tags);
+    let mut teams = Names::of(teams, options.create_teams);
 
     let now = scope.clock().now();
     let mut is_bad = vec![false; records.len()];
     let (mut used_tags, mut used_teams) = (BTreeSet::new(), BTreeSet::new());
     let count = records.len();
-    for index in tree.order() {
+    for (place, index) in tree.order().into_iter().enumerate() {
+        // Others get their turn.
+        if place % 256 == 255 {
+            tokio::task::yield_now().await;
+        }
         let record = &mut records[index];
         if tree.is_present(index) {
             if record.faults.is_empty() {
@@ -140,9 +130,15 @@ pub async fn plan(scope: &OrgScope, mut found: Found, rules: &Rules) -> Result<P
         {
             record.fault("PARENT_IS_BAD", Field::Parent, "The record that it belongs to can't be imported.");
         }
-        let input = resolve(scope, record, (ids[index], tree.parent_id(index)), (&mut people, &mut tags, &mut teams));
+        let input = resolve(
+            scope,
+            record,
+            (ids[index], tree.parent_id(index)),
+            (&mut people, &mut tags, &mut teams),
+            options.asked_by,
+        );
         if let Err(Error::Invalid(problems)) = input.validate() {
-            record.faults.extend(problems.into_iter().map(fault_of_input));
+            record.faults.extend(problems.into_iter().map(|problem| fault_of_input(problem, options.asked_by)));
         }
         is_bad[index] = !record.faults.is_empty();
         if is_bad[index] {
@@ -224,13 +220,13 @@ fn shorten_texts(record: &mut Record) -> bool {
 }
 
 /// A problem with the input, with the option that helps.
-fn fault_of_input(problem: Problem) -> Fault {
+fn fault_of_input(problem: Problem, asked_by: Asker) -> Fault {
     let is_long = problem.code == ProblemCode::TooLong;
     let fault = Fault::from(problem);
     if !is_long {
         return fault;
     }
-    let message = format!("{} --cut shortens it.", fault.message);
+    let message = format!("{} {} shortens it.", fault.message, asked_by.calls(Setting::Cut));
     Fault { message, ..fault }
 }
 
