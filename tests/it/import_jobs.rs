@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use todo_platform::{domains::imports::upload::MAX_BYTES, jobs::runner::Runner};
 use todo_test_macros::databases;
@@ -358,4 +359,28 @@ async fn an_import_goes_on_where_it_stopped(app: TestApp) {
     }
     runner.drain().await;
     assert_eq!(look(&app, &acme, &id).await["failure"]["code"], json!("FILE_GONE"));
+}
+
+/// A sender that stops, or breaks off, is told; the address takes the file afterwards.
+#[tokio::test]
+async fn a_file_that_does_not_arrive_is_sent_again() {
+    let app = TestApp::start(&[("TODO_LIMITS_BODY_TIMEOUT", "200ms".to_owned())]).await;
+    let acme = app.company("acme").await;
+    let (id, path) = ask(&app, &acme, &acme.admin, json!({ "fileName": "a.csv" })).await;
+    let part = || Ok::<_, std::io::Error>(TABLE[..40].to_owned());
+    let stalled = stream::iter([part()]).chain(stream::pending());
+    let broken = stream::iter([part(), Err(std::io::Error::other("the sender is gone"))]);
+    for (body, code) in [(Body::from_stream(stalled), "TIMEOUT"), (Body::from_stream(broken), "BAD_REQUEST")] {
+        let reply = app.http(Request::put(&path).body(body).expect("a request")).await;
+        assert_eq!(reply.json()["error"]["code"], json!(code));
+    }
+    let slow = stream::iter(TABLE.as_bytes().chunks(10)).then(|bytes| async {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        Ok::<_, std::io::Error>(bytes.to_vec())
+    });
+    let reply = app.http(Request::put(&path).body(Body::from_stream(slow)).expect("a request")).await;
+    assert_eq!(reply.status, 202, "{}", reply.json());
+    Runner::new(app.state.clone()).drain().await;
+    let done = look(&app, &acme, &id).await;
+    assert_eq!((&done["status"], &done["size"]), (&json!("REFUSED"), &json!(TABLE.len().to_string())), "{done:#}");
 }

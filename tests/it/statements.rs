@@ -128,8 +128,8 @@ const COSTS: &[(&str, &str, usize)] = &[
     ("API keys", "query($first: Int!) { organization { apiKeys(first: $first) { nodes { name } } } }", 2),
     (
         "imports",
-        "query($first: Int!) { organization { imports(first: $first) { nodes { status report { bad } createdBy { displayName } } } } }",
-        3,
+        "query($first: Int!) { organization { imports(first: $first) { nodes { status report { bad } } } } }",
+        2,
     ),
     ("document sets", "query($first: Int!) { organization { documentSets(first: $first) { nodes { name } } } }", 2),
     (

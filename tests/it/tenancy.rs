@@ -53,6 +53,9 @@ pub async fn ids_of(app: &TestApp, company: &Company, serial: usize) -> Vec<(&'s
         app.call(company, &company.owner, set).vars(json!({ "manifest": { "a": "{ __typename }" } })).done().await;
     let import = "mutation { importCreate(input: {fileName: \"tasks.csv\"}) { import { id } userErrors { code } } }";
     let import = app.call(company, &company.owner, import).done().await;
+    // So many wait at a time.
+    let cancel = "mutation($id: ID!) { importCancel(input: {id: $id}) { import { id } userErrors { code } } }";
+    app.call(company, &company.owner, cancel).vars(json!({ "id": import["import"]["id"] })).done().await;
     let event = app.call(company, &company.owner, "{ events(first: 1) { nodes { id } } }").data().await;
     let log = "{ viewer { securityEvents(first: 1) { nodes { id } } } }";
     let log = app.call(company, &company.admin, log).data().await;
@@ -192,8 +195,8 @@ async fn ask(
 #[test]
 fn every_kind_of_id_is_tried() {
     let tried = [
-        "usr", "org", "mbr", "inv", "tem", "tag", "itm", "rel", "cmt", "evt", "key", "dst", "hok", "rcp", "whk", "whd",
-        "ses", "sev",
+        "usr", "org", "mbr", "inv", "tem", "tag", "itm", "rel", "cmt", "evt", "key", "dst", "imp", "hok", "rcp", "whk",
+        "whd", "ses", "sev",
     ];
     // It names the server, and nothing takes it.
     let untried: Vec<&&str> = PREFIXES.iter().filter(|prefix| !tried.contains(prefix)).collect();

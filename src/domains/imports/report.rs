@@ -65,7 +65,7 @@ pub struct Report {
 /// The columns that a field is read from.
 #[derive(SimpleObject, Clone, Debug, Serialize, Deserialize)]
 pub struct ImportColumn {
-    /// The field.
+    /// What they are.
     field: Field,
     /// The columns' names, as the header has them.
     names: Vec<String>,

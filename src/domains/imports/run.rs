@@ -110,7 +110,8 @@ pub async fn turn(db: &Db, job: &Job) -> Result<Turn> {
             Ok(Step::More) if Instant::now() >= until => return Ok(Turn::More),
             Ok(Step::More) => {}
             Ok(Step::Done) => return finish(db, job, import_id, Some((ImportStatus::Finished, None, None))).await,
-            Ok(Step::Lost) => return Ok(Turn::Lost),
+            // Cancelled, unless the job is somebody else's.
+            Ok(Step::Lost) => return finish(db, job, import_id, None).await,
             Err(error) => {
                 let failure = refused(error)?;
                 return finish(db, job, import_id, Some((ImportStatus::Failed, None, Some(failure)))).await;
@@ -127,10 +128,17 @@ async fn prepare(scope: &OrgScope, row: import::Model) -> Result<std::result::Re
     let import::Model { file_name, check_only, skip_bad, options, report, .. } = row;
     let options: Options = serde_json::from_value(options).map_err(Error::internal)?;
     let reading = Reading::of(scope, file_name, options.clone());
-    let read = tokio::task::spawn_blocking(move || file::read(bytes, &reading)).await.map_err(Error::internal)?;
-    let mut file = match read {
-        Ok(file) => file,
-        Err(unreadable) => return Ok(Err(Failure::new(unreadable.code, &unreadable.message))),
+    let mut file = match tokio::task::spawn_blocking(move || file::read(bytes, &reading)).await {
+        Ok(Ok(file)) => file,
+        Ok(Err(unreadable)) => return Ok(Err(Failure::new(unreadable.code, &unreadable.message))),
+        Err(panic) => {
+            // The same file would do the same again.
+            tracing::error!(error = %panic, "a file could not be read");
+            return Ok(Err(Failure::new(
+                "NOT_READABLE",
+                "Something in the file can't be read; tell the server's operator.",
+            )));
+        }
     };
     let records = std::mem::take(&mut file.found.records);
     let (count, found) = (records.len(), file::record::Found { records, ..file.found.clone() });

@@ -142,9 +142,9 @@ pub struct UploadTarget {
 /// A header of a request.
 #[derive(SimpleObject)]
 pub struct Header {
-    /// Its name.
+    /// What it is called, as `content-type`.
     name: &'static str,
-    /// Its value.
+    /// What it says.
     value: &'static str,
 }
 

@@ -37,7 +37,7 @@ impl fmt::Display for Place {
 pub enum Field {
     /// What the source calls the record; it makes the item's id.
     Id,
-    /// Its title.
+    /// What the item is called.
     Title,
     /// Its text.
     Description,

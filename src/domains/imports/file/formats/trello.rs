@@ -213,7 +213,7 @@ pub fn read(text: &str, reading: &Reading) -> Result<Found, Unreadable> {
     let calls = |setting| reading.options.asked_by.calls(setting);
     found.note(archived, &format!("archived cards left out; {} takes them, as DONE", calls(Setting::Archived)));
     for (list, count) in others {
-        let advice = calls(Setting::Status(&list));
+        let advice = calls(Setting::Status(list));
         found.note(count, &format!("cards of the list {list:?} taken as TODO; {advice} says otherwise"));
     }
     Ok(found)
