@@ -106,7 +106,7 @@ impl OrgScope {
         select.order_by((Alias::new("words"), Alias::new("rowid")), Order::Desc).limit(limit).take()
     }
 
-    /// Joins documents with what they are of, outside the trash, and takes the columns of a [`Row`].
+    /// Joins SQLite's documents with what they are of, outside the trash, and takes the columns of a [`Row`].
     fn with_subjects(&self, documents: &mut SelectStatement, kind: Searched, which: Condition) {
         let of = |column: &'static str| Expr::col(document(column));
         documents

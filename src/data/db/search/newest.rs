@@ -3,15 +3,18 @@
 //! this, or whether the words are so rare that the index has little to give.
 
 use sea_orm::{
-    Condition, ConnectionTrait as _, FromQueryResult as _, Order,
+    ColumnTrait as _, Condition, ConnectionTrait as _, FromQueryResult as _, Order,
     prelude::{Expr, Uuid},
-    sea_query::{ExprTrait as _, Func, Query, SelectStatement, SimpleExpr},
+    sea_query::{ExprTrait as _, Func, JoinType, Query, SelectStatement, SimpleExpr},
 };
 
 use super::{Candidate, Row, Searched, Terms, document, is_of, union};
 use crate::{
     base::error::Result,
-    data::db::{OrgScope, fail},
+    data::{
+        db::{OrgScope, fail},
+        entity::{comment, item},
+    },
 };
 
 /// Documents of a kind that are looked at first: they tell how frequent the words are.
@@ -46,8 +49,10 @@ struct Search {
 enum Way {
     /// The first documents, and then it is known how frequent the words are.
     First,
-    /// So many more documents.
+    /// So many more documents, of which all that match are ranked, or as many as should hold what is wanted.
     More(u64),
+    /// The same, for the last time.
+    Most(u64),
     Index,
 }
 
@@ -56,7 +61,7 @@ impl Way {
     const fn documents(self) -> Option<u64> {
         match self {
             Self::First => Some(FIRST),
-            Self::More(documents) => Some(documents),
+            Self::More(documents) | Self::Most(documents) => Some(documents),
             Self::Index => None,
         }
     }
@@ -97,19 +102,20 @@ impl Search {
     fn next(self, matches: u64, edge: Option<Uuid>) -> Option<Self> {
         let looked_at = self.way.documents()?;
         let (wanted, enough) = (self.wanted.saturating_sub(matches), self.enough.saturating_sub(matches));
-        let rest = Self { wanted, enough, before: Some(edge?), way: Way::Index, ..self };
         let documents = (enough * looked_at).checked_div(matches).unwrap_or(u64::MAX);
-        match self.way {
-            _ if wanted == 0 => None,
-            Way::First if documents <= REST => Some(Self { way: Way::More(REST), ..rest }),
-            _ if enough == 0 => None,
-            Way::First | Way::More(REST) if documents <= MORE => {
-                // Words are not spread evenly.
-                let documents = Ord::min(2 * documents, MORE);
-                Some(Self { wanted: enough, way: Way::More(documents), ..rest })
-            }
-            _ => Some(rest),
-        }
+        // Words are not spread evenly.
+        let ample = documents.saturating_mul(2);
+        let way = match self.way {
+            _ if wanted == 0 => return None,
+            Way::First if documents <= REST && wanted > enough => Way::More(REST),
+            _ if enough == 0 => return None,
+            Way::First if documents <= REST => Way::More(ample.clamp(FIRST, REST)),
+            Way::First | Way::More(_) if documents <= MORE => Way::Most(Ord::min(ample, MORE)),
+            _ => Way::Index,
+        };
+        // Where many were looked at, no more are ranked than it takes.
+        let wanted = if matches!(way, Way::Most(_)) { enough } else { wanted };
+        Some(Self { wanted, enough, before: Some(edge?), way, ..self })
     }
 
     fn statements(&self, scope: &OrgScope, terms: &Terms, which: &Condition) -> Vec<SelectStatement> {
@@ -126,7 +132,7 @@ impl Search {
         let oldest = self.way.documents().map(|documents| self.nth(scope, documents));
         match (self.way, &oldest) {
             // OFFSET keeps the planner from asking the index for the words.
-            (Way::More(_), Some(oldest)) => {
+            (Way::More(_) | Way::Most(_), Some(oldest)) => {
                 // By their bounds, not by order and limit: those the planner may see to by sorting all documents.
                 let nothing = Expr::val(Uuid::nil());
                 let bound = Func::coalesce([SimpleExpr::SubQuery(None, Box::new(oldest.clone().into())), nothing]);
@@ -135,14 +141,14 @@ impl Search {
             // OFFSET keeps the planner from going through all documents in their order for the sake of the outer limit.
             (Way::Index, _) => documents.and_where(matches.clone()).offset(0),
             // As few of them as have what is wanted.
-            (Way::First | Way::More(_), _) => documents.order_by(document("subject_id"), Order::Desc).limit(FIRST),
+            _ => documents.order_by(document("subject_id"), Order::Desc).limit(FIRST),
         };
         let mut select = Query::select();
         select.from_subquery(documents, "document");
         if oldest.is_some() {
             select.and_where(matches);
         }
-        scope.with_subjects(&mut select, self.kind, which.clone());
+        self.with_subjects(&mut select, scope, which.clone());
         let newest = select.order_by(document("subject_id"), Order::Desc).limit(self.wanted).take();
         let edge = oldest.map(|mut oldest| {
             oldest
@@ -154,6 +160,44 @@ impl Search {
                 .take()
         });
         std::iter::once(newest).chain(edge).collect()
+    }
+
+    /// Joins documents with what they are of, outside the trash, and takes the columns of a [`Row`]. Each is looked up by its
+    /// own subquery, whose LIMIT the planner can't see through: without statistics it may take items for fewer than documents,
+    /// and go through the documents once for each item.
+    fn with_subjects(&self, documents: &mut SelectStatement, scope: &OrgScope, which: Condition) {
+        let of = |column: &'static str| Expr::col(document(column));
+        let item = Query::select()
+            .columns([item::Column::Id, item::Column::Title, item::Column::CreatedAt])
+            .from(item::Entity)
+            .and_where(item::Column::OrganizationId.eq(scope.organization_id()))
+            .and_where(of("item_id").equals((item::Entity, item::Column::Id)))
+            .and_where(item::Column::DeletedAt.is_null())
+            .cond_where(which)
+            .limit(1)
+            .take();
+        documents.expr_as(Expr::val(i32::from(self.kind.number())), "kind").join_lateral(
+            JoinType::InnerJoin,
+            item,
+            "subject",
+            Condition::all(),
+        );
+        if self.kind == Searched::Item {
+            documents.columns(["id", "title", "created_at"].map(|column| ("subject", column)));
+            return;
+        }
+        let comment = Query::select()
+            .columns([comment::Column::Id, comment::Column::CreatedAt])
+            .from(comment::Entity)
+            .and_where(comment::Column::OrganizationId.eq(scope.organization_id()))
+            .and_where(of("subject_id").equals((comment::Entity, comment::Column::Id)))
+            .limit(1)
+            .take();
+        documents
+            .join_lateral(JoinType::InnerJoin, comment, "said", Condition::all())
+            .column(("said", "id"))
+            .expr_as(Expr::val(""), "title")
+            .column(("said", "created_at"));
     }
 
     /// The id that so many of the newest documents go to, matching or not; none where there are not so many.
@@ -206,7 +250,8 @@ mod tests {
         assert_eq!(ways(500, 1000), [Some(FIRST), None]);
         // Of comments twenty do.
         assert_eq!(ways(50, 20), [Some(FIRST)]);
-        assert_eq!(ways(100, 20), [Some(FIRST), Some(9000)]);
+        assert_eq!(ways(100, 20), [Some(FIRST), Some(2000)]);
+        assert_eq!(ways(300, 20), [Some(FIRST), Some(9000)]);
         assert_eq!(ways(1000, 20), [Some(FIRST), Some(38_000)]);
         assert_eq!(ways(2000, 20), [Some(FIRST), None]);
     }
