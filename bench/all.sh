@@ -12,7 +12,7 @@ mkdir -p "$dir"
 [ -n "${BIN:-}" ] || cargo build --release --locked
 export BIN=${BIN:-target/release/todo-platform}
 failed=0
-for name in ${ONLY:-requests repeated documents limits sign-in-timing bulk search growth subscriptions webhooks attacks faults soak}; do
+for name in ${ONLY:-requests repeated documents limits sign-in-timing bulk search growth subscriptions webhooks import attacks faults soak}; do
     printf '%s … ' "$name"
     begun=$SECONDS
     if bench/"$name".sh >"$dir/$name.txt" 2>"$dir/$name.err"; then said=ok; else said=FAILED failed=1; fi

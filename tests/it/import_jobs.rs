@@ -172,6 +172,11 @@ async fn what_is_bad_is_told_and_nothing_is_written(app: TestApp) {
         assert_eq!((&failed["status"], &failed["failure"]["code"]), (&json!("FAILED"), &json!(code)), "{failed:#}");
         assert!(!failed.to_string().contains("--"), "{failed:#}");
     }
+    // What a file says at length is told in short.
+    for content in [vec![0; 200_000], format!("title,tags\nA,{}\n", "y".repeat(200_000)).into_bytes()] {
+        let told = import(&app, &acme, json!({ "fileName": "x" }), content).await;
+        assert!(told["status"] != "FINISHED" && told.to_string().len() < 5000, "{}", told.to_string().len());
+    }
     assert_eq!(parts(&app).await, 0);
 }
 
@@ -383,4 +388,22 @@ async fn a_file_that_does_not_arrive_is_sent_again() {
     Runner::new(app.state.clone()).drain().await;
     let done = look(&app, &acme, &id).await;
     assert_eq!((&done["status"], &done["size"]), (&json!("REFUSED"), &json!(TABLE.len().to_string())), "{done:#}");
+}
+
+/// One instance works on one import at a time, and comes to all.
+#[databases]
+async fn imports_of_several_organizations_take_turns(app: TestApp) {
+    let mut all = Vec::new();
+    for slug in ["acme", "rival", "third"] {
+        let company = app.company(slug).await;
+        let (id, path) = ask(&app, &company, &company.admin, json!({ "fileName": "a.csv" })).await;
+        assert_eq!(send(&app, &path, "title\nOne\nTwo\n").await.status, 202);
+        all.push((company, id));
+    }
+    let runner = Runner::new(app.state.clone());
+    tokio::join!(runner.drain(), runner.drain(), runner.drain());
+    for (company, id) in &all {
+        let done = look(&app, company, id).await;
+        assert_eq!((&done["status"], &done["itemCount"]), (&json!("FINISHED"), &json!(2)), "{done:#}");
+    }
 }

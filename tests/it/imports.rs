@@ -383,7 +383,7 @@ async fn what_can_not_be_read_is_refused_with_a_code(app: TestApp) {
     let deep = "[".repeat(100_000);
     for (content, words) in [
         (String::new(), ["EMPTY", "tasks.csv"]),
-        (wide, ["TOO_MANY_COLUMNS", "1000000 columns"]),
+        (wide, ["TOO_MANY_COLUMNS", "More than 1000 columns"]),
         (deep, ["NOT_JSON", "EOF"]),
         ("{\"a\": 1}".to_owned(), ["UNKNOWN_FORMAT", "IMPORTING.md"]),
         ("[{\"number\": 1, \"title\": \"x\"}]".to_owned(), ["NO_SOURCE", "--source"]),

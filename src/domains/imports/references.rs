@@ -69,7 +69,8 @@ pub fn resolve(
             }
             None => {
                 let (make, leave) = (calls(Setting::CreateTags), calls(Setting::Without(Field::Tags)));
-                let message = format!("There is no tag {name:?}; {make} makes it, {leave} leaves tags out.");
+                let message =
+                    format!("There is no tag {:?}; {make} makes it, {leave} leaves tags out.", shorten(&name));
                 record.fault("UNKNOWN_TAG", Field::Tags, message);
             }
         }
@@ -80,7 +81,8 @@ pub fn resolve(
             Some(id) => named(record, Field::Team, &name, new_team(id, name.clone()).validate()),
             None => {
                 let (make, leave) = (calls(Setting::CreateTeams), calls(Setting::Without(Field::Team)));
-                let message = format!("There is no team {name:?}; {make} makes it, {leave} leaves teams out.");
+                let message =
+                    format!("There is no team {:?}; {make} makes it, {leave} leaves teams out.", shorten(&name));
                 record.fault("UNKNOWN_TEAM", Field::Team, message);
             }
         }

@@ -17,8 +17,9 @@ use crate::domains::inbound_hooks::mapping::cut;
 const MAX_PROBLEMS: usize = 500;
 /// Names and notes of a kind that are told at most.
 const MAX_NAMES: usize = 100;
-/// Characters of a message, and of a name from the file.
-const MAX_MESSAGE: usize = 300;
+/// Characters of a message.
+pub(super) const MAX_MESSAGE: usize = 300;
+/// Characters of a name from the file.
 const MAX_NAME: usize = 100;
 
 /// What was found in a file, and what it comes to.

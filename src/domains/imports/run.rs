@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use sea_orm::{ColumnTrait as _, ExprTrait as _, sea_query::Expr};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{
     file::{self, values::Reading},
     options::Options,
     plan,
-    report::Report,
+    report::{MAX_MESSAGE, Report},
     service, upload,
     write::{Step, Writer, Written, step},
 };
@@ -25,6 +28,7 @@ use crate::{
         db::{Db, OrgScope, WriteTx, jobs::Job},
         entity::{ActorRef, import},
     },
+    domains::inbound_hooks::mapping::cut,
 };
 
 /// The kind of the job.
@@ -32,6 +36,9 @@ pub const RUN: &str = "import.run";
 
 /// How long a turn writes; reading and planning come on top.
 const TURN: Duration = Duration::from_secs(4);
+
+/// How long a turn waits for that of another import; then other jobs have theirs.
+const WAIT: Duration = Duration::from_secs(1);
 
 /// What the job reads.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,8 +64,9 @@ struct Failure {
 }
 
 impl Failure {
+    /// A message may quote the file.
     fn new(code: &str, message: &str) -> Self {
-        Self { code: code.to_owned(), message: message.to_owned() }
+        Self { code: code.to_owned(), message: cut(message, MAX_MESSAGE) }
     }
 }
 
@@ -71,8 +79,13 @@ struct Work {
     skip_bad: bool,
 }
 
-/// A job's next turn.
+/// One import at a time: a file and what is read from it are held in memory, some 20 bytes for each byte of the file.
+struct OneAtATime(Semaphore);
+
+/// A job's next turn; of an instance that works on another import, none.
 pub async fn turn(db: &Db, job: &Job) -> Result<Turn> {
+    let running = db.shared(|| OneAtATime(Semaphore::new(1)));
+    let Ok(Ok(_turn)) = timeout(WAIT, running.0.acquire()).await else { return Ok(Turn::More) };
     let Payload { import_id } = job.payload()?;
     let Some(organization_id) = job.organization_id else { return Ok(Turn::Lost) };
     let row = db.import(organization_id, import_id).await?;

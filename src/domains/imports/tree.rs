@@ -3,7 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    file::record::{Field, Record},
+    file::{
+        record::{Field, Record},
+        values::shorten,
+    },
     lookups::{levels, present},
     options::{Asker, Setting},
 };
@@ -57,7 +60,7 @@ impl Tree {
                     record.fault("INVALID_STATE", Field::Parent, "The parent is in the trash; restore it first.");
                 }
                 (None, None) => {
-                    let name = record.parent.as_deref().unwrap_or_default();
+                    let name = shorten(record.parent.as_deref().unwrap_or_default());
                     let leave = asked_by.calls(Setting::Without(Field::Parent));
                     let message = format!(
                         "The parent {name:?} is neither in the file nor imported before; {leave} leaves parents out."

@@ -8,6 +8,9 @@ use super::record::Unreadable;
 pub const MAX_COLUMNS: usize = 1_000;
 /// Bytes of a field at most. The longest text that is taken has 50,000 characters.
 const MAX_FIELD: usize = 256 * 1024;
+/// Bytes of the beginning that the header lies in, and by which the separator is found out: a field of a row takes several
+/// times its separator's room in memory.
+const BEGINNING: usize = 1024 * 1024;
 
 /// A table: its header, and its rows still to be read.
 pub struct Table<'t> {
@@ -44,7 +47,7 @@ impl<'t> Table<'t> {
         };
         let separator = separator.or(said).unwrap_or_else(|| best_separator(text));
         let mut first = StringRecord::new();
-        let mut reader = reader(text, separator);
+        let mut reader = reader(beginning(text), separator);
         loop {
             if !reader.read_record(&mut first).map_err(|error| unreadable(&error))? {
                 return Err(Unreadable::new("EMPTY", "There is no line with the names of the columns."));
@@ -54,7 +57,7 @@ impl<'t> Table<'t> {
             }
         }
         if first.len() > MAX_COLUMNS {
-            let message = format!("{} columns; at most {MAX_COLUMNS} are read.", first.len());
+            let message = format!("More than {MAX_COLUMNS} columns; no more are read.");
             return Err(Unreadable::new("TOO_MANY_COLUMNS", message));
         }
         let header = first.iter().map(|name| name.trim().to_owned()).collect();
@@ -117,6 +120,10 @@ fn reader(text: &str, separator: char) -> csv::Reader<&[u8]> {
     ReaderBuilder::new().has_headers(false).flexible(true).delimiter(separator).from_reader(text.as_bytes())
 }
 
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(BEGINNING)]
+}
+
 fn position(reader: &csv::Reader<&[u8]>) -> usize {
     usize::try_from(reader.position().byte()).unwrap_or(usize::MAX)
 }
@@ -133,7 +140,7 @@ fn unreadable(error: &csv::Error) -> Unreadable {
 fn best_separator(text: &str) -> char {
     let score = |separator: char| {
         let mut counts = Vec::new();
-        for fields in reader(text, separator).into_records().take(20).filter_map(Result::ok) {
+        for fields in reader(beginning(text), separator).into_records().take(20).filter_map(Result::ok) {
             if !is_blank(&fields) {
                 counts.push(fields.len());
             }

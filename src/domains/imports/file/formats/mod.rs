@@ -19,7 +19,7 @@ use super::{
     json,
     record::{Field, Found, Place, Record, Unreadable},
     table::{BadRow, Row, Table},
-    values::{Reading, key},
+    values::{Reading, key, shorten},
 };
 
 /// Records of a file at most.
@@ -218,7 +218,7 @@ fn no_column(table: &Table<'_>, name: &str, reading: &Reading) -> Unreadable {
 
 /// Names for a message, the first of them.
 fn shown(header: &[String]) -> String {
-    let mut names: Vec<String> = header.iter().take(30).map(|name| format!("{name:?}")).collect();
+    let mut names: Vec<String> = header.iter().take(30).map(|name| format!("{:?}", shorten(name))).collect();
     if header.len() > names.len() {
         names.push(format!("and {} more", header.len() - names.len()));
     }
