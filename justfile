@@ -38,9 +38,9 @@ deny *WHICH='licenses bans sources':
 run *ARGS:
     cargo run --locked -- {{ ARGS }}
 
-# The same with sample data, as fast as it gets.
+# The same with sample data, optimized.
 demo:
-    cargo run --locked --release -- demo
+    cargo run --locked --profile quick -- demo
 
 # Figures, beside another release's binary: `just bench BEFORE AFTER`.
 bench BEFORE AFTER:
