@@ -26,6 +26,7 @@ pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
                 .col(uuid("created_by_id"))
                 .col(instant("created_at"))
                 .col(instant("upload_until"))
+                .col(uuid_null("attempt"))
                 .col(instant_null("finished_at"))
                 .take(),
         )
@@ -37,9 +38,9 @@ pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .create_table(
             tenant_table("import_part")
                 .col(uuid("import_id"))
-                .col(uuid("attempt"))
                 .col(ColumnDef::new("number").integer().not_null())
                 .col(ColumnDef::new("bytes").binary().not_null())
+                .col(instant("created_at"))
                 .foreign_key(&mut tenant_reference(
                     "import_part",
                     "import_id",
@@ -47,8 +48,9 @@ pub async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
                     "id",
                     ForeignKeyAction::Cascade,
                 ))
-                .primary_key(&mut primary_key(&["organization_id", "import_id", "attempt", "number"]))
+                .primary_key(&mut primary_key(&["organization_id", "import_id", "number"]))
                 .take(),
         )
-        .await
+        .await?;
+    manager.create_index(index("import_part", &["created_at"])).await
 }

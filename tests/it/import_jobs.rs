@@ -407,3 +407,40 @@ async fn imports_of_several_organizations_take_turns(app: TestApp) {
         assert_eq!((&done["status"], &done["itemCount"]), (&json!("FINISHED"), &json!(2)), "{done:#}");
     }
 }
+
+/// However many connections send the file of an import, no more than one file is kept of it, and that not for long.
+#[tokio::test]
+async fn an_import_keeps_one_file_at_most() {
+    let app = TestApp::start(&[
+        ("TODO_LIMITS_BODY_TIMEOUT", "300ms".to_owned()),
+        ("TODO_LIMITS_COST_PER_MINUTE", "2000".to_owned()),
+    ])
+    .await;
+    let acme = app.company("acme").await;
+    let (_, path) = ask(&app, &acme, &acme.admin, json!({ "fileName": "a.csv" })).await;
+    let stalled = || {
+        let half = stream::iter([Ok::<_, std::io::Error>(vec![b'x'; 600 * 1024])]);
+        app.http(Request::put(&path).body(Body::from_stream(half.chain(stream::pending()))).expect("a request"))
+    };
+    let all = futures_util::future::join_all((0..8).map(|_| stalled())).await;
+    assert!(all.iter().all(|reply| [408, 409].contains(&reply.status.as_u16())), "{all:?}");
+    assert!(parts(&app).await <= 2, "{}", parts(&app).await);
+    app.clock.advance(chrono::Duration::hours(25));
+    todo_platform::jobs::maintenance::purge(&app.state).await;
+    assert_eq!(parts(&app).await, 0);
+
+    // What it costs is taken of the bucket of whoever asked: 10 points a part, 640 a file of 16 MiB.
+    let admin = app.sign_in(&acme.admin).await;
+    let mut refused = 0;
+    for _ in 0..10 {
+        let (id, path) = ask(&app, &acme, &admin, json!({ "fileName": "a.csv" })).await;
+        let reply = send(&app, &path, vec![b'x'; MAX_BYTES]).await;
+        if reply.status == 429 {
+            assert_eq!(reply.json()["error"]["code"], json!("RATE_LIMITED"));
+            refused += 1;
+            break;
+        }
+        mutate(&app, &acme, &admin, ("importCancel", "import { status }"), json!({ "id": id })).done().await;
+    }
+    assert_eq!(refused, 1);
+}

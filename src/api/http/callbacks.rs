@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::json;
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, charge};
 use crate::{
     api::endpoint::{
         Api,
@@ -35,11 +35,8 @@ use crate::{
         },
         plans::billing::{self, Outcome},
     },
-    platform::{auth::session::Credential, rate_limit::Refused, state::State as ServerState},
+    platform::{auth::session::Credential, state::State as ServerState},
 };
-
-/// Points that a callback takes of the hook's bucket, as a mutation of some size does.
-const COST: u64 = 10;
 
 /// Why a callback whose signature is right is rejected all the same.
 const BAD_TIME: &str = "The signed time is more than 5 minutes off.";
@@ -56,12 +53,6 @@ impl Refusal {
             Forged::Time => ("BAD_TIME", BAD_TIME),
         };
         Self::new(StatusCode::UNAUTHORIZED, code, message)
-    }
-
-    fn rate_limited(refused: &Refused) -> Self {
-        let seconds = (refused.level.wait_for(refused.points) + 999) / 1000;
-        let message = format!("Too many callbacks; try again in {seconds} s.");
-        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message) }
     }
 }
 
@@ -116,11 +107,7 @@ async fn take(
     let span = tracing::Span::current();
     span.record("organization", tracing::field::display(scope.organization_id()));
     span.record("actor", tracing::field::display(scope.actor().any_id()));
-    let allowance = limiter.of_actor(scope.organization(), scope.actor());
-    if allowance.capacity > 0 {
-        let taken = limiter.take(allowance, COST.min(allowance.capacity.into())).await;
-        drop(taken.map_err(|refused| Refusal::rate_limited(&refused))?);
-    }
+    charge(state, &scope).await?;
     handle(&scope, &holder, &verified, &body).await
 }
 

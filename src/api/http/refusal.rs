@@ -9,8 +9,12 @@ use serde_json::json;
 
 use crate::{
     base::error::{Code, Error},
-    data::actor::Origin,
+    data::{actor::Origin, db::OrgScope},
+    platform::{rate_limit::Refused, state::State},
 };
+
+/// Points of a callback or a part of a file, as of a mutation of some size.
+const COST: u64 = 10;
 
 /// An answer that is no success.
 pub struct Refusal {
@@ -24,6 +28,12 @@ pub struct Refusal {
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), retry_after: None }
+    }
+
+    pub fn rate_limited(refused: &Refused) -> Self {
+        let seconds = (refused.level.wait_for(refused.points) + 999) / 1000;
+        let message = format!("Too many requests; try again in {seconds} s.");
+        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message) }
     }
 
     /// What comes by another method than `method`.
@@ -42,6 +52,17 @@ impl Refusal {
         }
         response
     }
+}
+
+/// Takes what a callback, or a part of a file, costs of its sender's bucket. RATE_LIMITED when that is empty.
+pub async fn charge(state: &State, scope: &OrgScope) -> Result<(), Refusal> {
+    let limiter = &state.rate_limit;
+    let allowance = limiter.of_actor(scope.organization(), scope.actor());
+    if allowance.capacity > 0 {
+        let taken = limiter.take(allowance, COST.min(allowance.capacity.into())).await;
+        drop(taken.map_err(|refused| Refusal::rate_limited(&refused))?);
+    }
+    Ok(())
 }
 
 impl From<Error> for Refusal {

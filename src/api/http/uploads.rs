@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, charge};
 use crate::{
     api::endpoint::Api,
     base::id::ImportId,
@@ -68,13 +68,16 @@ async fn take(state: &ServerState, origin: &Origin, token: &str, body: Body) -> 
         while part.len() + rest.len() >= PART {
             let (now, later) = rest.split_at(PART - part.len());
             part.extend_from_slice(now);
-            upload.keep(std::mem::replace(&mut part, Vec::with_capacity(PART))).await?;
+            let whole = std::mem::replace(&mut part, Vec::with_capacity(PART));
+            charge(state, upload.scope()).await?;
+            upload.keep(whole).await?.map_err(not_taken)?;
             rest = later;
         }
         part.extend_from_slice(rest);
     }
     if !part.is_empty() {
-        upload.keep(part).await?;
+        charge(state, upload.scope()).await?;
+        upload.keep(part).await?.map_err(not_taken)?;
     }
     upload.finish().await?.map_err(not_taken)
 }

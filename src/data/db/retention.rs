@@ -19,8 +19,8 @@ use crate::{
         id::{ItemId, OrganizationId},
     },
     data::entity::{
-        Tenant, account_token, idempotency, import, inbound_hook, inbound_receipt, invitation, item, ledger_head,
-        refresh_token, security_event, sent_email, session, sign_in_failure, webhook_delivery,
+        Tenant, account_token, idempotency, import, import_part, inbound_hook, inbound_receipt, invitation, item,
+        ledger_head, refresh_token, security_event, sent_email, session, sign_in_failure, webhook_delivery,
     },
 };
 
@@ -32,6 +32,9 @@ pub const SIGN_IN_WINDOW: chrono::Duration = chrono::Duration::hours(1);
 
 /// How long an e-mail counts against its mailbox; older ones are purged.
 pub const EMAIL_WINDOW: chrono::Duration = chrono::Duration::hours(1);
+
+/// How long a file waits for its import at most: a job is tried for some six hours.
+const FILE_RETENTION: chrono::Duration = chrono::Duration::days(1);
 
 /// How long an import is kept, and what came of it.
 const IMPORT_RETENTION: chrono::Duration = chrono::Duration::days(30);
@@ -93,7 +96,11 @@ pub fn expired(clock: &Clock, auth: &AuthConfig) -> Vec<Expired> {
             invitation::Column::ExpiresAt,
             invitation::Column::ExpiresAt.lt(before(auth.invitation_retention)),
         ),
-        // Their parts are gone since they ended.
+        // Of files that never came whole, or that no worker could read.
+        Expired::of::<import_part::Entity>(
+            import_part::Column::CreatedAt,
+            import_part::Column::CreatedAt.lte(now - FILE_RETENTION),
+        ),
         Expired::of::<import::Entity>(import::Column::CreatedAt, import::Column::CreatedAt.lte(now - IMPORT_RETENTION)),
         Expired::of::<sign_in_failure::Entity>(
             sign_in_failure::Column::CreatedAt,

@@ -40,6 +40,8 @@ pub struct Model {
     pub created_at: Instant,
     /// How long the file may come.
     pub upload_until: Instant,
+    /// The latest try to send the file: parts of an earlier one are not taken.
+    pub attempt: Option<Uuid>,
     pub finished_at: Option<Instant>,
 }
 

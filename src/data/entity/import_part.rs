@@ -1,7 +1,10 @@
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-use crate::base::id::{ImportId, OrganizationId};
+use crate::base::{
+    clock::Instant,
+    id::{ImportId, OrganizationId},
+};
 
 /// A part of a file that is to be imported; gone once that has ended.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
@@ -12,12 +15,10 @@ pub struct Model {
     pub organization_id: OrganizationId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub import_id: ImportId,
-    /// One try to send the file: parts of two are not mixed.
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub attempt: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
     pub number: i32,
     pub bytes: Vec<u8>,
+    pub created_at: Instant,
 }
 
 table!(tenant);

@@ -48,6 +48,7 @@ pub async fn create(scope: &OrgScope, input: &ImportCreateInput) -> Result<Commi
         created_by_id: actor.id,
         created_at: now,
         upload_until: now + UPLOAD_WITHIN,
+        attempt: None,
         finished_at: None,
     };
     let tx = scope.write(Permission::ItemWrite).await?;

@@ -1,7 +1,7 @@
 //! The file of an import as it comes: in parts, each a row, so that a large file takes no more memory than a small one.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use sea_orm::{ColumnTrait as _, ExprTrait as _, sea_query::Expr};
+use sea_orm::{ColumnTrait as _, Condition, sea_query::Expr};
 use uuid::Uuid;
 
 use super::run;
@@ -15,7 +15,7 @@ use crate::{
     },
     data::{
         actor::Origin,
-        db::{Db, OrgScope, retrying},
+        db::{Db, OrgScope, WriteTx, retrying},
         entity::{ActorRef, import, import_part},
     },
 };
@@ -52,7 +52,7 @@ pub enum NotTaken {
     Over,
     /// Whoever asked for the import may not write here any more.
     Forbidden,
-    /// Another request sends the file, too, and began later.
+    /// Another request sends the file, too, and began later or has sent it; or the import was cancelled meanwhile.
     Overtaken,
     Empty,
 }
@@ -86,36 +86,57 @@ impl Upload {
             return Ok(Err(NotTaken::Forbidden));
         };
         let upload = Self { attempt: scope.clock().new_uuid(), scope, id, parts: 0, size: 0 };
-        let forget = async || {
-            let tx = upload.scope.write(Permission::ItemWrite).await?;
-            tx.delete_where::<import_part::Entity>(import_part::Column::ImportId.eq(id)).await?;
-            tx.commit_unrecorded((), "parts of a file are no change").await
-        };
-        retrying(forget).await?;
-        Ok(Ok(upload))
+        Ok(retrying(|| upload.forget_earlier()).await?.then_some(upload).ok_or(NotTaken::Over))
     }
 
     pub fn scope(&self) -> &OrgScope {
         &self.scope
     }
 
-    /// Keeps the next part.
-    pub async fn keep(&mut self, bytes: Vec<u8>) -> Result<()> {
+    /// From now on this try is the latest; false where the file is not waited for any more.
+    async fn forget_earlier(&self) -> Result<bool> {
+        let tx = self.scope.write(Permission::ItemWrite).await?;
+        if self.locked(&tx, None).await?.is_none() {
+            return Ok(false);
+        }
+        tx.delete_where::<import_part::Entity>(import_part::Column::ImportId.eq(self.id)).await?;
+        let latest = vec![(import::Column::Attempt, Expr::value(Some(self.attempt)))];
+        tx.update_where::<import::Entity>(import::Column::Id.eq(self.id), latest).await?;
+        tx.commit_unrecorded((), "parts of a file are no change").await?;
+        Ok(true)
+    }
+
+    /// The import, locked until the transaction ends, while it waits for its file: of the try named, if one is.
+    async fn locked(&self, tx: &WriteTx, attempt: Option<Uuid>) -> Result<Option<import::Model>> {
+        use import::Column;
+        let waits = Condition::all()
+            .add(Column::Id.eq(self.id))
+            .add(Column::Status.eq(ImportStatus::Waiting))
+            .add_option(attempt.map(|attempt| Column::Attempt.eq(attempt)));
+        tx.find::<import::Entity>().filter(waits).for_update().one().await
+    }
+
+    /// Keeps the next part, so that an import never has more than one file's.
+    pub async fn keep(&mut self, bytes: Vec<u8>) -> Result<std::result::Result<(), NotTaken>> {
         self.size += bytes.len();
         let row = import_part::Model {
             organization_id: self.scope.organization_id(),
             import_id: self.id,
-            attempt: self.attempt,
             number: self.parts,
             bytes,
+            created_at: self.scope.clock().now(),
         };
         self.parts += 1;
         let keep = async || {
             let tx = self.scope.write(Permission::ItemWrite).await?;
+            if self.locked(&tx, Some(self.attempt)).await?.is_none() {
+                return Ok(Err(NotTaken::Overtaken));
+            }
             tx.insert(row.clone()).await?;
-            tx.commit_unrecorded((), "parts of a file are no change").await
+            tx.commit_unrecorded((), "parts of a file are no change").await?;
+            Ok(Ok(()))
         };
-        retrying(keep).await.map(drop)
+        retrying(keep).await
     }
 
     /// All parts are there: the import runs.
@@ -129,19 +150,9 @@ impl Upload {
     async fn start(&self) -> Result<std::result::Result<ImportId, NotTaken>> {
         use import::Column;
         let mut tx = self.scope.write(Permission::ItemWrite).await?;
-        let Some(row) = tx.find::<import::Entity>().filter(Column::Id.eq(self.id)).for_update().one().await? else {
-            return Ok(Err(NotTaken::Over));
-        };
-        if row.status != ImportStatus::Waiting {
-            return Ok(Err(NotTaken::Over));
-        }
-        let (of_import, own) =
-            (import_part::Column::ImportId.eq(self.id), import_part::Column::Attempt.eq(self.attempt));
-        let there = tx.find::<import_part::Entity>().filter(of_import.clone().and(own.clone())).count().await?;
-        if there != u64::try_from(self.parts).unwrap_or_default() {
+        if self.locked(&tx, Some(self.attempt)).await?.is_none() {
             return Ok(Err(NotTaken::Overtaken));
         }
-        tx.delete_where::<import_part::Entity>(of_import.and(own.not())).await?;
         let running = vec![
             (Column::Status, Expr::value(ImportStatus::Running)),
             (Column::Size, Expr::value(i64::try_from(self.size).unwrap_or(i64::MAX))),
